@@ -33,9 +33,9 @@
 #define DV_TENANT_MAGIC_ARBITER 0x41564944u     /* "DIVA" */
 #define DV_TENANT_MAGIC_MESSAGE 0x4D564944u     /* "DIVM" */
 
-#define DV_TENANT_SLOTS_MAX 512u         /* tenant processes on one device */
+#define DV_TENANT_SLOTS_MAX 512u           /* tenant processes on one device */
 #define DV_TENANT_SLICE_PROCESSES_MAX 256u /* tenant processes of one slice */
-#define DV_TENANT_UUID_SIZE 96u          /* NVML_DEVICE_UUID_V2_BUFFER_SIZE */
+#define DV_TENANT_UUID_SIZE 96u            /* NVML_DEVICE_UUID_V2_BUFFER_SIZE */
 #define DV_TENANT_PATH_SIZE 512u
 
 /* ---- the slice page --------------------------------------------------------------------- */
@@ -69,51 +69,22 @@ struct dv_slice_page {
 /* ---- the reservation page: memory of a slice, exact under kill -9 ------------------------ */
 
 /*
- * word = bytes:48 | process:8 | seq:8. It holds the bytes reserved by all processes of the slice,
- * and which operation of which process changed it last. Rules, for process p with slot page s
- * (threads of a process take turns behind a private mutex, never held across a driver call):
- *
- *   1. n = s->memory_seq + 1 when the last operation was applied, else s->memory_seq again;
- *      ack[p] = seq of p's last applied operation.
- *   2. s->memory_charged[n & 1] = what p holds once operation n is applied; s->memory_seq = n.
- *   3. read word; refuse when bytes + delta is above the limit (then n stays unapplied);
- *      ack[its process] = its seq; compare-and-swap to {bytes + delta, p, n}; on failure repeat 3.
- *
- * When p dies, operation n = memory_seq was applied if the word still names {p, n} or ack[p] == n
- * (mod 256); p held memory_charged[n & 1] then, else memory_charged[(n - 1) & 1]. The daemon takes
- * that from the word by the same compare-and-swap (acknowledging whom it overwrites). So the word
- * is exact at every instruction where a kill -9 may hit.
+ * bytes reserved by all processes of the slice, and which operation of which process changed that
+ * last. The 16 bytes change together, by one double-word compare-and-swap. The rules are code:
+ * abi_reservation.h.
  */
-#define DV_RESERVATION_BYTES_BITS 48
-#define DV_RESERVATION_BYTES_MASK ((UINT64_C(1) << DV_RESERVATION_BYTES_BITS) - 1)
+struct dv_reservation_word {
+    uint64_t bytes;
+    uint64_t author; /* process:8 | number of its operation:56 */
+} __attribute__((aligned(16)));
 
-static inline uint64_t dv_reservation_pack(uint64_t bytes, uint32_t process, uint64_t seq)
-{
-    return (bytes & DV_RESERVATION_BYTES_MASK) | (uint64_t)(process & 0xff) << 48 |
-           (seq & 0xff) << 56;
-}
-
-static inline uint64_t dv_reservation_bytes(uint64_t word)
-{
-    return word & DV_RESERVATION_BYTES_MASK;
-}
-
-static inline uint32_t dv_reservation_process(uint64_t word)
-{
-    return (uint32_t)(word >> 48) & 0xff;
-}
-
-static inline uint32_t dv_reservation_seq(uint64_t word)
-{
-    return (uint32_t)(word >> 56);
-}
-
-/* Index 0 of `ack` is the daemon; processes of the slice have 1..255. */
+/* Index 0 of `ack` is the daemon; processes of the slice have 1..255. ack[p] only grows: it is the
+ * highest operation of process p that somebody has seen applied. */
 struct dv_reservation_page {
     uint32_t magic, abi;
-    uint64_t word;
-    uint64_t reserved[6];
-    uint32_t ack[DV_TENANT_SLICE_PROCESSES_MAX];
+    uint64_t reserved;
+    struct dv_reservation_word word;
+    uint64_t ack[DV_TENANT_SLICE_PROCESSES_MAX];
 };
 
 /* ---- the slot page of one tenant process -------------------------------------------------- */
@@ -133,26 +104,26 @@ struct dv_slot_page {
     uint32_t magic, abi;
 
     /* Memory; see the reservation page. */
-    uint64_t memory_seq;
+    uint64_t memory_seq; /* number of the operation that is under way or was the last */
     uint64_t memory_charged[2];
     uint64_t memory_overhead_bytes; /* the part of it that is contexts and modules */
 
     /* Lease. */
-    uint32_t state; /* enum dv_slot_state */
-    uint32_t lease_seq; /* odd while the process writes the group of its last lease */
-    uint64_t epoch;     /* of the lease that it holds or held last */
-    uint64_t want_ns;   /* since when a launch waits; 0 = none waits */
-    uint64_t want_count; /* number of requests made: tells a new request from the last one */
-    uint64_t inflight_ns; /* predicted GPU time submitted and not known to be done */
-    uint64_t pred_end_ns; /* when that will have run, alone */
-    uint64_t announced_ns; /* A: when it announced its end; with */
-    uint64_t remainder_ns; /* R: the work predicted to be left at A */
+    uint32_t state;          /* enum dv_slot_state */
+    uint32_t lease_seq;      /* odd while the process writes the group of its last lease */
+    uint64_t epoch;          /* of the lease that it holds or held last */
+    uint64_t want_ns;        /* since when a launch waits; 0 = none waits */
+    uint64_t want_count;     /* number of requests made: tells a new request from the last one */
+    uint64_t inflight_ns;    /* predicted GPU time submitted and not known to be done */
+    uint64_t pred_end_ns;    /* when that will have run, alone */
+    uint64_t announced_ns;   /* A: when it announced its end; with */
+    uint64_t remainder_ns;   /* R: the work predicted to be left at A */
     uint32_t released_epoch; /* futex: low 32 bits of the epoch that it gave up last */
     uint32_t lc_active;      /* reserved for latency-critical work */
     uint64_t first_start_ns; /* of the last lease: first own start, last own end, */
     uint64_t last_end_ns;
-    uint64_t used_ns;    /* and what it is charged for it */
-    uint64_t predicted_ns; /* the sum of learnt prices of the same work (cheat detector) */
+    uint64_t used_ns;       /* and what it is charged for it */
+    uint64_t predicted_ns;  /* the sum of learnt prices of the same work (cheat detector) */
     uint64_t idle_since_ns; /* the device has nothing from this process since; 0 = busy */
     uint64_t alive_ns;
 
@@ -160,7 +131,7 @@ struct dv_slot_page {
     uint64_t charged_total_ns;
     uint64_t wait_total_ns; /* launches waited at the gate */
     uint64_t launches_total;
-    uint64_t refused_total; /* allocations refused at the cap */
+    uint64_t refused_total;      /* allocations refused at the cap */
     uint64_t selfpaced_total_ns; /* GPU time submitted while no daemon granted leases */
 
     uint32_t log_head; /* bytes ever written to log, modulo 2^32 */
@@ -198,15 +169,15 @@ struct dv_arbiter_page {
     uint32_t magic, abi;
     uint32_t contended; /* more than one slice has work: the deadline counts */
     uint32_t flags;
-    uint64_t turn;        /* who holds the lease */
-    uint64_t next;        /* its named successor; slot 0 = none */
-    uint64_t deadline_ns; /* end of the holder's quantum */
-    uint64_t quantum_ns;  /* Q */
+    uint64_t turn;              /* who holds the lease */
+    uint64_t next;              /* its named successor; slot 0 = none */
+    uint64_t deadline_ns;       /* end of the holder's quantum */
+    uint64_t quantum_ns;        /* Q */
     uint64_t inflight_bound_ns; /* D */
-    uint64_t overlap_ns;  /* x */
-    uint64_t linger_ns;   /* upper bound of the adaptive linger */
+    uint64_t overlap_ns;        /* x */
+    uint64_t linger_ns;         /* upper bound of the adaptive linger */
     uint64_t grace_ns;
-    uint64_t heartbeat_ns; /* the arbiter lives; older than 100 ms: tenants pace themselves */
+    uint64_t heartbeat_ns;     /* the arbiter lives; older than 100 ms: tenants pace themselves */
     uint32_t slots_generation; /* a slot page came or went: tenants fetch DV_MSG_PEER messages */
     uint32_t slots_count;      /* slots in use are below this */
     /* Futex per slot, raised by the daemon whenever something concerns that slot. */
@@ -240,12 +211,12 @@ enum dv_tenant_message_type {
 };
 
 enum dv_tenant_fd { /* order of WELCOME's file descriptors */
-    DV_FD_SLICE = 0,
-    DV_FD_RESERVATION = 1,
-    DV_FD_SLOT = 2,
-    DV_FD_ARBITER = 3,
-    DV_FD_EVENT = 4,
-    DV_FD_COUNT = 5,
+                    DV_FD_SLICE = 0,
+                    DV_FD_RESERVATION = 1,
+                    DV_FD_SLOT = 2,
+                    DV_FD_ARBITER = 3,
+                    DV_FD_EVENT = 4,
+                    DV_FD_COUNT = 5,
 };
 
 struct dv_tenant_message {
@@ -261,7 +232,7 @@ struct dv_tenant_message {
 
 /* Layout is ABI: a change of any of these numbers is a new DV_TENANT_ABI. */
 _Static_assert(sizeof(struct dv_tenant_message) == 152, "ABI");
-_Static_assert(sizeof(struct dv_reservation_page) == 64 + 4 * DV_TENANT_SLICE_PROCESSES_MAX, "ABI");
+_Static_assert(sizeof(struct dv_reservation_page) == 32 + 8 * DV_TENANT_SLICE_PROCESSES_MAX, "ABI");
 _Static_assert(sizeof(struct dv_slot_page) % 8 == 0, "ABI");
 _Static_assert(sizeof(struct dv_arbiter_page) == 96 + 4 * DV_TENANT_SLOTS_MAX, "ABI");
 

@@ -119,8 +119,8 @@ static int set_compute(const char *text, unsigned __int128 num, unsigned __int12
 {
     unsigned __int128 c = (num * DV_COMPUTE_FULL * 2 + den) / (den * 2);
     if (c < 1 || c > DV_COMPUTE_FULL)
-        return dv_err_set(err, -ERANGE, "the compute share '%.40s' is not above 0 and at most 100%%",
-                          text);
+        return dv_err_set(err, -ERANGE,
+                          "the compute share '%.40s' is not above 0 and at most 100%%", text);
     *ret_compute = (uint32_t)c;
     return 0;
 }
@@ -148,10 +148,10 @@ int dv_units_parse_compute(const char *text, uint32_t *ret_compute, struct dv_er
 int dv_units_parse_duration(const char *text, uint64_t *ret_ns, struct dv_err *err)
 {
     static const struct unit units[] = {
-        {"", DV_NS_PER_S},       {"ns", 1},
-        {"us", DV_NS_PER_US},    {"µs", DV_NS_PER_US},
-        {"ms", DV_NS_PER_MS},    {"s", DV_NS_PER_S},
-        {"m", 60 * DV_NS_PER_S}, {"min", 60 * DV_NS_PER_S},
+        {"", DV_NS_PER_S},         {"ns", 1},
+        {"us", DV_NS_PER_US},      {"µs", DV_NS_PER_US},
+        {"ms", DV_NS_PER_MS},      {"s", DV_NS_PER_S},
+        {"m", 60 * DV_NS_PER_S},   {"min", 60 * DV_NS_PER_S},
         {"h", 3600 * DV_NS_PER_S}, {"d", 86400 * DV_NS_PER_S},
     };
     struct decimal d;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/units.h"
 
+#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static void test_bytes(void **state)
 {
@@ -28,9 +27,9 @@ static void test_bytes(void **state)
         assert_int_equal(dv_units_parse_bytes(good[i].text, &bytes, NULL), 0);
         assert_int_equal(bytes, good[i].bytes);
     }
-    static const char *const bad[] = {"",       "-1GiB", "+1",  " 1",   "1 GiB",  "GiB", "1GIB",
-                                      "0x10",   "nan",   "inf", "1e9",  "1,5GiB", "1.",  ".5",
-                                      "1.5.5G", "10Gib", "١",   "1GiB "};
+    static const char *const bad[] = {"",     "-1GiB", "+1",     " 1",    "1 GiB", "GiB",
+                                      "1GIB", "0x10",  "nan",    "inf",   "1e9",   "1,5GiB",
+                                      "1.",   ".5",    "1.5.5G", "10Gib", "١",     "1GiB "};
     for (size_t i = 0; i < DV_ARRAY_SIZE(bad); i++) {
         struct dv_err err = {{0}};
         uint64_t bytes = 7;
@@ -110,7 +109,7 @@ static void test_format(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes),   cmocka_unit_test(test_compute),
+        cmocka_unit_test(test_bytes),    cmocka_unit_test(test_compute),
         cmocka_unit_test(test_duration), cmocka_unit_test(test_integer),
         cmocka_unit_test(test_format),
     };
