@@ -12,12 +12,13 @@ static int die_at = -1; /* the step that is not reached */
 
 #include "abi_reservation.h"
 
-#include <cmocka.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #define PROCESSES 4
 #define LIMIT 1000u

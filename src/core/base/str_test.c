@@ -2,12 +2,13 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 static void test_append(void **state)
 {
