@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+# A short front for Meson. `make help` lists what there is.
+BUILD ?= build
+PREFIX ?= /usr/local
+MESON_FLAGS ?=
+JOBS ?= $(shell nproc)
+STAGE = $(BUILD)/stage
+
+.PHONY: help all build deps demo test test-asan test-tsan test-sanitizers test-clang install portable bench lint format clean
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+all: build
+
+deps: ## install the Debian packages that building and testing need (asks for sudo)
+	@tools/deps
+
+$(BUILD)/build.ninja:
+	meson setup $(BUILD) --prefix $(PREFIX) $(MESON_FLAGS)
+
+build: deps $(BUILD)/build.ninja ## compile everything
+	ninja -C $(BUILD) -j$(JOBS)
+
+$(STAGE): build
+	@meson install -C $(BUILD) --no-rebuild --quiet --destdir stage
+
+demo: build $(STAGE) ## three processes share one simulated A100, a fourth is refused at its cap
+	@DIVVY_BIN=$(CURDIR)/$(STAGE)$(PREFIX)/bin tools/demo
+
+test: build ## all tests; ends with "N passed, N failed"
+	@tools/run-tests $(BUILD)
+
+# Leaks count in our own programs; the libraries under them keep what they like.
+test-asan: deps ## unit tests and scenarios with AddressSanitizer and UBSan
+	@test -f $(BUILD)-asan/build.ninja || meson setup $(BUILD)-asan -Db_sanitize=address,undefined -Db_lundef=false
+	ninja -C $(BUILD)-asan -j$(JOBS)
+	@tools/run-tests $(BUILD)-asan --suite unit --suite golden --suite scenarios --suite fuzz --suite sanitize
+
+test-tsan: deps ## tests with threads under ThreadSanitizer
+	@test -f $(BUILD)-tsan/build.ninja || meson setup $(BUILD)-tsan -Db_sanitize=thread -Db_lundef=false
+	ninja -C $(BUILD)-tsan -j$(JOBS)
+	@tools/run-tests $(BUILD)-tsan --suite unit --suite sanitize
+
+test-sanitizers: test-asan test-tsan
+
+test-clang: deps ## compile with clang, without warnings
+	@test -f $(BUILD)-clang/build.ninja || CC=clang meson setup $(BUILD)-clang
+	ninja -C $(BUILD)-clang -j$(JOBS)
+
+install: $(BUILD)/build.ninja ## install below DESTDIR, PREFIX
+	ninja -C $(BUILD) -j$(JOBS)
+	meson configure $(BUILD) --prefix $(PREFIX)
+	meson install -C $(BUILD) --quiet $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
+
+portable: build $(STAGE) ## build/divvy-VERSION-ARCH.tar.gz with its libraries, for machines without packages
+	@tools/portable $(BUILD) $(STAGE)$(PREFIX)
+
+bench: build $(STAGE) ## measure; prints ratios against a baseline of the same run
+	@DIVVY_BIN=$(CURDIR)/$(STAGE)$(PREFIX)/bin DIVVY_LIBDIR=$(CURDIR)/$(STAGE)$(PREFIX)/lib/divvy bench/run $(BUILD)
+
+lint: build ## clang-format, clang-tidy, rooms, style, man pages
+	@tools/lint $(BUILD)
+
+format: ## clang-format the tree
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean: ## remove the build directories
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-clang
