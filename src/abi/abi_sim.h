@@ -114,7 +114,8 @@ struct dv_sim_work {
     uint32_t closed;        /* server: 1 = the server is gone or has dropped this process */
     uint64_t advanced_ns;   /* server: the engine has been advanced to here */
     uint64_t head;          /* client: commands ever written */
-    uint64_t pad0[3];
+    uint32_t injections;    /* server: not 0 = CUDA errors are injected: ask by CUDA_INJECTED */
+    uint32_t pad0[5];
     uint64_t tail;      /* server: commands ever taken */
     uint32_t tail_wake; /* server: futex, raised when tail moves while the client waits for room */
     uint32_t room_awaited;
@@ -139,7 +140,8 @@ enum dv_sim_cuda_op {
     DV_SIM_CUDA_IPC_EXPORT,     /* uint64 handle (+ memfd of its contents) -> uint64 token */
     DV_SIM_CUDA_IPC_OPEN,       /* uint64 token -> dv_sim_ipc_opened (+ memfd) */
     DV_SIM_CUDA_IPC_CLOSE,      /* uint64 handle */
-    DV_SIM_CUDA_FAULT, /* dv_sim_fault: an illegal address and the like: XID, dead context */
+    DV_SIM_CUDA_FAULT,    /* dv_sim_fault: an illegal address and the like: XID, dead context */
+    DV_SIM_CUDA_INJECTED, /* char name[] of the entry point; the status is what it must answer */
 };
 
 struct dv_sim_device {
@@ -230,6 +232,16 @@ enum dv_sim_control_op {
 
 /* The engine's truth about one GPU, for tests and for the audit. */
 struct dv_sim_stats {
+    char node[64];
+    char uuid[DV_SIM_UUID_SIZE];
+    char name[96];
+    uint32_t gpus; /* of the node: the next gpu to ask for is below this */
+    uint32_t mig_enabled;
+    uint32_t clients; /* connections of the whole server */
+    uint32_t reserved0;
+    uint64_t memory_total_bytes;
+    uint64_t deaths;           /* processes of the node that died with something held */
+    uint64_t death_slowest_ns; /* from the kernel's notice to everything freed, the slowest */
     uint64_t now_ns;
     uint64_t memory_used_bytes, memory_high_water_bytes; /* held by processes, contexts included */
     uint64_t busy_ns, switch_ns, idle_ns;
