@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the end-to-end tests share: a daemon on a simulated node in a directory of its own.
+
+    with harness.Node("a100") as node:
+        run = node.divvy("run", "--memory", "10GiB", "--", "true")
+        status = node.json("status")
+
+Everything that a Node starts ends with it, also when the test fails. Programs come from the staged
+install that DIVVY_BIN names (Meson sets it).
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+BIN = os.environ.get("DIVVY_BIN", "/usr/local/bin")
+LIBDIR = os.environ.get("DIVVY_LIBDIR", os.path.join(os.path.dirname(BIN), "lib", "divvy"))
+GIB = 1 << 30
+# A bound against hanging for ever, not a measurement: machines that run tests may be slow.
+PATIENCE = 60.0
+
+
+def program(name):
+    return os.path.join(BIN, name)
+
+
+def clean_env(**extra):
+    env = {k: v for k, v in os.environ.items()
+           if not k.startswith(("DIVVY_S", "DIVVY_T", "CUDA_", "NVIDIA_", "LD_"))}
+    env.update(extra)
+    return env
+
+
+def wait_for(condition, what, patience=PATIENCE):
+    """Polls until condition() is true; its last value is returned."""
+    end = time.monotonic() + patience
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"did not happen within {patience:.0f} s: {what}")
+        time.sleep(0.02)
+
+
+class Node:
+    def __init__(self, sim="a100", args=(), directory=None):
+        self.sim = sim
+        self.args = list(args)
+        self.own_directory = directory is None
+        self.directory = directory or tempfile.mkdtemp(prefix="divvy-e2e-")
+        os.chmod(self.directory, 0o755)
+        self.socket = os.path.join(self.directory, "divvyd.sock")
+        self.state = os.path.join(self.directory, "state")
+        self.log_path = os.path.join(self.directory, "divvyd.log")
+        self.daemon = None
+        self.children = []
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+        if exc[0] is not None and os.path.exists(self.log_path):
+            with open(self.log_path, encoding="utf-8", errors="replace") as log:
+                print("".join(log.readlines()[-60:]))
+        if self.own_directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    # -- the daemon
+
+    def spawn_daemon(self, *args):
+        log = open(self.log_path, "ab")
+        return subprocess.Popen([program("divvyd"), "--sim", self.sim, "--socket", self.socket,
+                                 "--state", self.state, *self.args, *args],
+                                env=clean_env(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                start_new_session=True)
+
+    def start(self):
+        self.daemon = self.spawn_daemon()
+
+        def ready():
+            if self.daemon.poll() is not None:
+                raise AssertionError(f"divvyd ended with {self.daemon.returncode}:\n{self.log()}")
+            return self.divvy("status", "-o", "json").returncode == 0
+        wait_for(ready, "divvyd answers")
+        # An inventory may still be on its way when the API already answers.
+        wait_for(lambda: self.json("status")["gpus"], "divvyd knows its GPUs")
+
+    def stop(self, how=signal.SIGTERM):
+        if self.daemon is None:
+            return
+        if self.daemon.poll() is None:
+            self.daemon.send_signal(how)
+            try:
+                self.daemon.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.daemon.pid, signal.SIGKILL)
+                self.daemon.wait()
+        if how == signal.SIGKILL:  # helpers of a killed daemon must end by themselves
+            wait_for(lambda: not group_alive(self.daemon.pid), "the killed daemon's helpers end", 15)
+        self.daemon = None
+
+    def close(self):
+        for child in self.children:
+            if child.poll() is None:
+                child.kill()
+            child.wait()
+        self.stop()
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    # -- clients
+
+    def env(self, **extra):
+        return clean_env(DIVVY_SOCKET=self.socket, **extra)
+
+    def sim_env(self):
+        """The environment in which any program sees this node's simulated GPUs."""
+        out = self.divvy_sim("env", "--socket", self.sim_socket(), "-o", "json")
+        if out.returncode:
+            raise AssertionError(out.stderr)
+        answer = json.loads(out.stdout)
+        return clean_env(**answer.get("env", answer))
+
+    def sim_socket(self):
+        return self.json("status")["daemon"]["sim"].removeprefix("unix:")
+
+    def divvy_sim(self, *args):
+        return subprocess.run([program("divvy-sim"), *args], env=clean_env(), text=True,
+                              capture_output=True, timeout=PATIENCE, check=False)
+
+    def divvy(self, *args, timeout=PATIENCE, **kw):
+        return subprocess.run([program("divvy"), *args], env=self.env(), text=True,
+                              capture_output=True, timeout=timeout, check=False,
+                              stdin=subprocess.DEVNULL, **kw)
+
+    def json(self, *args):
+        out = self.divvy(*args, "-o", "json")
+        if out.returncode:
+            raise AssertionError(f"divvy {' '.join(args)}: exit {out.returncode}: {out.stderr}")
+        return json.loads(out.stdout)
+
+    def start_run(self, *args, **kw):
+        """`divvy run ...` in the background."""
+        child = subprocess.Popen([program("divvy"), "run", *args], env=self.env(), text=True,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, **kw)
+        self.children.append(child)
+        return child
+
+    def slices(self):
+        return [s for gpu in self.json("status")["gpus"] for s in gpu["slices"]]
+
+    def sim_stats(self, gpu=0):
+        out = self.divvy_sim("status", "--socket", self.sim_socket(), "-o", "json")
+        if out.returncode:
+            raise AssertionError(out.stderr)
+        return json.loads(out.stdout)["gpus"][gpu]
+
+
+def group_alive(pgid):
+    try:
+        os.killpg(pgid, 0)
+        return True
+    except (ProcessLookupError, PermissionError):
+        return False

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon comes and goes; slices, caps and running work stay."""
+import json
+import os
+import signal
+import subprocess
+import unittest
+
+import harness
+from harness import GIB
+
+
+class Restart(unittest.TestCase):
+    """The GPUs must outlive the daemon, as real ones do: a simulator of its own."""
+
+    def setUp(self):
+        self.node = harness.Node("a100")
+        self.sim_socket = os.path.join(self.node.directory, "sim.sock")
+        self.sim = subprocess.Popen([harness.program("divvy-sim"), "start", "a100", "--foreground",
+                                     "--socket", self.sim_socket], env=harness.clean_env(),
+                                    stdin=subprocess.DEVNULL)
+        harness.wait_for(lambda: os.path.exists(self.sim_socket), "the simulator listens")
+        self.node.sim = "unix:" + self.sim_socket
+
+    def tearDown(self):
+        self.node.__exit__(None, None, None)
+        self.sim.terminate()
+        self.sim.wait(harness.PATIENCE)
+
+    def start_holder(self):
+        load = harness.program("divvy-load")
+        run = self.node.start_run("--tenant", "ann", "--memory", "8GiB", "--compute", "30%", "--",
+                                  load, "alloc", "--bytes", "6GiB", "--api", "cuMemAlloc",
+                                  "--hold", "60", "-o", "json")
+        harness.wait_for(lambda: any(s["memory_used_bytes"] >= 6 * GIB
+                                     for s in self.node.slices()), "ann holds 6 GiB")
+        return run
+
+    def check_survival(self, how):
+        self.node.start()
+        run = self.start_holder()
+        before = self.node.slices()[0]
+        self.node.stop(how)
+        self.assertIsNone(run.poll(), "the workload lives on without the daemon")
+        self.node.start()
+        after = harness.wait_for(lambda: next((s for s in self.node.slices() if s["pids"]), None),
+                                 "the slice is back with its process")
+        for key in ("id", "tenant", "memory_bytes", "compute_permille", "pids"):
+            self.assertEqual(after[key], before[key], key)
+        self.assertGreaterEqual(
+            harness.wait_for(lambda: (lambda u: u if u >= 6 * GIB else 0)(
+                self.node.slices()[0]["memory_used_bytes"]), "its memory is counted again"),
+            6 * GIB)
+        os.kill(after["pids"][0], signal.SIGTERM)
+        run.wait(harness.PATIENCE)
+        harness.wait_for(lambda: not self.node.slices(), "released at its end")
+
+    def test_slices_survive_sigterm(self):
+        self.check_survival(signal.SIGTERM)
+
+    def test_slices_survive_kill_9(self):
+        self.check_survival(signal.SIGKILL)
+
+    def test_caps_hold_and_work_goes_on_without_the_daemon(self):
+        self.node.start()
+        load = harness.program("divvy-load")
+        # Allocates beyond its cap while the daemon is gone.
+        script = (f"{load} spin --kernel-us 500 --seconds 4 -o json & "
+                  f"sleep 2; {load} alloc --bytes 9GiB --api cuMemAlloc -o json; "
+                  f"echo alloc=$?; wait")
+        run = self.node.start_run("--tenant", "ann", "--memory", "8GiB", "--compute", "50%", "--",
+                                  "sh", "-c", script)
+        harness.wait_for(lambda: any(s["pids"] for s in self.node.slices()), "ann runs")
+        self.node.stop(signal.SIGKILL)
+        out, err = run.communicate(timeout=harness.PATIENCE)
+        self.assertNotIn("alloc=0", out, err)
+        spun = [json.loads(line) for line in out.splitlines() if line.startswith("{")
+                and "kernels" in line]
+        self.assertEqual(len(spun), 1, out + err)
+        self.assertGreater(spun[0]["kernels"], 0)
+
+    def test_usage_survives(self):
+        self.node.start()
+        load = harness.program("divvy-load")
+        run = self.node.divvy("run", "--tenant", "ann", "--memory", "2GiB", "--compute", "30%",
+                              "--", load, "spin", "--kernel-us", "500", "--seconds", "2", "-o",
+                              "json")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        busy = self.node.json("usage")["tenants"][0]["busy_seconds"]
+        self.assertGreater(busy, 0)
+        self.node.stop()
+        self.node.start()
+        self.assertGreaterEqual(self.node.json("usage")["tenants"][0]["busy_seconds"], busy)
+
+
+if __name__ == "__main__":
+    unittest.main()
