@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sys/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void test_seal(void **state)
+{
+    int fd = dv_fd_memfd("test", 4096);
+    assert_true(fd >= 0);
+    char *before = dv_fd_map(fd, 4096, true);
+    assert_non_null(before);
+    assert_int_equal(dv_fd_seal_writes(fd), 0);
+    assert_null(dv_fd_map(fd, 4096, true));
+    char *reader = dv_fd_map(fd, 4096, false);
+    assert_non_null(reader);
+    before[7] = 42;
+    assert_int_equal(reader[7], 42);
+    assert_true(ftruncate(fd, 0) < 0);
+    assert_true(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) < 0);
+    munmap(before, 4096);
+    munmap(reader, 4096);
+    close(fd);
+}
+
+static void test_pass(void **state)
+{
+    int pair[2], pipes[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    assert_int_equal(pipe(pipes), 0);
+    assert_int_equal(dv_fd_send(pair[0], "hello", 5, pipes, 2), 0);
+    char buf[8];
+    int got[2];
+    uint32_t count = 1; /* room for one: the other must not leak */
+    assert_int_equal(dv_fd_receive(pair[1], buf, sizeof buf, got, &count), 5);
+    assert_int_equal(count, 1);
+    close(got[0]);
+    assert_int_equal(dv_fd_send(pair[0], "too long for this", 17, NULL, 0), 0);
+    assert_int_equal(dv_fd_receive(pair[1], buf, sizeof buf, NULL, NULL), -EMSGSIZE);
+    close(pair[0]);
+    assert_int_equal(dv_fd_receive(pair[1], buf, sizeof buf, NULL, NULL), 0);
+    close(pair[1]);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
+static void test_listen(void **state)
+{
+    char dir[] = "/tmp/divvy-fd-XXXXXX", path[64];
+    struct dv_err err;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/s", dir);
+    int a = dv_fd_listen(path, SOCK_STREAM, 0600, &err);
+    assert_true(a >= 0);
+    assert_int_equal(dv_fd_listen(path, SOCK_STREAM, 0600, &err), -EADDRINUSE);
+    int c = dv_fd_connect(path, SOCK_STREAM, &err);
+    assert_true(c >= 0);
+    close(c);
+    close(a);
+    a = dv_fd_listen(path, SOCK_STREAM, 0600, &err); /* the file of a dead listener */
+    assert_true(a >= 0);
+    close(a);
+    unlink(path);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    assert_int_equal(dv_fd_listen(path, SOCK_STREAM, 0600, &err), -EEXIST);
+    unlink(path);
+    rmdir(dir);
+    char longname[200];
+    memset(longname, 'x', sizeof longname);
+    longname[199] = 0;
+    assert_int_equal(dv_fd_listen(longname, SOCK_STREAM, 0600, &err), -ENAMETOOLONG);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_seal), cmocka_unit_test(test_pass),
+                                       cmocka_unit_test(test_listen)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sys/loop.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct seen {
+    struct dv_loop *loop;
+    struct dv_loop_source *watch, *timer, *signal;
+    int fd, reads, ticks, signals;
+};
+
+static void on_read(void *arg)
+{
+    struct seen *s = arg;
+    char c;
+    assert_int_equal(read(s->fd, &c, 1), 1);
+    s->reads++;
+    dv_loop_remove(s->watch); /* from its own callback */
+    kill(getpid(), SIGUSR1);
+}
+
+static void on_tick(void *arg)
+{
+    struct seen *s = arg;
+    s->ticks++;
+}
+
+static void on_usr1(void *arg)
+{
+    struct seen *s = arg;
+    s->signals++;
+    if (!s->ticks) {
+        kill(getpid(), SIGUSR1);
+        return;
+    }
+    dv_loop_stop(s->loop);
+}
+
+static void test_sources(void **state)
+{
+    struct seen s = {0};
+    int p[2];
+    assert_int_equal(pipe(p), 0);
+    s.fd = p[0];
+    assert_int_equal(dv_loop_new(&s.loop), 0);
+    assert_int_equal(dv_loop_watch(s.loop, p[0], on_read, &s, &s.watch), 0);
+    assert_int_equal(dv_loop_timer(s.loop, 1, 1, on_tick, &s, &s.timer), 0);
+    assert_int_equal(dv_loop_signal(s.loop, SIGUSR1, on_usr1, &s, &s.signal), 0);
+    assert_int_equal(write(p[1], "xy", 2), 2);
+    assert_int_equal(dv_loop_run(s.loop), 0);
+    assert_int_equal(s.reads, 1);
+    assert_true(s.ticks > 0);
+    dv_loop_remove(s.timer);
+    dv_loop_free(s.loop); /* the signal source goes with it */
+    close(p[0]);
+    close(p[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sources)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

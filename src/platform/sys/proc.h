@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Processes as the kernel knows them. A process is named by its pid and its start time: a pid alone
+ * may have been given to somebody else meanwhile (proc(5), field 22 of /proc/PID/stat).
+ *
+ *     struct dv_proc_id owner;
+ *     if (dv_proc_identify(pid, &owner) == 0 && dv_proc_is_within(child, &owner)) ...
+ */
+#ifndef DV_SYS_PROC_H
+#define DV_SYS_PROC_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct dv_proc_id {
+    pid_t pid;
+    uint64_t start; /* clock ticks since boot; 0 = nobody */
+};
+
+/* Who has this pid now. -ESRCH when nobody. A zombie is dead. */
+int dv_proc_identify(pid_t pid, struct dv_proc_id *ret);
+bool dv_proc_alive(const struct dv_proc_id *id);
+/* A descriptor that becomes readable when the process has ended; -ESRCH when it has already, or
+ * when the pid belongs to another process by now. */
+int dv_proc_pidfd(const struct dv_proc_id *id);
+pid_t dv_proc_parent(pid_t pid);
+/* Whether pid is `top` or a descendant of it; ret_distance (may be NULL): generations between. */
+bool dv_proc_is_within(pid_t pid, const struct dv_proc_id *top, uint32_t *ret_distance);
+/* The descendants of `top`, without itself; at most `max`. Returns how many. */
+size_t dv_proc_descendants(const struct dv_proc_id *top, struct dv_proc_id *ret, size_t max);
+/* The effective user of a process. */
+int dv_proc_uid(pid_t pid, uid_t *ret);
+
+/* The user's login name, or the number in decimal. */
+void dv_proc_user_name(uid_t uid, char *buf, size_t size);
+/* 0, -ENOENT. */
+int dv_proc_user_id(const char *name, uid_t *ret_uid, gid_t *ret_gid);
+
+/* ---- this process ---- */
+
+/* Absolute directory of the running program; 0 or negative errno. */
+int dv_proc_program_dir(char *buf, size_t size);
+/* No setuid program that is started from here gains rights. */
+int dv_proc_no_new_privileges(void);
+/* Becomes that user for good: supplementary groups, group, user. Checks that there is no way
+ * back. Threads may still ask for SCHED_FIFO up to `rtprio` afterwards. */
+int dv_proc_become(uid_t uid, gid_t gid, uint32_t rtprio, struct dv_err *err);
+/* SCHED_FIFO at this priority for the calling thread; -EPERM where not allowed. Children and new
+ * threads do not inherit it. */
+int dv_proc_realtime(uint32_t priority);
+/* The kernel sends `signo` to this process when its parent dies; -ESRCH when it has died already
+ * (`parent` is who it should be). */
+int dv_proc_die_with_parent(int signo, pid_t parent);
+
+#endif
