@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A tenant that ignores its leases is named by the daemon; the others go on."""
+import json
+import os
+import unittest
+
+import harness
+
+ROGUE = os.environ.get("DIVVY_ROGUE", "")
+
+
+class Intruder(unittest.TestCase):
+    def test_named_and_the_others_go_on(self):
+        with harness.Node("a100") as node:
+            load = [harness.program("divvy-load"), "spin", "--kernel-us", "500", "--seconds", "6",
+                    "-o", "json"]
+            honest = {t: node.start_run("--tenant", t, "--memory", "8GiB", "--compute", c, "--",
+                                        *load) for t, c in (("ann", "60%"), ("bob", "20%"))}
+            harness.wait_for(lambda: sum(len(s["pids"]) for s in node.slices()) == 2, "both run")
+            rogue = node.start_run("--tenant", "mal", "--memory", "8GiB", "--compute", "20%", "--",
+                                   ROGUE, os.path.join(harness.LIBDIR, "sim", "libcuda.so.1"),
+                                   "5", "500")
+
+            def named():
+                gpu = node.json("status")["gpus"][0]
+                return gpu["health"] == "degraded" and "mal" in (gpu.get("health_detail") or "")
+            harness.wait_for(named, "the daemon names mal")
+            doctor = node.divvy("doctor")
+            self.assertEqual(doctor.returncode, 3, doctor.stdout)
+            self.assertIn("mal", doctor.stdout)
+            self.assertIn("mal", node.divvy("explain", "mal").stdout)
+            self.assertEqual(rogue.wait(harness.PATIENCE), 0)
+            counts = {}
+            for tenant, run in honest.items():
+                out, err = run.communicate(timeout=harness.PATIENCE)
+                self.assertEqual(run.returncode, 0, err)
+                counts[tenant] = json.loads(out)["kernels"]
+            self.assertTrue(all(counts.values()), counts)
+            harness.wait_for(lambda: node.json("status")["gpus"][0]["health"] == "ok",
+                             "health returns when it has gone")
+
+
+if __name__ == "__main__":
+    unittest.main()
