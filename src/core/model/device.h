@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A device is what is shared: a whole GPU, or a MIG device of one. A GPU in MIG mode has no whole
+ * device; one out of it has exactly one, under the GPU's own UUID.
+ *
+ * How it is shared is its mode. A device without a layout is AUTO: the first claim sets the mode,
+ * the last to leave frees it.
+ */
+#ifndef DV_MODEL_DEVICE_H
+#define DV_MODEL_DEVICE_H
+
+#include "model/gpu.h"
+#include "model/mig.h"
+
+enum dv_mode {
+    DV_MODE_AUTO,      /* of a device: nobody holds it; of a claim: divvy chooses */
+    DV_MODE_EXCLUSIVE, /* one slice, all of the device */
+    DV_MODE_MPS,
+    DV_MODE_TIMESLICE,
+    DV_MODE_GOVERNED, /* enforced fractions: the governor and its arbiter */
+};
+
+/* What holds a tenant inside its slice, weakest first. */
+enum dv_wall {
+    DV_WALL_NONE,
+    DV_WALL_COOPERATIVE, /* the library in the tenant's own process */
+    DV_WALL_DRIVER,      /* limits that the driver keeps */
+    DV_WALL_HARDWARE,    /* the device's own edges: MIG, or a card to oneself */
+};
+
+struct dv_device {
+    char uuid[DV_UUID_SIZE]; /* the key within a node */
+    uint32_t gpu;            /* dv_gpu.index */
+    bool mig;
+    char profile[DV_MIG_NAME]; /* "3g.20gb"; "" on a whole GPU */
+    uint32_t gi, ci;           /* instance ids; 0 on a whole GPU */
+    uint32_t placement_start, placement_size;
+    uint64_t memory_bytes; /* what tenants can have of it, all together */
+    uint32_t compute;      /* of it all, in 1/7000 of the GPU: 7000, or 3000 for a 3g of 7 */
+    enum dv_mode layout;   /* what the layout asks for; AUTO: nothing */
+    enum dv_mode mode;     /* in force now; AUTO: free */
+};
+
+/* "auto", "exclusive", "mps", "timeslice", "governed". */
+const char *dv_device_mode_name(enum dv_mode mode);
+/* 0, or -EINVAL with a message that suggests. */
+int dv_device_mode_parse(const char *text, enum dv_mode *ret, struct dv_err *err);
+/* "none", "cooperative", "driver", "hardware". */
+const char *dv_device_wall_name(enum dv_wall wall);
+/* The wall around memory and around compute when the device is shared in that mode. */
+enum dv_wall dv_device_memory_wall(enum dv_mode mode);
+enum dv_wall dv_device_compute_wall(enum dv_mode mode);
+
+#endif

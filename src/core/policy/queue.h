@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The queue of a node. Order: higher priority first, then who came first, then the lower id.
+ *
+ * Who may pass: a claim is granted only when no claim ahead of it could, now or later, use the
+ * device that it would get. So a large claim at the head is never starved by small ones that slip
+ * in behind it; claims for other devices do not wait for it. There is no preemption: what is held
+ * stays held.
+ *
+ *     while (!dv_queue_next(snapshot, &id, &admission))
+ *         ... apply DV_EVENT_SLICE_GRANTED (or withdraw the claim when it is REFUSED) ...
+ */
+#ifndef DV_POLICY_QUEUE_H
+#define DV_POLICY_QUEUE_H
+
+#include "policy/admit.h"
+
+/* The waiting claims in order: ret[0..n_claims-1] are positions in snapshot->claims. */
+void dv_queue_order(const struct dv_snapshot *snapshot, size_t *ret);
+
+/*
+ * The first claim, in order, about which something can be done now: GRANTED, or REFUSED (no
+ * longer possible, or not willing to wait). 0; -ENOENT when all must wait on; -ENOMEM.
+ */
+int dv_queue_next(const struct dv_snapshot *snapshot, uint64_t *ret_id,
+                  struct dv_admission *ret_admission);
+
+/* What a waiting claim waits for, seen from its place in the queue: its position from 1 is in the
+ * verdict. 0, -ENOENT when it does not wait, -ENOMEM. */
+int dv_queue_explain(const struct dv_snapshot *snapshot, uint64_t id, struct dv_verdict *ret);
+
+#endif
