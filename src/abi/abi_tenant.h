@@ -123,7 +123,10 @@ struct dv_slot_page {
     uint64_t first_start_ns; /* of the last lease: first own start, last own end, */
     uint64_t last_end_ns;
     uint64_t used_ns;       /* and what it is charged for it */
-    uint64_t predicted_ns;  /* the sum of learnt prices of the same work (cheat detector) */
+    uint64_t timed_ns;      /* cheat detector: measured time of its batches, and */
+    uint64_t predicted_ns;  /* what they should have taken by learnt prices */
+    uint64_t handed;        /* the turn (dv_turn_pack) that `next` named when it announced or
+                             * released: only that one may start by itself; 0 = nobody */
     uint64_t idle_since_ns; /* the device has nothing from this process since; 0 = busy */
     uint64_t alive_ns;
 
@@ -160,10 +163,10 @@ static inline uint64_t dv_turn_epoch(uint64_t turn)
 #define DV_ARBITER_FLAG_OPEN 1u /* leases are off (an intruder was found): everyone may submit */
 
 /*
- * A successor (named in `next` with its epoch) may take its lease by itself when the holder's
- * released_epoch has reached the holder's epoch, or the holder announced and announced_ns +
- * remainder_ns - overlap_ns has passed, or deadline_ns + grace_ns has passed. It then writes its
- * own `epoch` and state; the daemon follows by moving next to turn.
+ * A successor may take its lease by itself when the holder's `handed` names it with an epoch above
+ * turn's and the holder has released, or has announced and announced_ns + remainder_ns - overlap_ns
+ * has passed; or when `next` names it and max(deadline_ns, the holder's pred_end_ns) + grace_ns has
+ * passed. It then writes its own `epoch` and state; the daemon follows by moving it to turn.
  */
 struct dv_arbiter_page {
     uint32_t magic, abi;
