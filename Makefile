@@ -16,9 +16,11 @@ deps: ## install the Debian packages that building and testing need (asks for su
 	@tools/deps
 
 $(BUILD)/build.ninja:
+	@tools/deps build
 	meson setup $(BUILD) --prefix $(PREFIX) $(MESON_FLAGS)
 
-build: deps $(BUILD)/build.ninja ## compile everything
+build: $(BUILD)/build.ninja ## compile everything
+	@tools/deps build
 	ninja -C $(BUILD) -j$(JOBS)
 
 $(STAGE): build
@@ -28,6 +30,7 @@ demo: build $(STAGE) ## three processes share one simulated A100, a fourth is re
 	@DIVVY_BIN=$(CURDIR)/$(STAGE)$(PREFIX)/bin tools/demo
 
 test: build ## all tests; ends with "N passed, N failed"
+	@tools/deps test
 	@tools/run-tests $(BUILD)
 
 # Leaks count in our own programs; the libraries under them keep what they like.
@@ -58,7 +61,7 @@ portable: build $(STAGE) ## build/divvy-VERSION-ARCH.tar.gz with its libraries, 
 bench: build $(STAGE) ## measure; prints ratios against a baseline of the same run
 	@DIVVY_BIN=$(CURDIR)/$(STAGE)$(PREFIX)/bin DIVVY_LIBDIR=$(CURDIR)/$(STAGE)$(PREFIX)/lib/divvy bench/run $(BUILD)
 
-lint: build ## clang-format, clang-tidy, rooms, style, man pages
+lint: deps build ## clang-format, clang-tidy, rooms, style, man pages
 	@tools/lint $(BUILD)
 
 format: ## clang-format the tree
