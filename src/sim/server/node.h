@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "model/gpu_model.h"
 #include "model/mig.h"
+#include "server/nodespec.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -36,21 +37,6 @@ struct dv_engine;
 #define DV_SIM_INJECTIONS 64u
 
 /* ---- hardware ------------------------------------------------------------------------------- */
-
-/* How two GPUs are joined, nearest last but one: as `nvidia-smi topo -m` prints it. */
-enum dv_simlink {
-    DV_SIMLINK_SELF = 0,
-    DV_SIMLINK_SYS,  /* across NUMA nodes */
-    DV_SIMLINK_NODE, /* across PCIe host bridges of one NUMA node */
-    DV_SIMLINK_PHB,  /* through one host bridge */
-    DV_SIMLINK_PXB,  /* through several PCIe switches */
-    DV_SIMLINK_PIX,  /* through one PCIe switch */
-};
-
-struct dv_simlink_pair {
-    uint8_t pcie;    /* enum dv_simlink */
-    uint8_t nvlinks; /* NVLinks between the two, directly or through NVSwitches; 0 = none */
-};
 
 /* A body of memory that processes draw from: a GPU that is not in MIG mode, or a GPU instance. */
 struct dv_simmem {
@@ -69,7 +55,6 @@ struct dv_simci {
     uint32_t start;   /* compute slice within the GPU instance */
     uint32_t sm;
     char uuid[DV_SIM_UUID_SIZE]; /* "MIG-..." */
-    uint32_t partition;          /* the server's: its place in the engine */
     uint32_t contexts;           /* the server's: not 0 = in use */
 };
 
@@ -85,6 +70,7 @@ struct dv_simgi {
 /* Utilization of the window that ends at time_us. */
 struct dv_simsample {
     uint64_t time_us; /* CLOCK_REALTIME, microseconds */
+    uint64_t end_ns;
     uint32_t sm_permille, memory_permille;
 };
 
@@ -132,10 +118,13 @@ struct dv_simgpu {
 struct dv_simctx {
     bool used;
     uint32_t gpu;
-    uint32_t gi_id, ci_id; /* DV_SIM_ANY: not a MIG device */
-    uint32_t error;        /* sticky CUresult, 0 = fine */
-    uint32_t stream;       /* its default stream */
-    uint64_t overhead_bytes;
+    uint32_t gi_id, ci_id;   /* DV_SIM_ANY: not a MIG device */
+    uint32_t error;          /* sticky CUresult, 0 = fine */
+    uint32_t stream;         /* its default stream */
+    uint64_t used_bytes;     /* what it costs and what was allocated in it */
+    uint32_t engine_context; /* the server's, as the next two */
+    uint64_t executed_ns;
+    void *session;
 };
 
 /* What one process has on one GPU. */
@@ -218,19 +207,16 @@ struct dv_simgi *dv_simnode_gi(struct dv_simnode *node, uint32_t gpu, uint32_t g
 struct dv_simci *dv_simnode_ci(struct dv_simnode *node, uint32_t gpu, uint32_t gi, uint32_t ci);
 bool dv_simnode_gpu_in_use(const struct dv_simnode *node, uint32_t gpu); /* has any context */
 
-/* A UUID that is the same in every run: of the node's name and the words given. */
-void dv_simnode_uuid(const char *prefix, const char *node, const char *words,
-                     char ret[DV_SIM_UUID_SIZE]);
-
 /* Records an XID on a GPU; waiting NVML clients are served. */
 void dv_simnode_xid(struct dv_simnode *node, uint32_t gpu, uint32_t gi, uint32_t ci, uint64_t xid);
 
 /*
- * Is something injected for this function on this GPU (DV_SIM_ANY: a call without a GPU)? Returns
- * the injection and counts it, or NULL. kind: DV_SIM_INJECT_NVML_ERROR, _NVML_HANG, _CUDA_ERROR.
+ * Is something injected for this function on this GPU (DV_SIM_ANY: a call without a GPU)? Copies it
+ * to *ret and counts it. kind: DV_SIM_INJECT_NVML_ERROR, _NVML_HANG, _CUDA_ERROR. A hang has no
+ * count (its b is 0).
  */
-const struct dv_sim_inject *dv_simnode_injected(struct dv_simnode *node, uint32_t gpu,
-                                                enum dv_sim_injection kind, const char *name);
+bool dv_simnode_injected(struct dv_simnode *node, uint32_t gpu, enum dv_sim_injection kind,
+                         const char *name, struct dv_sim_inject *ret);
 
 /* ---- the NVML part, implemented by nvml.c ---------------------------------------------------
  */
