@@ -5,7 +5,8 @@
  * breaks.
  *
  *     struct dv_mig_instance want[3] = {{p3g, DV_MIG_UNPLACED}, {p2g, DV_MIG_UNPLACED}, ...};
- *     if (dv_mig_plan(geometry, have, n_have, want, 3, &plan) == DV_MIG_OK) ... plan.instances[i]
+ *     r = dv_mig_plan_find(geometry, have, n_have, want, 3, &plan);
+ *     if (!r && plan.rule == DV_MIG_OK) ... plan.instances[i]
  *
  * Of the layouts that fit, the one is chosen that leaves most to come later (weighed by size, so
  * that room for a large instance counts for more than for a small one).
@@ -27,7 +28,7 @@ struct dv_mig_plan {
 
 /*
  * `have` stays where it is; an unplaced one there may be put anywhere and is not reported. A
- * wanted instance with a start must get that start. Returns plan->rule. -ENOMEM when out of memory.
+ * wanted instance with a start must get that start. Returns 0 or -ENOMEM; the answer is ret->rule.
  */
 int dv_mig_plan_find(const struct dv_mig_geometry *geometry, const struct dv_mig_instance *have,
                      size_t n_have, const struct dv_mig_instance *want, size_t n_want,
