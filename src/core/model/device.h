@@ -38,7 +38,7 @@ struct dv_device {
     uint64_t memory_bytes; /* what tenants can have of it, all together */
     uint32_t compute;      /* of it all, in 1/7000 of the GPU: 7000, or 3000 for a 3g of 7 */
     enum dv_mode layout;   /* what the layout asks for; AUTO: nothing */
-    enum dv_mode mode;     /* in force now; AUTO: free */
+    enum dv_mode mode;     /* in force now: its slices', else the layout's; AUTO: free */
 };
 
 /* "auto", "exclusive", "mps", "timeslice", "governed". */

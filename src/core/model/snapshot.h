@@ -43,6 +43,15 @@ int dv_snapshot_dup(const struct dv_snapshot *snapshot, struct dv_snapshot **ret
 /* Same content; versions do not count. */
 bool dv_snapshot_equal(const struct dv_snapshot *a, const struct dv_snapshot *b);
 
+/* Field by field; of devices the mode in force counts too. */
+bool dv_snapshot_gpu_equal(const struct dv_gpu *a, const struct dv_gpu *b);
+bool dv_snapshot_device_equal(const struct dv_device *a, const struct dv_device *b);
+bool dv_snapshot_slice_equal(const struct dv_slice *a, const struct dv_slice *b);
+bool dv_snapshot_claim_equal(const struct dv_claim *a, const struct dv_claim *b);
+bool dv_snapshot_topology_equal(const struct dv_topology *a, const struct dv_topology *b);
+/* The order of devices in a snapshot: below, equal to, above 0. */
+int dv_snapshot_device_order(const struct dv_device *a, const struct dv_device *b);
+
 /* By key; NULL where there is none. The pointer is a loan from the snapshot. */
 const struct dv_gpu *dv_snapshot_gpu(const struct dv_snapshot *snapshot, uint32_t index);
 const struct dv_device *dv_snapshot_device(const struct dv_snapshot *snapshot, const char *uuid);

@@ -5,6 +5,8 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
+
 #define DV_TENANT_SIZE 64 /* 63 characters and the NUL */
 
 enum dv_trust {

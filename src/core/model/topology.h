@@ -12,6 +12,8 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
+
 #define DV_TOPOLOGY_MAX 16 /* GPUs; a node with more shows no topology */
 
 enum dv_link_kind { /* nearer is larger */
