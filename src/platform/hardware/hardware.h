@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the hardware says: facts, as the driver gave them. Nothing is guessed here: a number that
+ * the driver did not give is DV_FACT_UNKNOWN, a text is empty.
+ *
+ * One vtable, two back ends: nvml.h (the driver's library, the real one or the simulated one) and
+ * replay.h (a captured node). The calls block for as long as the driver does; divvyd makes them in
+ * a process of their own (worker.h).
+ *
+ *     struct dv_hardware *hw;
+ *     r = dv_hardware_nvml_new("libnvidia-ml.so.1", &hw, &err);
+ *     struct dv_facts_driver driver;
+ *     dv_hardware_driver(hw, &driver, &err);
+ *     for (uint32_t i = 0; i < driver.gpus; i++)
+ *         dv_hardware_gpu(hw, i, &gpu, &err);
+ *     dv_hardware_free(hw);
+ *
+ * Memory is in bytes, utilization in percent, times of samples in microseconds since 1970 (NVML's).
+ * The structs are plain values of fixed size: they travel between processes as they are.
+ * Source of the facts: NVIDIA's NVML API reference and nvidia-ml-py.
+ */
+#ifndef DV_HARDWARE_HARDWARE_H
+#define DV_HARDWARE_HARDWARE_H
+
+#include "base/err.h"
+#include "model/mig.h"
+
+#include <stdbool.h>
+
+#define DV_FACT_UNKNOWN UINT64_MAX
+#define DV_FACT_UNKNOWN32 UINT32_MAX
+
+#define DV_FACTS_GPUS_MAX 32u
+#define DV_FACTS_MIG_MAX 16u /* MIG devices of one GPU */
+#define DV_FACTS_PROCESSES_MAX 512u
+#define DV_FACTS_UUID 96u
+
+/* Positive answers of the calls below. */
+enum dv_hardware_status {
+    DV_HARDWARE_MISSING = 1,       /* no library, no driver, or none loaded */
+    DV_HARDWARE_LOST = 2,          /* this GPU fell off the bus or needs a reset */
+    DV_HARDWARE_NOT_PERMITTED = 3, /* more rights are needed */
+    DV_HARDWARE_NOT_SUPPORTED = 4, /* this driver or GPU cannot say */
+    DV_HARDWARE_FAILED = 5,        /* the driver answered an error; the message has it */
+};
+
+struct dv_facts_driver {
+    char version[80]; /* "550.54.15" */
+    char library[256];
+    uint32_t cuda; /* 12040 = 12.4 */
+    uint32_t gpus;
+};
+
+struct dv_facts_mig {
+    char uuid[DV_FACTS_UUID];
+    char profile[DV_MIG_NAME]; /* "3g.20gb", "1c.3g.20gb" */
+    uint32_t gi, ci;           /* ids of the GPU instance and the compute instance */
+    uint32_t start, size;      /* of the GPU instance on the memory grid */
+    uint32_t gi_slices, ci_slices;
+    uint32_t sm;
+    uint32_t reserved;
+    uint64_t memory_bytes;
+};
+
+struct dv_facts_gpu {
+    uint32_t index;
+    char uuid[DV_FACTS_UUID];
+    char model[96];
+    char pci[32];           /* "00000000:07:00.0" */
+    uint32_t pci_device_id; /* device in the high, vendor in the low half */
+    uint32_t cc_major, cc_minor;
+    uint32_t compute_mode; /* NVML's numbers: 0 default, 2 prohibited, 3 exclusive process */
+    uint32_t mig_current, mig_pending; /* 0, 1, or unknown: cannot do MIG */
+    uint32_t numa;
+    uint32_t power_limit_mw;
+    uint32_t lost; /* 1: it has an index and nothing else answers */
+    uint64_t memory_bytes, memory_reserved_bytes;
+    struct dv_mig_geometry geometry; /* n_profiles 0: none; its name is NULL */
+    uint32_t n_mig;
+    struct dv_facts_mig mig[DV_FACTS_MIG_MAX];
+};
+
+struct dv_facts_process {
+    uint32_t pid;
+    uint32_t gi, ci; /* unknown on a whole GPU */
+    uint32_t reserved;
+    uint64_t memory_bytes; /* or unknown */
+};
+
+struct dv_facts_utilization {
+    uint32_t pid;
+    uint32_t sm_percent;
+    uint64_t time_us;
+};
+
+/* What changes all the time. */
+struct dv_facts_sample {
+    uint64_t memory_used_bytes, memory_free_bytes;
+    uint32_t gpu_percent;
+    uint32_t lost;
+    uint32_t processes_known;   /* 1: the list below is the driver's; 0: it could not say */
+    uint32_t utilization_known; /* 1: per-process utilization is supported here */
+    uint32_t n_processes, n_utilization;
+    struct dv_facts_process processes[DV_FACTS_PROCESSES_MAX];
+    struct dv_facts_utilization utilization[DV_FACTS_PROCESSES_MAX];
+};
+
+struct dv_facts_event {
+    uint32_t gpu; /* index */
+    uint32_t gi;
+    uint64_t xid;
+};
+
+struct dv_hardware;
+
+struct dv_hardware_ops {
+    void (*free)(struct dv_hardware *hw);
+    int (*driver)(struct dv_hardware *hw, struct dv_facts_driver *ret, struct dv_err *err);
+    int (*gpu)(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu *ret,
+               struct dv_err *err);
+    int (*sample)(struct dv_hardware *hw, uint32_t index, uint64_t since_us,
+                  struct dv_facts_sample *ret, struct dv_err *err);
+    /* Never waits. */
+    int (*events)(struct dv_hardware *hw, struct dv_facts_event *ret, uint32_t max,
+                  uint32_t *ret_count, struct dv_err *err);
+};
+
+struct dv_hardware { /* first member of a back end's own struct */
+    const struct dv_hardware_ops *ops;
+};
+
+static inline void dv_hardware_free(struct dv_hardware *hw)
+{
+    if (hw)
+        hw->ops->free(hw);
+}
+
+/* All: 0, negative errno, or enum dv_hardware_status with a message. */
+static inline int dv_hardware_driver(struct dv_hardware *hw, struct dv_facts_driver *ret,
+                                     struct dv_err *err)
+{
+    return hw->ops->driver(hw, ret, err);
+}
+
+static inline int dv_hardware_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu *ret,
+                                  struct dv_err *err)
+{
+    return hw->ops->gpu(hw, index, ret, err);
+}
+
+/* since_us: only utilization samples newer than this. */
+static inline int dv_hardware_sample(struct dv_hardware *hw, uint32_t index, uint64_t since_us,
+                                     struct dv_facts_sample *ret, struct dv_err *err)
+{
+    return hw->ops->sample(hw, index, since_us, ret, err);
+}
+
+static inline int dv_hardware_events(struct dv_hardware *hw, struct dv_facts_event *ret,
+                                     uint32_t max, uint32_t *ret_count, struct dv_err *err)
+{
+    return hw->ops->events(hw, ret, max, ret_count, err);
+}
+
+#endif
