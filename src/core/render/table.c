@@ -45,6 +45,8 @@ static int walk(const struct dv_table *view, const struct dv_output_node *object
 int dv_table_rows(const struct dv_table *view, struct dv_output *o,
                   int (*visit)(const struct dv_output_node *row, bool outer, void *arg), void *arg)
 {
+    if (!*view->rows)
+        return visit(dv_output_root(o), false, arg);
     return walk(view, dv_output_root(o), view->rows, visit, arg);
 }
 
