@@ -164,8 +164,8 @@ struct dv_engine_op {
 /*
  * Queues op; it does not start before submit_ns (which may be in the future; a time in the past
  * counts as the engine's own). Does not advance the engine. ret_ticket may be NULL.
- * 0, -EINVAL (a field out of its range), -ENOENT (stream; also one that is being removed),
- * -EAGAIN (queue_max or pending_max reached: advance, pop, try again), -ENOMEM.
+ * 0, -EINVAL (a field out of its range; a WAIT for its own stream), -ENOENT (stream; also one that
+ * is being removed), -EAGAIN (queue_max or pending_max reached: advance, pop, try again), -ENOMEM.
  */
 int dv_engine_submit(struct dv_engine *e, uint32_t stream, const struct dv_engine_op *op,
                      uint64_t submit_ns, uint64_t tag, uint64_t *ret_ticket);
@@ -234,16 +234,18 @@ int dv_engine_partition_stats(struct dv_engine *e, uint64_t now, uint32_t id,
 
 /*
  * Utilization as NVML words it: the percentage of the last period in which the counter grew. Feed
- * it a total that only grows (executed_ns of a context, busy_ns of a partition, copy_ns); periods
- * are aligned to multiples of period_ns, and between two of them the last one's figure is given.
+ * it a total that only grows (executed_ns of a context, busy_ns of a partition, copy_ns). A period
+ * ends at the first call after a multiple of period_ns; until then the last one's figure is given,
+ * 0 before the first.
  *
  *     struct dv_engine_window w = {.period_ns = DV_NS_PER_S / 6};
  *     percent = dv_engine_window_percent(&w, now, stats.busy_ns);       as often as you like
  */
 struct dv_engine_window {
     uint64_t period_ns; /* set by the caller, >= 1 */
-    uint64_t start_ns, start_total;
+    uint64_t sampled_ns, sampled_total;
     uint32_t percent; /* of the last full period, 0..100 */
+    bool started;
 };
 uint32_t dv_engine_window_percent(struct dv_engine_window *w, uint64_t now, uint64_t total);
 
