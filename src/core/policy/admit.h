@@ -12,9 +12,8 @@
  *   device  the fullest that has room, so that large gaps stay large: of those in use the one with
  *           least left over, else the smallest free one; ties go to the lowest GPU index.
  *
- * What always holds: an untrusted claim never lies behind a cooperative wall, nor beside others in
- * governed mode; the memory of a device's slices never sums to more than the device has; nor does
- * their compute.
+ * What always holds: an untrusted claim never lies behind a cooperative wall; the memory of a
+ * device's slices never sums to more than the device has; nor does their compute.
  */
 #ifndef DV_POLICY_ADMIT_H
 #define DV_POLICY_ADMIT_H
@@ -37,10 +36,16 @@ struct dv_admission {
 void dv_admit_claim(const struct dv_snapshot *snapshot, const struct dv_claim *claim,
                     struct dv_admission *ret);
 
-/* The same, but the devices marked in `barred` (one bool per snapshot device; NULL: none) are kept
- * for others. If only they would do, the reason is BEHIND. */
+/* What a caller with many claims knows already; each array has one element per snapshot device. */
+struct dv_admit_view {
+    const struct dv_held *held; /* dv_snapshot_held() of each; NULL: worked out */
+    const bool *barred;         /* kept for others; NULL: none */
+};
+
+/* The same, seen so. If only barred devices would do, the reason is BEHIND and ret->device is the
+ * one that it would have got. */
 void dv_admit_claim_except(const struct dv_snapshot *snapshot, const struct dv_claim *claim,
-                           const bool *barred, struct dv_admission *ret);
+                           const struct dv_admit_view *view, struct dv_admission *ret);
 
 /* Marks (never unmarks) each device on which the claim could run if it were empty. */
 void dv_admit_mark(const struct dv_snapshot *snapshot, const struct dv_claim *claim, bool *marks);
@@ -49,9 +54,9 @@ void dv_admit_mark(const struct dv_snapshot *snapshot, const struct dv_claim *cl
 struct dv_slice dv_admit_slice(const struct dv_claim *claim, const struct dv_admission *admission,
                                uint64_t now_ns);
 
-/* May a slice that holds used_bytes at the moment change to these sizes (0: keep)? On GRANTED
- * *ret_memory and *ret_compute are the new sizes. An unknown id is refused as NO_SUCH_GPU's kin:
- * the caller checks it first. */
+/* May a slice of which used_bytes are in use change to these sizes (0: keep)? When GRANTED the new
+ * sizes are verdict.asked_bytes and verdict.asked_compute, for DV_EVENT_SLICE_LIMITED. The slice is
+ * one of the snapshot's. */
 void dv_admit_limit(const struct dv_snapshot *snapshot, const struct dv_slice *slice,
                     uint64_t memory_bytes, uint32_t compute, uint64_t used_bytes,
                     struct dv_verdict *ret);

@@ -15,8 +15,8 @@
 
 #include "policy/admit.h"
 
-/* The waiting claims in order: ret[0..n_claims-1] are positions in snapshot->claims. */
-void dv_queue_order(const struct dv_snapshot *snapshot, size_t *ret);
+/* The waiting claims in order: ret[0..n_claims-1] are positions in snapshot->claims. -ENOMEM. */
+int dv_queue_order(const struct dv_snapshot *snapshot, size_t *ret);
 
 /*
  * The first claim, in order, about which something can be done now: GRANTED, or REFUSED (no
