@@ -109,12 +109,14 @@ int dv_arbiter_want(struct dv_arbiter *a, uint64_t now, uint32_t slot);
 /* It gave up waiting (nothing waits any more). 0, -ENOENT. */
 int dv_arbiter_unwant(struct dv_arbiter *a, uint64_t now, uint32_t slot);
 
-/* Words of a slot page, read without waiting for anybody. */
+/* Words of a slot page, read without waiting for anybody. A word that is not known may be 0. */
 struct dv_arbiter_words {
-    uint64_t epoch;   /* of the lease that it holds or held last */
-    uint64_t used_ns; /* charge of that lease so far, as of its last word */
-    uint64_t pred_end_ns;
-    uint64_t idle_since_ns; /* 0 = busy */
+    uint64_t epoch;         /* of the lease that it holds or held last */
+    uint64_t used_ns;       /* charge of that lease so far, as of */
+    uint64_t last_end_ns;   /* its last own end */
+    uint64_t pred_end_ns;   /* when what it has submitted will have run */
+    uint64_t idle_since_ns; /* parked: idle for longer than its linger; 0 = busy */
+    uint64_t handed;        /* packed turn, when announced or released */
     bool held;              /* state HELD, STOPPING or DRAINING */
 };
 
