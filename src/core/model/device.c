@@ -20,7 +20,7 @@ const char *dv_device_mode_name(enum dv_mode mode)
 int dv_device_mode_parse(const char *text, enum dv_mode *ret, struct dv_err *err)
 {
     for (size_t i = 0; i < DV_ARRAY_SIZE(modes); i++) {
-        if (strcmp(modes[i], text))
+        if (strcmp(modes[i], text) != 0)
             continue;
         *ret = (enum dv_mode)i;
         return 0;

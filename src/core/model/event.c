@@ -25,18 +25,23 @@ const char *dv_event_name(enum dv_event_kind kind)
 
 /* ---- sorted arrays ---- */
 
-/* Opens a gap at `at`; the caller fills it. -ENOSPC, -ENOMEM. */
-static int open_gap(void **array, size_t *n, size_t size, size_t max, size_t at, struct dv_err *err)
+/* The array with a gap at `at`, which the caller fills; *n counts it. NULL with *ret_r -ENOSPC or
+ * -ENOMEM, and the old array is as it was. */
+static void *open_gap(void *array, size_t *n, size_t size, size_t max, size_t at, int *ret_r,
+                      struct dv_err *err)
 {
-    if (*n >= max)
-        return dv_err_set(err, -ENOSPC, "this node is full: at most %zu of these", max);
-    char *bigger = realloc(*array, (*n + 1) * size);
-    if (!bigger)
-        return dv_err_set(err, -ENOMEM, "out of memory");
+    if (*n >= max) {
+        *ret_r = dv_err_set(err, -ENOSPC, "this node is full: at most %zu of these", max);
+        return NULL;
+    }
+    char *bigger = realloc(array, (*n + 1) * size);
+    if (!bigger) {
+        *ret_r = dv_err_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
     memmove(bigger + (at + 1) * size, bigger + at * size, (*n - at) * size);
-    *array = bigger;
     ++*n;
-    return 0;
+    return bigger;
 }
 
 static void close_gap(void *array, size_t *n, size_t size, size_t at)
@@ -72,9 +77,11 @@ static int gpu_seen(struct dv_snapshot *s, const struct dv_gpu *gpu, struct dv_e
             return dv_err_set(err, -EBUSY, "GPU %u changes its MIG mode while it has devices",
                               gpu->index);
     if (!known) {
-        int r = open_gap((void **)&s->gpus, &s->n_gpus, sizeof *gpu, DV_GPUS_MAX, at, err);
-        if (r < 0)
+        int r = 0;
+        struct dv_gpu *gpus = open_gap(s->gpus, &s->n_gpus, sizeof *gpu, DV_GPUS_MAX, at, &r, err);
+        if (!gpus)
             return r;
+        s->gpus = gpus;
     }
     s->gpus[at] = *gpu;
     return 0;
@@ -128,11 +135,14 @@ static int device_seen(struct dv_snapshot *s, const struct dv_device *device, st
     size_t at = 0;
     while (at < s->n_devices && dv_snapshot_device_order(&s->devices[at], device) < 0)
         at++;
-    int r = open_gap((void **)&s->devices, &s->n_devices, sizeof *device, DV_DEVICES_MAX, at, err);
-    if (r < 0)
+    int r = 0;
+    struct dv_device *devices =
+        open_gap(s->devices, &s->n_devices, sizeof *device, DV_DEVICES_MAX, at, &r, err);
+    if (!devices)
         return r;
-    s->devices[at] = *device;
-    settle_mode(s, &s->devices[at]);
+    devices[at] = *device;
+    s->devices = devices;
+    settle_mode(s, &devices[at]);
     return 0;
 }
 
@@ -168,10 +178,13 @@ static int claim_queued(struct dv_snapshot *s, const struct dv_claim *claim, str
     size_t at = 0;
     while (at < s->n_claims && s->claims[at].id < claim->id)
         at++;
-    r = open_gap((void **)&s->claims, &s->n_claims, sizeof *claim, DV_CLAIMS_MAX, at, err);
-    if (!r)
-        s->claims[at] = *claim;
-    return r;
+    struct dv_claim *claims =
+        open_gap(s->claims, &s->n_claims, sizeof *claim, DV_CLAIMS_MAX, at, &r, err);
+    if (!claims)
+        return r;
+    claims[at] = *claim;
+    s->claims = claims;
+    return 0;
 }
 
 static int claim_withdrawn(struct dv_snapshot *s, uint64_t id, struct dv_err *err)
@@ -206,7 +219,7 @@ static int check_grant(const struct dv_snapshot *s, const struct dv_device *d,
         return r;
     if (dv_snapshot_slice(s, slice->id))
         return dv_err_set(err, -EEXIST, "slice %" PRIu64 " is already there", slice->id);
-    if (claim && strcmp(claim->tenant, slice->tenant))
+    if (claim && strcmp(claim->tenant, slice->tenant) != 0)
         return dv_err_set(err, -EINVAL, "slice %" PRIu64 " is for %s, its claim for %s", slice->id,
                           slice->tenant, claim->tenant);
     if (d->mode != DV_MODE_AUTO && d->mode != slice->mode)
@@ -228,10 +241,12 @@ static int slice_granted(struct dv_snapshot *s, const struct dv_slice *slice, st
     size_t at = 0;
     while (at < s->n_slices && s->slices[at].id < slice->id)
         at++;
-    r = open_gap((void **)&s->slices, &s->n_slices, sizeof *slice, DV_SLICES_MAX, at, err);
-    if (r < 0)
+    struct dv_slice *slices =
+        open_gap(s->slices, &s->n_slices, sizeof *slice, DV_SLICES_MAX, at, &r, err);
+    if (!slices)
         return r;
-    s->slices[at] = *slice;
+    slices[at] = *slice;
+    s->slices = slices;
     settle_mode(s, d);
     const struct dv_claim *claim = dv_snapshot_claim(s, slice->id);
     if (claim)

@@ -143,7 +143,7 @@ static bool take_number(const char **p, uint32_t max, uint32_t *ret)
 static bool take_text(const char **p, const char *text)
 {
     size_t n = strlen(text);
-    if (strncmp(*p, text, n))
+    if (strncmp(*p, text, n) != 0)
         return false;
     *p += n;
     return true;

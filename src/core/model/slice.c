@@ -12,7 +12,7 @@ int dv_slice_check(const struct dv_slice *slice, const struct dv_device *device,
         return r;
     if (!slice->id)
         return dv_err_set(err, -EINVAL, "a slice's id is 0");
-    if (strcmp(slice->device, device->uuid))
+    if (strcmp(slice->device, device->uuid) != 0)
         return dv_err_set(err, -EINVAL, "slice %" PRIu64 " is not on device %s", slice->id,
                           device->uuid);
     if (slice->mode == DV_MODE_AUTO || slice->mode > DV_MODE_GOVERNED)

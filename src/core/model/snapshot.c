@@ -33,28 +33,31 @@ void dv_snapshot_freep(struct dv_snapshot **snapshot)
     *snapshot = NULL;
 }
 
-static bool copy_array(void **dst, const void *src, size_t n, size_t size)
+/* NULL for no elements; *ok becomes false when memory is out. */
+static void *copy_array(const void *src, size_t n, size_t size, bool *ok)
 {
-    *dst = NULL;
     if (!n)
-        return true;
-    *dst = malloc(n * size);
-    if (*dst)
-        memcpy(*dst, src, n * size);
-    return *dst;
+        return NULL;
+    void *dst = malloc(n * size);
+    if (dst)
+        memcpy(dst, src, n * size);
+    else
+        *ok = false;
+    return dst;
 }
 
 int dv_snapshot_dup(const struct dv_snapshot *snapshot, struct dv_snapshot **ret)
 {
     const struct dv_snapshot *s = snapshot;
     struct dv_snapshot *copy = malloc(sizeof *copy);
+    bool ok = true;
     if (!copy)
         return -ENOMEM;
     *copy = *s;
-    bool ok = copy_array((void **)&copy->gpus, s->gpus, s->n_gpus, sizeof *s->gpus);
-    ok &= copy_array((void **)&copy->devices, s->devices, s->n_devices, sizeof *s->devices);
-    ok &= copy_array((void **)&copy->slices, s->slices, s->n_slices, sizeof *s->slices);
-    ok &= copy_array((void **)&copy->claims, s->claims, s->n_claims, sizeof *s->claims);
+    copy->gpus = copy_array(s->gpus, s->n_gpus, sizeof *s->gpus, &ok);
+    copy->devices = copy_array(s->devices, s->n_devices, sizeof *s->devices, &ok);
+    copy->slices = copy_array(s->slices, s->n_slices, sizeof *s->slices, &ok);
+    copy->claims = copy_array(s->claims, s->n_claims, sizeof *s->claims, &ok);
     if (!ok) {
         dv_snapshot_free(copy);
         return -ENOMEM;
@@ -179,7 +182,7 @@ struct dv_held dv_snapshot_held(const struct dv_snapshot *snapshot, const char *
     struct dv_held held = {0};
     for (size_t i = 0; i < snapshot->n_slices; i++) {
         const struct dv_slice *s = &snapshot->slices[i];
-        if (strcmp(s->device, device))
+        if (strcmp(s->device, device) != 0)
             continue;
         held.memory_bytes += s->memory_bytes;
         held.compute += s->compute;

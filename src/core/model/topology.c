@@ -27,7 +27,7 @@ const char *dv_topology_link_format(struct dv_link link, char buf[DV_LINK_TEXT])
 int dv_topology_link_parse(const char *text, struct dv_link *ret, struct dv_err *err)
 {
     for (size_t i = 0; i < DV_ARRAY_SIZE(words); i++) {
-        if (i == DV_LINK_NVLINK || strcmp(words[i], text))
+        if (i == DV_LINK_NVLINK || strcmp(words[i], text) != 0)
             continue;
         *ret = (struct dv_link){(enum dv_link_kind)i, 0};
         return 0;

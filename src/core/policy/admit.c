@@ -230,7 +230,7 @@ void dv_admit_claim_except(const struct dv_snapshot *snapshot, const struct dv_c
     struct dv_admission a = {.verdict = judge(claim, &best)};
     if (!best.device)
         a.verdict.reason = DV_REASON_NO_GPU;
-    if (best.fate >= FATE_BEHIND) {
+    if (best.device && best.fate >= FATE_BEHIND) {
         memcpy(a.device, best.device->uuid, sizeof a.device);
         a.mode = best.mode;
         a.memory_bytes = best.memory;

@@ -92,7 +92,7 @@ static const struct dv_claim *walk_step(struct walk *w, size_t place, struct dv_
     memset(w->marks, 0, w->s->n_devices * sizeof *w->marks);
     dv_admit_mark(w->s, c, w->marks);
     for (size_t i = 0; i < w->s->n_devices; i++) {
-        if (behind && !strcmp(w->s->devices[i].uuid, ret->device)) {
+        if (behind && w->first[i] && !strcmp(w->s->devices[i].uuid, ret->device)) {
             ret->verdict.holder_id = w->first[i]->id;
             memcpy(ret->verdict.holder, w->first[i]->tenant, sizeof ret->verdict.holder);
         }
