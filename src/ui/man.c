@@ -5,7 +5,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#define FILL 72 /* a line is broken at the first blank after so many bytes */
+#define FILL 64 /* a line is broken at the first blank after so many bytes */
 
 /* Text as lines of roff: backslashes escaped, no line that begins as a request. Sentences begin on
  * lines of their own, as mdoc wants it. literal: as it is, not filled. */

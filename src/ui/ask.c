@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ask.h"
+
+#include "render/json.h"
+
+#include <errno.h>
+
+int dv_ask_exit(int r)
+{
+    return r == -EACCES                                            ? DV_UI_PERMISSION
+           : r == -EINVAL                                          ? DV_UI_USAGE
+           : r == -ECONNREFUSED || r == -EPROTO || r == -ETIMEDOUT ? DV_UI_UNAVAILABLE
+                                                                   : DV_UI_FAILURE;
+}
+
+const char *dv_ask_message(const struct dv_output_node *answer)
+{
+    const char *text = dv_output_text(dv_output_get(answer, "message"), NULL);
+    if (text)
+        return text;
+    return dv_output_text(dv_output_get(dv_output_get(answer, "verdict"), "message"),
+                          "the daemon gave no reason");
+}
+
+int dv_ask_path(const char *before, const char *id, const char *tail, char **ret)
+{
+    struct dv_str path = {0};
+    dv_str_add(&path, before);
+    dv_http_client_escape(id, &path);
+    dv_str_add(&path, tail);
+    *ret = dv_str_steal(&path);
+    return *ret ? 0 : -ENOMEM;
+}
+
+static int exit_of(const struct dv_http_reply *reply)
+{
+    const struct dv_output_node *root = dv_output_root(reply->body);
+    uint64_t code = dv_output_count(dv_output_get(root, "exit_code"), 0);
+    if (code >= DV_UI_FAILURE && code <= DV_UI_UNAVAILABLE)
+        return (int)code;
+    return reply->status == 403   ? DV_UI_PERMISSION
+           : reply->status == 503 ? DV_UI_UNAVAILABLE
+           : reply->status == 400 ? DV_UI_USAGE
+                                  : DV_UI_FAILURE;
+}
+
+int dv_ask(const struct dv_ui *ui, const char *method, const char *path, struct dv_output *body,
+           struct dv_output **ret)
+{
+    dv_cleanup(dv_http_client_free) struct dv_http_client *client = NULL;
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    struct dv_http_reply reply = {0};
+    struct dv_err err = {{0}};
+    int r = body ? dv_json_write(body, false, &text) : 0;
+    if (r < 0)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
+    r = dv_http_client_new(ui->socket, &client, &err);
+    if (!r)
+        r = dv_http_client_call(client, method, path, body ? dv_str_get(&text) : NULL,
+                                DV_ASK_TIMEOUT_MS, &reply, &err);
+    if (r < 0)
+        return dv_ui_fail(ui, dv_ask_exit(r), "%s", err.msg);
+    if (reply.status >= 400) {
+        dv_cleanup(dv_str_done) struct dv_str message = {0};
+        dv_value_clean(dv_ask_message(dv_output_root(reply.body)), &message);
+        int exit = dv_ui_fail(ui, exit_of(&reply), "%s", dv_str_get(&message));
+        dv_http_reply_done(&reply);
+        return exit;
+    }
+    *ret = reply.body;
+    return DV_UI_OK;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One question to the daemon on behalf of a verb; what goes wrong is said on stderr, once.
+ *
+ *     dv_cleanup(dv_output_free) struct dv_output *answer = NULL;
+ *     int exit = dv_ask(ui, "GET", "/v1/queue", NULL, &answer);
+ *     if (exit) return exit;
+ */
+#ifndef DV_UI_ASK_H
+#define DV_UI_ASK_H
+
+#include "http/client.h"
+#include "ui.h"
+
+#define DV_ASK_TIMEOUT_MS 30000u
+
+/* body: a tree to send, or NULL. Returns DV_UI_OK and the answer, or the exit status of an error
+ * that has been explained. */
+int dv_ask(const struct dv_ui *ui, const char *method, const char *path, struct dv_output *body,
+           struct dv_output **ret);
+
+/* The exit status for a negative errno of dv_http_client_*. */
+int dv_ask_exit(int r);
+/* "/v1/slices/" + escaped id + tail. */
+int dv_ask_path(const char *before, const char *id, const char *tail, char **ret);
+/* The sentence in an error, or in a claim's verdict; never NULL. */
+const char *dv_ask_message(const struct dv_output_node *answer);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The verbs of divvy, one file verb_NAME.c each, and the program made of them (divvy.c). To add a
+ * verb: write its file with one struct dv_ui_verb, declare that here, and put it into the list in
+ * divvy.c and the file into meson.build. Help, manual page and completions follow by themselves.
+ */
+#ifndef DV_UI_VERBS_H
+#define DV_UI_VERBS_H
+
+#include "ui.h"
+
+extern const struct dv_ui_verb dv_verb_status, dv_verb_run, dv_verb_ps, dv_verb_kill, dv_verb_limit,
+    dv_verb_queue, dv_verb_explain, dv_verb_usage, dv_verb_doctor, dv_verb_mig_profiles,
+    dv_verb_mig_plan;
+
+extern const struct dv_ui_program dv_divvy_program;
+
+#endif
