@@ -226,8 +226,9 @@ struct dv_tenant_message {
     uint32_t magic, abi;
     uint32_t type;
     uint32_t slot;    /* WELCOME: own slot on the device; PEER, PEER_GONE: the peer's */
-    uint32_t process; /* WELCOME: own index in the slice, 1..255 */
-    uint32_t status;  /* REFUSED: errno */
+    uint32_t process; /* WELCOME: own index in the slice, 1..255; PEER: the peer's, 0 = it belongs
+                       * to another slice */
+    uint32_t status;  /* REFUSED: errno; WELCOME: own pid as NVML shows it; PEER: the peer's */
     char text[128];   /* REFUSED: why, one line */
 };
 
