@@ -20,7 +20,8 @@
 
 #define HEARTBEAT_NS (25 * DV_NS_PER_MS)
 #define EVENTS 64
-#define READ_TRIES 8 /* of a group behind a sequence number; then it is read at the next wake-up */
+#define READ_TRIES 8 /* of a group behind a sequence number; then it is read at the next wake-up   \
+                      */
 
 struct slot {
     struct dv_slot_page *page; /* NULL: not joined */

@@ -172,13 +172,14 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     *state = NULL;
 }
 
-const char *dv_http_query(struct dv_http_request *rq, const char *name)
+const char *dv_http_server_query(struct dv_http_request *rq, const char *name)
 {
     struct request *r = (struct request *)rq;
     return MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
-void dv_http_reply(struct dv_http_request *rq, unsigned status, const char *body, size_t size)
+void dv_http_server_reply(struct dv_http_request *rq, unsigned status, const char *body,
+                          size_t size)
 {
     struct request *r = (struct request *)rq;
     if (r->answered)
@@ -234,7 +235,7 @@ void dv_http_server_free(struct dv_http_server *s)
     if (s->daemon) {
         for (struct request *r = s->waiting, *next; r; r = next) {
             next = r->next;
-            dv_http_reply(&r->rq, 503, body, sizeof body - 1);
+            dv_http_server_reply(&r->rq, 503, body, sizeof body - 1);
         }
         MHD_run(s->daemon);
         MHD_run(s->daemon);

@@ -6,7 +6,7 @@
  *     static void handle(void *arg, struct dv_http_request *rq)
  *     {
  *         if (!strcmp(rq->path, "/v1/status"))
- *             dv_http_reply(rq, 200, json, strlen(json));
+ *             dv_http_server_reply(rq, 200, json, strlen(json));
  *     }
  *     dv_http_server_new(loop, fd, handle, self, &server);
  *
@@ -46,8 +46,9 @@ int dv_http_server_new(struct dv_loop *loop, int fd, dv_http_handler *handler, v
 void dv_http_server_free(struct dv_http_server *server);
 
 /* A query parameter's value, decoded, or NULL. A loan until the reply. */
-const char *dv_http_query(struct dv_http_request *rq, const char *name);
+const char *dv_http_server_query(struct dv_http_request *rq, const char *name);
 /* Answers, exactly once, now or later; the body (JSON) is copied. The request is gone after. */
-void dv_http_reply(struct dv_http_request *rq, unsigned status, const char *body, size_t size);
+void dv_http_server_reply(struct dv_http_request *rq, unsigned status, const char *body,
+                          size_t size);
 
 #endif

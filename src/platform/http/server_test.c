@@ -33,15 +33,15 @@ static void handle(void *arg, struct dv_http_request *rq)
         dv_loop_timer_set(t.timer, 10, 0);
         return;
     }
-    const char *q = dv_http_query(rq, "q");
+    const char *q = dv_http_server_query(rq, "q");
     int n = snprintf(body, sizeof body, "%s %s q=%s body=%zu%s pid=%d", rq->method, rq->path,
                      q ? q : "-", rq->body_size, rq->body_too_long ? "!" : "", rq->pid == getpid());
-    dv_http_reply(rq, rq->body_too_long ? 413 : 200, body, (size_t)n);
+    dv_http_server_reply(rq, rq->body_too_long ? 413 : 200, body, (size_t)n);
 }
 
 static void on_timer(void *arg)
 {
-    dv_http_reply(t.kept, 200, "late", 4);
+    dv_http_server_reply(t.kept, 200, "late", 4);
 }
 
 static void stop(void *arg)

@@ -272,13 +272,12 @@ int dv_store_put_claim(struct dv_store *s, const struct dv_store_claim *row, str
     return run(s, err,
                "INSERT OR REPLACE INTO claims VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
                "?,?,?,?,?)",
-               "ittiiiiiiiitiiiiiititiiiiii",
-               I(c->id), s->boot, c->tenant, I(c->mode), I(c->memory_bytes), I(c->compute),
-               I(c->priority), I(c->tier), I(c->trust), I(c->gpu.kind), I(c->gpu.index),
-               c->gpu.text, I(c->wait), I(c->since_ns), I(row->since_unix), I(row->owner.pid),
-               I(row->owner.start), I(row->uid), row->command, I(row->granted), l->device,
-               I(l->mode), I(l->memory_bytes), I(l->compute), I(l->memory_wall),
-               I(l->compute_wall), I(l->since_ns));
+               "ittiiiiiiiitiiiiiititiiiiii", I(c->id), s->boot, c->tenant, I(c->mode),
+               I(c->memory_bytes), I(c->compute), I(c->priority), I(c->tier), I(c->trust),
+               I(c->gpu.kind), I(c->gpu.index), c->gpu.text, I(c->wait), I(c->since_ns),
+               I(row->since_unix), I(row->owner.pid), I(row->owner.start), I(row->uid),
+               row->command, I(row->granted), l->device, I(l->mode), I(l->memory_bytes),
+               I(l->compute), I(l->memory_wall), I(l->compute_wall), I(l->since_ns));
 }
 
 int dv_store_drop_claim(struct dv_store *s, uint64_t id, struct dv_err *err)
