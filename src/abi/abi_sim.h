@@ -135,7 +135,7 @@ enum dv_sim_cuda_op {
     DV_SIM_CUDA_STREAM_DESTROY, /* uint32 stream */
     DV_SIM_CUDA_MEM_ALLOC,      /* dv_sim_mem_alloc -> dv_sim_mem_allocated */
     DV_SIM_CUDA_MEM_FREE,       /* uint64 handle */
-    DV_SIM_CUDA_MEM_INFO,       /* uint32 device -> dv_sim_mem_info */
+    DV_SIM_CUDA_MEM_INFO,       /* uint32 dv_sim_device.id -> dv_sim_mem_info */
     DV_SIM_CUDA_KERNEL_INFO,    /* char name[] -> dv_sim_kernel_info: the node file's durations */
     DV_SIM_CUDA_IPC_EXPORT,     /* uint64 handle (+ memfd of its contents) -> uint64 token */
     DV_SIM_CUDA_IPC_OPEN,       /* uint64 token -> dv_sim_ipc_opened (+ memfd) */
@@ -157,14 +157,14 @@ struct dv_sim_device {
     uint32_t threads_per_sm;
     uint32_t pci_domain, pci_bus, pci_device;
     uint32_t clock_khz, memory_clock_khz, bus_width_bits, l2_bytes;
-    uint32_t compute_mode; /* NVML numbering: 0 default, 2 prohibited, 3 exclusive process */
-    uint32_t reserved;
-    uint64_t memory_bytes;
+    uint32_t compute_mode;  /* NVML numbering: 0 default, 2 prohibited, 3 exclusive process */
+    uint32_t id;            /* names the device in requests: a GPU's index, or MIG bit and ids */
+    uint64_t memory_bytes;  /* what processes can have */
     uint64_t context_bytes; /* what a context costs */
 };
 
 struct dv_sim_ctx_create {
-    uint32_t device; /* index in DEVICES' list */
+    uint32_t device; /* dv_sim_device.id */
     uint32_t flags;
 };
 

@@ -122,8 +122,8 @@ struct dv_simctx {
     uint32_t error;          /* sticky CUresult, 0 = fine */
     uint32_t stream;         /* its default stream */
     uint64_t used_bytes;     /* what it costs and what was allocated in it */
-    uint32_t engine_context; /* the server's, as the next two */
-    uint64_t executed_ns;
+    uint32_t engine_context; /* from here on the server's */
+    uint64_t overhead_id, overhead_bytes;
     void *session;
 };
 
@@ -131,6 +131,7 @@ struct dv_simctx {
 struct dv_simproc_gpu {
     uint64_t used_bytes, high_water_bytes; /* contexts included */
     uint64_t executed_ns;                  /* GPU time of its kernels */
+    uint64_t gone_executed_ns;             /* the server's: that of contexts that are no more */
     uint32_t contexts;
     uint32_t samples_head;
     struct dv_simsample samples[DV_SIM_SAMPLES];
