@@ -146,6 +146,7 @@ struct dv_gate {
     uint64_t first_start_ns, last_end_ns;
     uint64_t span_start_ns;  /* of the present stretch without a long gap */
     uint64_t used_closed_ns; /* of the stretches before */
+    uint64_t used_final_ns;  /* of the whole lease, once it is given up */
     uint64_t announced_ns, remainder_ns, handed;
     uint64_t timed_ns, predicted_ns;
     uint32_t released_epoch;
@@ -163,11 +164,9 @@ struct dv_gate {
     int64_t bucket_ns;
     uint64_t bucket_at_ns;
 
-    /* The last lease, as published until the next one is released. */
-    uint64_t pub_first_start_ns, pub_last_end_ns, pub_used_ns, pub_timed_ns, pub_predicted_ns;
-
     uint64_t charged_total_ns, wait_total_ns, launches_total, selfpaced_total_ns;
-    uint32_t flags; /* DV_GATE_WAKE, DV_GATE_KICK: since the last publish */
+    uint64_t now_ns; /* the last time that was told */
+    uint32_t flags;  /* DV_GATE_WAKE, DV_GATE_KICK: since the last publish */
 };
 
 /* 0, -EINVAL, -ENOMEM. */
@@ -187,7 +186,7 @@ static inline bool dv_gate_try(struct dv_gate *g, struct dv_gate_price *p)
     int64_t cost = (int64_t)__atomic_load_n(&p->price_ns, __ATOMIC_RELAXED);
     int64_t left = __atomic_load_n(&g->budget_ns, __ATOMIC_RELAXED);
     do {
-        if (left < cost)
+        if (left < cost || !cost)
             return false;
     } while (!__atomic_compare_exchange_n(&g->budget_ns, &left, left - cost, true, __ATOMIC_RELAXED,
                                           __ATOMIC_RELAXED));
