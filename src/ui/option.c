@@ -5,7 +5,7 @@
 #include "base/units.h"
 
 #include <errno.h>
-#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define NAMES_MAX 64
@@ -109,7 +109,7 @@ static int parse_value(const struct dv_option *o, const char *text, char *to, st
     const char *word = NULL;
     uint64_t u64 = 0;
     uint32_t u32 = 0;
-    int64_t i64 = 0;
+    char name[64];
     int r = 0;
     switch (o->type) {
     case DV_OPTION_FLAG:
@@ -134,17 +134,17 @@ static int parse_value(const struct dv_option *o, const char *text, char *to, st
         r = parse_milli(o, text, &u64, err);
         break;
     case DV_OPTION_INTEGER:
-        r = dv_units_parse_integer(text, "the value", o->min, o->max, &i64, err);
-        break;
+        snprintf(name, sizeof name, "--%s", o->name);
+        return dv_units_parse_integer(text, name, o->min, o->max, (int64_t *)to, err);
     }
-    if (r < 0)
+    if (r < 0) {
+        dv_err_prefix(err, "--%s: ", o->name);
         return r;
+    }
     if (word)
         *(const char **)to = word;
     else if (o->type == DV_OPTION_COMPUTE)
         *(uint32_t *)to = u32;
-    else if (o->type == DV_OPTION_INTEGER)
-        *(int64_t *)to = i64;
     else
         *(uint64_t *)to = u64;
     return 0;
@@ -198,10 +198,7 @@ static int take(struct parser *p, struct found f, const char *inline_value)
                               f.option->arg);
         text = p->argv[++p->at];
     }
-    int r = parse_value(f.option, text, f.value, p->err);
-    if (r < 0)
-        dv_err_prefix(p->err, "--%s: ", f.option->name);
-    return r;
+    return parse_value(f.option, text, f.value, p->err);
 }
 
 static int take_long(struct parser *p, const char *word)

@@ -120,7 +120,7 @@ static void test_refusals(void **state)
         {"--tenant=", "--tenant: the value is empty"},
         {"--tenant=a\x1b[2J", "--tenant: the value has a control character (byte 0x1b)"},
         {"--timeout 2m", "--timeout: '2m' is not between 1ns and 1m 00s"},
-        {"--priority 101", "--priority: the value: '101' is not between -100 and 100"},
+        {"--priority 101", "--priority: '101' is not between -100 and 100"},
         {"--rate 1.2345", "--rate: '1.2345' is not a number with at most 3 digits after the point"},
         {"--rate 0", "--rate: '0' is not between 0.001 and 1000"},
         {"--rate 1.", "--rate: '1.' is not a number"},

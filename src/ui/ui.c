@@ -177,7 +177,8 @@ static int check_words(const struct dv_ui *ui)
     const struct dv_ui_verb *verb = ui->verb;
     if (ui->argc < verb->min_words)
         return dv_ui_fail(ui, DV_UI_USAGE, "%s is missing; '%s %s --help' explains",
-                          verb->args ? verb->args : "a word", ui->program->name, verb->name);
+                          verb->runs_command ? "the command" : verb->args, ui->program->name,
+                          verb->name);
     if (verb->max_words >= 0 && ui->argc > verb->max_words)
         return dv_ui_fail(ui, DV_UI_USAGE, "unexpected '%.60s'; '%s %s --help' explains",
                           ui->argv[verb->max_words], ui->program->name, verb->name);

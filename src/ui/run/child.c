@@ -162,9 +162,8 @@ static pid_t parent_of(const char *pid)
     if (n <= 0)
         return 0;
     line[n] = 0;
-    const char *after_name = strrchr(line, ')'); /* the name may hold anything */
-    int parent = 0;
-    return after_name && sscanf(after_name, ") %*c %d", &parent) == 1 ? parent : 0;
+    const char *after_name = strrchr(line, ')'); /* the name may hold anything; ") S 123 ..." */
+    return after_name && strlen(after_name) > 4 ? (pid_t)strtol(after_name + 4, NULL, 10) : 0;
 }
 
 /* Orphans come to us, so that our own children are the tops of all that is left. */
@@ -176,7 +175,7 @@ static void signal_children(int signal)
     for (struct dirent *entry; (entry = readdir(proc)) != NULL;)
         if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
             parent_of(entry->d_name) == getpid())
-            kill((pid_t)atol(entry->d_name), signal);
+            kill((pid_t)strtol(entry->d_name, NULL, 10), signal);
     closedir(proc);
 }
 

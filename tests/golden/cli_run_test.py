@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""cli_run_test DIVVY: the command line against a daemon that answers as each test says.
+
+Nothing here depends on how fast the machine is: waits are for events, bounds are for hangs.
+"""
+import http.server
+import json
+import os
+import shutil
+import signal
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+DIVVY = sys.argv.pop(1) if len(sys.argv) > 1 else "divvy"
+PATIENCE = 60
+
+SLICE = {"id": "s-1", "tenant": "ann", "memory_bytes": 1 << 30, "compute_permille": 500,
+         "memory_wall": "cooperative", "compute_wall": "cooperative", "profile": None,
+         "placement_start": None, "pids": [],
+         "env": {"DIVVY_SLICE": "s-1", "LD_LIBRARY_PATH": "/divvy/standin"}}
+GRANTED = {"apiVersion": "divvy/v1", "kind": "Claim", "id": "c-1", "state": "granted",
+           "position": 0, "verdict": {"result": "granted", "message": "fits"}, "slice": SLICE}
+QUEUED = {"apiVersion": "divvy/v1", "kind": "Claim", "id": "c-1", "state": "queued",
+          "position": 2, "verdict": {"result": "queued", "message": "asked 2 GiB, free 1 GiB"}}
+
+
+def error(message, exit_code):
+    return {"apiVersion": "divvy/v1", "kind": "Error", "reason": "x", "message": message,
+            "exit_code": exit_code}
+
+
+class Daemon(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, path, answer):
+        self.requests = []
+        self.answer = answer
+        super().__init__(path, Handler)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def handle_any(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        request = (self.command, self.path, json.loads(body) if body else None)
+        self.server.requests.append(request)
+        status, answer = self.server.answer(request)
+        text = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_DELETE = handle_any
+
+
+def wait_for(condition, what):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(what)
+        time.sleep(0.01)
+
+
+class CommandLine(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="divvy-cli-")
+        self.socket = os.path.join(self.directory, "d.sock")
+        self.answers = {"POST": (200, GRANTED), "GET": (200, GRANTED), "DELETE": (200, GRANTED)}
+        self.daemon = Daemon(self.socket, lambda r: self.answers[r[0]])
+        threading.Thread(target=self.daemon.serve_forever, args=(0.02,), daemon=True).start()
+        self.started = []
+
+    def tearDown(self):
+        for p in self.started:
+            if p.poll() is None:
+                p.kill()
+            p.communicate()
+        self.daemon.shutdown()
+        self.daemon.server_close()
+        shutil.rmtree(self.directory)
+
+    def start(self, *args, env=None):
+        env = {**os.environ, "DIVVY_SOCKET": self.socket, **(env or {})}
+        p = subprocess.Popen([DIVVY, *args], env=env, stdin=subprocess.DEVNULL, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.started.append(p)
+        return p
+
+    def divvy(self, *args, env=None):
+        p = self.start(*args, env=env)
+        out, err = p.communicate(timeout=PATIENCE)
+        return p.returncode, out, err
+
+    def methods(self):
+        return [r[0] for r in self.daemon.requests]
+
+    def marker(self, name):
+        return os.path.join(self.directory, name)
+
+    # -- run: the exit status
+
+    def test_status_is_the_commands_own(self):
+        self.assertEqual(self.divvy("run", "sh", "-c", "exit 7"), (7, "", ""))
+        self.assertEqual(self.methods(), ["POST", "DELETE"])
+        self.assertEqual(self.daemon.requests[1][1], "/v1/claims/c-1")
+
+    def test_signal_of_the_command(self):
+        self.assertEqual(self.divvy("run", "sh", "-c", "kill -KILL $$")[0], 128 + 9)
+        self.assertEqual(self.methods()[-1], "DELETE")
+
+    def test_not_found_and_not_executable(self):
+        code, _, err = self.divvy("run", "/nonexistent/program")
+        self.assertEqual((code, err.count("\n")), (127, 1))
+        self.assertEqual(self.divvy("run", "/etc/passwd")[0], 126)
+        self.assertEqual(self.methods(), ["POST", "DELETE"] * 2)
+
+    def test_refused(self):
+        self.answers["POST"] = (409, error("asked 90 GiB, the largest GPU has 80 GiB", 1))
+        code, out, err = self.divvy("run", "--memory", "90GiB", "true")
+        self.assertEqual((code, out), (125, ""))
+        self.assertEqual(err, "divvy run: asked 90 GiB, the largest GPU has 80 GiB\n")
+
+    def test_refused_as_a_claim(self):
+        refused = {**QUEUED, "state": "refused",
+                   "verdict": {"result": "refused", "message": "no room\x1b[2J"}}
+        self.answers["POST"] = (409, refused)
+        code, _, err = self.divvy("run", "true")
+        self.assertEqual((code, err), (125, "divvy run: no room\\x1b[2J\n"))
+
+    def test_misuse_and_permission(self):
+        self.answers["POST"] = (400, error("unknown mode", 2))
+        self.assertEqual(self.divvy("run", "true")[0], 2)
+        self.answers["POST"] = (403, error("only root", 4))
+        self.assertEqual(self.divvy("run", "true")[0], 125)
+
+    def test_no_daemon_and_nonsense(self):
+        self.assertEqual(self.divvy("run", "--socket", "/nonexistent/s", "true")[0], 125)
+        self.answers["POST"] = (200, b"<html>")
+        self.assertEqual(self.divvy("run", "true")[0], 125)
+        self.answers["POST"] = (200, b'{"kind":"Claim","state":"granted"}')
+        self.assertEqual(self.divvy("run", "true")[0], 125)
+
+    # -- run: what is asked, what the command gets
+
+    def test_claim(self):
+        self.divvy("run", "--tenant", "ann", "--mode", "governed", "--memory", "1GiB",
+                   "--compute", "25%", "--priority", "5", "--gpu", "A100", "--no-wait", "--tier",
+                   "be", "--trust", "trusted", "--", "true", "--flag", "a b")
+        self.assertEqual(self.daemon.requests[0], ("POST", "/v1/claims", {
+            "tenant": "ann", "mode": "governed", "memory_bytes": 1 << 30, "compute": 1750,
+            "priority": 5, "gpu": "A100", "wait": False, "tier": "be", "trust": "trusted",
+            "command": "true --flag a b"}))
+
+    def test_defaults_are_the_daemons(self):
+        self.divvy("run", "true")
+        self.assertEqual(self.daemon.requests[0][2], {"wait": True, "command": "true"})
+
+    def test_environment(self):
+        show = ["run", "sh", "-c", "echo $DIVVY_SLICE $LD_LIBRARY_PATH"]
+        self.assertEqual(self.divvy(*show, env={"LD_LIBRARY_PATH": "/own"})[1],
+                         "s-1 /divvy/standin:/own\n")
+        self.assertEqual(self.divvy(*show, env={"LD_LIBRARY_PATH": ""})[1],
+                         "s-1 /divvy/standin\n")
+
+    # -- run: waiting
+
+    def test_waits_and_says_so(self):
+        self.answers["POST"] = (202, QUEUED)
+        self.answers["GET"] = (200, {**QUEUED, "position": 1})
+        p = self.start("run", "true")
+        self.assertEqual(p.stderr.readline(),
+                         "divvy run: waiting as c-1, position 2: asked 2 GiB, free 1 GiB\n")
+        self.assertIn("position 1", p.stderr.readline())
+        self.answers["GET"] = (200, GRANTED)
+        self.assertEqual(p.wait(PATIENCE), 0)
+        self.assertIn("seen=queued:2", self.daemon.requests[1][1])
+        self.assertEqual(self.methods()[-1], "DELETE")
+
+    def test_wait_times_out(self):
+        self.answers["POST"] = self.answers["GET"] = (202, QUEUED)
+        self.assertEqual(self.divvy("run", "--wait-timeout", "100ms", "true")[0], 124)
+        self.assertEqual(self.methods()[-1], "DELETE")
+
+    def test_interrupt_while_waiting_withdraws(self):
+        self.answers["POST"] = self.answers["GET"] = (202, QUEUED)
+        p = self.start("run", "true")
+        p.stderr.readline()
+        p.send_signal(signal.SIGINT)
+        self.assertEqual(p.wait(PATIENCE), 128 + signal.SIGINT)
+        self.assertEqual(self.methods()[-1], "DELETE")
+
+    # -- run: the command's life
+
+    def test_signals_are_passed_on(self):
+        script = "trap 'exit 9' USR1; : > $0; while :; do sleep 0.05; done"
+        p = self.start("run", "sh", "-c", script, self.marker("ready"))
+        wait_for(lambda: os.path.exists(self.marker("ready")), "the command starts")
+        p.send_signal(signal.SIGUSR1)
+        self.assertEqual(p.wait(PATIENCE), 9)
+        p = self.start("run", "sh", "-c", ": > $0; exec sleep 600", self.marker("again"))
+        wait_for(lambda: os.path.exists(self.marker("again")), "the command starts")
+        p.send_signal(signal.SIGTERM)
+        self.assertEqual(p.wait(PATIENCE), 128 + signal.SIGTERM)
+
+    def pid_in(self, name):
+        path = self.marker(name)  # written elsewhere and renamed: it is there whole or not at all
+        wait_for(lambda: os.path.exists(path), name)
+        with open(path, encoding="utf-8") as f:
+            return int(f.read())
+
+    def gone(self, pid):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                return f.read().rsplit(")", 1)[1].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    def test_what_is_left_behind_ends(self):
+        script = "setsid sh -c 'echo $$ > $0.tmp; mv $0.tmp $0; exec sleep 600' $0 & " \
+                 "while [ ! -e $0 ]; do sleep 0.01; done; exit 3"
+        code, _, _ = self.divvy("run", "sh", "-c", script, self.marker("left"))
+        self.assertEqual(code, 3)
+        self.assertTrue(self.gone(self.pid_in("left")))
+        self.assertEqual(self.methods()[-1], "DELETE")
+
+    def test_killed_run_takes_its_command_along(self):
+        script = "echo $$ > $0.tmp; mv $0.tmp $0; exec sleep 600"
+        p = self.start("run", "sh", "-c", script, self.marker("pid"))
+        pid = self.pid_in("pid")
+        p.kill()
+        p.wait()
+        wait_for(lambda: self.gone(pid), "the command ends with divvy run")
+
+    # -- the other verbs
+
+    def test_status(self):
+        gpu = {"index": 0, "uuid": "GPU-1", "model": "A100", "memory_bytes": 80 << 30,
+               "memory_used_bytes": 5 << 30, "mode": "governed", "health": "ok",
+               "mig_enabled": False, "slices": [{**SLICE, "pids": [11, 12]}]}
+        status = {"apiVersion": "divvy/v1", "kind": "NodeStatus", "driver": {"state": "ok"},
+                  "daemon": {"sim": "a100"}, "gpus": [gpu]}
+        self.answers["GET"] = (200, status)
+        code, out, _ = self.divvy("status", "-o", "json")
+        self.assertEqual((code, json.loads(out)), (0, status))
+        code, out, _ = self.divvy("status")
+        self.assertEqual(code, 0)
+        self.assertIn("driver ok, simulated a100", out)
+        self.assertRegex(out, r"0 +s-1 +ann +- +50% +cooperative +- +1\.00 GiB +cooperative +- +11 12")
+        code, out, _ = self.divvy("status", "-o", "csv")
+        self.assertEqual(out.split("\r\n")[1] if "\r" in out else out.splitlines()[1],
+                         f"0,GPU-1,A100,{80 << 30},{5 << 30},governed,ok,s-1,ann,{1 << 30},,500,"
+                         "cooperative,cooperative,,,11 12")
+
+    def test_numbers_stay_exact(self):
+        text = b'{"apiVersion":"divvy/v1","kind":"Usage","tenants":[{"tenant":"a",' \
+               b'"busy_seconds":1.000000001,"wait_seconds":0.000000000,' \
+               b'"reserved_seconds":12345678.123456789,"memory_byte_seconds":9007199254740993}]}'
+        self.answers["GET"] = (200, text)
+        self.assertEqual(self.divvy("usage", "-o", "json")[1].encode().strip(), text)
+
+    def test_kill_and_limit(self):
+        self.answers["POST"] = (200, {"kind": "Slice"})
+        self.assertEqual(self.divvy("kill", "--signal", "KILL", "s/1")[0], 0)
+        self.assertEqual(self.daemon.requests[0], ("POST", "/v1/slices/s%2F1/kill", {"signal": 9}))
+        self.assertEqual(self.divvy("limit", "s-1", "--memory", "2GiB", "--compute", "1/7")[0], 0)
+        self.assertEqual(self.daemon.requests[1], ("POST", "/v1/slices/s-1/limit",
+                                                   {"memory_bytes": 2 << 30, "compute": 1000}))
+        self.answers["POST"] = (403, error("not yours", 4))
+        self.assertEqual(self.divvy("kill", "s-1")[0], 4)
+        self.answers["POST"] = (404, error("no slice s-1", 1))
+        self.assertEqual(self.divvy("kill", "s-1")[0], 1)
+
+    def test_explain(self):
+        self.answers["GET"] = (200, {"kind": "Explanation", "subject": "c-7", "lines": ["a", "b"]})
+        self.assertEqual(self.divvy("explain", "c-7"), (0, "a\nb\n", ""))
+        self.divvy("explain", "c-level")
+        self.assertEqual([r[1] for r in self.daemon.requests],
+                         ["/v1/explain?id=c-7", "/v1/explain?tenant=c-level"])
+
+    def test_doctor(self):
+        found = [{"severity": "note", "subject": "s", "problem": "p", "cause": None, "remedy": None}]
+        self.answers["GET"] = (200, {"kind": "Diagnosis", "findings": found})
+        libdir = os.path.join(self.directory, "lib")
+        os.makedirs(os.path.join(libdir, "standin"))
+        with open(os.path.join(libdir, "standin", "libcuda.so.1"), "w"):
+            pass
+        self.assertEqual(self.divvy("doctor", env={"DIVVY_LIBDIR": libdir})[0], 0)
+        found[0]["severity"] = "warning"
+        self.assertEqual(self.divvy("doctor", env={"DIVVY_LIBDIR": libdir})[0], 3)
+
+    def test_unavailable_hardware(self):
+        self.answers["GET"] = (503, error("the driver does not answer", 5))
+        self.assertEqual(self.divvy("status"), (5, "", "divvy status: the driver does not answer\n"))
+
+
+if __name__ == "__main__":
+    unittest.main()
