@@ -227,6 +227,15 @@ const struct dv_mig_profile *dv_mig_profile_by_nvml(const struct dv_mig_geometry
     return NULL;
 }
 
+static void refuse_name(const struct dv_mig_geometry *g, const char *text, struct dv_err *err)
+{
+    dv_cleanup(dv_str_done) struct dv_str list = {0};
+    for (uint32_t i = 0; i < g->n_profiles; i++)
+        dv_str_addf(&list, "%s%s (%u)", i ? ", " : "", g->profiles[i].name, g->profiles[i].id);
+    dv_err_set(err, 0, "no MIG profile \"%.40s\"%s%s; there are: %s", text, g->name ? " on " : "",
+               g->name ? g->name : "", dv_str_get(&list));
+}
+
 const struct dv_mig_profile *dv_mig_profile_find(const struct dv_mig_geometry *geometry,
                                                  const char *text, struct dv_err *err)
 {
@@ -235,16 +244,12 @@ const struct dv_mig_profile *dv_mig_profile_find(const struct dv_mig_geometry *g
     char *end = NULL;
     unsigned long id = strtoul(text, &end, 10);
     bool numeric = *text >= '0' && *text <= '9' && !*end;
-    dv_cleanup(dv_str_done) struct dv_str list = {0};
     for (uint32_t i = 0; i < geometry->n_profiles; i++) {
         const struct dv_mig_profile *p = &geometry->profiles[i];
         if (numeric ? p->id == id : !strcmp(p->name, text))
             return p;
-        dv_str_addf(&list, "%s%s (%u)", i ? ", " : "", p->name, p->id);
     }
-    dv_err_set(err, 0, "no MIG profile \"%.40s\"%s%s; there are: %s", text,
-               geometry->name ? " on " : "", geometry->name ? geometry->name : "",
-               dv_str_get(&list));
+    refuse_name(geometry, text, err);
     return NULL;
 }
 

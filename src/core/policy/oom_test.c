@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory runs out at the first, the second, the third... allocation of a small life of a node. Each
+ * time the call that meets it says -ENOMEM, leaves what it was given as it was, and leaks nothing
+ * (which the address sanitizer sees).
+ */
+#include "policy/mig_plan.h"
+#include "policy/queue.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static size_t countdown; /* allocations that still succeed; 0: all do */
+static bool failed;
+
+static bool fails(void)
+{
+    if (!countdown || --countdown)
+        return false;
+    failed = true;
+    return true;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails() ? NULL : __real_realloc(old, size);
+}
+
+/* 0, or whatever the call said, which is right exactly when an allocation failed. */
+static int met(int r)
+{
+    assert_int_equal(r, failed ? -ENOMEM : 0);
+    return r;
+}
+
+static int apply(struct dv_snapshot *s, struct dv_event e)
+{
+    size_t n = s->n_gpus + s->n_devices + s->n_slices + s->n_claims;
+    int r = met(dv_event_apply(s, &e, NULL));
+    if (r < 0)
+        assert_int_equal(s->n_gpus + s->n_devices + s->n_slices + s->n_claims, n);
+    return r;
+}
+
+static int build(struct dv_snapshot *s)
+{
+    struct dv_event gpu = {.kind = DV_EVENT_GPU_SEEN};
+    struct dv_event device = {.kind = DV_EVENT_DEVICE_SEEN};
+    struct dv_event slice = {.kind = DV_EVENT_SLICE_GRANTED};
+    struct dv_event claim = {.kind = DV_EVENT_CLAIM_QUEUED};
+    device.device = (struct dv_device){.uuid = "GPU-0", .memory_bytes = 100, .compute = 7000};
+    slice.slice = (struct dv_slice){.id = 1,
+                                    .tenant = "a",
+                                    .device = "GPU-0",
+                                    .mode = DV_MODE_GOVERNED,
+                                    .memory_bytes = 60,
+                                    .compute = 3000};
+    claim.claim = (struct dv_claim){
+        .id = 2, .tenant = "b", .mode = DV_MODE_GOVERNED, .memory_bytes = 50, .wait = true};
+    int r = apply(s, gpu);
+    r = r ? r : apply(s, device);
+    r = r ? r : apply(s, slice);
+    return r ? r : apply(s, claim);
+}
+
+static int ask(const struct dv_snapshot *s)
+{
+    uint64_t id = 0;
+    size_t order[1];
+    struct dv_admission a;
+    struct dv_verdict v;
+    struct dv_event *events = NULL;
+    size_t n = 0;
+    dv_cleanup(dv_snapshot_freep) struct dv_snapshot *empty = NULL;
+    int r = dv_queue_next(s, &id, &a);
+    r = met(r == -ENOENT ? 0 : r);
+    r = r ? r : met(dv_queue_order(s, order));
+    r = r ? r : met(dv_queue_explain(s, 2, &v));
+    r = r ? r : met(dv_snapshot_new(&empty));
+    r = r ? r : met(dv_event_diff(empty, s, &events, &n));
+    free(events);
+    return r;
+}
+
+static int plan(void)
+{
+    const struct dv_mig_geometry *g = dv_mig_geometry_find("A100-40GB");
+    struct dv_mig_instance have[64], want[64];
+    struct dv_mig_plan found;
+    size_t n_have = (size_t)dv_mig_plan_parse(g, "1g.5gb@5", have, NULL);
+    size_t n_want = (size_t)dv_mig_plan_parse(g, "4g.20gb,2g.10gb", want, NULL);
+    return met(dv_mig_plan_find(g, have, n_have, want, n_want, &found));
+}
+
+static int life(void)
+{
+    dv_cleanup(dv_snapshot_freep) struct dv_snapshot *s = NULL;
+    dv_cleanup(dv_snapshot_freep) struct dv_snapshot *copy = NULL;
+    int r = met(dv_snapshot_new(&s));
+    r = r ? r : build(s);
+    r = r ? r : met(dv_snapshot_dup(s, &copy));
+    r = r ? r : ask(s);
+    return r ? r : plan();
+}
+
+static void test_every_allocation_fails_once(void **state)
+{
+    size_t n = 1;
+    for (;; n++) {
+        failed = false;
+        countdown = n;
+        int r = life();
+        countdown = 0;
+        if (!failed) {
+            assert_int_equal(r, 0);
+            break;
+        }
+        assert_int_equal(r, -ENOMEM);
+    }
+    assert_in_range(n, 25, 200); /* it did try them */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_allocation_fails_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
