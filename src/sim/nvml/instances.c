@@ -50,6 +50,15 @@ int nvmlDeviceSetMigMode(struct dv_nvml_device *device, uint32_t mode, uint32_t 
     return ask(__func__, DV_SIM_NVML_SET_MIG, &p, mode, activation, sizeof(*activation), NULL);
 }
 
+/* Not NVML's: resets are not in its public API. For the stand-in of nvidia-smi. */
+__attribute__((visibility("default"))) int nvmlDivvySimReset(struct dv_nvml_device *device);
+int nvmlDivvySimReset(struct dv_nvml_device *device)
+{
+    struct dv_nv_place p;
+    int r = gpu_place(device, &p);
+    return r ? r : ask(__func__, DV_SIM_NVML_RESET, &p, 0, NULL, 0, NULL);
+}
+
 /* ---- MIG devices ------------------------------------------------------------------------------
  */
 

@@ -340,21 +340,21 @@ static int running(const char *function, struct dv_nvml_device *device, bool com
     return n > room ? DV_NVML_ERROR_INSUFFICIENT_SIZE : DV_NVML_SUCCESS;
 }
 
-#define RUNNING(function, compute, type)                                                           \
+#define DV_NV_RUNNING(function, compute, type)                                                     \
     int function(struct dv_nvml_device *device, uint32_t *count, struct type *processes)           \
     {                                                                                              \
         return running(__func__, device, compute, count, processes, sizeof(*processes));           \
     }
 
-RUNNING(nvmlDeviceGetComputeRunningProcesses, true, dv_nvml_process_info_v1)
-RUNNING(nvmlDeviceGetComputeRunningProcesses_v2, true, dv_nvml_process_info)
-RUNNING(nvmlDeviceGetComputeRunningProcesses_v3, true, dv_nvml_process_info)
-RUNNING(nvmlDeviceGetGraphicsRunningProcesses, false, dv_nvml_process_info_v1)
-RUNNING(nvmlDeviceGetGraphicsRunningProcesses_v2, false, dv_nvml_process_info)
-RUNNING(nvmlDeviceGetGraphicsRunningProcesses_v3, false, dv_nvml_process_info)
-RUNNING(nvmlDeviceGetMPSComputeRunningProcesses, false, dv_nvml_process_info_v1)
-RUNNING(nvmlDeviceGetMPSComputeRunningProcesses_v2, false, dv_nvml_process_info)
-RUNNING(nvmlDeviceGetMPSComputeRunningProcesses_v3, false, dv_nvml_process_info)
+DV_NV_RUNNING(nvmlDeviceGetComputeRunningProcesses, true, dv_nvml_process_info_v1)
+DV_NV_RUNNING(nvmlDeviceGetComputeRunningProcesses_v2, true, dv_nvml_process_info)
+DV_NV_RUNNING(nvmlDeviceGetComputeRunningProcesses_v3, true, dv_nvml_process_info)
+DV_NV_RUNNING(nvmlDeviceGetGraphicsRunningProcesses, false, dv_nvml_process_info_v1)
+DV_NV_RUNNING(nvmlDeviceGetGraphicsRunningProcesses_v2, false, dv_nvml_process_info)
+DV_NV_RUNNING(nvmlDeviceGetGraphicsRunningProcesses_v3, false, dv_nvml_process_info)
+DV_NV_RUNNING(nvmlDeviceGetMPSComputeRunningProcesses, false, dv_nvml_process_info_v1)
+DV_NV_RUNNING(nvmlDeviceGetMPSComputeRunningProcesses_v2, false, dv_nvml_process_info)
+DV_NV_RUNNING(nvmlDeviceGetMPSComputeRunningProcesses_v3, false, dv_nvml_process_info)
 
 int nvmlDeviceGetRunningProcessDetailList(struct dv_nvml_device *device,
                                           struct dv_nvml_process_detail_list *list)
