@@ -127,7 +127,7 @@ static const struct dv_table view = {"", columns, DV_ARRAY_SIZE(columns)};
 static int report(const struct dv_ui *ui, const struct work *w, uint64_t elapsed_ns)
 {
     uint64_t bytes = w->copies * w->v->bytes;
-    dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new("LoadCopy");
+    dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new(NULL);
     struct dv_output_node *root = dv_output_root(o);
     dv_output_uint(root, "copies", w->copies);
     dv_output_bytes(root, "bytes", bytes);

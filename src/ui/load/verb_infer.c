@@ -215,7 +215,7 @@ static int report(const struct dv_ui *ui, struct work *w)
         qsort(w->latencies, n, sizeof *w->latencies, compare);
     uint64_t p99 = dv_load_percentile(w->latencies, n, 990);
     uint64_t service = (uint64_t)((double)w->iterations * w->load.ns_per_iteration);
-    dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new("LoadInfer");
+    dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new(NULL);
     struct dv_output_node *root = dv_output_root(o);
     dv_output_uint(root, "offered", w->offered);
     dv_output_uint(root, "served", n);

@@ -13,7 +13,7 @@
 
 struct values {
     int64_t gpu, kernel_us, streams, graph;
-    uint64_t seconds;
+    uint64_t seconds, memory;
     bool sync_each;
 };
 
@@ -29,6 +29,8 @@ static const struct dv_option options[] = {
      offsetof(struct values, sync_each)},
     {"graph", 0, "N", "launch graphs of N kernels each; 0: single kernels", DV_OPTION_INTEGER,
      offsetof(struct values, graph), .min = 0, .max = GRAPH_MAX, .otherwise = "0"},
+    {"memory", 'm', "SIZE", "device memory to hold meanwhile", DV_OPTION_BYTES,
+     offsetof(struct values, memory)},
     {"gpu", 'g', "N", "which GPU, as CUDA counts those that it sees", DV_OPTION_INTEGER,
      offsetof(struct values, gpu), .min = 0, .max = 63, .otherwise = "0"},
 };
@@ -47,7 +49,8 @@ struct work {
     struct dv_cuda_graph *graph;
     struct dv_cuda_graph_exec *exec;
     uint64_t iterations;
-    unsigned ahead; /* of the ring, used */
+    uint64_t memory; /* address; 0: none */
+    unsigned ahead;  /* of the ring, used */
     uint64_t kernels;
 };
 
@@ -82,7 +85,12 @@ static int make_graph(struct work *w, struct dv_err *err)
 
 static int prepare(struct work *w, struct dv_err *err)
 {
-    int r = dv_load_calibrate(&w->load, err);
+    const struct dv_cuda_driver *cuda = &w->load.cuda;
+    int r = w->v->memory
+                ? dv_cuda_check(cuda, cuda->mem_alloc(&w->memory, w->v->memory), "cuMemAlloc", err)
+                : 0;
+    if (!r)
+        r = dv_load_calibrate(&w->load, err);
     if (r)
         return r;
     w->iterations = dv_load_iterations(&w->load, w->v->kernel_us);
@@ -112,6 +120,8 @@ static void release(struct work *w)
         cuda->graph_exec_destroy(w->exec);
     if (w->graph)
         cuda->graph_destroy(w->graph);
+    if (w->memory)
+        cuda->mem_free(w->memory);
     dv_load_close(&w->load);
     free(w->lanes);
 }
@@ -168,14 +178,14 @@ static int report(const struct dv_ui *ui, const struct work *w, uint64_t elapsed
 {
     double busy = (double)w->kernels * (double)w->iterations * w->load.ns_per_iteration;
     uint64_t busy_ns = (uint64_t)(busy + 0.5);
-    dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new("LoadSpin");
+    dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new(NULL);
     struct dv_output_node *root = dv_output_root(o);
     dv_output_uint(root, "kernels", w->kernels);
     dv_output_seconds(root, "busy_seconds", busy_ns);
     dv_output_seconds(root, "elapsed_seconds", elapsed_ns);
-    dv_output_uint(root, "busy_permille",
-                   elapsed_ns ? (uint64_t)(busy * 1000 / (double)elapsed_ns + 0.5) : 0);
-    dv_output_int(root, "kernel_us", w->v->kernel_us);
+    if (!dv_ui_is(ui, "json"))
+        dv_output_uint(root, "busy_permille",
+                       elapsed_ns ? (uint64_t)(busy * 1000 / (double)elapsed_ns + 0.5) : 0);
     return dv_ui_answer(ui, o, &view, NULL, DV_UI_OK);
 }
 
