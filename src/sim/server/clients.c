@@ -283,9 +283,9 @@ void dv_simclients_drop(struct dv_simserver *s, struct dv_simclientconn *c)
 {
     if (c->source.fd < 0)
         return;
-    dv_simserver_drop(s, &c->source);
-    if (c->session)
+    if (c->session) /* first: who sees the hang-up finds its page closed */
         end_session(s, c->session);
+    dv_simserver_drop(s, &c->source);
     if (c->base.kind == DV_SIM_CLIENT_NVML)
         dv_simnvml_client_gone(&s->node, &c->base);
     if (c->previous)
