@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Any text as each kind of name that core/model reads: taken and printed back the same, or refused
+ * with a message that a terminal can show. */
+#include "account/usage.h"
+#include "model/claim.h"
+#include "model/gpu_model.h"
+#include "model/topology.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void refused(const struct dv_err *err)
+{
+    if (!err->msg[0])
+        abort();
+}
+
+static void mig_name(const char *text)
+{
+    struct dv_err err = {{0}};
+    struct dv_mig_name a, b;
+    char buf[DV_MIG_NAME], again[DV_MIG_NAME];
+    if (dv_mig_name_parse(text, &a, &err) < 0) {
+        refused(&err);
+        return;
+    }
+    if (dv_mig_name_parse(dv_mig_name_format(&a, buf), &b, &err) < 0 ||
+        strcmp(buf, dv_mig_name_format(&b, again)) != 0)
+        abort();
+}
+
+static void tenant(const char *text)
+{
+    struct dv_err err = {{0}};
+    if (!dv_tenant_check_name(text, &err))
+        return;
+    refused(&err);
+    for (const char *p = err.msg; *p; p++)
+        if (*p < ' ' || *p > '~')
+            abort();
+}
+
+static void selector(const char *text)
+{
+    static const struct dv_gpu gpu = {.uuid = "GPU-0", .model = "Tesla T4"};
+    static const struct dv_device device = {.uuid = "MIG-0"};
+    struct dv_err err = {{0}};
+    struct dv_selector s;
+    if (dv_claim_selector_parse(text, &s, &err) < 0)
+        refused(&err);
+    else
+        dv_claim_selector_matches(&s, &gpu, &device);
+}
+
+static void link_and_address(const char *text)
+{
+    struct dv_err err = {{0}};
+    struct dv_link link, same;
+    char buf[DV_LINK_TEXT], pci[17], again[17];
+    if (dv_topology_link_parse(text, &link, &err) < 0)
+        refused(&err);
+    else if (dv_topology_link_parse(dv_topology_link_format(link, buf), &same, &err) < 0 ||
+             dv_topology_link_compare(link, same))
+        abort();
+    if (dv_topology_pci_parse(text, pci, &err) < 0)
+        refused(&err);
+    else if (dv_topology_pci_parse(pci, again, &err) < 0 || strcmp(pci, again) != 0)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct dv_err err = {{0}};
+    char buf[DV_USAGE_TEXT];
+    dv_u128 value;
+    char *text = malloc(size + 1);
+    if (!text)
+        return 0;
+    memcpy(text, data, size);
+    text[size] = 0;
+    mig_name(text);
+    tenant(text);
+    selector(text);
+    link_and_address(text);
+    if (!dv_gpu_model_find(text, &err))
+        refused(&err);
+    if (!dv_usage_parse(text, &value) && strlen(dv_usage_format(value, buf)) > strlen(text))
+        abort();
+    free(text);
+    return 0;
+}
