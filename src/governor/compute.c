@@ -25,6 +25,7 @@
 #define IDLE_LOOK (1000 * MS) /* of the helper, when nothing is to be done */
 #define RECONNECT_LEAST (250 * MS)
 #define RECONNECT_MOST (8000 * MS)
+#define STUCK (1000 * MS) /* no own marker has completed for so long: see pass() */
 #define PRICES 4096
 
 struct dv_compute_fast dv_compute_fast;
@@ -212,11 +213,24 @@ static struct word released_word(void)
     return word_of(p ? &p->released_epoch : NULL);
 }
 
-/* Asks until the launch may go. Returns false when the gate was replaced under us. */
+/*
+ * Asks until the launch may go. Returns false when the gate was replaced under us.
+ *
+ * What is in flight may itself wait for this very thread: a stream that waits for a value that a
+ * later launch writes, a host function that waits for a lock. So a launch that waits for nothing
+ * but own work of which nothing ends for long is let through; it is measured with the rest.
+ */
 static bool pass(struct dv_gate *g, struct dv_gate_price *p, void *stream)
 {
+    uint64_t done = g->marker_done, since = dv_now_ns();
     while (gate() == g) {
         struct dv_gate_wait wait;
+        if (g->marker_done != done || g->state == DV_SLOT_WANT) {
+            done = g->marker_done;
+            since = dv_now_ns();
+        } else if (dv_events_outstanding() && dv_now_ns() - since > STUCK) {
+            return true;
+        }
         struct word turn = word_of(&gate_wire->arbiter->wake[gate_wire->slot]);
         struct word released = released_word();
         look(g);

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -147,7 +150,8 @@ static void *serve(void *arg)
     struct dv_fake_daemon *d = arg;
     struct pollfd p[DV_TENANT_SLICE_PROCESSES_MAX + 1];
     for (;;) {
-        __atomic_store_n(&d->arbiter->heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
+        if (!__atomic_load_n(&d->silent, __ATOMIC_ACQUIRE))
+            __atomic_store_n(&d->arbiter->heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
         p[0] = (struct pollfd){d->listener, POLLIN, 0};
         for (uint32_t i = 1; i < DV_TENANT_SLICE_PROCESSES_MAX; i++)
             p[i] = (struct pollfd){d->tenant[i].socket, POLLIN, 0};
@@ -169,16 +173,20 @@ static void *serve(void *arg)
 
 static void listen_there(struct dv_fake_daemon *d)
 {
-    snprintf(d->directory, sizeof d->directory, "/tmp/dv-fake-XXXXXX");
-    must(mkdtemp(d->directory) != NULL, "mkdtemp");
-    snprintf(d->path, sizeof d->path, "%s/socket", d->directory);
+    if (d->config.path) {
+        snprintf(d->path, sizeof d->path, "%s", d->config.path);
+    } else {
+        snprintf(d->directory, sizeof d->directory, "/tmp/dv-fake-XXXXXX");
+        must(mkdtemp(d->directory) != NULL, "mkdtemp");
+        snprintf(d->path, sizeof d->path, "%s/socket", d->directory);
+        setenv(DV_TENANT_SOCKET_ENV, d->path, 1);
+    }
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     snprintf(a.sun_path, sizeof a.sun_path, "%s", d->path);
     d->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     must(d->listener >= 0 && !bind(d->listener, (struct sockaddr *)&a, sizeof a) &&
              !listen(d->listener, 64),
          "socket");
-    setenv(DV_TENANT_SOCKET_ENV, d->path, 1);
 }
 
 struct dv_fake_daemon *dv_fake_daemon_start(const struct dv_fake_daemon_config *config)
@@ -224,13 +232,28 @@ void dv_fake_daemon_limit(struct dv_fake_daemon *d, uint64_t limit, uint32_t sta
     __atomic_fetch_add(&d->slice->seq, 1, __ATOMIC_ACQ_REL);
 }
 
+void dv_fake_daemon_turn(struct dv_fake_daemon *d, uint64_t turn, uint64_t next,
+                         uint64_t deadline_ns)
+{
+    struct dv_arbiter_page *a = d->arbiter;
+    __atomic_store_n(&a->next, next, __ATOMIC_RELEASE);
+    __atomic_store_n(&a->deadline_ns, deadline_ns, __ATOMIC_RELEASE);
+    __atomic_store_n(&a->contended, next != 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&a->flags, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&a->turn, turn, __ATOMIC_RELEASE);
+    for (uint32_t i = 0; i < 4; i++) {
+        __atomic_fetch_add(&a->wake[i], 1, __ATOMIC_RELEASE);
+        (void)syscall(SYS_futex, &a->wake[i], FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    }
+}
+
 void dv_fake_daemon_stop(struct dv_fake_daemon *d)
 {
     must(write(d->quit[1], "", 1) == 1, "pipe");
     pthread_join(d->thread, NULL);
     for (uint32_t i = 1; i < DV_TENANT_SLICE_PROCESSES_MAX; i++)
         if (d->tenant[i].socket >= 0)
-            gone(d, i);
+            close(d->tenant[i].socket);
     close(d->listener);
     close(d->quit[0]);
     close(d->quit[1]);
@@ -239,7 +262,8 @@ void dv_fake_daemon_stop(struct dv_fake_daemon *d)
     close(d->arbiter_fd);
     close(d->event_fd);
     (void)unlink(d->path);
-    (void)rmdir(d->directory);
+    if (d->directory[0])
+        (void)rmdir(d->directory);
     munmap(d->slice, sizeof *d->slice);
     munmap(d->reservation, sizeof *d->reservation);
     munmap(d->arbiter, sizeof *d->arbiter);

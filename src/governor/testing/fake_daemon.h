@@ -23,7 +23,8 @@
 struct dv_fake_daemon_config {
     uint64_t limit, context_bytes, module_bytes;
     const char *libcuda, *libnvml, *uuid;
-    int refuse; /* an errno: every HELLO is refused with it */
+    const char *path; /* of the socket; NULL = a new directory, told by the environment */
+    int refuse;       /* an errno: every HELLO is refused with it */
 };
 
 struct dv_fake_tenant {
@@ -44,12 +45,17 @@ struct dv_fake_daemon {
     char directory[64], path[96];
     struct dv_fake_tenant tenant[DV_TENANT_SLICE_PROCESSES_MAX]; /* by process; slot = process-1 */
     uint32_t deaths, hellos;
+    bool silent; /* no heartbeat */
     pthread_t thread;
 };
 
 /* Exits the test program when it cannot. */
 struct dv_fake_daemon *dv_fake_daemon_start(const struct dv_fake_daemon_config *config);
 void dv_fake_daemon_limit(struct dv_fake_daemon *d, uint64_t limit, uint32_t state);
+/* What an arbiter would say: who holds, who is next, until when; wakes whom it concerns. */
+void dv_fake_daemon_turn(struct dv_fake_daemon *d, uint64_t turn, uint64_t next,
+                         uint64_t deadline_ns);
+/* Dies: hangs up and repairs nothing. */
 void dv_fake_daemon_stop(struct dv_fake_daemon *d);
 
 #endif

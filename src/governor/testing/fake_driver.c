@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A driver for the governor's unit tests: a libcuda.so.1 of a few dozen calls, in which memory is
- * only counted and work is done at once. Two devices; the second is nobody's business. Sizes are
+ * only counted, and work takes its time. Two devices; the second is nobody's business. Sizes are
  * rounded as the simulated driver rounds them. Everything is one lock; not a model of anything.
  *
  *     fake_used(), fake_high_water()         bytes held, and the most that ever was
@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define EXPORT __attribute__((visibility("default")))
 #define DEVICE_BYTES (UINT64_C(64) << 30)
@@ -145,6 +146,36 @@ static int change(uint64_t name, int by)
     return p ? 0 : DV_CUDA_ERROR_INVALID_VALUE;
 }
 
+/* ---- time: one device, one thing after the other; a grid of n takes n - 1 microseconds ------- */
+
+static uint64_t busy_until; /* under the lock */
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t run_for(uint64_t ns)
+{
+    pthread_mutex_lock(&lock);
+    uint64_t now = now_ns();
+    busy_until = (busy_until > now ? busy_until : now) + ns;
+    uint64_t end = busy_until;
+    pthread_mutex_unlock(&lock);
+    return end;
+}
+
+static int wait_idle(void)
+{
+    uint64_t end = run_for(0);
+    struct timespec t = {(time_t)(end / 1000000000), (long)(end % 1000000000)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL))
+        ;
+    return 0;
+}
+
 /* ---- the calls ------------------------------------------------------------------------------- */
 
 #define CALL(name, ...)                                                                            \
@@ -266,7 +297,7 @@ CALL(cuCtxPopCurrent_v2, void **ret)
 
 CALL(cuCtxSynchronize, void)
 {
-    return 0;
+    return wait_idle();
 }
 
 CALL(cuModuleLoadData, void **ret, const void *image)
@@ -408,12 +439,16 @@ CALL(cuArrayDestroy, void *array)
 CALL(cuLaunchKernel, void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
      unsigned bz, unsigned shared, void *stream, void **params, void **extra)
 {
+    if (gx > 1)
+        (void)run_for((uint64_t)(gx - 1) * 1000);
     return 0;
 }
 
 CALL(cuLaunchKernel_ptsz, void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
      unsigned bz, unsigned shared, void *stream, void **params, void **extra)
 {
+    if (gx > 1)
+        (void)run_for((uint64_t)(gx - 1) * 1000);
     return 0;
 }
 
@@ -431,23 +466,43 @@ CALL(cuEventDestroy_v2, void *event)
 
 CALL(cuEventRecord, void *event, void *stream)
 {
+    __atomic_store_n((uint64_t *)event, run_for(0), __ATOMIC_RELEASE);
     return 0;
 }
 
 CALL(cuEventQuery, void *event)
 {
-    return 0;
+    uint64_t end = __atomic_load_n((uint64_t *)event, __ATOMIC_ACQUIRE);
+    return now_ns() >= end ? 0 : DV_CUDA_ERROR_NOT_READY;
 }
 
 CALL(cuEventElapsedTime, float *ret, void *from, void *to)
 {
-    *ret = 0.001F;
+    int64_t a = (int64_t)__atomic_load_n((uint64_t *)from, __ATOMIC_ACQUIRE);
+    int64_t b = (int64_t)__atomic_load_n((uint64_t *)to, __ATOMIC_ACQUIRE);
+    *ret = (float)((double)(b - a) / 1e6);
+    return 0;
+}
+
+CALL(cuStreamIsCapturing, void *stream, int *ret)
+{
+    *ret = stream == (void *)0x77;
+    return 0;
+}
+
+CALL(cuStreamBeginCapture_v2, void *stream, int mode)
+{
+    return 0;
+}
+
+CALL(cuStreamEndCapture, void *stream, void **ret)
+{
     return 0;
 }
 
 CALL(cuStreamSynchronize, void *stream)
 {
-    return 0;
+    return wait_idle();
 }
 
 /* A name without a wrapper, with arguments in every kind of register. */
