@@ -229,6 +229,8 @@ const struct dv_mig_profile *dv_mig_profile_by_nvml(const struct dv_mig_geometry
 
 static void refuse_name(const struct dv_mig_geometry *g, const char *text, struct dv_err *err)
 {
+    if (!err)
+        return;
     dv_cleanup(dv_str_done) struct dv_str list = {0};
     for (uint32_t i = 0; i < g->n_profiles; i++)
         dv_str_addf(&list, "%s%s (%u)", i ? ", " : "", g->profiles[i].name, g->profiles[i].id);
