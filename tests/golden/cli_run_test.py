@@ -23,7 +23,7 @@ PATIENCE = 60
 SLICE = {"id": "s-1", "tenant": "ann", "memory_bytes": 1 << 30, "compute_permille": 500,
          "memory_wall": "cooperative", "compute_wall": "cooperative", "profile": None,
          "placement_start": None, "pids": [],
-         "env": {"DIVVY_SLICE": "s-1", "LD_LIBRARY_PATH": "/divvy/standin"}}
+         "env": {"DIVVY_SLICE": "s-1", "LD_LIBRARY_PATH": "/divvy/standin", "PATH": "/divvy/bin"}}
 GRANTED = {"apiVersion": "divvy/v1", "kind": "Claim", "id": "c-1", "state": "granted",
            "position": 0, "verdict": {"result": "granted", "message": "fits"}, "slice": SLICE}
 QUEUED = {"apiVersion": "divvy/v1", "kind": "Claim", "id": "c-1", "state": "queued",
@@ -172,6 +172,8 @@ class CommandLine(unittest.TestCase):
                          "s-1 /divvy/standin:/own\n")
         self.assertEqual(self.divvy(*show, env={"LD_LIBRARY_PATH": ""})[1],
                          "s-1 /divvy/standin\n")
+        self.assertEqual(self.divvy("run", "sh", "-c", "echo $PATH")[1],
+                         f"/divvy/bin:{os.environ['PATH']}\n")
 
     # -- run: waiting
 

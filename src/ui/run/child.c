@@ -66,7 +66,8 @@ int dv_child_environment(const struct dv_output_node *variables, struct dv_err *
 {
     for (const struct dv_output_node *n = variables ? variables->first : NULL; n; n = n->next) {
         const char *value = dv_output_text(n, NULL);
-        bool list = !strcmp(n->key, "LD_LIBRARY_PATH") || !strcmp(n->key, "LD_PRELOAD");
+        bool list = !strcmp(n->key, "LD_LIBRARY_PATH") || !strcmp(n->key, "LD_PRELOAD") ||
+                    !strcmp(n->key, "PATH");
         if (!value || !*n->key || strchr(n->key, '='))
             return dv_err_set(err, -EPROTO, "the daemon sent a variable that is none: %.60s",
                               n->key);

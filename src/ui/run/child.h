@@ -29,8 +29,8 @@ int dv_child_prepare(struct dv_child *child, struct dv_err *err);
 /* The first of the signals above that came; 0: none. For dv_http_client_stop_at. */
 const volatile int *dv_child_signal(void);
 
-/* Sets the variables: LD_LIBRARY_PATH and LD_PRELOAD go in front of what was there, others replace
- * it. 0 or a negative errno. */
+/* Sets the variables: PATH, LD_LIBRARY_PATH and LD_PRELOAD go in front of what was there, others
+ * replace it. 0 or a negative errno. */
 int dv_child_environment(const struct dv_output_node *variables, struct dv_err *err);
 
 /* Starts the command, waits, cleans up. Returns the exit status to pass on (128 + n for a signal);
