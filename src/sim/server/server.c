@@ -319,36 +319,42 @@ static void set_timer(struct dv_simserver *s, uint64_t at)
 
 static void step(struct dv_simserver *s)
 {
-    uint64_t next;
+    uint64_t work, due, sample;
 
     s->node.now_ns = dv_simserver_clock();
-    next = dv_simwork_pump(s, s->node.now_ns);
-    next = DV_MIN(next, dv_simclients_due(s, s->node.now_ns));
-    next = DV_MIN(next, dv_simcards_sample(s, s->node.now_ns));
+    work = dv_simwork_pump(s, s->node.now_ns);
+    due = dv_simclients_due(s, s->node.now_ns);
+    sample = dv_simcards_sample(s, s->node.now_ns);
     dv_simclients_bury(s);
     dv_simsessions_bury(s);
     dv_simprocesses_bury(s);
-    set_timer(s, next);
+    set_timer(s, DV_MIN(work, DV_MIN(due, sample)));
+}
+
+int dv_simserver_turn(struct dv_simserver *s, int timeout_ms)
+{
+    struct epoll_event events[EVENTS];
+    int n;
+
+    step(s);
+    n = epoll_wait(s->epoll, events, EVENTS, timeout_ms);
+    if (n < 0)
+        return errno == EINTR ? 0 : -errno;
+    s->node.now_ns = dv_simserver_clock();
+    for (int i = 0; i < n; i++) {
+        struct dv_simsource *source = events[i].data.ptr;
+
+        if (source->fd >= 0)
+            source->ready(s, source, events[i].events);
+    }
+    return n;
 }
 
 int dv_simserver_run(struct dv_simserver *s)
 {
-    struct epoll_event events[EVENTS];
+    int r = 0;
 
-    while (!s->stop) {
-        int n;
-
-        step(s);
-        n = epoll_wait(s->epoll, events, EVENTS, -1);
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        s->node.now_ns = dv_simserver_clock();
-        for (int i = 0; i < n; i++) {
-            struct dv_simsource *source = events[i].data.ptr;
-
-            if (source->fd >= 0)
-                source->ready(s, source, events[i].events);
-        }
-    }
-    return 0;
+    while (!s->stop && r >= 0)
+        r = dv_simserver_turn(s, -1);
+    return DV_MIN(r, 0);
 }

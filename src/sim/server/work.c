@@ -403,8 +403,11 @@ static uint64_t wake_stream(struct dv_simserver *s, struct dv_simsession *ss, ui
     if (least == DV_NEVER)
         return DV_NEVER;
     /* Others have the card: whatever ends next may let it end, but not each 5 us kernel. */
-    if (least <= now)
-        least = DV_MAX(dv_engine_next(s->node.gpu[st->gpu].engine), now + DV_SIM_NEAR_NS);
+    if (least <= now) {
+        uint64_t event = dv_engine_next(s->node.gpu[st->gpu].engine);
+
+        least = DV_MAX(event, now + DV_SIM_NEAR_NS);
+    }
     return least;
 }
 
@@ -413,8 +416,9 @@ static uint64_t wake_session(struct dv_simserver *s, struct dv_simsession *ss, u
     uint64_t next = DV_NEVER;
 
     for (uint32_t i = 1; i < ss->streams_end; i++) {
-        if (ss->stream[i].used)
-            next = DV_MIN(next, wake_stream(s, ss, i, now));
+        uint64_t at = ss->stream[i].used ? wake_stream(s, ss, i, now) : DV_NEVER;
+
+        next = DV_MIN(next, at);
     }
     __atomic_store_n(&ss->work->advanced_ns, now, __ATOMIC_RELEASE);
     if (ss->full)
@@ -455,6 +459,7 @@ uint64_t dv_simwork_pump(struct dv_simserver *s, uint64_t now)
     advance(s, now);
     for (uint32_t i = 0; i < s->sessions_end; i++) {
         struct dv_simsession *ss = s->session[i];
+        uint64_t awaited, polled;
 
         if (!ss)
             continue;
@@ -464,8 +469,9 @@ uint64_t dv_simwork_pump(struct dv_simserver *s, uint64_t now)
             dv_simclients_drop(s, ss->client);
             continue;
         }
-        next = DV_MIN(next, wake_session(s, ss, now));
-        next = DV_MIN(next, watch_session(ss, now));
+        awaited = wake_session(s, ss, now);
+        polled = watch_session(ss, now);
+        next = DV_MIN(next, DV_MIN(awaited, polled));
     }
     return next;
 }
