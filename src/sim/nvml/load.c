@@ -48,13 +48,13 @@ int nvmlDeviceGetMemoryInfo_v2(struct dv_nvml_device *device, struct dv_nvml_mem
 int nvmlDeviceGetBAR1MemoryInfo(struct dv_nvml_device *device, struct dv_nvml_bar1_memory *memory)
 {
     struct dv_sim_nvml_device d;
-    int r = dv_nvhandles_read_gpu(__func__, device, &d);
+    int r = dv_nvhandles_read(__func__, device, &d);
     if (r != DV_NVML_SUCCESS)
         return r;
     if (!memory)
         return DV_NVML_ERROR_INVALID_ARGUMENT;
     memory->total = d.bar1_total_bytes;
-    memory->used = 1 << 20;
+    memory->used = d.gi == DV_SIM_NVML_NONE ? 1 << 20 : 0;
     memory->free = memory->total - memory->used;
     return DV_NVML_SUCCESS;
 }

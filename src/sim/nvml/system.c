@@ -52,8 +52,9 @@ const char *nvmlErrorString(int result)
         [DV_NVML_ERROR_IN_USE] = "In use by another client",
         [DV_NVML_ERROR_MEMORY] = "Insufficient Memory",
         [DV_NVML_ERROR_NO_DATA] = "No data",
-        [DV_NVML_ERROR_VGPU_ECC_NOT_SUPPORTED] = "The requested vgpu operation is not available on "
-                                                 "target device, because ECC is enabled",
+        [DV_NVML_ERROR_VGPU_ECC_NOT_SUPPORTED] =
+            ("The requested vgpu operation is not available on "
+             "target device, because ECC is enabled"),
         [DV_NVML_ERROR_INSUFFICIENT_RESOURCES] = "Insufficient Resources",
         [DV_NVML_ERROR_FREQ_NOT_SUPPORTED] = "Frequency Not Supported",
         [DV_NVML_ERROR_ARGUMENT_VERSION_MISMATCH] = "Argument Version Mismatch",

@@ -218,6 +218,7 @@ static void fill_mig_device(const struct dv_simgpu *g, const struct dv_simgi *gi
     d->encoders = engine_count(p->engines.encoder);
     d->jpegs = engine_count(p->engines.jpeg);
     d->ofas = engine_count(p->engines.ofa);
+    d->bar1_total_bytes = g->model->bar1_bytes / g->mig->grid * p->size;
     d->gi_slices = p->slices;
     d->ci_slices = ci->slices;
 }

@@ -130,6 +130,7 @@ static bool print_mig_device(const struct dv_smi_gpu *g, uint32_t index, bool fi
     struct dv_nvml_device *mig;
     struct dv_nvml_device_attributes a = {0};
     struct dv_nvml_memory_v2 memory = {.version = DV_NVML_VERSION(dv_nvml_memory_v2, 2)};
+    struct dv_nvml_bar1_memory bar1 = {0};
     uint32_t gi = 0, ci = 0;
     if (dv_smi.nvmlDeviceGetMigDeviceHandleByIndex(g->device, index, &mig))
         return false;
@@ -137,6 +138,7 @@ static bool print_mig_device(const struct dv_smi_gpu *g, uint32_t index, bool fi
     dv_smi.nvmlDeviceGetComputeInstanceId(mig, &ci);
     dv_smi.nvmlDeviceGetAttributes_v2(mig, &a);
     dv_smi.nvmlDeviceGetMemoryInfo_v2(mig, &memory);
+    dv_smi.nvmlDeviceGetBAR1MemoryInfo(mig, &bar1);
     if (first)
         print_mig_head();
     printf("|%3u %4u %3u %3u  |%18lluMiB / %5lluMiB  |%3u %6u |%3u %3u %4u %4u %4u |\n", g->index,
@@ -144,9 +146,9 @@ static bool print_mig_device(const struct dv_smi_gpu *g, uint32_t index, bool fi
            (unsigned long long)(memory.total >> 20), a.multiprocessor_count, 0u,
            a.shared_copy_engine_count, a.shared_encoder_count, a.shared_decoder_count,
            a.shared_ofa_count, a.shared_jpeg_count);
-    printf(
-        "|                  |%18uMiB / %5lluMiB  |           |                       |\n" MIG_CELLS,
-        0u, (unsigned long long)(memory.total >> 20));
+    printf("|                  |%18lluMiB / %5lluMiB  |           |                       "
+           "|\n" MIG_CELLS,
+           (unsigned long long)(bar1.used >> 20), (unsigned long long)(bar1.total >> 20));
     return true;
 }
 

@@ -1,0 +1,299 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Programs of others, unchanged, on simulated GPUs: nvidia-ml-py and its example, gpustat, nvitop.
+
+    nvml_clients_test.py [--cache DIR] [--only-sim]
+
+They must run, and agree with each other and with the simulated hardware's own truth (`divvy-sim
+status`) on UUIDs, memory and pids; where a daemon runs, with `divvy status -o json` as well. The
+packages come from a Python package index into a virtual environment that is kept in DIR. Exit 77:
+skipped, since no index can be reached.
+"""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import harness
+
+PINS = ("nvidia-ml-py==13.615.71", "gpustat==1.1.1", "nvitop==1.7.2")
+MIB = 1 << 20
+SKIP = 77
+
+# Everything that the walk asks of a GPU; each is name(handle, *arguments).
+QUESTIONS = (
+    ("nvmlDeviceGetName",), ("nvmlDeviceGetBrand",), ("nvmlDeviceGetArchitecture",),
+    ("nvmlDeviceGetIndex",), ("nvmlDeviceGetUUID",), ("nvmlDeviceGetSerial",),
+    ("nvmlDeviceGetMinorNumber",), ("nvmlDeviceGetBoardId",), ("nvmlDeviceGetBoardPartNumber",),
+    ("nvmlDeviceGetVbiosVersion",), ("nvmlDeviceGetInforomImageVersion",),
+    ("nvmlDeviceGetPciInfo",), ("nvmlDeviceGetMemoryInfo",),
+    ("nvmlDeviceGetMemoryInfo", 0x02000028), ("nvmlDeviceGetBAR1MemoryInfo",),
+    ("nvmlDeviceGetUtilizationRates",), ("nvmlDeviceGetEncoderUtilization",),
+    ("nvmlDeviceGetDecoderUtilization",), ("nvmlDeviceGetComputeRunningProcesses",),
+    ("nvmlDeviceGetComputeRunningProcesses_v2",), ("nvmlDeviceGetGraphicsRunningProcesses",),
+    ("nvmlDeviceGetMPSComputeRunningProcesses",), ("nvmlDeviceGetPowerUsage",),
+    ("nvmlDeviceGetPowerManagementMode",), ("nvmlDeviceGetPowerManagementLimit",),
+    ("nvmlDeviceGetPowerManagementDefaultLimit",), ("nvmlDeviceGetEnforcedPowerLimit",),
+    ("nvmlDeviceGetPowerManagementLimitConstraints",), ("nvmlDeviceGetTotalEnergyConsumption",),
+    ("nvmlDeviceGetTemperature", 0), ("nvmlDeviceGetTemperatureThreshold", 0),
+    ("nvmlDeviceGetClockInfo", 1), ("nvmlDeviceGetMaxClockInfo", 2),
+    ("nvmlDeviceGetApplicationsClock", 0), ("nvmlDeviceGetCurrentClocksThrottleReasons",),
+    ("nvmlDeviceGetSupportedClocksThrottleReasons",), ("nvmlDeviceGetSupportedMemoryClocks",),
+    ("nvmlDeviceGetPerformanceState",), ("nvmlDeviceGetEccMode",),
+    ("nvmlDeviceGetTotalEccErrors", 0, 0), ("nvmlDeviceGetDetailedEccErrors", 1, 1),
+    ("nvmlDeviceGetMemoryErrorCounter", 0, 0, 2), ("nvmlDeviceGetRemappedRows",),
+    ("nvmlDeviceGetPersistenceMode",), ("nvmlDeviceGetComputeMode",),
+    ("nvmlDeviceGetDisplayMode",), ("nvmlDeviceGetDisplayActive",),
+    ("nvmlDeviceGetVirtualizationMode",), ("nvmlDeviceGetAccountingMode",),
+    ("nvmlDeviceGetAccountingPids",), ("nvmlDeviceGetCudaComputeCapability",),
+    ("nvmlDeviceGetNumGpuCores",), ("nvmlDeviceGetMemoryBusWidth",),
+    ("nvmlDeviceGetCurrPcieLinkGeneration",), ("nvmlDeviceGetCurrPcieLinkWidth",),
+    ("nvmlDeviceGetMaxPcieLinkGeneration",), ("nvmlDeviceGetMaxPcieLinkWidth",),
+    ("nvmlDeviceGetPcieThroughput", 0), ("nvmlDeviceGetPcieReplayCounter",),
+    ("nvmlDeviceGetNvLinkState", 0), ("nvmlDeviceGetNvLinkVersion", 0),
+    ("nvmlDeviceGetNvLinkCapability", 0, 0), ("nvmlDeviceGetNvLinkRemotePciInfo", 0),
+    ("nvmlDeviceGetCpuAffinity", 8), ("nvmlDeviceGetMemoryAffinity", 4, 0),
+    ("nvmlDeviceGetMigMode",), ("nvmlDeviceGetMaxMigDeviceCount",),
+    ("nvmlDeviceIsMigDeviceHandle",), ("nvmlDeviceGetSupportedEventTypes",),
+    ("nvmlDeviceGetFieldValues", [83, 186, 91, 1, 142]),
+)
+# What a datacentre GPU answers with "not supported".
+ABSENT = (("nvmlDeviceGetFanSpeed",), ("nvmlDeviceGetGpuOperationMode",),
+          ("nvmlDeviceGetGridLicensableFeatures",))
+
+WALK = """
+import json, sys
+import pynvml as nv
+questions, absent = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+nv.nvmlInit()
+out = {"driver": nv.nvmlSystemGetDriverVersion(), "gpus": []}
+nv.nvmlSystemGetNVMLVersion(), nv.nvmlSystemGetCudaDriverVersion(), nv.nvmlUnitGetCount()
+for i in range(nv.nvmlDeviceGetCount()):
+    h = nv.nvmlDeviceGetHandleByIndex(i)
+    for name, *arguments in questions:
+        getattr(nv, name)(h, *arguments)
+    for name, *arguments in absent:
+        try:
+            getattr(nv, name)(h, *arguments)
+            raise SystemExit(name + " answers, but should not be supported")
+        except nv.NVMLError_NotSupported:
+            pass
+    uuid = nv.nvmlDeviceGetUUID(h)
+    assert nv.nvmlDeviceGetIndex(nv.nvmlDeviceGetHandleByUUID(uuid)) == i
+    bus = nv.nvmlDeviceGetPciInfo(h).busId
+    assert nv.nvmlDeviceGetIndex(nv.nvmlDeviceGetHandleByPciBusId(bus)) == i
+    memory = nv.nvmlDeviceGetMemoryInfo(h, nv.nvmlMemory_v2)
+    assert memory.total == memory.used + memory.free + memory.reserved
+    processes = nv.nvmlDeviceGetComputeRunningProcesses(h)
+    out["gpus"].append({"uuid": uuid, "total": memory.total, "used": memory.used,
+                        "pids": {str(p.pid): p.usedGpuMemory for p in processes},
+                        "names": [nv.nvmlSystemGetProcessName(p.pid) for p in processes]})
+a, b = (nv.nvmlDeviceGetHandleByIndex(i) for i in (0, 1))
+nv.nvmlDeviceGetTopologyCommonAncestor(a, b), nv.nvmlDeviceGetP2PStatus(a, b, 2)
+try:
+    nv.nvmlDeviceGetHandleByUUID("GPU-00000000-0000-0000-0000-000000000000")
+    raise SystemExit("a GPU that does not exist was found")
+except nv.NVMLError_NotFound:
+    pass
+nv.nvmlShutdown()
+try:
+    nv.nvmlDeviceGetCount()
+    raise SystemExit("works after nvmlShutdown")
+except nv.NVMLError_Uninitialized:
+    pass
+json.dump(out, sys.stdout)
+"""
+
+MIG = """
+import json, sys
+import pynvml as nv
+nv.nvmlInit()
+h = nv.nvmlDeviceGetHandleByIndex(1)
+assert nv.nvmlDeviceGetMigMode(h) == [0, 0], nv.nvmlDeviceGetMigMode(h)
+assert nv.nvmlDeviceSetMigMode(h, 1) == 0  # idle: at once active
+assert nv.nvmlDeviceGetMigMode(h) == [1, 1]
+profile = nv.nvmlDeviceGetGpuInstanceProfileInfo(h, nv.NVML_GPU_INSTANCE_PROFILE_3_SLICE)
+assert profile.id == 9, profile.id
+assert nv.nvmlDeviceGetGpuInstanceRemainingCapacity(h, 9) == 2
+gi = nv.nvmlDeviceCreateGpuInstance(h, 9)
+ci = nv.nvmlGpuInstanceCreateComputeInstance(gi, nv.NVML_COMPUTE_INSTANCE_PROFILE_3_SLICE)
+try:
+    nv.nvmlGpuInstanceDestroy(gi)
+    raise SystemExit("a GPU instance with a compute instance was destroyed")
+except nv.NVMLError_InUse:
+    pass
+mig = nv.nvmlDeviceGetMigDeviceHandleByIndex(h, 0)
+assert nv.nvmlDeviceIsMigDeviceHandle(mig) and not nv.nvmlDeviceIsMigDeviceHandle(h)
+uuid = nv.nvmlDeviceGetUUID(mig)
+assert uuid.startswith("MIG-")
+assert nv.nvmlDeviceGetUUID(nv.nvmlDeviceGetHandleByUUID(uuid)) == uuid
+parent = nv.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(mig)
+assert nv.nvmlDeviceGetUUID(parent) == nv.nvmlDeviceGetUUID(h)
+assert nv.nvmlDeviceGetAttributes(mig).gpuInstanceSliceCount == 3
+assert nv.nvmlDeviceGetMemoryInfo(mig).total < nv.nvmlDeviceGetMemoryInfo(h).total / 2
+try:
+    nv.nvmlDeviceGetUtilizationRates(mig)
+    raise SystemExit("a MIG device has utilization")
+except nv.NVMLError_NotSupported:
+    pass
+info = nv.nvmlGpuInstanceGetInfo(gi)
+assert (info.placement.start, info.placement.size) == (4, 4)
+json.dump({"uuid": uuid}, sys.stdout)
+"""
+
+
+def make_clients(cache):
+    """The virtual environment with the pinned packages; exits 77 where there is no index."""
+    home = os.path.join(cache, "nvml-clients")
+    mark = os.path.join(home, "pins")
+    python = os.path.join(home, "bin", "python3")
+    if not (os.path.exists(mark) and open(mark, encoding="utf-8").read() == " ".join(PINS)):
+        shutil.rmtree(home, ignore_errors=True)
+        steps = ([sys.executable, "-m", "venv", home],
+                 [python, "-m", "pip", "install", "--quiet", "--retries", "1", "--timeout", "15",
+                  "--disable-pip-version-check", *PINS])
+        for step in steps:
+            made = subprocess.run(step, capture_output=True, text=True, check=False, timeout=600)
+            if made.returncode:
+                print("skipped: cannot install", *PINS, "\n", (made.stderr or made.stdout)[-400:])
+                sys.exit(SKIP)
+        with open(mark, "w", encoding="utf-8") as f:
+            f.write(" ".join(PINS))
+    return os.path.join(home, "bin")
+
+
+def run(env, *command):
+    out = subprocess.run(command, env=env, text=True, capture_output=True, check=False,
+                         stdin=subprocess.DEVNULL, timeout=harness.PATIENCE)
+    assert out.returncode == 0, f"{[c[:80] for c in command]}: exit {out.returncode}\n{out.stdout[-2000:]}\n{out.stderr[-2000:]}"
+    return out.stdout
+
+
+HOLDER = """
+import ctypes, sys
+cuda = ctypes.CDLL("libcuda.so.1")
+def call(name, *arguments):
+    r = getattr(cuda, name)(*arguments)
+    if r:
+        sys.exit(f"{name}: {r}")
+context, address = ctypes.c_void_p(), ctypes.c_uint64()
+call("cuInit", 0)
+call("cuDevicePrimaryCtxRetain", ctypes.byref(context), 0)
+call("cuCtxSetCurrent", context)
+call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(int(sys.argv[1])))
+print("holds", flush=True)
+sys.stdin.read()
+"""
+
+
+def start_holder(env, size):
+    """A process that holds memory of GPU 0 until its stdin is closed."""
+    child = subprocess.Popen([sys.executable, "-c", HOLDER, str(size)], env=env, text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout.readline() == "holds\n", "the process that is to hold memory ended"
+    return child
+
+
+def check_agreement(tools, env, truth):
+    """truth: per GPU uuid, used bytes, {pid: bytes}; all clients must say the same."""
+    walk = json.loads(run(env, os.path.join(tools, "python3"), "-c", WALK, json.dumps(QUESTIONS),
+                          json.dumps(ABSENT)))
+    gpustat = json.loads(run(env, os.path.join(tools, "gpustat"), "--json"))["gpus"]
+    nvitop = run(env, os.path.join(tools, "nvitop"), "-1")
+    smi = run(env, "nvidia-smi", "--query-compute-apps=gpu_uuid,pid,used_memory",
+              "--format=csv,noheader,nounits").split("\n")
+    apps = {(u, int(p)): int(m) for u, p, m in (row.split(", ") for row in smi if row)}
+    assert [g["uuid"] for g in walk["gpus"]] == [g["uuid"] for g in truth]
+    assert [g["uuid"] for g in gpustat] == [g["uuid"] for g in truth]
+    for want, asked, stat in zip(truth, walk["gpus"], gpustat):
+        assert asked["used"] == want["used"], (asked, want)
+        assert stat["memory.used"] == want["used"] // MIB, (stat, want)
+        assert asked["pids"] == want["pids"], (asked, want)
+        assert ({str(p["pid"]): p["gpu_memory_usage"] for p in stat["processes"]}
+                == {pid: size // MIB for pid, size in want["pids"].items()})
+        for pid, size in want["pids"].items():
+            assert apps[(want["uuid"], int(pid))] == size // MIB
+            assert pid in nvitop, nvitop
+    assert len(apps) == sum(len(g["pids"]) for g in truth)
+
+
+def check_example(tools, env, truth):
+    """nvidia-ml-py's own example, as the package installs it."""
+    where = run(env, os.path.join(tools, "python3"), "-c", "import example; print(example.__file__)")
+    text = run(env, os.path.join(tools, "python3"), where.strip())
+    for gpu in truth:
+        assert f"<uuid>{gpu['uuid']}</uuid>" in text, text[:2000]
+
+
+def truth_of(status):
+    return [{"uuid": g["uuid"], "used": g["memory_used_bytes"],
+             "pids": {str(p["pid"]): p["memory_used_bytes"] for p in g["processes"]}}
+            for g in status["gpus"]]
+
+
+def test_simulation(tools, directory):
+    socket = os.path.join(directory, "sim.sock")
+    server = subprocess.Popen([harness.program("divvy-sim"), "start", "dgx-a100", "--foreground",
+                               "--socket", socket], env=harness.clean_env())
+    holder = None
+
+    def sim(*arguments):
+        return json.loads(run(harness.clean_env(), harness.program("divvy-sim"), *arguments,
+                              "--socket", socket, "-o", "json"))
+    try:
+        harness.wait_for(lambda: os.path.exists(socket), "divvy-sim listens")
+        answer = sim("env")
+        env = harness.clean_env(**answer.get("env", answer))
+        if "PATH" not in env:
+            env["PATH"] = os.environ["PATH"]
+        check_agreement(tools, env, truth_of(sim("status")))
+        holder = start_holder(env, 3 << 30)
+        truth = truth_of(sim("status"))
+        assert str(holder.pid) in truth[0]["pids"] and truth[0]["used"] > 3 << 30, truth[0]
+        check_agreement(tools, env, truth)
+        check_example(tools, env, truth)
+        mig = json.loads(run(env, os.path.join(tools, "python3"), "-c", MIG))
+        assert mig["uuid"] in run(env, "nvidia-smi", "-L")
+        run(env, os.path.join(tools, "nvitop"), "-1")
+        run(env, os.path.join(tools, "gpustat"), "--json")
+    finally:
+        for child in filter(None, (holder, server)):
+            child.kill()
+            child.wait()
+
+
+def test_daemon(tools):
+    """The same against what the daemon says."""
+    with harness.Node("a100") as node:
+        child = node.start_run("--memory", "8GiB", "--", sys.executable, "-c", HOLDER, str(2 << 30))
+        status = harness.wait_for(
+            lambda: (s := node.json("status")) and s["gpus"][0]["memory_used_bytes"] > 2 << 30 and s,
+            "the daemon sees the memory")
+        env = node.sim_env()
+        gpustat = json.loads(run(env, os.path.join(tools, "gpustat"), "--json"))["gpus"]
+        assert [g["uuid"] for g in gpustat] == [g["uuid"] for g in status["gpus"]]
+        for mine, theirs in zip(status["gpus"], gpustat):
+            assert mine["memory_used_bytes"] // MIB == theirs["memory.used"]
+            pids = {pid for s in mine["slices"] for pid in s["pids"]}
+            assert {p["pid"] for p in theirs["processes"]} <= pids, (theirs, pids)
+        child.kill()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cache", default=os.path.join(tempfile.gettempdir(), "divvy-tests"))
+    parser.add_argument("--only-sim", action="store_true")
+    options = parser.parse_args()
+    tools = make_clients(options.cache)
+    with tempfile.TemporaryDirectory(prefix="divvy-e2e-") as directory:
+        test_simulation(tools, directory)
+    if not options.only_sim:
+        test_daemon(tools)
+    print("nvidia-ml-py, gpustat, nvitop agree")
+
+
+if __name__ == "__main__":
+    main()
