@@ -52,10 +52,8 @@ static int version(void)
     return 0;
 }
 
-static int wrong_option(const char *option)
-{
-    printf("Invalid combination of input arguments. Please run 'nvidia-smi -h' for help.\n\n");
-    fprintf(stderr, "nvidia-smi: what is %s?\n", option);
+static int wrong_option(const char *option) {
+    printf("ERROR: Option %s is not recognized. Please run 'nvidia-smi -h'.\n\n", option);
     return DV_SMI_USAGE;
 }
 

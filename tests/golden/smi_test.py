@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""smi_test DIVVY_SIM NVIDIA_SMI NVML_LIBRARY GOLDEN [--update]: nvidia-smi as people see it.
+
+A golden file is a transcript: "node: NODE", then "$ COMMAND", what it prints (both streams as one),
+and "[exit N]" where N is not 0. The commands run one after the other on one simulated node. Times
+are masked. --update writes what there is now.
+"""
+import difflib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+MASKS = (
+    (re.compile(r"^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4} +$", re.M), "DATE"),
+    (re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3}"), "TIMESTAMP"),
+)
+
+
+def play(command, env):
+    done = subprocess.run(["/bin/sh", "-c", command], env=env, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+    text = done.stdout.decode("utf-8", "backslashreplace")
+    for pattern, mask in MASKS:
+        text = pattern.sub(mask, text)
+    status = f"[exit {done.returncode}]\n" if done.returncode else ""
+    return f"$ {command}\n{text}{status}"
+
+
+def run(sim, smi, library, node, commands):
+    with tempfile.TemporaryDirectory(prefix="divvy-smi-") as directory:
+        socket = os.path.join(directory, "sim.sock")
+        env = {"PATH": f"{os.path.dirname(smi)}:{os.path.dirname(sim)}:/usr/bin:/bin",
+               "LC_ALL": "C", "TZ": "UTC", "LD_LIBRARY_PATH": os.path.dirname(library),
+               "DIVVY_SIM_SOCKET": socket, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")}
+        server = subprocess.Popen([sim, "start", node, "--foreground", "--socket", socket],
+                                  env=env, stdin=subprocess.DEVNULL)
+        try:
+            end = time.monotonic() + 30
+            while not os.path.exists(socket):
+                if server.poll() is not None or time.monotonic() > end:
+                    raise SystemExit("divvy-sim does not start")
+                time.sleep(0.01)
+            return "\n".join(play(c, env) for c in commands)
+        finally:
+            server.kill()
+            server.wait()
+
+
+def main():
+    sim, smi, library, golden = (os.path.abspath(p) for p in sys.argv[1:5])
+    with open(golden, encoding="utf-8") as f:
+        expected = f.read()
+    lines = expected.splitlines()
+    node = lines[0].removeprefix("node: ")
+    commands = [line[2:] for line in lines if line.startswith("$ ")]
+    found = f"node: {node}\n\n" + run(sim, smi, library, node, commands)
+    if "--update" in sys.argv:
+        with open(golden, "w", encoding="utf-8") as f:
+            f.write(found)
+        return 0
+    sys.stdout.writelines(difflib.unified_diff(expected.splitlines(True), found.splitlines(True),
+                                               "expected", "found"))
+    return 0 if commands and expected == found else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
