@@ -83,10 +83,15 @@ int dv_governor_slice_new(const struct dv_governor_spec *spec, struct dv_governo
 
 void dv_governor_slice_end(struct dv_governor_slice *s)
 {
-    if (s->page) {
+    if (s->page)
         __atomic_store_n(&s->page->state, DV_SLICE_ENDED, __ATOMIC_RELEASE);
+    dv_governor_slice_drop(s);
+}
+
+void dv_governor_slice_drop(struct dv_governor_slice *s)
+{
+    if (s->page)
         munmap(s->page, sizeof *s->page);
-    }
     if (s->reservation)
         munmap(s->reservation, sizeof *s->reservation);
     s->page = NULL;
@@ -158,11 +163,17 @@ uint64_t dv_governor_slot_end(struct dv_governor_slot *s, struct dv_governor_sli
         return 0;
     if (slice->reservation)
         held = dv_reservation_repair(slice->reservation, s->page, s->process, &slice->repair_seq);
-    munmap(s->page, sizeof *s->page);
+    dv_governor_slot_drop(s);
+    return held;
+}
+
+void dv_governor_slot_drop(struct dv_governor_slot *s)
+{
+    if (s->page)
+        munmap(s->page, sizeof *s->page);
     s->page = NULL;
     dv_fd_close(&s->fd);
     dv_fd_close(&s->event_fd);
-    return held;
 }
 
 int dv_governor_arbiter_new(struct dv_governor_arbiter *ret)

@@ -48,6 +48,8 @@ struct dv_governor_arbiter {
 int dv_governor_slice_new(const struct dv_governor_spec *spec, struct dv_governor_slice *ret);
 /* Tells the slice's processes that it has ended, and lets go of the pages. Idempotent. */
 void dv_governor_slice_end(struct dv_governor_slice *slice);
+/* Lets go of the pages alone: the daemon ends, the slice does not. Idempotent. */
+void dv_governor_slice_drop(struct dv_governor_slice *slice);
 /* Live change of size. Idempotent. */
 void dv_governor_slice_limit(struct dv_governor_slice *slice, uint64_t memory_bytes,
                              uint32_t compute, uint32_t compute_cap);
@@ -64,6 +66,9 @@ uint64_t dv_governor_slot_held(const struct dv_governor_slot *slot,
                                struct dv_governor_slice *slice);
 /* After its death: repairs the reservation. Returns what it held. Idempotent. */
 uint64_t dv_governor_slot_end(struct dv_governor_slot *slot, struct dv_governor_slice *slice);
+
+/* Lets go of the page alone: the daemon ends, the process does not. Idempotent. */
+void dv_governor_slot_drop(struct dv_governor_slot *slot);
 
 int dv_governor_arbiter_new(struct dv_governor_arbiter *ret);
 void dv_governor_arbiter_end(struct dv_governor_arbiter *arbiter);
