@@ -160,6 +160,7 @@ static int prepare(struct dv_node *node, struct dv_http_request *rq, struct dv_c
     if (strcmp(q->claim.tenant, user) != 0 && !is_operator(node, rq->uid))
         return dv_err_set(err, -EPERM, "only root and operators may name another tenant than '%s'",
                           user);
+    q->claim.id = node->next_id; /* the next, if it passes */
     r = dv_claim_check(&q->claim, err);
     if (r == 0 && (r = dv_proc_identify(rq->pid, &q->owner)) < 0)
         dv_err_set(err, r, "the calling process has ended");

@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +65,12 @@ static int fail(int status, const char *fmt, ...)
 
 static bool join(char *buf, size_t size, const char *a, const char *b)
 {
-    return snprintf(buf, size, "%s%s", a, b) < (int)size;
+    size_t n = strlen(a), m = strlen(b);
+    if (n + m >= size)
+        return false;
+    memcpy(buf, a, n);
+    memcpy(buf + n, b, m + 1);
+    return true;
 }
 
 static void default_places(struct daemon *d)

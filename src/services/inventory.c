@@ -8,6 +8,7 @@
 #include "sys/clock.h"
 #include "sys/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,6 +2,7 @@
 #include "view.h"
 
 #include "audit.h"
+#include "base/units.h"
 #include "claims.h"
 #include "inventory.h"
 #include "meter.h"
@@ -9,6 +10,7 @@
 #include "render/verdict_text.h"
 #include "sys/clock.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
