@@ -257,10 +257,10 @@ int dv_simmig_apply(struct dv_simnode *node, uint32_t gpu, const char *profiles,
     if (n < 0)
         return n;
     struct dv_mig_plan plan;
-    int rule = dv_mig_plan_find(g->mig, NULL, 0, want, (size_t)n, &plan);
-    if (rule < 0)
-        return dv_err_set(err, rule, "GPU %u: out of memory", gpu);
-    if (rule != DV_MIG_OK)
+    int r = dv_mig_plan_find(g->mig, NULL, 0, want, (size_t)n, &plan);
+    if (r < 0)
+        return dv_err_set(err, r, "GPU %u: out of memory", gpu);
+    if (plan.rule != DV_MIG_OK)
         return dv_err_set(err, -EINVAL, "GPU %u: \"%s\" does not fit on a %s", gpu, profiles,
                           g->model->name);
     activate(g, 1);
@@ -269,7 +269,7 @@ int dv_simmig_apply(struct dv_simnode *node, uint32_t gpu, const char *profiles,
         struct dv_mig_compute_profile c[DV_MIG_COMPUTE_PROFILES_MAX];
         size_t n_c = dv_mig_compute_profiles(g->mig, p, c);
         uint32_t gi, ci;
-        int r = dv_simmig_gi_create(node, gpu, p->id, plan.instances[i].start, &gi);
+        r = dv_simmig_gi_create(node, gpu, p->id, plan.instances[i].start, &gi);
         for (size_t k = 0; r == DV_NVML_SUCCESS && k < n_c; k++)
             if (c[k].whole)
                 r = dv_simmig_ci_create(node, gpu, gi, c[k].id, DV_SIM_ANY, &ci);

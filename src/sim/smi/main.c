@@ -52,7 +52,8 @@ static int version(void)
     return 0;
 }
 
-static int wrong_option(const char *option) {
+static int wrong_option(const char *option)
+{
     printf("ERROR: Option %s is not recognized. Please run 'nvidia-smi -h'.\n\n", option);
     return DV_SMI_USAGE;
 }
