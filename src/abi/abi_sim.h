@@ -240,7 +240,7 @@ struct dv_sim_stats {
     uint32_t clients; /* connections of the whole server */
     uint32_t reserved0;
     uint64_t memory_total_bytes;
-    uint64_t deaths;           /* processes of the node that died with something held */
+    uint64_t deaths;           /* processes that ended with a context */
     uint64_t death_slowest_ns; /* from the kernel's notice to everything freed, the slowest */
     uint64_t now_ns;
     uint64_t memory_used_bytes, memory_high_water_bytes; /* held by processes, contexts included */

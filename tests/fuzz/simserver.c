@@ -63,7 +63,7 @@ static void start(void)
 
 static void settle(void)
 {
-    for (int i = 0; i < 20 && dv_simserver_turn(server, 0) > 0; i++)
+    for (int i = 0; i < 20 && dv_simserver_turn(server, false) > 0; i++)
         ;
 }
 

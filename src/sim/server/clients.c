@@ -270,13 +270,17 @@ void dv_simclients_accept(struct dv_simserver *s, struct dv_simsource *source, u
     s->n_clients++;
 }
 
+/* With its last session a process has nothing left here. */
 static void end_session(struct dv_simserver *s, struct dv_simsession *ss)
 {
-    struct dv_simproc *p = ss->process;
+    struct dv_simpid *pid = ss->process->server;
 
-    dv_simsessions_end(s, ss);
-    if (!((struct dv_simpid *)p->server)->sessions)
-        dv_simprocesses_end(s, p);
+    ss->client->session = NULL;
+    ss->client = NULL;
+    if (pid->sessions == ss && !ss->next)
+        dv_simprocesses_end(s, ss->process);
+    else
+        dv_simsessions_end(s, ss);
 }
 
 void dv_simclients_drop(struct dv_simserver *s, struct dv_simclientconn *c)

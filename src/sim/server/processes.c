@@ -10,9 +10,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* What the engine keeps of a process that is gone is told by its context statistics; here its end
- * is what frees memory and time. */
-
 static void read_name(pid_t pid, char ret[256])
 {
     char path[64];
@@ -61,11 +58,7 @@ static uint64_t read_start_time(pid_t pid)
 
 static void died(struct dv_simserver *s, struct dv_simsource *source, uint32_t events)
 {
-    uint64_t start = dv_simserver_clock();
-
     dv_simprocesses_end(s, source->owner);
-    s->deaths++;
-    s->death_slowest_ns = DV_MAX(s->death_slowest_ns, dv_simserver_clock() - start);
 }
 
 static void release(struct dv_simproc *p)
@@ -147,16 +140,17 @@ int dv_simprocesses_get(struct dv_simserver *s, pid_t pid, uid_t uid, struct dv_
     return 0;
 }
 
-void dv_simprocesses_end(struct dv_simserver *s, struct dv_simproc *p)
+static bool holds_something(const struct dv_simserver *s, const struct dv_simproc *p)
 {
-    struct dv_simpid *priv = p->server;
-    uint32_t at = 0;
+    for (uint32_t i = 0; i < s->node.n_gpus; i++) {
+        if (p->gpu[i].contexts)
+            return true;
+    }
+    return false;
+}
 
-    while (at < DV_SIM_PROCESSES_MAX && s->node.processes[at] != p)
-        at++;
-    if (at == DV_SIM_PROCESSES_MAX)
-        return; /* ended already */
-    s->node.processes[at] = NULL;
+static void end_sessions(struct dv_simserver *s, struct dv_simpid *priv)
+{
     while (priv->sessions) {
         struct dv_simclientconn *c = priv->sessions->client;
 
@@ -164,9 +158,29 @@ void dv_simprocesses_end(struct dv_simserver *s, struct dv_simproc *p)
         if (c)
             dv_simclients_drop(s, c);
     }
+}
+
+void dv_simprocesses_end(struct dv_simserver *s, struct dv_simproc *p)
+{
+    struct dv_simpid *priv = p->server;
+    uint64_t start_ns = dv_simserver_clock(), took_ns;
+    bool held = holds_something(s, p);
+    uint32_t at = 0;
+
+    while (at < DV_SIM_PROCESSES_MAX && s->node.processes[at] != p)
+        at++;
+    if (at == DV_SIM_PROCESSES_MAX)
+        return; /* ended already */
+    s->node.processes[at] = NULL;
+    end_sessions(s, priv);
     dv_simmemory_ctx_gone(s, p, DV_SIM_NONE);
     dv_simserver_drop(s, &priv->pidfd);
     s->process_graveyard[s->n_process_graveyard++] = p;
+    if (!held)
+        return;
+    took_ns = dv_simserver_clock() - start_ns;
+    s->deaths++;
+    s->death_slowest_ns = DV_MAX(s->death_slowest_ns, took_ns);
 }
 
 void dv_simprocesses_bury(struct dv_simserver *s)

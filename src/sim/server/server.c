@@ -15,7 +15,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -112,14 +111,6 @@ static int listen_at(struct dv_simserver *s, const char *path, struct dv_err *er
 
 /* ---- other sources ---- */
 
-static void timer_ready(struct dv_simserver *s, struct dv_simsource *source, uint32_t events)
-{
-    uint64_t n;
-
-    if (read(source->fd, &n, sizeof(n)) == sizeof(n))
-        s->timer_ns = DV_NEVER;
-}
-
 static void stop_ready(struct dv_simserver *s, struct dv_simsource *source, uint32_t events)
 {
     s->stop = true;
@@ -149,16 +140,11 @@ static int watch_signals(struct dv_simserver *s)
 
 static int watch_all(struct dv_simserver *s, const struct dv_simserver_options *o)
 {
-    int r;
+    int r = 0;
 
     s->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (s->epoll < 0)
         return -errno;
-    s->timer = (struct dv_simsource){
-        .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), .ready = timer_ready};
-    if (s->timer.fd < 0)
-        return -errno;
-    r = dv_simserver_watch(s, &s->timer, EPOLLIN);
     if (r == 0 && o->parent_fd >= 0) {
         s->parent = (struct dv_simsource){.fd = o->parent_fd, .ready = parent_ready};
         r = dv_simserver_watch(s, &s->parent, EPOLLIN);
@@ -257,8 +243,7 @@ int dv_simserver_new(const struct dv_nodespec *spec, const struct dv_simserver_o
 
     if (!s)
         return dv_err_set(err, -ENOMEM, "out of memory");
-    s->epoll = s->listening.fd = s->timer.fd = s->parent.fd = s->signals.fd = -1;
-    s->timer_ns = DV_NEVER;
+    s->epoll = s->listening.fd = s->parent.fd = s->signals.fd = -1;
     s->spec = *spec;
     r = watch_all(s, options);
     if (r < 0)
@@ -293,7 +278,6 @@ void dv_simserver_free(struct dv_simserver *s)
     if (s->listening.fd >= 0)
         unlink(s->socket);
     dv_simserver_drop(s, &s->listening);
-    dv_simserver_drop(s, &s->timer);
     dv_simserver_drop(s, &s->parent);
     dv_simserver_drop(s, &s->signals);
     if (s->epoll >= 0)
@@ -303,21 +287,23 @@ void dv_simserver_free(struct dv_simserver *s)
 
 /* ---- the loop ---- */
 
-static void set_timer(struct dv_simserver *s, uint64_t at)
+/* Waits until `at` or for events, to the nanosecond where the kernel can (5.11). */
+static int wait_for_events(struct dv_simserver *s, struct epoll_event *events, uint64_t at)
 {
-    struct itimerspec t = {0};
+    uint64_t now = at == DV_NEVER || at == 0 ? 0 : dv_simserver_clock();
+    uint64_t left = at > now ? at - now : 0;
+    struct timespec timeout = {.tv_sec = (time_t)(left / DV_NS_PER_S),
+                               .tv_nsec = (long)(left % DV_NS_PER_S)};
+    int n = epoll_pwait2(s->epoll, events, EVENTS, at == DV_NEVER ? NULL : &timeout, NULL);
 
-    if (at == s->timer_ns)
-        return;
-    if (at != DV_NEVER) {
-        t.it_value.tv_sec = (time_t)(at / DV_NS_PER_S);
-        t.it_value.tv_nsec = (long)(at % DV_NS_PER_S);
-    }
-    timerfd_settime(s->timer.fd, TFD_TIMER_ABSTIME, &t, NULL);
-    s->timer_ns = at;
+    if (n < 0 && errno == ENOSYS)
+        n = epoll_wait(s->epoll, events, EVENTS,
+                       at == DV_NEVER ? -1 : (int)DV_MIN(left / DV_NS_PER_MS + 1, 60000));
+    return n < 0 && errno == EINTR ? 0 : n < 0 ? -errno : n;
 }
 
-static void step(struct dv_simserver *s)
+/* Does what is due. Returns when something will be due next. */
+static uint64_t step(struct dv_simserver *s)
 {
     uint64_t work, due, sample;
 
@@ -328,18 +314,15 @@ static void step(struct dv_simserver *s)
     dv_simclients_bury(s);
     dv_simsessions_bury(s);
     dv_simprocesses_bury(s);
-    set_timer(s, DV_MIN(work, DV_MIN(due, sample)));
+    return DV_MIN(work, DV_MIN(due, sample));
 }
 
-int dv_simserver_turn(struct dv_simserver *s, int timeout_ms)
+int dv_simserver_turn(struct dv_simserver *s, bool wait)
 {
     struct epoll_event events[EVENTS];
-    int n;
+    uint64_t next = step(s);
+    int n = wait_for_events(s, events, wait ? next : 0);
 
-    step(s);
-    n = epoll_wait(s->epoll, events, EVENTS, timeout_ms);
-    if (n < 0)
-        return errno == EINTR ? 0 : -errno;
     s->node.now_ns = dv_simserver_clock();
     for (int i = 0; i < n; i++) {
         struct dv_simsource *source = events[i].data.ptr;
@@ -355,6 +338,6 @@ int dv_simserver_run(struct dv_simserver *s)
     int r = 0;
 
     while (!s->stop && r >= 0)
-        r = dv_simserver_turn(s, -1);
+        r = dv_simserver_turn(s, true);
     return DV_MIN(r, 0);
 }

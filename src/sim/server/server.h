@@ -30,9 +30,10 @@ int dv_simserver_new(const struct dv_nodespec *spec, const struct dv_simserver_o
                      struct dv_simserver **ret, struct dv_err *err);
 /* 0 when told to stop, or negative errno. */
 int dv_simserver_run(struct dv_simserver *server);
-/* One turn of its loop, for those who bring their own: serves what is there, or waits for it until
- * timeout_ms (-1: for ever). How many events there were, or negative errno. */
-int dv_simserver_turn(struct dv_simserver *server, int timeout_ms);
+/* One turn of its loop, for those who bring their own: does what is due and serves who has asked;
+ * `wait`: until somebody does or something is due. How many events there were, or negative errno.
+ */
+int dv_simserver_turn(struct dv_simserver *server, bool wait);
 void dv_simserver_free(struct dv_simserver *server);
 
 #endif

@@ -208,7 +208,7 @@ struct dv_simserver {
     struct dv_simcard card[DV_SIM_GPUS_MAX];
 
     int epoll;
-    struct dv_simsource listening, timer, parent, signals;
+    struct dv_simsource listening, parent, signals;
     char socket[108];
     bool stop;
 
@@ -231,7 +231,6 @@ struct dv_simserver {
     uint64_t address_next;
     struct dv_simaddresses addresses[48];
 
-    uint64_t timer_ns;   /* what the timer is set to */
     uint64_t window_ns;  /* start of the sample window; DV_NEVER = nothing runs */
     uint64_t xid_served; /* node.xid_head that held requests have seen */
     uint64_t deaths, death_slowest_ns;
