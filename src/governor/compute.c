@@ -183,8 +183,7 @@ static uint64_t next_poll(struct dv_gate *g, uint64_t now)
 static void remember_price(uint64_t signature, struct dv_gate_price *p)
 {
     if (p->key == signature)
-        __atomic_store_n(&dv_compute_fast.prices[signature % DV_COMPUTE_CACHE], p,
-                         __ATOMIC_RELEASE);
+        __atomic_store_n(&dv_compute_fast.prices[dv_compute_place(signature)], p, __ATOMIC_RELEASE);
 }
 
 /* Sleeps as the gate says, without the lock. */

@@ -18,9 +18,11 @@
 #define LINGER_NONE_NS (20 * US) /* when the mean gap is longer than GAP_LONG_NS */
 #define GAP_LONG_NS (1 * MS)
 #define GAP_MOST_NS (10 * MS)
+#define ASK_AGAIN_NS (500 * MS)
 #define BUCKET_NS (20 * MS)
-#define UNKNOWN_NS (10 * MS) /* what others are told to expect of a kernel never timed */
-#define ROUGH_FACTOR 20      /* an overlapped batch teaches if it is this much longer */
+#define UNKNOWN_NS (100 * MS) /* what others are told to expect of a kernel never timed */
+#define SHARED_NS (10 * MS)   /* and this long, before it may testify against an intruder */
+#define ROUGH_FACTOR 20       /* an overlapped batch teaches if it is this much longer */
 #define COMPUTE_FULL 7000
 
 static uint64_t min64(uint64_t a, uint64_t b)
@@ -87,10 +89,10 @@ static bool leased(const struct dv_gate *g)
     return !g->selfpaced && !g->view.exclusive && !g->view.open;
 }
 
-/* An exclusive slice, and everybody while leases are off, is metered only. */
+/* An exclusive slice is metered only. While leases are off, in flight stays bounded. */
 static bool limited(const struct dv_gate *g)
 {
-    return g->selfpaced || leased(g);
+    return g->selfpaced || !g->view.exclusive;
 }
 
 static bool named(const struct dv_gate *g, uint64_t turn)
@@ -243,6 +245,7 @@ static void release(struct dv_gate *g, uint64_t now)
         g->handed = successor(g);
     g->released_epoch = (uint32_t)g->epoch;
     g->state = g->want_ns ? DV_SLOT_WANT : DV_SLOT_IDLE;
+    g->asked_ns = now;
     if (g->want_ns)
         g->want_count++;
     g->parked = false;
@@ -340,6 +343,8 @@ void dv_gate_look(struct dv_gate *g, uint64_t now, const struct dv_gate_view *v)
         pace(g, now);
     if (was_leased && !leased(g) && g->state == DV_SLOT_HELD)
         release(g, now);
+    if (!leased(g) && g->state == DV_SLOT_WANT)
+        g->state = DV_SLOT_IDLE; /* asks anew when there are leases again */
     if (g->state == DV_SLOT_HELD && dv_turn_epoch(v->turn) > g->epoch)
         stop(g, now); /* taken away: late, or parked when somebody came */
     refill(g);
@@ -493,6 +498,10 @@ static enum dv_gate_verdict ask_want(struct dv_gate *g, uint64_t now, struct dv_
             note_gap(g, now);
         g->idle_since_ns = 0;
         g->state = DV_SLOT_WANT;
+        g->asked_ns = 0;
+    }
+    if (!g->asked_ns || now >= g->asked_ns + ASK_AGAIN_NS) { /* once is enough, unless somebody forgot */
+        g->asked_ns = now;
         g->want_count++;
         g->flags |= DV_GATE_KICK;
     }
@@ -619,7 +628,7 @@ static void learn_first(const struct dv_gate_batch *b, uint64_t measured_ns, boo
 }
 
 static void learn(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t measured_ns,
-                  bool rough)
+                  bool rough, bool shared)
 {
     double predicted = 0, slow = 0;
     bool settled = true;
@@ -632,10 +641,11 @@ static void learn(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t mea
         learn_first(b, measured_ns, rough || !b->exclusive);
         return;
     }
-    bool clean = b->exclusive && (b->stamped || !b->from_idle) && !rough && b->launches;
+    bool clean =
+        b->exclusive && !g->view.open && (b->stamped || !b->from_idle) && !rough && b->launches;
     if (!clean || predicted < 1)
         return;
-    if (settled) {
+    if (settled && (!shared || measured_ns >= SHARED_NS)) {
         g->timed_ns += measured_ns;
         g->predicted_ns += (uint64_t)slow;
     }
@@ -666,13 +676,13 @@ static void account(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t b
     uint64_t edge = b->first ? g->pred_edge_ns : 0;
     uint64_t alone = max64(start, edge);
     uint64_t overlap = g->view.overlap_ns ? g->view.overlap_ns : 200 * US;
-    bool shared = edge > start || (g->announced_ns && end_ns > g->announced_ns);
-    bool rough = (b->first || shared) && less64(end_ns, alone) < ROUGH_FACTOR * overlap;
     uint64_t measured = less64(end_ns, alone);
+    bool shared = b->first || (g->announced_ns && end_ns > g->announced_ns);
+    bool rough = shared && measured < ROUGH_FACTOR * overlap;
     if (measured)
-        learn(g, b, measured, rough);
-    if (g->selfpaced)
-        g->bucket_ns -= (int64_t)measured - (int64_t)b->predicted_ns;
+        learn(g, b, measured, rough, shared);
+    if (g->selfpaced && !b->predicted_ns) /* the first of its kind; else prices are truer */
+        g->bucket_ns -= (int64_t)measured;
     g->last_end_ns = max64(g->last_end_ns, end_ns);
 }
 

@@ -152,7 +152,7 @@ struct dv_gate {
     uint32_t released_epoch;
 
     /* Waiting and idling. */
-    uint64_t want_ns, want_count;
+    uint64_t want_ns, want_count, asked_ns;
     uint64_t idle_since_ns; /* device time of the last end; 0 = busy */
     uint64_t idle_seen_ns;  /* when that was seen */
     bool parked;            /* idle for longer than the linger, the lease kept lazily */

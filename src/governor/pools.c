@@ -8,6 +8,8 @@
 #include "graphs.h"
 #include "view.h"
 
+#include <pthread.h>
+
 #define POOLS_MAX 128 /* ledger entries name a pool by a byte */
 
 struct pool {
@@ -19,7 +21,10 @@ struct pool {
 };
 
 static struct pool pools[POOLS_MAX]; /* under charge's mutex */
-static int loose;                    /* something was freed since pools were last settled */
+/* Held while pools are asked that the caller does not name, and while one is destroyed: nobody may
+ * ask a pool that is gone. Taken on the way to a refusal and at synchronizations, not else. */
+static pthread_mutex_t lifetime = PTHREAD_MUTEX_INITIALIZER;
+static int loose; /* something was freed since pools were last settled */
 
 /* ---- bookkeeping; all of it under the mutex ---- */
 
@@ -73,14 +78,24 @@ static bool settle(struct pool *p)
     return fits;
 }
 
+static struct pool look_at(unsigned i)
+{
+    dv_charge_lock();
+    struct pool p = pools[i];
+    dv_charge_unlock();
+    return p;
+}
+
 void dv_pools_settle(void)
 {
     if (DV_LIKELY(!__atomic_load_n(&loose, __ATOMIC_RELAXED)))
         return;
     __atomic_store_n(&loose, 0, __ATOMIC_RELAXED);
+    pthread_mutex_lock(&lifetime);
     for (unsigned i = 0; i < POOLS_MAX; i++)
-        if (__atomic_load_n(&pools[i].handle, __ATOMIC_RELAXED))
+        if (look_at(i).handle)
             (void)settle(&pools[i]);
+    pthread_mutex_unlock(&lifetime);
 }
 
 void dv_pools_freed(unsigned index)
@@ -92,20 +107,22 @@ void dv_pools_freed(unsigned index)
 bool dv_pools_give_back(void)
 {
     bool any = false;
+    pthread_mutex_lock(&lifetime);
     for (unsigned i = 0; i < POOLS_MAX; i++) {
-        void *handle = __atomic_load_n(&pools[i].handle, __ATOMIC_RELAXED);
-        if (!handle)
+        struct pool before = look_at(i);
+        if (!before.handle)
             continue;
-        uint64_t before = __atomic_load_n(&pools[i].charged, __ATOMIC_RELAXED);
-        (void)DV_ORIGINAL(cuMemPoolTrimTo)(handle, 0);
+        (void)DV_ORIGINAL(cuMemPoolTrimTo)(before.handle, 0);
         (void)settle(&pools[i]);
-        any |= __atomic_load_n(&pools[i].charged, __ATOMIC_RELAXED) < before;
+        any |= look_at(i).charged < before.charged;
     }
+    pthread_mutex_unlock(&lifetime);
     return any;
 }
 
 void dv_pools_forked(void)
 {
+    lifetime = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     for (unsigned i = 0; i < POOLS_MAX; i++)
         pools[i] = (struct pool){.handle = NULL};
     loose = 0;
@@ -301,20 +318,20 @@ static struct pool *find(void *handle)
 int dv_on_pool_destroy(unsigned original, void *pool)
 {
     uint64_t left = 0;
+    pthread_mutex_lock(&lifetime);
     (void)DV_ORIGINAL(cuMemPoolTrimTo)(pool, 0);
     bool known = reserved_of(pool, &left);
     int r = DV_ORIGINAL_AS(cuMemPoolDestroy, original)(pool);
-    if (r)
-        return r;
     dv_charge_lock();
-    struct pool *p = find(pool);
+    struct pool *p = r ? NULL : find(pool);
     if (p) {
         uint64_t back = known && left < p->charged ? p->charged - left : 0;
         (void)dv_charge_locked_bytes(-(int64_t)back, false);
         *p = (struct pool){.handle = NULL};
     }
     dv_charge_unlock();
-    return 0;
+    pthread_mutex_unlock(&lifetime);
+    return r;
 }
 
 int dv_on_pool_trim(unsigned original, void *pool, size_t keep)

@@ -35,6 +35,7 @@ struct member {
     uint32_t entity;
     uint32_t next; /* of those who want */
     uint32_t revocations;
+    bool late;             /* replaced, and has not finished yet */
     uint64_t joined_epoch; /* an offer must be newer than its process */
     uint64_t epoch;        /* its newest lease, */
     int64_t charged_ns;    /* what was charged for it, */
@@ -61,6 +62,8 @@ struct dv_arbiter {
     uint64_t open_until_ns;
     bool open;
     uint32_t ratios[LEASES_WATCHED], watched;
+    uint32_t late_members;
+    uint64_t late_end_ns; /* nobody has been late since */
     struct dv_arbiter_state page;
     uint64_t version;
 };
@@ -439,6 +442,8 @@ static void decide(struct dv_arbiter *a)
 {
     refresh_virtual_time(a);
     if (must_open(a)) {
+        if (a->turn.slot != NOBODY && !a->started)
+            want_append(a, a->turn.slot); /* it does not know yet that it was its turn */
         end_turn(a);
         a->next.slot = NOBODY;
     } else {
@@ -542,10 +547,19 @@ static void pass_on(struct dv_arbiter *a, uint64_t handed)
         give_turn(a, next.slot, next.epoch);
 }
 
+static void set_late(struct dv_arbiter *a, struct member *m, bool late)
+{
+    if (m->late && !late)
+        a->late_end_ns = a->now;
+    a->late_members += (uint32_t)late - (uint32_t)m->late;
+    m->late = late;
+}
+
 static void remove_member(struct dv_arbiter *a, uint32_t slot)
 {
     struct member *m = &a->members[slot];
     want_remove(a, slot);
+    set_late(a, m, false);
     m->live = false;
     a->entities[m->entity].members--;
     if (a->turn.slot == slot) {
@@ -651,6 +665,8 @@ static void watch(struct dv_arbiter *a, const struct dv_arbiter_lease *l)
 {
     if (l->predicted_ns < WATCHED_MIN_NS || !a->config.intruder_permille)
         return;
+    if (a->late_members || l->first_start_ns <= a->late_end_ns)
+        return; /* that somebody ran beside it is known */
     uint64_t ratio = DV_MIN(l->timed_ns / (l->predicted_ns / 1000), 100000);
     a->ratios[a->watched % LEASES_WATCHED] = (uint32_t)ratio;
     a->watched++;
@@ -685,6 +701,7 @@ int dv_arbiter_released(struct dv_arbiter *a, uint64_t now, uint32_t slot,
             used = DV_MAX(used - (int64_t)(m->edge_ns - l->first_start_ns), 0);
         charge(a, m, used);
         watch(a, l);
+        set_late(a, m, false);
         note_length(a, &a->entities[m->entity], l);
     }
     bool turn = a->turn.slot == slot && epoch == a->turn.epoch;
@@ -721,11 +738,15 @@ static uint64_t revoke_time(const struct dv_arbiter *a)
     return end;
 }
 
+/* One that has announced has already handed over, and is only slow to finish: no fault of it. */
 static void revoke(struct dv_arbiter *a)
 {
-    struct entity *e = holder(a);
-    e->revocations++;
-    a->members[a->turn.slot].revocations++;
+    bool announced = a->handed >> 48 != 0;
+    holder(a)->revocations += !announced;
+    a->members[a->turn.slot].revocations += !announced;
+    set_late(a, &a->members[a->turn.slot], a->started);
+    if (!a->started)
+        want_append(a, a->turn.slot);
     a->edge_ns = a->now;
     pass_on(a, a->handed);
 }

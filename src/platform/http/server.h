@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTP/1.1 on a listening Unix socket, inside the caller's event loop (libmicrohttpd). One handler
+ * gets every request; it answers at once, or keeps the request and answers later (long poll).
+ *
+ *     static void handle(void *arg, struct dv_http_request *rq)
+ *     {
+ *         if (!strcmp(rq->path, "/v1/status"))
+ *             dv_http_server_reply(rq, 200, json, strlen(json));
+ *     }
+ *     dv_http_server_new(loop, fd, handle, self, &server);
+ *
+ * Bounds: DV_HTTP_BODY_MAX bytes of body (longer: 413, by the server itself), 32 KiB of headers,
+ * DV_HTTP_CONNECTIONS_MAX connections, 30 s of silence. Who calls is what the kernel says
+ * (SO_PEERCRED), never what the request says.
+ */
+#ifndef DV_HTTP_SERVER_H
+#define DV_HTTP_SERVER_H
+
+#include "sys/loop.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define DV_HTTP_BODY_MAX 65536u
+#define DV_HTTP_CONNECTIONS_MAX 512u
+
+struct dv_http_server;
+
+struct dv_http_request {
+    const char *method, *path;
+    const char *body; /* NUL-terminated after body_size bytes */
+    size_t body_size;
+    bool body_too_long; /* then body is empty */
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+};
+
+typedef void dv_http_handler(void *arg, struct dv_http_request *rq);
+
+/* Takes `fd`, closes it at the end. 0 or negative errno. */
+int dv_http_server_new(struct dv_loop *loop, int fd, dv_http_handler *handler, void *arg,
+                       struct dv_http_server **ret);
+/* Requests that still wait for an answer get 503. */
+void dv_http_server_free(struct dv_http_server *server);
+
+/* A query parameter's value, decoded, or NULL. A loan until the reply. */
+const char *dv_http_server_query(struct dv_http_request *rq, const char *name);
+/* Answers, exactly once, now or later; the body (JSON) is copied. The request is gone after. */
+void dv_http_server_reply(struct dv_http_request *rq, unsigned status, const char *body,
+                          size_t size);
+
+#endif

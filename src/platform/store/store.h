@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the daemon remembers over its own death: claims and slices with their owners and processes,
+ * and what each tenant used. SQLite, one file STATE/divvyd.db, WAL, STRICT tables, user_version.
+ *
+ *     r = dv_store_open("/var/lib/divvy", &store, &note, &err);
+ *     dv_store_load(store, on_claim, on_process, on_usage, self, &err);
+ *     dv_store_put_claim(store, &row, &err);
+ *
+ * A file that is no database any more is kept as divvyd.db.corrupt-TIME and never deleted; the
+ * daemon starts afresh and `note` says so. A file of a newer divvy is refused. Errors: -ENOSPC
+ * (disk full), -EROFS, -EIO ...; the caller goes on without and shows it.
+ */
+#ifndef DV_STORE_STORE_H
+#define DV_STORE_STORE_H
+
+#include "account/usage.h"
+#include "base/str.h"
+#include "model/slice.h"
+#include "sys/proc.h"
+
+#define DV_STORE_COMMAND_SIZE 256
+
+struct dv_store;
+
+/* A claim, waiting or granted, and whose it is. */
+struct dv_store_claim {
+    struct dv_claim claim;
+    bool granted;
+    struct dv_slice slice; /* when granted */
+    struct dv_proc_id owner;
+    uint32_t uid;
+    int64_t since_unix;
+    char command[DV_STORE_COMMAND_SIZE];
+};
+
+/* `note` gets one line when something had to be put aside; it stays empty otherwise. */
+int dv_store_open(const char *dir, struct dv_store **ret, struct dv_str *note, struct dv_err *err);
+void dv_store_close(struct dv_store *store);
+
+typedef void dv_store_on_claim(void *arg, const struct dv_store_claim *row);
+typedef void dv_store_on_process(void *arg, uint64_t claim, const struct dv_proc_id *process);
+typedef void dv_store_on_usage(void *arg, const char *tenant, const struct dv_usage *usage);
+
+/* Everything, claims before processes. Claims of an earlier boot of the machine are left out:
+ * their owners are gone, whatever pids say now. */
+int dv_store_load(struct dv_store *store, dv_store_on_claim *on_claim,
+                  dv_store_on_process *on_process, dv_store_on_usage *on_usage, void *arg,
+                  struct dv_err *err);
+/* The lowest id that was never given out; ids are not used twice. */
+int dv_store_next_id(struct dv_store *store, uint64_t *ret, struct dv_err *err);
+
+/* Several changes as one. */
+int dv_store_begin(struct dv_store *store, struct dv_err *err);
+int dv_store_commit(struct dv_store *store, struct dv_err *err);
+void dv_store_rollback(struct dv_store *store);
+
+/* Insert or replace; each is safe to repeat. */
+int dv_store_put_claim(struct dv_store *store, const struct dv_store_claim *row,
+                       struct dv_err *err);
+/* With its processes. */
+int dv_store_drop_claim(struct dv_store *store, uint64_t id, struct dv_err *err);
+/* Drops all claims and processes: before a complete rewrite, within a transaction. */
+int dv_store_drop_all_claims(struct dv_store *store, struct dv_err *err);
+int dv_store_put_process(struct dv_store *store, uint64_t claim, const struct dv_proc_id *process,
+                         struct dv_err *err);
+int dv_store_drop_process(struct dv_store *store, uint64_t claim, const struct dv_proc_id *process,
+                          struct dv_err *err);
+int dv_store_put_usage(struct dv_store *store, const char *tenant, const struct dv_usage *usage,
+                       struct dv_err *err);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct seen {
+    char dir[40];
+    struct dv_store_claim claims[8];
+    size_t n_claims, n_processes, n_usage;
+    struct dv_proc_id process;
+    struct dv_usage usage;
+};
+
+static void on_claim(void *arg, const struct dv_store_claim *row)
+{
+    struct seen *s = arg;
+    s->claims[s->n_claims++ % 8] = *row;
+}
+
+static void on_process(void *arg, uint64_t claim, const struct dv_proc_id *process)
+{
+    struct seen *s = arg;
+    s->n_processes++;
+    s->process = *process;
+}
+
+static void on_usage(void *arg, const char *tenant, const struct dv_usage *usage)
+{
+    struct seen *s = arg;
+    assert_string_equal(tenant, "ann");
+    s->n_usage++;
+    s->usage = *usage;
+}
+
+static int setup(void **state)
+{
+    struct seen *s = calloc(1, sizeof *s);
+    strcpy(s->dir, "/tmp/divvy-store-XXXXXX");
+    assert_non_null(mkdtemp(s->dir));
+    *state = s;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct seen *s = *state;
+    DIR *d = opendir(s->dir);
+    for (struct dirent *e; (e = readdir(d));)
+        unlinkat(dirfd(d), e->d_name, 0);
+    closedir(d);
+    rmdir(s->dir);
+    free(s);
+    return 0;
+}
+
+static struct dv_store *open_store(struct seen *s, const char *expected_note)
+{
+    struct dv_store *store = NULL;
+    struct dv_err err = {0};
+    dv_cleanup(dv_str_done) struct dv_str note = {0};
+    if (dv_store_open(s->dir, &store, &note, &err) < 0)
+        fail_msg("%s", err.msg);
+    if (!expected_note)
+        assert_string_equal(dv_str_get(&note), "");
+    else
+        assert_non_null(strstr(dv_str_get(&note), expected_note));
+    return store;
+}
+
+static void load(struct seen *s, struct dv_store *store)
+{
+    struct dv_err err;
+    s->n_claims = s->n_processes = s->n_usage = 0;
+    assert_int_equal(dv_store_load(store, on_claim, on_process, on_usage, s, &err), 0);
+}
+
+static struct dv_store_claim sample(uint64_t id)
+{
+    struct dv_store_claim row = {
+        .claim = {.id = id,
+                  .tenant = "ann",
+                  .mode = DV_MODE_GOVERNED,
+                  .memory_bytes = 1ull << 40,
+                  .compute = 3500,
+                  .priority = -7,
+                  .trust = DV_TRUST_UNTRUSTED,
+                  .gpu = {.kind = DV_SELECTOR_UUID, .index = 3, .text = "GPU-12345678"},
+                  .wait = true,
+                  .since_ns = 99},
+        .granted = true,
+        .slice = {.id = id,
+                  .tenant = "ann",
+                  .device = "GPU-1",
+                  .mode = DV_MODE_GOVERNED,
+                  .memory_bytes = 10,
+                  .compute = 20,
+                  .priority = -7,
+                  .trust = DV_TRUST_UNTRUSTED,
+                  .memory_wall = DV_WALL_COOPERATIVE,
+                  .compute_wall = DV_WALL_COOPERATIVE,
+                  .since_ns = 101},
+        .owner = {4711, 123456789},
+        .uid = 1000,
+        .since_unix = 1700000000,
+        .command = "python3 'x'",
+    };
+    return row;
+}
+
+static void test_round_trip(void **state)
+{
+    struct seen *s = *state;
+    struct dv_err err;
+    struct dv_store *store = open_store(s, NULL);
+    struct dv_store_claim row = sample(7);
+    struct dv_proc_id process = {12, 34};
+    struct dv_usage usage = {.busy_ns = 5, .wait_ns = 6, .compute_ns = (dv_u128)1 << 100};
+    uint64_t next;
+    assert_int_equal(dv_store_begin(store, &err), 0);
+    assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
+    assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
+    assert_int_equal(dv_store_put_process(store, 7, &process, &err), 0);
+    assert_int_equal(dv_store_put_usage(store, "ann", &usage, &err), 0);
+    assert_int_equal(dv_store_commit(store, &err), 0);
+    dv_store_close(store);
+
+    store = open_store(s, NULL);
+    load(s, store);
+    assert_int_equal(s->n_claims, 1);
+    assert_memory_equal(&s->claims[0].claim, &row.claim, sizeof row.claim);
+    assert_memory_equal(&s->claims[0].slice, &row.slice, sizeof row.slice);
+    assert_string_equal(s->claims[0].command, row.command);
+    assert_int_equal(s->claims[0].owner.start, row.owner.start);
+    assert_int_equal(s->claims[0].uid, 1000);
+    assert_int_equal(s->process.pid, 12);
+    assert_true(s->usage.compute_ns == usage.compute_ns);
+    assert_int_equal(dv_store_drop_claim(store, 7, &err), 0);
+    assert_int_equal(dv_store_drop_claim(store, 7, &err), 0);
+    load(s, store);
+    assert_int_equal(s->n_claims + s->n_processes, 0);
+    assert_int_equal(s->n_usage, 1);
+    assert_int_equal(dv_store_next_id(store, &next, &err), 0);
+    assert_int_equal(next, 8); /* an id is not used twice */
+    dv_store_close(store);
+}
+
+static void overwrite(struct seen *s, const char *name, const char *text)
+{
+    char path[100];
+    snprintf(path, sizeof path, "%s/%s", s->dir, name);
+    int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+    for (int i = 0; i < 500; i++)
+        assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+static void test_corrupt(void **state)
+{
+    struct seen *s = *state;
+    struct dv_err err;
+    struct dv_store *store = open_store(s, NULL);
+    struct dv_store_claim row = sample(1);
+    assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
+    dv_store_close(store);
+    overwrite(s, "divvyd.db", "this is not a database\n");
+    store = open_store(s, "was corrupt and is kept as");
+    load(s, store);
+    assert_int_equal(s->n_claims, 0);
+    assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
+    dv_store_close(store);
+    int kept = 0;
+    DIR *d = opendir(s->dir);
+    for (struct dirent *e; (e = readdir(d));)
+        kept += strstr(e->d_name, ".corrupt-") != NULL;
+    closedir(d);
+    assert_int_equal(kept, 1);
+}
+
+static void test_newer(void **state)
+{
+    struct seen *s = *state;
+    char path[100];
+    sqlite3 *db;
+    struct dv_err err;
+    dv_cleanup(dv_str_done) struct dv_str note = {0};
+    dv_store_close(open_store(s, NULL));
+    snprintf(path, sizeof path, "%s/divvyd.db", s->dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    struct dv_store *store = NULL;
+    assert_int_equal(dv_store_open(s->dir, &store, &note, &err), -EPROTONOSUPPORT);
+    assert_non_null(strstr(err.msg, "newer divvy"));
+}
+
+/* A disk that takes no more: an error, and everything is there again once it does. */
+static void test_full(void **state)
+{
+    struct seen *s = *state;
+    struct dv_err err = {0};
+    struct dv_store *store = open_store(s, NULL);
+    struct rlimit old, small = {0, 0};
+    struct dv_store_claim row = sample(1);
+    assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &old);
+    small.rlim_max = old.rlim_max;
+    setrlimit(RLIMIT_FSIZE, &small);
+    int r = dv_store_begin(store, &err);
+    for (uint64_t id = 2; r == 0 && id < 2000; id++) {
+        row = sample(id);
+        r = dv_store_put_claim(store, &row, &err);
+    }
+    if (r == 0)
+        r = dv_store_commit(store, &err);
+    setrlimit(RLIMIT_FSIZE, &old);
+    assert_true(r < 0);
+    assert_true(err.msg[0]);
+    dv_store_rollback(store);
+    load(s, store);
+    assert_int_equal(s->n_claims, 1);
+    assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
+    dv_store_close(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_corrupt, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_newer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* divvyd: the agent that shares the GPUs of a node. Flags only; the rest is services/daemon.h. */
+#include "base/units.h"
+#include "daemon.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char help[] =
+    "divvyd shares the GPUs of this machine among tenants.\n"
+    "\n"
+    "usage: divvyd [options]\n"
+    "\n"
+    "  --sim NODE           share a simulated node: a built-in (a100, dgx-a100, ...; see\n"
+    "                       divvy-sim nodes), a YAML file, or unix:PATH to join one that runs\n"
+    "  --socket PATH        where to listen (default /run/divvy/divvyd.sock as root, else\n"
+    "                       $XDG_RUNTIME_DIR/divvy/divvyd.sock)\n"
+    "  --state DIR          where to keep the books (default /var/lib/divvy as root, else\n"
+    "                       ~/.local/state/divvy)\n"
+    "  --user NAME          as root: whom to become (default divvy, else nobody)\n"
+    "  --operator NAME      a user who may act for any tenant, as root may\n"
+    "  --intruder WHAT      a process that uses a shared GPU without leases is always named;\n"
+    "                       open: leases are off meanwhile, so that it gets 1/n and not half\n"
+    "                       (default); report: nothing else; kill: it is ended\n"
+    "  --nvml-timeout TIME  when a call into the driver counts as wedged (default 5s)\n"
+    "  --foreground         stay in the foreground (always so; for scripts that say it)\n"
+    "  --ready-fd N         write a line to this descriptor once requests are answered\n"
+    "  --capture FILE       write what the driver says to FILE (- for stdout), and end\n"
+    "  --help, --version\n"
+    "\n"
+    "example: divvyd --sim a100 --socket /tmp/d.sock --state /tmp/d.state &\n"
+    "         divvy --socket /tmp/d.sock status\n";
+
+enum {
+    SIM = 1000,
+    SOCKET,
+    STATE,
+    USER,
+    OPERATOR,
+    INTRUDER,
+    TIMEOUT,
+    FOREGROUND,
+    READY,
+    CAPTURE,
+    REPLAY,
+    HELP,
+    VERSION
+};
+
+static const struct option options[] = {
+    {"sim", required_argument, NULL, SIM},
+    {"socket", required_argument, NULL, SOCKET},
+    {"state", required_argument, NULL, STATE},
+    {"user", required_argument, NULL, USER},
+    {"operator", required_argument, NULL, OPERATOR},
+    {"intruder", required_argument, NULL, INTRUDER},
+    {"nvml-timeout", required_argument, NULL, TIMEOUT},
+    {"foreground", no_argument, NULL, FOREGROUND},
+    {"ready-fd", required_argument, NULL, READY},
+    {"capture", required_argument, NULL, CAPTURE},
+    {"replay", required_argument, NULL, REPLAY},
+    {"help", no_argument, NULL, HELP},
+    {"version", no_argument, NULL, VERSION},
+    {0},
+};
+
+static int usage(const char *message)
+{
+    fprintf(stderr, "divvyd: %s; see divvyd --help\n", message);
+    return 2;
+}
+
+static int parse_intruder(const char *text, enum dv_intruder_policy *ret)
+{
+    if (!strcmp(text, "open"))
+        *ret = DV_INTRUDER_OPEN;
+    else if (!strcmp(text, "report"))
+        *ret = DV_INTRUDER_REPORT;
+    else if (!strcmp(text, "kill"))
+        *ret = DV_INTRUDER_KILL;
+    else
+        return usage("--intruder must be open, report or kill");
+    return 0;
+}
+
+static int parse_timeout(const char *text, uint32_t *ret_ms)
+{
+    struct dv_err err;
+    uint64_t ns;
+    if (dv_units_parse_duration(text, &ns, &err) < 0)
+        return usage(err.msg);
+    if (ns < 10 * DV_NS_PER_MS || ns > 600 * DV_NS_PER_S)
+        return usage("--nvml-timeout must lie between 10ms and 10m");
+    *ret_ms = (uint32_t)(ns / DV_NS_PER_MS);
+    return 0;
+}
+
+static int parse_fd(const char *text, int *ret)
+{
+    struct dv_err err;
+    int64_t fd;
+    if (dv_units_parse_integer(text, "--ready-fd", 0, 65535, &fd, &err) < 0)
+        return usage(err.msg);
+    *ret = (int)fd;
+    return 0;
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int parse(int argc, char **argv, struct dv_daemon_options *o, const char **capture)
+{
+    int status = 0;
+    opterr = 0;
+    for (int c; status == 0 && (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (c) {
+        case SIM:
+            o->sim = optarg;
+            break;
+        case SOCKET:
+            o->socket = optarg;
+            break;
+        case STATE:
+            o->state = optarg;
+            break;
+        case USER:
+            o->user = optarg;
+            break;
+        case OPERATOR:
+            o->operator= optarg;
+            break;
+        case INTRUDER:
+            status = parse_intruder(optarg, &o->intruder);
+            break;
+        case TIMEOUT:
+            status = parse_timeout(optarg, &o->nvml_timeout_ms);
+            break;
+        case FOREGROUND:
+            break;
+        case READY:
+            status = parse_fd(optarg, &o->ready_fd);
+            break;
+        case CAPTURE:
+            *capture = optarg;
+            break;
+        case REPLAY:
+            o->replay = optarg;
+            break;
+        case HELP:
+            fputs(help, stdout);
+            return 0;
+        case VERSION:
+            puts("divvyd " DV_VERSION);
+            return 0;
+        default: {
+            char message[128];
+            snprintf(message, sizeof message, "unknown option or missing value at '%.60s'",
+                     argv[optind - 1]);
+            return usage(message);
+        }
+        }
+    }
+    if (status)
+        return status;
+    if (optind < argc)
+        return usage("it takes no arguments besides options");
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct dv_daemon_options o = {.nvml_timeout_ms = 5000, .ready_fd = -1};
+    const char *capture = NULL;
+    int status = parse(argc, argv, &o, &capture);
+    if (status >= 0)
+        return status;
+    return capture ? dv_daemon_capture(&o, capture) : dv_daemon_run(&o);
+}

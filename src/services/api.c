@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api.h"
+
+#include "base/units.h"
+#include "claims.h"
+#include "request.h"
+#include "sys/clock.h"
+#include "view.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WAIT_MAX_MS 30000
+
+#define SEEN_SIZE 48
+
+static void bad_request(struct dv_http_request *rq, const char *message)
+{
+    dv_view_reply_error(rq, 400, 2, "bad_request", message);
+}
+
+/* ---- who may ---- */
+
+static bool is_operator(const struct dv_node *node, uid_t uid)
+{
+    return uid == 0 || uid == geteuid() || uid == node->config.operator_uid;
+}
+
+static bool may_change(const struct dv_node *node, const struct dv_holding *h,
+                       const struct dv_http_request *rq)
+{
+    return h->uid == rq->uid || is_operator(node, rq->uid);
+}
+
+/* The holding that a path names; answers the request itself when there is none. */
+static struct dv_holding *find(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    char message[128];
+    uint64_t number = dv_node_parse_id(id);
+    struct dv_holding *h = number ? dv_node_holding(node, number) : NULL;
+    if (h)
+        return h;
+    snprintf(message, sizeof message, "there is no slice or claim '%.40s'; see `divvy ps`", id);
+    for (char *p = message; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
+    dv_view_reply_error(rq, 404, 1, "not_found", message);
+    return NULL;
+}
+
+static struct dv_holding *find_own(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    struct dv_holding *h = find(node, rq, id);
+    if (h && !may_change(node, h, rq)) {
+        dv_view_reply_error(rq, 403, 4, "not_permitted",
+                            "only its owner, an operator or root may do this");
+        return NULL;
+    }
+    return h;
+}
+
+/* ---- reading ---- */
+
+static void get_status(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_view_reply(rq, 200, dv_view_status(node));
+}
+
+static void get_usage(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_view_reply(rq, 200, dv_view_usage(node));
+}
+
+static void get_slices(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_view_reply(rq, 200, dv_view_slices(node));
+}
+
+static void get_queue(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_view_reply(rq, 200, dv_view_queue(node));
+}
+
+static void get_doctor(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_view_reply(rq, 200, dv_view_doctor(node));
+}
+
+static void get_explain(struct dv_node *node, struct dv_http_request *rq, const char *unused)
+{
+    const char *id = dv_http_server_query(rq, "id");
+    const char *tenant = dv_http_server_query(rq, "tenant");
+    struct dv_err err;
+    struct dv_holding *h = NULL;
+    if (!id == !tenant) {
+        bad_request(rq, "say either id or tenant");
+        return;
+    }
+    if (tenant && dv_tenant_check_name(tenant, &err) < 0) {
+        bad_request(rq, err.msg);
+        return;
+    }
+    if (id && !(h = find(node, rq, id)))
+        return;
+    dv_view_reply(rq, 200, dv_view_explain(node, h, tenant));
+}
+
+/* Answers at once unless the caller has seen exactly this state and has time. */
+static void get_claim(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    const char *seen = dv_http_server_query(rq, "seen");
+    const char *wait = dv_http_server_query(rq, "wait_ms");
+    struct dv_err err;
+    int64_t ms = 0;
+    char now[SEEN_SIZE];
+    struct dv_holding *h = find(node, rq, id);
+    if (!h)
+        return;
+    if (wait && dv_units_parse_integer(wait, "wait_ms", 0, WAIT_MAX_MS, &ms, &err) < 0) {
+        bad_request(rq, err.msg);
+        return;
+    }
+    snprintf(now, sizeof now, "%s:%u", dv_claims_state_name(h), dv_claims_position(node, h));
+    if (ms && (!seen || !strcmp(seen, now)) &&
+        dv_claims_wait(h, rq, dv_clock_now() + (uint64_t)ms * DV_NS_PER_MS) == 0)
+        return;
+    dv_view_reply_claim(rq, 200, h, NULL, NULL);
+}
+
+/* ---- changing ---- */
+
+static void reply_submit_error(struct dv_http_request *rq, int r, const char *message)
+{
+    if (r == -EAGAIN)
+        dv_view_reply_error(rq, 503, 5, "unavailable", message);
+    else if (r == -ENOSPC)
+        dv_view_reply_error(rq, 409, 1, "too_many", message);
+    else if (r == -EINVAL || r == -ERANGE)
+        bad_request(rq, message);
+    else
+        dv_view_reply_error(rq, 500, 1, "failed", message);
+}
+
+static int prepare(struct dv_node *node, struct dv_http_request *rq, struct dv_claims_request *q,
+                   struct dv_err *err)
+{
+    struct dv_request_claim parsed;
+    char user[DV_TENANT_SIZE];
+    int r = dv_request_claim(rq->body, rq->body_size, &parsed, err);
+    if (r < 0)
+        return r;
+    dv_proc_user_name(rq->uid, user, sizeof user);
+    *q = (struct dv_claims_request){.claim = parsed.claim, .uid = rq->uid};
+    memcpy(q->command, parsed.command, sizeof q->command);
+    if (!q->claim.tenant[0])
+        memcpy(q->claim.tenant, user, sizeof user);
+    if (strcmp(q->claim.tenant, user) != 0 && !is_operator(node, rq->uid))
+        return dv_err_set(err, -EPERM, "only root and operators may name another tenant than '%s'",
+                          user);
+    q->claim.id = node->next_id; /* the next, if it passes */
+    r = dv_claim_check(&q->claim, err);
+    if (r == 0 && (r = dv_proc_identify(rq->pid, &q->owner)) < 0)
+        dv_err_set(err, r, "the calling process has ended");
+    return r;
+}
+
+static void post_claim(struct dv_node *node, struct dv_http_request *rq, const char *unused)
+{
+    struct dv_claims_request q;
+    struct dv_verdict verdict = {0};
+    struct dv_holding *h = NULL;
+    struct dv_err err = {0};
+    int r = prepare(node, rq, &q, &err);
+    if (r == -EPERM) {
+        dv_view_reply_error(rq, 403, 4, "not_permitted", err.msg);
+        return;
+    }
+    if (r == 0)
+        r = dv_claims_submit(node, &q, &verdict, &h, &err);
+    if (r < 0)
+        reply_submit_error(rq, r, err.msg);
+    else if (!h)
+        dv_view_reply_refused(rq, &verdict);
+    else
+        dv_view_reply_claim(rq, h->state == DV_HOLDING_GRANTED ? 200 : 202, h, NULL, NULL);
+}
+
+static void delete_claim(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    struct dv_holding *h = find_own(node, rq, id);
+    if (!h)
+        return;
+    /* The answer first: the holding may be gone when it has let go. */
+    dv_view_reply_claim(rq, 200, h, "released", NULL);
+    dv_claims_let_go(h);
+}
+
+static void post_limit(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    uint64_t memory;
+    uint32_t compute;
+    struct dv_verdict verdict;
+    struct dv_err err;
+    struct dv_holding *h = find_own(node, rq, id);
+    if (!h)
+        return;
+    if (dv_request_limit(rq->body, rq->body_size, &memory, &compute, &err) < 0) {
+        bad_request(rq, err.msg);
+        return;
+    }
+    int r = dv_claims_limit(h, memory, compute, &verdict);
+    if (r == -ENOENT)
+        dv_view_reply_error(rq, 404, 1, "not_found", "the claim has no slice yet");
+    else if (r < 0)
+        dv_view_reply_error(rq, 500, 1, "failed", "the limit could not be changed");
+    else if (verdict.result != DV_VERDICT_GRANTED)
+        dv_view_reply_refused(rq, &verdict);
+    else
+        dv_view_reply_claim(rq, 200, h, NULL, &verdict);
+}
+
+static void post_kill(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    int signo;
+    struct dv_err err;
+    struct dv_holding *h = find_own(node, rq, id);
+    if (!h)
+        return;
+    if (dv_request_kill(rq->body, rq->body_size, &signo, &err) < 0) {
+        bad_request(rq, err.msg);
+        return;
+    }
+    if (h->state == DV_HOLDING_QUEUED) {
+        dv_view_reply_error(rq, 409, 1, "waiting",
+                            "the claim still waits and has no processes; end its `divvy run`");
+        return;
+    }
+    size_t n = dv_claims_signal(h, signo);
+    struct dv_output *o = dv_output_new("Signalled");
+    dv_output_uint(dv_output_root(o), "processes", n);
+    dv_output_int(dv_output_root(o), "signal", signo);
+    dv_view_reply(rq, 200, o);
+}
+
+/* ---- routes ---- */
+
+struct route {
+    const char *method, *before, *after; /* an id stands between before and after */
+    bool id;
+    void (*handle)(struct dv_node *node, struct dv_http_request *rq, const char *id);
+};
+
+static const struct route routes[] = {
+    {"GET", "/v1/status", "", false, get_status},
+    {"GET", "/v1/usage", "", false, get_usage},
+    {"GET", "/v1/slices", "", false, get_slices},
+    {"GET", "/v1/queue", "", false, get_queue},
+    {"GET", "/v1/doctor", "", false, get_doctor},
+    {"GET", "/v1/explain", "", false, get_explain},
+    {"POST", "/v1/claims", "", false, post_claim},
+    {"GET", "/v1/claims/", "", true, get_claim},
+    {"DELETE", "/v1/claims/", "", true, delete_claim},
+    {"POST", "/v1/slices/", "/limit", true, post_limit},
+    {"POST", "/v1/slices/", "/kill", true, post_kill},
+};
+
+#define ID_SIZE 64
+
+static bool matches(const struct route *r, const char *path, char id[ID_SIZE])
+{
+    size_t before = strlen(r->before), after = strlen(r->after), len = strlen(path);
+    if (!r->id)
+        return !strcmp(path, r->before);
+    if (len <= before + after || strncmp(path, r->before, before) != 0 ||
+        strcmp(path + len - after, r->after) != 0)
+        return false;
+    size_t n = len - before - after;
+    if (n >= ID_SIZE || memchr(path + before, '/', n))
+        return false;
+    memcpy(id, path + before, n);
+    id[n] = 0;
+    return true;
+}
+
+void dv_api_handle(void *arg, struct dv_http_request *rq)
+{
+    struct dv_node *node = arg;
+    char id[ID_SIZE] = "";
+    bool known = false;
+    if (rq->body_too_long) {
+        char message[80];
+        snprintf(message, sizeof message, "the body is longer than %u bytes", DV_HTTP_BODY_MAX);
+        dv_view_reply_error(rq, 413, 2, "too_large", message);
+        return;
+    }
+    for (size_t i = 0; i < DV_ARRAY_SIZE(routes); i++) {
+        if (!matches(&routes[i], rq->path, id))
+            continue;
+        known = true;
+        if (strcmp(routes[i].method, rq->method) != 0)
+            continue;
+        routes[i].handle(node, rq, id);
+        return;
+    }
+    if (known)
+        dv_view_reply_error(rq, 405, 2, "bad_method", "this path does not take that method");
+    else
+        dv_view_reply_error(rq, 404, 2, "not_found",
+                            "there is no such path; see docs/reference/api.md");
+}

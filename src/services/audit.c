@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "audit.h"
+
+#include "claims.h"
+#include "inventory.h"
+#include "meter.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+#include "tenants.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FINDING_LIFE_NS DV_NS_PER_S
+#define NEEDED 2u           /* samples in a row: one may be older than what we know */
+#define NEEDED_RESTORED 16u /* of a member from before a restart: it is about to come back */
+#define WINDOW_NS DV_NS_PER_S
+#define OVER_TIME_PERMILLE 250u /* of the window, beyond what was charged */
+#define OVER_WINDOWS 2u
+#define MEMORY_SLACK (128 * DV_MIB)
+#define CONTEXT_PLAUSIBLE DV_GIB /* more than this is no context */
+
+bool dv_audit_counts(const struct dv_finding *f)
+{
+    return f->hits >= f->needed;
+}
+
+/* ---- findings ---- */
+
+static bool same(const struct dv_finding *a, const struct dv_finding *b)
+{
+    return a->gpu == b->gpu && a->holding == b->holding && a->process.pid == b->process.pid &&
+           a->process.start == b->process.start && !strcmp(a->cause, b->cause);
+}
+
+static void set_open(struct dv_node *node, uint32_t gpu, bool open)
+{
+    uint32_t device;
+    for (size_t i = 0; i < node->snapshot->n_devices; i++) {
+        const struct dv_device *d = &node->snapshot->devices[i];
+        if (d->gpu == gpu && dv_snapshot_held(node->snapshot, d->uuid).slices &&
+            dv_lease_device(node->lease, d->uuid, &device) == 0)
+            dv_lease_set_open(node->lease, device, open);
+    }
+}
+
+static void act(struct dv_node *node, const struct dv_finding *f)
+{
+    char value[DV_LOG_VALUE];
+    dv_log(DV_LOG_WARNING, "intruder.found", "gpu=%u pid=%d claim=c-%llu problem=%s", f->gpu,
+           (int)f->process.pid, (unsigned long long)f->holding, dv_log_value(f->problem, value));
+    if (node->config.intruder == DV_INTRUDER_OPEN)
+        set_open(node, f->gpu, true);
+    else if (node->config.intruder == DV_INTRUDER_KILL && f->process.pid > 0 && f->holding)
+        dv_claims_signal_process(node, &f->process, SIGKILL);
+}
+
+static void report(struct dv_node *node, const struct dv_finding *new)
+{
+    uint64_t now = dv_clock_now();
+    struct dv_finding *f = NULL;
+    for (size_t i = 0; i < node->n_findings && !f; i++)
+        if (same(&node->findings[i], new))
+            f = &node->findings[i];
+    if (!f) {
+        if (node->n_findings == DV_NODE_FINDINGS_MAX)
+            return;
+        f = &node->findings[node->n_findings++];
+        *f = *new;
+        f->first_ns = now;
+        f->hits = 0;
+    }
+    f->last_ns = now;
+    if (f->hits < f->needed && ++f->hits == f->needed)
+        act(node, f);
+}
+
+void dv_audit_tick(struct dv_node *node, uint64_t now)
+{
+    bool any = false;
+    for (size_t i = node->n_findings; i-- > 0;) {
+        struct dv_finding *f = &node->findings[i];
+        if (now - f->last_ns < FINDING_LIFE_NS)
+            continue;
+        uint32_t gpu = f->gpu;
+        if (dv_audit_counts(f))
+            dv_log(DV_LOG_INFO, "intruder.gone", "gpu=%u pid=%d claim=c-%llu", f->gpu,
+                   (int)f->process.pid, (unsigned long long)f->holding);
+        *f = node->findings[--node->n_findings];
+        bool others = false;
+        for (size_t k = 0; k < node->n_findings; k++)
+            others |= node->findings[k].gpu == gpu && dv_audit_counts(&node->findings[k]);
+        if (!others)
+            set_open(node, gpu, false);
+        any = true;
+    }
+    if (any)
+        dv_inventory_update_health(node);
+}
+
+/* ---- who is there ---- */
+
+static bool is_shared(const struct dv_node *node, uint32_t gpu)
+{
+    for (size_t i = 0; i < node->snapshot->n_slices; i++)
+        if (dv_node_gpu_of(node, node->snapshot->slices[i].device) == gpu)
+            return true;
+    return false;
+}
+
+static void name_process(struct dv_node *node, uint32_t gpu, const struct dv_proc_id *id,
+                         struct dv_holding *h)
+{
+    struct dv_finding f = {
+        .gpu = gpu, .process = *id, .holding = h ? h->claim.id : 0, .needed = NEEDED};
+    if (h) {
+        for (size_t i = 0; i < h->n_strays; i++)
+            if (h->strays[i].id.pid == id->pid && h->strays[i].from_store)
+                f.needed = NEEDED_RESTORED;
+        snprintf(f.subject, sizeof f.subject, "slice s-%llu", (unsigned long long)h->claim.id);
+        snprintf(f.problem, sizeof f.problem,
+                 "tenant %s: process %d uses GPU %u without leases (slice s-%llu)", h->claim.tenant,
+                 (int)id->pid, gpu, (unsigned long long)h->claim.id);
+        snprintf(f.cause, sizeof f.cause,
+                 "it reached the driver past the governor, so neither its memory cap nor its share "
+                 "is kept");
+        snprintf(f.remedy, sizeof f.remedy,
+                 "end it (divvy kill s-%llu), or give its tenant a device of its own "
+                 "(divvy run --mode exclusive, --trust untrusted)",
+                 (unsigned long long)h->claim.id);
+        dv_tenants_add_stray(h, id, false);
+    } else {
+        char user[64] = "?";
+        uid_t uid;
+        if (dv_proc_uid(id->pid, &uid) == 0)
+            dv_proc_user_name(uid, user, sizeof user);
+        snprintf(f.subject, sizeof f.subject, "gpu %u", gpu);
+        snprintf(f.problem, sizeof f.problem,
+                 "process %d of user %s uses GPU %u, which is shared, without a slice",
+                 (int)id->pid, user, gpu);
+        snprintf(f.cause, sizeof f.cause, "it was started outside of divvy");
+        snprintf(f.remedy, sizeof f.remedy, "start it with divvy run, or end it (kill %d)",
+                 (int)id->pid);
+    }
+    report(node, &f);
+}
+
+static void learn_context(struct dv_node *node, uint32_t gpu, uint64_t bytes)
+{
+    struct dv_node_gpu *g = &node->gpus[gpu];
+    if (bytes <= dv_node_context_bytes(node, gpu))
+        return;
+    g->context_learnt_bytes = bytes;
+    dv_log(DV_LOG_INFO, "context.learnt", "gpu=%u context_bytes=%llu", gpu,
+           (unsigned long long)bytes);
+    for (struct dv_holding *h = node->holdings; h; h = h->next)
+        if (h->pages.page && dv_node_gpu_of(node, h->device_uuid) == gpu)
+            dv_governor_slice_set_context(&h->pages, bytes);
+}
+
+static void check_memory(struct dv_node *node, uint32_t gpu, struct dv_member *m)
+{
+    struct dv_holding *h = m->holding;
+    uint64_t held = dv_governor_slot_held(&m->slot, &h->pages);
+    uint64_t overhead = __atomic_load_n(&m->slot.page->memory_overhead_bytes, __ATOMIC_ACQUIRE);
+    if (m->driver_bytes == DV_FACT_UNKNOWN || m->driver_bytes <= held + MEMORY_SLACK) {
+        m->over_memory = 0;
+        return;
+    }
+    uint64_t excess = m->driver_bytes - held;
+    if (++m->over_memory < NEEDED)
+        return; /* an allocation may lie between the two readings */
+    if (overhead && overhead <= held && overhead + excess <= CONTEXT_PLAUSIBLE) {
+        learn_context(node, gpu, overhead + excess);
+        return;
+    }
+    struct dv_finding f = {.gpu = gpu, .process = m->id, .holding = h->claim.id, .needed = 1};
+    snprintf(f.subject, sizeof f.subject, "slice s-%llu", (unsigned long long)h->claim.id);
+    snprintf(f.problem, sizeof f.problem,
+             "tenant %s: process %d holds %llu MiB more than it was charged (slice s-%llu)",
+             h->claim.tenant, (int)m->id.pid, (unsigned long long)(excess / DV_MIB),
+             (unsigned long long)h->claim.id);
+    snprintf(f.cause, sizeof f.cause, "it allocated memory past the governor");
+    snprintf(f.remedy, sizeof f.remedy, "end it: divvy kill s-%llu",
+             (unsigned long long)h->claim.id);
+    report(node, &f);
+}
+
+static void check_process(struct dv_node *node, uint32_t gpu, const struct dv_facts_process *p)
+{
+    struct dv_proc_id id;
+    struct dv_member *m = dv_tenants_member(node, p->pid);
+    if (m && dv_node_gpu_of(node, m->holding->device_uuid) == gpu) {
+        m->seen = true;
+        m->driver_bytes = p->memory_bytes;
+        if (m->ready)
+            check_memory(node, gpu, m);
+        return;
+    }
+    if (dv_proc_identify((pid_t)p->pid, &id) < 0)
+        return; /* it has ended since */
+    struct dv_holding *h = dv_tenants_find(node, &id, NULL);
+    if (h || is_shared(node, gpu))
+        name_process(node, gpu, &id, h);
+}
+
+/* ---- time ---- */
+
+static void check_time(struct dv_node *node, uint32_t gpu, struct dv_holding *h, uint64_t window)
+{
+    uint64_t charged = h->charged_seen_ns - h->charged_audit_ns;
+    uint64_t utilized = h->utilized_audit_ns;
+    h->charged_audit_ns = h->charged_seen_ns;
+    h->utilized_audit_ns = 0;
+    if (utilized <= charged + window * OVER_TIME_PERMILLE / 1000) {
+        h->over_time = 0;
+        return;
+    }
+    if (++h->over_time < OVER_WINDOWS)
+        return;
+    struct dv_finding f = {.gpu = gpu, .holding = h->claim.id, .needed = 1};
+    snprintf(f.subject, sizeof f.subject, "slice s-%llu", (unsigned long long)h->claim.id);
+    snprintf(f.problem, sizeof f.problem,
+             "tenant %s: its processes run far beyond their leases (slice s-%llu)", h->claim.tenant,
+             (unsigned long long)h->claim.id);
+    snprintf(f.cause, sizeof f.cause, "they launch work past the governor");
+    snprintf(f.remedy, sizeof f.remedy, "end them: divvy kill s-%llu",
+             (unsigned long long)h->claim.id);
+    report(node, &f);
+}
+
+static void add_utilization(struct dv_node *node, uint32_t gpu, const struct dv_facts_sample *s)
+{
+    struct dv_node_gpu *g = &node->gpus[gpu];
+    uint64_t newest = g->since_us;
+    for (uint32_t i = 0; i < s->n_utilization; i++) {
+        const struct dv_facts_utilization *u = &s->utilization[i];
+        struct dv_member *m = dv_tenants_member(node, u->pid);
+        newest = DV_MAX(newest, u->time_us);
+        if (!m || !g->since_us || u->time_us <= g->since_us || u->sm_percent > 100)
+            continue;
+        uint64_t us = DV_MIN(u->time_us - g->since_us, 2000000u);
+        m->holding->utilized_audit_ns += us * u->sm_percent * 10;
+    }
+    g->since_us = newest;
+}
+
+static void check_times(struct dv_node *node, uint32_t gpu, uint64_t now)
+{
+    struct dv_node_gpu *g = &node->gpus[gpu];
+    uint64_t window = now - g->audit_window_ns;
+    if (window < WINDOW_NS)
+        return;
+    dv_meter_tick(node, now);
+    for (struct dv_holding *h = node->holdings; h; h = h->next)
+        if (h->pages.page && dv_node_gpu_of(node, h->device_uuid) == gpu)
+            check_time(node, gpu, h, DV_MIN(window, 4 * WINDOW_NS));
+    g->audit_window_ns = now;
+}
+
+void dv_audit_sample(struct dv_node *node, uint32_t gpu, const struct dv_facts_sample *s)
+{
+    for (struct dv_member *m = node->members; m; m = m->next)
+        if (m->holding && dv_node_gpu_of(node, m->holding->device_uuid) == gpu)
+            m->seen = !s->processes_known;
+    for (uint32_t i = 0; i < DV_MIN(s->n_processes, DV_FACTS_PROCESSES_MAX); i++)
+        check_process(node, gpu, &s->processes[i]);
+    if (s->utilization_known)
+        add_utilization(node, gpu, s);
+    check_times(node, gpu, dv_clock_now());
+}

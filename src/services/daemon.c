@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon.h"
+
+#include "api.h"
+#include "hardware/capture.h"
+#include "hardware/nvml.h"
+#include "hardware/replay.h"
+#include "keep.h"
+#include "sys/fd.h"
+#include "sys/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define EXIT_USAGE 2
+#define EXIT_UNAVAILABLE 5
+#define RT_PRIORITY 10u
+#define SIM_START_MS 30000
+#define LOCK_TRIES 40 /* of 50 ms: the helpers of a killed daemon may still be ending */
+
+struct daemon {
+    const struct dv_daemon_options *options;
+    char socket[108], tenant_socket[120], state[PATH_MAX], lib[PATH_MAX], bin[PATH_MAX];
+    char sim_socket[PATH_MAX + 16], sim_text[PATH_MAX + 24];
+    char libcuda[PATH_MAX], libnvml[PATH_MAX];
+    uid_t uid;
+    gid_t gid;
+    struct dv_keeper keeper;
+    int lock_fd, api_fd, tenant_fd;
+    pid_t sim_pid;
+    struct dv_loop *loop;
+    struct dv_store *store;
+    struct dv_node *node;
+    int sim_exit;
+};
+
+static int fail(int status, const char *fmt, ...) dv_printf(2, 3);
+static int fail(int status, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    fputs("divvyd: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+    return status;
+}
+
+/* ---- where things are ---- */
+
+static bool join(char *buf, size_t size, const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b);
+    if (n + m >= size)
+        return false;
+    memcpy(buf, a, n);
+    memcpy(buf + n, b, m + 1);
+    return true;
+}
+
+static void default_places(struct daemon *d)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR"), *home = getenv("HOME");
+    if (d->options->socket)
+        join(d->socket, sizeof d->socket, d->options->socket, "");
+    else if (geteuid() == 0 || !runtime)
+        join(d->socket, sizeof d->socket, geteuid() ? "/tmp" : "/run", "/divvy/divvyd.sock");
+    else
+        join(d->socket, sizeof d->socket, runtime, "/divvy/divvyd.sock");
+    if (d->options->state)
+        join(d->state, sizeof d->state, d->options->state, "");
+    else if (geteuid() == 0 || !home)
+        join(d->state, sizeof d->state, "/var/lib/divvy", "");
+    else
+        join(d->state, sizeof d->state, home, "/.local/state/divvy");
+}
+
+/* BIN/../lib/divvy, or where DIVVY_LIBDIR says. */
+static int find_libraries(struct daemon *d)
+{
+    char near[PATH_MAX + 32];
+    const char *env = getenv("DIVVY_LIBDIR");
+    int r = dv_proc_program_dir(d->bin, sizeof d->bin);
+    if (r < 0)
+        return fail(1, "cannot find my own program: %s", strerror(-r));
+    snprintf(near, sizeof near, "%s/../lib/divvy", d->bin);
+    if (!realpath(env && *env ? env : near, d->lib))
+        join(d->lib, sizeof d->lib, env && *env ? env : near, "");
+    return 0;
+}
+
+/* The driver's library by absolute path, so that a stand-in on the search path is not it. */
+static void find_driver(char *buf, size_t size, const char *override, const char *name)
+{
+    static const char *const dirs[] = {"/usr/lib/x86_64-linux-gnu",
+                                       "/usr/lib/aarch64-linux-gnu",
+                                       "/usr/lib64",
+                                       "/usr/lib",
+                                       "/lib/x86_64-linux-gnu",
+                                       "/usr/local/nvidia/lib64",
+                                       "/usr/lib/wsl/lib",
+                                       "/run/opengl-driver/lib"};
+    const char *env = getenv(override);
+    if (env && *env) {
+        join(buf, size, env, "");
+        return;
+    }
+    for (size_t i = 0; i < DV_ARRAY_SIZE(dirs); i++) {
+        snprintf(buf, size, "%s/%s", dirs[i], name);
+        if (access(buf, R_OK) == 0)
+            return;
+    }
+    join(buf, size, name, "");
+}
+
+static int find_places(struct daemon *d)
+{
+    const char *sim = d->options->sim;
+    default_places(d);
+    int status = find_libraries(d);
+    if (status)
+        return status;
+    if (!join(d->tenant_socket, sizeof d->tenant_socket, d->socket, ".tenant") ||
+        strlen(d->tenant_socket) >= 108 || (d->options->socket && !*d->options->socket) ||
+        (d->options->socket && strlen(d->options->socket) >= sizeof d->socket))
+        return fail(EXIT_USAGE, "--socket: the path must have 1 to 99 bytes");
+    if (!sim) {
+        find_driver(d->libcuda, sizeof d->libcuda, "DIVVY_LIBCUDA", "libcuda.so.1");
+        find_driver(d->libnvml, sizeof d->libnvml, "DIVVY_LIBNVML", "libnvidia-ml.so.1");
+        return 0;
+    }
+    join(d->libcuda, sizeof d->libcuda, d->lib, "/sim/libcuda.so.1");
+    join(d->libnvml, sizeof d->libnvml, d->lib, "/sim/libnvidia-ml.so.1");
+    if (!strncmp(sim, "unix:", 5))
+        join(d->sim_socket, sizeof d->sim_socket, sim + 5, "");
+    else
+        join(d->sim_socket, sizeof d->sim_socket, d->state, "/sim.sock");
+    join(d->sim_text, sizeof d->sim_text, "unix:", d->sim_socket);
+    return 0;
+}
+
+/* ---- who to be ---- */
+
+static int find_user(struct daemon *d)
+{
+    const char *name = d->options->user;
+    d->uid = geteuid();
+    d->gid = getegid();
+    if (d->uid != 0) {
+        if (name)
+            return fail(EXIT_USAGE, "--user: only root can become another user");
+        return 0;
+    }
+    if (name && dv_proc_user_id(name, &d->uid, &d->gid) < 0)
+        return fail(EXIT_USAGE, "--user: there is no user '%.64s'", name);
+    if (!name && dv_proc_user_id("divvy", &d->uid, &d->gid) < 0 &&
+        dv_proc_user_id("nobody", &d->uid, &d->gid) < 0)
+        return fail(1, "there is neither a user 'divvy' nor 'nobody'; name one by --user");
+    return 0;
+}
+
+/* ---- directories ---- */
+
+static int make_directory(const char *path, mode_t mode)
+{
+    char part[PATH_MAX];
+    if (!join(part, sizeof part, path, ""))
+        return -ENAMETOOLONG;
+    for (char *p = part + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = 0;
+        if (mkdir(part, 0755) < 0 && errno != EEXIST)
+            return -errno;
+        *p = '/';
+    }
+    if (mkdir(part, mode) < 0 && errno != EEXIST)
+        return -errno;
+    return 0;
+}
+
+static void give(const struct daemon *d, const char *name)
+{
+    char path[PATH_MAX + 32];
+    snprintf(path, sizeof path, "%s%s", d->state, name);
+    /* lchown: a link that somebody put there is not followed. */
+    if (geteuid() == 0 && lchown(path, d->uid, d->gid) < 0 && errno != ENOENT)
+        dv_log(DV_LOG_WARNING, "state.owner", "path=%s error=%s", path, strerror(errno));
+}
+
+static int take_state(struct daemon *d)
+{
+    static const char *const files[] = {
+        "", "/lock", "/divvyd.db", "/divvyd.db-wal", "/divvyd.db-shm", "/sim.sock"};
+    char path[PATH_MAX + 32];
+    int r = make_directory(d->state, 0711);
+    if (r < 0)
+        return fail(1, "cannot make the state directory %s: %s", d->state, strerror(-r));
+    snprintf(path, sizeof path, "%s/lock", d->state);
+    d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (d->lock_fd < 0)
+        return fail(1, "cannot open %s: %s", path, strerror(errno));
+    for (int i = 0; flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0; i++) {
+        if (errno != EWOULDBLOCK || i == LOCK_TRIES)
+            return fail(EXIT_UNAVAILABLE, "another divvyd uses the state directory %s", d->state);
+        usleep(50000);
+    }
+    for (size_t i = 0; i < DV_ARRAY_SIZE(files); i++)
+        give(d, files[i]);
+    return 0;
+}
+
+static int listen_on_sockets(struct daemon *d)
+{
+    struct dv_err err;
+    char dir[sizeof d->socket];
+    join(dir, sizeof dir, d->socket, "");
+    char *slash = strrchr(dir, '/');
+    if (slash && slash != dir) {
+        *slash = 0;
+        int r = make_directory(dir, 0755);
+        if (r < 0)
+            return fail(1, "cannot make the directory %s: %s", dir, strerror(-r));
+    }
+    /* Anybody may ask; who may what is decided by the peer's credentials. */
+    d->api_fd = dv_fd_listen(d->socket, SOCK_STREAM, 0666, &err);
+    if (d->api_fd >= 0)
+        d->tenant_fd = dv_fd_listen(d->tenant_socket, SOCK_SEQPACKET, 0666, &err);
+    if (d->api_fd < 0 || d->tenant_fd < 0)
+        return fail(d->api_fd == -EADDRINUSE ? EXIT_UNAVAILABLE : 1, "%s", err.msg);
+    return 0;
+}
+
+/* ---- the simulator ---- */
+
+static void become_simulator(const struct daemon *d, int ready, pid_t parent)
+{
+    char program[PATH_MAX + 16], fd[16];
+    struct rlimit rt = {RT_PRIORITY, RT_PRIORITY};
+    snprintf(program, sizeof program, "%s/divvy-sim", d->bin);
+    snprintf(fd, sizeof fd, "%d", ready);
+    signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C: main ends it */
+    setrlimit(RLIMIT_RTPRIO, &rt);
+    if (geteuid() == 0 && dv_proc_become(d->uid, d->gid, RT_PRIORITY, NULL) < 0)
+        _exit(1);
+    dv_proc_no_new_privileges();
+    dv_fd_set_cloexec(ready, false);
+    if (dv_proc_die_with_parent(SIGTERM, parent) < 0)
+        _exit(1);
+    execl(program, "divvy-sim", "start", d->options->sim, "--foreground", "--socket", d->sim_socket,
+          "--ready-fd", fd, (char *)NULL);
+    fprintf(stderr, "divvyd: cannot start %s: %s\n", program, strerror(errno));
+    _exit(1);
+}
+
+/* Its own complaint is on stderr already; its exit status is ours then. */
+static int await_simulator(struct daemon *d, int ready)
+{
+    char c;
+    int status;
+    struct pollfd p = {ready, POLLIN, 0};
+    int n = poll(&p, 1, SIM_START_MS);
+    if (n > 0 && read(ready, &c, 1) == 1)
+        return 0;
+    if (n == 0) {
+        kill(d->sim_pid, SIGKILL);
+        waitpid(d->sim_pid, &status, 0);
+        d->sim_pid = 0;
+        return fail(1, "divvy-sim did not start within %d s", SIM_START_MS / 1000);
+    }
+    waitpid(d->sim_pid, &status, 0);
+    d->sim_pid = 0;
+    return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1;
+}
+
+static int start_simulator(struct daemon *d)
+{
+    int p[2];
+    if (!d->options->sim || !strncmp(d->options->sim, "unix:", 5))
+        return 0;
+    if (strlen(d->sim_socket) >= 108)
+        return fail(1, "--state: the path is too long to put the simulator's socket there");
+    if (pipe2(p, O_CLOEXEC) < 0)
+        return fail(1, "cannot make a pipe: %s", strerror(errno));
+    unlink(d->sim_socket); /* the lock is ours, so its last owner has ended */
+    pid_t parent = getpid();
+    d->sim_pid = fork();
+    if (d->sim_pid == 0) {
+        close(p[0]);
+        become_simulator(d, p[1], parent);
+    }
+    close(p[1]);
+    int status =
+        d->sim_pid < 0 ? fail(1, "cannot fork: %s", strerror(errno)) : await_simulator(d, p[0]);
+    close(p[0]);
+    return status;
+}
+
+static void stop_simulator(struct daemon *d)
+{
+    if (d->sim_pid <= 0)
+        return;
+    kill(d->sim_pid, SIGTERM);
+    for (int i = 0; i < 40; i++) {
+        if (waitpid(d->sim_pid, NULL, WNOHANG) != 0)
+            return;
+        usleep(50000);
+    }
+    kill(d->sim_pid, SIGKILL);
+    waitpid(d->sim_pid, NULL, 0);
+}
+
+/* ---- running ---- */
+
+static void on_stop(void *arg)
+{
+    struct daemon *d = arg;
+    dv_log(DV_LOG_INFO, "daemon.stopping", "slices_stay=true");
+    dv_loop_stop(d->loop);
+}
+
+static void on_child(void *arg)
+{
+    struct daemon *d = arg;
+    int status;
+    if (d->sim_pid > 0 && waitpid(d->sim_pid, &status, WNOHANG) == d->sim_pid) {
+        dv_log(DV_LOG_ERROR, "simulator.ended", "status=%d", status);
+        d->sim_pid = 0;
+    }
+}
+
+static int open_store(struct daemon *d, char note[300], char problem[300])
+{
+    struct dv_err err;
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    char value[DV_LOG_VALUE];
+    int r = dv_store_open(d->state, &d->store, &text, &err);
+    if (r == -EPROTONOSUPPORT)
+        return fail(1, "%s", err.msg);
+    if (r < 0) {
+        dv_log(DV_LOG_ERROR, "store.failed", "detail=%s", dv_log_value(err.msg, value));
+        snprintf(problem, 300, "%.299s", err.msg);
+    }
+    if (text.len) {
+        dv_log(DV_LOG_WARNING, "store.corrupt", "detail=%s",
+               dv_log_value(dv_str_get(&text), value));
+        snprintf(note, 300, "%.299s", dv_str_get(&text));
+    }
+    return 0;
+}
+
+static int make_node(struct daemon *d)
+{
+    const struct dv_daemon_options *o = d->options;
+    struct dv_err err;
+    char note[300] = "", problem[300] = "";
+    uid_t operator_uid = (uid_t)-1;
+    gid_t unused;
+    if (o->operator&& dv_proc_user_id(o->operator, & operator_uid, &unused) < 0)
+        return fail(EXIT_USAGE, "--operator: there is no user '%.64s'", o->operator);
+    int status = open_store(d, note, problem);
+    if (status)
+        return status;
+    struct dv_node_config config = {
+        .sim = o->sim ? d->sim_text : NULL,
+        .sim_socket = o->sim ? d->sim_socket : NULL,
+        .libcuda = d->libcuda,
+        .libnvml = d->libnvml,
+        .lib_dir = d->lib,
+        .tenant_socket = d->tenant_socket,
+        .state_dir = d->state,
+        .intruder = o->intruder,
+        .operator_uid = operator_uid,
+        .nvml_timeout_ms = o->nvml_timeout_ms,
+        .rt_priority = RT_PRIORITY,
+    };
+    int r = dv_node_new(d->loop, &config, &d->keeper, d->store, d->tenant_fd, &d->node, &err);
+    if (r < 0)
+        return fail(1, "%s", err.msg);
+    memcpy(d->node->note, note, sizeof note);
+    memcpy(d->node->store_problem, problem, sizeof problem);
+    r = dv_http_server_new(d->loop, d->api_fd, dv_api_handle, d->node, &d->node->http);
+    if (r < 0)
+        return fail(1, "cannot start the API: %s", strerror(-r));
+    d->api_fd = -1;
+    return 0;
+}
+
+static int serve(struct daemon *d)
+{
+    struct dv_loop_source *sources[3];
+    int r = dv_loop_new(&d->loop);
+    if (r < 0)
+        return fail(1, "cannot make the event loop: %s", strerror(-r));
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    r = dv_loop_signal(d->loop, SIGTERM, on_stop, d, &sources[0]);
+    if (r == 0)
+        r = dv_loop_signal(d->loop, SIGINT, on_stop, d, &sources[1]);
+    if (r == 0)
+        r = dv_loop_signal(d->loop, SIGCHLD, on_child, d, &sources[2]);
+    if (r < 0)
+        return fail(1, "cannot watch signals: %s", strerror(-r));
+    int status = make_node(d);
+    if (status)
+        return status;
+    dv_log(DV_LOG_INFO, "daemon.started", "version=%s pid=%d socket=%s state=%s sim=%s", DV_VERSION,
+           (int)getpid(), d->socket, d->state, d->options->sim ? d->sim_text : "-");
+    if (d->options->ready_fd >= 0) {
+        if (write(d->options->ready_fd, "\n", 1) < 0)
+            dv_log(DV_LOG_WARNING, "daemon.ready", "error=%s", strerror(errno));
+        close(d->options->ready_fd);
+    }
+    r = dv_loop_run(d->loop);
+    return r < 0 ? fail(1, "the event loop failed: %s", strerror(-r)) : 0;
+}
+
+/* What needs rights, then the end of rights. */
+static int prepare(struct daemon *d)
+{
+    struct dv_err err;
+    struct dv_keeper_config config = {.library = d->libnvml,
+                                      .replay = d->options->replay,
+                                      .sim_socket = d->options->sim ? d->sim_socket : NULL};
+    struct rlimit files;
+    if (dv_keeper_start(&config, &d->keeper, &err) < 0)
+        return fail(1, "%s", err.msg);
+    umask(022);
+    int status = take_state(d);
+    if (status == 0)
+        status = start_simulator(d);
+    if (status == 0)
+        status = listen_on_sockets(d);
+    if (status)
+        return status;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) { /* six descriptors for each process of a tenant */
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    umask(077);
+    if (geteuid() == 0 && dv_proc_become(d->uid, d->gid, RT_PRIORITY, &err) < 0)
+        return fail(1, "%s", err.msg);
+    prctl(PR_SET_DUMPABLE, 1);
+    dv_proc_no_new_privileges();
+    return 0;
+}
+
+static void finish(struct daemon *d)
+{
+    dv_node_free(d->node);
+    dv_store_close(d->store);
+    dv_loop_free(d->loop);
+    if (d->tenant_fd >= 0)
+        unlink(d->tenant_socket); /* where the directory is still ours to write */
+    if (d->tenant_fd >= 0 || d->api_fd >= 0)
+        unlink(d->socket);
+    dv_fd_close(&d->api_fd);
+    dv_fd_close(&d->tenant_fd);
+    dv_keeper_stop(&d->keeper);
+    stop_simulator(d);
+    dv_fd_close(&d->lock_fd);
+}
+
+int dv_daemon_run(const struct dv_daemon_options *options)
+{
+    struct daemon *d = calloc(1, sizeof *d);
+    if (!d)
+        return fail(1, "out of memory");
+    d->options = options;
+    d->keeper.sock = d->lock_fd = d->api_fd = d->tenant_fd = -1;
+    int status = find_places(d);
+    if (status == 0)
+        status = find_user(d);
+    if (status == 0)
+        status = prepare(d);
+    if (status == 0)
+        status = serve(d);
+    finish(d);
+    free(d);
+    return status;
+}
+
+/* ---- capture ---- */
+
+static int write_capture(const char *path, const struct dv_str *text)
+{
+    FILE *f = strcmp(path, "-") ? fopen(path, "we") : stdout;
+    if (!f)
+        return fail(1, "cannot write %s: %s", path, strerror(errno));
+    fputs(dv_str_get(text), f);
+    bool failed = ferror(f) || (f == stdout ? fflush(f) : fclose(f));
+    return failed ? fail(1, "cannot write %s: %s", path, strerror(errno)) : 0;
+}
+
+int dv_daemon_capture(const struct dv_daemon_options *options, const char *path)
+{
+    struct daemon *d = calloc(1, sizeof *d);
+    struct dv_hardware *hw = NULL;
+    struct dv_capture *capture = NULL;
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    struct dv_err err = {0};
+    if (!d)
+        return fail(1, "out of memory");
+    d->options = options;
+    int status = find_places(d);
+    if (status == 0 && options->sim && strncmp(options->sim, "unix:", 5) != 0)
+        status = fail(EXIT_USAGE, "--capture takes a simulated node that runs: --sim unix:PATH");
+    if (status == 0) {
+        if (options->sim)
+            setenv("DIVVY_SIM_SOCKET", d->sim_socket, 1);
+        int r = dv_hardware_nvml_new(d->libnvml, &hw, &err);
+        if (r == 0)
+            r = dv_capture_take(hw, &capture, &err);
+        if (r == 0)
+            dv_capture_print(capture, &text);
+        status = r == 0 ? write_capture(path, &text)
+                        : fail(r == DV_HARDWARE_MISSING ? EXIT_UNAVAILABLE : 1, "%s", err.msg);
+    }
+    dv_capture_free(capture);
+    dv_hardware_free(hw);
+    free(d);
+    return status;
+}

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "inventory.h"
+
+#include "audit.h"
+#include "claims.h"
+#include "keep.h"
+#include "model/gpu_model.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUND_NS (5 * DV_NS_PER_S)
+#define SAMPLE_BUSY_NS (250 * DV_NS_PER_MS)
+#define SAMPLE_IDLE_NS DV_NS_PER_S
+#define XID_REMEMBERED_NS (600 * DV_NS_PER_S)
+
+const char *dv_inventory_driver_state(const struct dv_node *node)
+{
+    enum dv_hardware_link_state link = dv_hardware_link_state(node->link);
+    if (link == DV_HARDWARE_LINK_WEDGED || link == DV_HARDWARE_LINK_CRASHED)
+        return "wedged";
+    if (node->driver_status == DV_HARDWARE_MISSING)
+        return "missing";
+    if (node->driver_status == 0)
+        return "ok";
+    return node->driver_detail[0] ? "failed" : "starting";
+}
+
+/* ---- health ---- */
+
+static bool xid_is_fatal(uint64_t xid)
+{
+    /* NVIDIA's XID catalogue: 48 double-bit ECC, 62, 64 row remapping failure, 74 NVLink,
+     * 79 fallen off the bus, 95 uncontained error, 119 and 120 GSP. */
+    static const uint64_t fatal[] = {48, 62, 64, 74, 79, 95, 119, 120};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(fatal); i++)
+        if (fatal[i] == xid)
+            return true;
+    return false;
+}
+
+static void judge(const struct dv_node *node, uint32_t i, struct dv_gpu *gpu)
+{
+    const struct dv_node_gpu *g = &node->gpus[i];
+    bool answers = !strcmp(dv_inventory_driver_state(node), "ok");
+    gpu->health = DV_GPU_HEALTH_OK;
+    gpu->health_detail[0] = 0;
+    if (!answers) {
+        gpu->health = DV_GPU_HEALTH_UNKNOWN;
+        snprintf(gpu->health_detail, sizeof gpu->health_detail, "the driver does not answer");
+        return;
+    }
+    for (size_t k = 0; k < node->n_findings; k++) {
+        const struct dv_finding *f = &node->findings[k];
+        if (f->gpu != i || f->hits < f->needed)
+            continue;
+        gpu->health = DV_GPU_HEALTH_DEGRADED;
+        snprintf(gpu->health_detail, sizeof gpu->health_detail, "%.*s",
+                 (int)sizeof gpu->health_detail - 1, f->problem);
+    }
+    if (g->xid && !xid_is_fatal(g->xid) && dv_clock_now() - g->xid_ns < XID_REMEMBERED_NS &&
+        gpu->health == DV_GPU_HEALTH_OK) {
+        gpu->health = DV_GPU_HEALTH_DEGRADED;
+        snprintf(gpu->health_detail, sizeof gpu->health_detail, "XID %llu",
+                 (unsigned long long)g->xid);
+    }
+    if (g->lost || (g->xid && xid_is_fatal(g->xid))) {
+        gpu->health = DV_GPU_HEALTH_FAILED;
+        if (g->lost)
+            snprintf(gpu->health_detail, sizeof gpu->health_detail,
+                     "the GPU is lost or needs a reset");
+        else
+            snprintf(gpu->health_detail, sizeof gpu->health_detail, "XID %llu",
+                     (unsigned long long)g->xid);
+    }
+}
+
+void dv_inventory_update_health(struct dv_node *node)
+{
+    for (size_t i = 0; i < node->snapshot->n_gpus; i++) {
+        const struct dv_gpu *old = &node->snapshot->gpus[i];
+        struct dv_event e = {.kind = DV_EVENT_GPU_SEEN, .gpu = *old};
+        judge(node, old->index, &e.gpu);
+        if (e.gpu.health == old->health && !strcmp(e.gpu.health_detail, old->health_detail))
+            continue;
+        char detail[DV_LOG_VALUE];
+        dv_log(e.gpu.health == DV_GPU_HEALTH_OK ? DV_LOG_INFO : DV_LOG_WARNING, "gpu.health",
+               "gpu=%u health=%s detail=%s", old->index, dv_gpu_health_name(e.gpu.health),
+               dv_log_value(e.gpu.health_detail, detail));
+        dv_node_apply(node, &e);
+    }
+}
+
+/* ---- facts to the model ---- */
+
+static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, struct dv_gpu *gpu)
+{
+    const struct dv_gpu_model *model =
+        f->pci_device_id == DV_FACT_UNKNOWN32 ? NULL : dv_gpu_model_by_pci(f->pci_device_id >> 16);
+    memset(gpu, 0, sizeof *gpu);
+    gpu->index = f->index;
+    memcpy(gpu->uuid, f->uuid, sizeof gpu->uuid);
+    memcpy(gpu->model, f->model, sizeof gpu->model);
+    memcpy(gpu->pci_bus_id, f->pci, sizeof gpu->pci_bus_id);
+    gpu->pci_device_id = f->pci_device_id == DV_FACT_UNKNOWN32 ? 0 : f->pci_device_id >> 16;
+    gpu->numa = f->numa == DV_FACT_UNKNOWN32 ? -1 : (int32_t)f->numa;
+    gpu->memory_bytes = f->memory_bytes == DV_FACT_UNKNOWN ? 0 : f->memory_bytes;
+    uint64_t reserved = f->memory_reserved_bytes == DV_FACT_UNKNOWN ? 0 : f->memory_reserved_bytes;
+    gpu->usable_bytes = gpu->memory_bytes > reserved ? gpu->memory_bytes - reserved : 0;
+    gpu->context_bytes = dv_node_context_bytes(node, f->index);
+    gpu->sm = model ? model->sm : 0;
+    gpu->mig_capable = f->mig_current != DV_FACT_UNKNOWN32;
+    gpu->mig_enabled = f->mig_current == 1;
+    judge(node, f->index, gpu);
+}
+
+static void fill_whole(const struct dv_gpu *gpu, struct dv_device *d)
+{
+    memset(d, 0, sizeof *d);
+    memcpy(d->uuid, gpu->uuid, sizeof d->uuid);
+    d->gpu = gpu->index;
+    d->memory_bytes = gpu->usable_bytes;
+    d->compute = DV_COMPUTE_FULL;
+}
+
+static bool fill_mig(const struct dv_facts_gpu *f, const struct dv_facts_mig *m,
+                     struct dv_device *d)
+{
+    uint32_t slices = f->geometry.slices ? f->geometry.slices : 7;
+    uint32_t part = m->ci_slices != DV_FACT_UNKNOWN32 ? m->ci_slices : m->gi_slices;
+    memset(d, 0, sizeof *d);
+    if (part == DV_FACT_UNKNOWN32 || !part || part > slices || m->memory_bytes == DV_FACT_UNKNOWN)
+        return false; /* what it holds is unknown: it cannot be handed out */
+    memcpy(d->uuid, m->uuid, sizeof d->uuid);
+    memcpy(d->profile, m->profile, sizeof d->profile);
+    d->gpu = f->index;
+    d->mig = true;
+    d->gi = m->gi;
+    d->ci = m->ci;
+    d->placement_start = m->start == DV_FACT_UNKNOWN32 ? 0 : m->start;
+    d->placement_size = m->size == DV_FACT_UNKNOWN32 ? 0 : m->size;
+    d->memory_bytes = m->memory_bytes;
+    d->compute = DV_COMPUTE_FULL / slices * part;
+    return true;
+}
+
+static bool listed(const struct dv_facts_gpu *f, const char *uuid)
+{
+    if (f->mig_current != 1)
+        return !strcmp(f->uuid, uuid);
+    for (uint32_t i = 0; i < f->n_mig; i++)
+        if (!strcmp(f->mig[i].uuid, uuid))
+            return true;
+    return false;
+}
+
+/* Devices that do not show any more leave, unless somebody holds them: nothing in use is
+ * destroyed. */
+static void drop_devices(struct dv_node *node, uint32_t gpu, const struct dv_facts_gpu *f)
+{
+    for (size_t i = node->snapshot->n_devices; i-- > 0;) {
+        const struct dv_device *d = &node->snapshot->devices[i];
+        if (d->gpu != gpu || (f && listed(f, d->uuid)))
+            continue;
+        struct dv_event e = {.kind = DV_EVENT_DEVICE_GONE, .device = *d};
+        if (!dv_snapshot_held(node->snapshot, d->uuid).slices)
+            dv_node_apply(node, &e);
+    }
+}
+
+static void see_device(struct dv_node *node, const struct dv_device *d)
+{
+    struct dv_event e = {.kind = DV_EVENT_DEVICE_SEEN, .device = *d};
+    const struct dv_device *old = dv_snapshot_device(node->snapshot, d->uuid);
+    if (old)
+        e.device.mode = old->mode;
+    if (!old || !dv_snapshot_device_equal(old, &e.device))
+        dv_node_apply(node, &e);
+}
+
+static void see_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
+{
+    struct dv_event e = {.kind = DV_EVENT_GPU_SEEN};
+    struct dv_device d;
+    if (!f->uuid[0] || !f->memory_bytes || f->memory_bytes == DV_FACT_UNKNOWN)
+        return; /* lost since before we knew it */
+    fill_gpu(node, f, &e.gpu);
+    const struct dv_gpu *old = dv_snapshot_gpu(node->snapshot, f->index);
+    if (!old || !dv_snapshot_gpu_equal(old, &e.gpu))
+        dv_node_apply(node, &e);
+    drop_devices(node, f->index, f);
+    if (f->mig_current != 1) {
+        fill_whole(&e.gpu, &d);
+        see_device(node, &d);
+        return;
+    }
+    for (uint32_t i = 0; i < f->n_mig; i++)
+        if (fill_mig(f, &f->mig[i], &d))
+            see_device(node, &d);
+}
+
+/* ---- asking ---- */
+
+static void end_of_round(struct dv_node *node)
+{
+    for (uint32_t i = node->driver.gpus; i < DV_FACTS_GPUS_MAX; i++) {
+        if (!node->gpus[i].present)
+            continue;
+        node->gpus[i].present = false;
+        drop_devices(node, i, NULL);
+        dv_node_apply(node, &(struct dv_event){.kind = DV_EVENT_GPU_GONE, .gpu = {.index = i}});
+    }
+    if (!node->ready) {
+        node->ready = true;
+        dv_log(DV_LOG_INFO, "inventory.ready", "gpus=%u devices=%zu driver=%s", node->driver.gpus,
+               node->snapshot->n_devices, node->driver.version);
+        dv_keep_restore(node);
+    }
+    dv_inventory_update_health(node);
+    dv_claims_pump(node);
+}
+
+static void count_down(struct dv_node *node)
+{
+    if (--node->inventory_left == 0) {
+        node->inventory_asked = false;
+        end_of_round(node);
+    }
+}
+
+static void on_gpu(void *arg, const struct dv_worker_reply *reply, int error)
+{
+    struct dv_node *node = arg;
+    if (reply && reply->status == 0 && reply->u.gpu.index < DV_FACTS_GPUS_MAX) {
+        struct dv_node_gpu *g = &node->gpus[reply->u.gpu.index];
+        if (!g->facts)
+            g->facts = malloc(sizeof *g->facts);
+        if (g->facts) {
+            bool known = reply->u.gpu.uuid[0] != 0;
+            if (known || !g->present)
+                *g->facts = reply->u.gpu;
+            g->present = true;
+            g->lost = reply->u.gpu.lost;
+            see_gpu(node, g->facts);
+        }
+    }
+    count_down(node);
+}
+
+static void set_driver(struct dv_node *node, int status, const char *detail)
+{
+    char value[DV_LOG_VALUE];
+    if (status != node->driver_status && status)
+        dv_log(DV_LOG_WARNING, "driver.state", "status=%d detail=%s", status,
+               dv_log_value(detail, value));
+    node->driver_status = status;
+    snprintf(node->driver_detail, sizeof node->driver_detail, "%s", detail);
+}
+
+static void on_driver(void *arg, const struct dv_worker_reply *reply, int error)
+{
+    struct dv_node *node = arg;
+    if (!reply || reply->status) {
+        set_driver(node, reply ? reply->status : error,
+                   reply                 ? reply->message
+                   : error == -ETIMEDOUT ? "a call into the driver did not return in time"
+                                         : "the process that talks to the driver died");
+        node->inventory_asked = false;
+        dv_inventory_update_health(node);
+        return;
+    }
+    node->driver = reply->u.driver;
+    node->driver.gpus = DV_MIN(node->driver.gpus, DV_FACTS_GPUS_MAX);
+    set_driver(node, 0, "");
+    node->inventory_left = 1;
+    for (uint32_t i = 0; i < node->driver.gpus; i++) {
+        struct dv_worker_request q = {.op = DV_WORKER_GPU, .index = i};
+        node->inventory_left++;
+        if (dv_hardware_link_ask(node->link, &q, on_gpu, node) < 0)
+            node->inventory_left--;
+    }
+    count_down(node);
+}
+
+struct sample_asked {
+    struct dv_node *node;
+    uint32_t gpu;
+};
+
+static void take_sample(struct dv_node *node, uint32_t i, const struct dv_facts_sample *s)
+{
+    struct dv_node_gpu *g = &node->gpus[i];
+    g->lost = s->lost;
+    if (s->lost)
+        return;
+    g->sampled = true;
+    g->memory_used_bytes = s->memory_used_bytes == DV_FACT_UNKNOWN ? 0 : s->memory_used_bytes;
+    g->gpu_percent = s->gpu_percent;
+    g->processes_known = s->processes_known;
+    g->n_processes = DV_MIN(s->n_processes, DV_FACTS_PROCESSES_MAX);
+    memcpy(g->processes, s->processes, g->n_processes * sizeof g->processes[0]);
+    dv_audit_sample(node, i, s);
+}
+
+static void on_sample(void *arg, const struct dv_worker_reply *reply, int error)
+{
+    struct sample_asked *asked = arg;
+    struct dv_node *node = asked->node;
+    uint32_t i = asked->gpu;
+    free(asked);
+    node->gpus[i].asking = false;
+    if (reply && reply->status == 0)
+        take_sample(node, i, &reply->u.sample);
+    else if (error)
+        set_driver(node, error,
+                   error == -ETIMEDOUT ? "a call into the driver did not return in time"
+                                       : "the process that talks to the driver died");
+    dv_inventory_update_health(node);
+}
+
+static void on_events(void *arg, const struct dv_worker_reply *reply, int error)
+{
+    struct dv_node *node = arg;
+    if (!reply || reply->status)
+        return;
+    for (uint32_t i = 0; i < DV_MIN(reply->count, DV_WORKER_EVENTS_MAX); i++) {
+        const struct dv_facts_event *e = &reply->u.events[i];
+        if (e->gpu >= DV_FACTS_GPUS_MAX)
+            continue;
+        struct dv_node_gpu *g = &node->gpus[e->gpu];
+        if (!g->xid || !xid_is_fatal(g->xid) || xid_is_fatal(e->xid)) {
+            g->xid = e->xid;
+            g->xid_ns = dv_clock_now();
+        }
+        dv_log(DV_LOG_WARNING, "gpu.xid", "gpu=%u xid=%llu", e->gpu, (unsigned long long)e->xid);
+    }
+    if (reply->count)
+        dv_inventory_update_health(node);
+}
+
+static void ask_sample(struct dv_node *node, uint32_t i, uint64_t now)
+{
+    struct dv_node_gpu *g = &node->gpus[i];
+    struct sample_asked *asked = malloc(sizeof *asked);
+    struct dv_worker_request q = {.op = DV_WORKER_SAMPLE, .index = i, .since_us = g->since_us};
+    if (!asked)
+        return;
+    *asked = (struct sample_asked){node, i};
+    g->asking = true;
+    g->sample_ns = now;
+    if (dv_hardware_link_ask(node->link, &q, on_sample, asked) < 0) {
+        g->asking = false;
+        free(asked);
+    }
+}
+
+void dv_inventory_tick(struct dv_node *node, uint64_t now)
+{
+    uint64_t pause = node->snapshot->n_slices ? SAMPLE_BUSY_NS : SAMPLE_IDLE_NS;
+    if (!node->inventory_asked && (!node->inventory_ns || now - node->inventory_ns >= ROUND_NS ||
+                                   (node->driver_status && now - node->inventory_ns >= pause))) {
+        struct dv_worker_request q = {.op = DV_WORKER_DRIVER};
+        node->inventory_asked = dv_hardware_link_ask(node->link, &q, on_driver, node) == 0;
+        node->inventory_ns = now;
+    }
+    if (!node->ready || node->driver_status)
+        return;
+    bool any = false;
+    for (uint32_t i = 0; i < node->driver.gpus; i++) {
+        struct dv_node_gpu *g = &node->gpus[i];
+        if (!g->present || g->asking || now - g->sample_ns < pause - pause / 10)
+            continue;
+        ask_sample(node, i, now);
+        any = true;
+    }
+    if (any)
+        dv_hardware_link_ask(node->link, &(struct dv_worker_request){.op = DV_WORKER_EVENTS},
+                             on_events, node);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From facts to the model: asks the hardware (link.h) for the driver, the GPUs, samples and events,
+ * and brings the snapshot up to date by the difference. What is found on the hardware wins; a
+ * device that is held stays in the snapshot until it is released, even when it does not show.
+ *
+ * GPUs are read every 5 s, sampled every 250 ms while slices are held and every second else.
+ */
+#ifndef DV_SERVICES_INVENTORY_H
+#define DV_SERVICES_INVENTORY_H
+
+#include "node.h"
+
+/* Asks for what is due. Called by the node's tick. */
+void dv_inventory_tick(struct dv_node *node, uint64_t now);
+/* The hardware's state as people name it: "ok", "missing", "wedged", "starting". */
+const char *dv_inventory_driver_state(const struct dv_node *node);
+/* Sets each GPU's health from what is known and from the audit's findings. */
+void dv_inventory_update_health(struct dv_node *node);
+
+#endif

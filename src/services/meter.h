@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What tenants used: busy and waiting time from the arbiter's charges, reserved time and memory
+ * from the slices' sizes. All integrals in whole numbers (account/usage.h).
+ */
+#ifndef DV_SERVICES_METER_H
+#define DV_SERVICES_METER_H
+
+#include "node.h"
+
+/* Brings one holding and its tenant up to date; before a change of its size, and at its end. */
+void dv_meter_holding(struct dv_holding *holding, uint64_t now);
+void dv_meter_tick(struct dv_node *node, uint64_t now);
+
+#endif

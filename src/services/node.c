@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node.h"
+
+#include "api.h"
+#include "audit.h"
+#include "claims.h"
+#include "inventory.h"
+#include "keep.h"
+#include "meter.h"
+#include "model/gpu_model.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+#include "tenants.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TICK_MS 125u
+#define SLOW_MS 2000u
+#define CONTEXT_GUESS (400 * DV_MIB) /* of a GPU that nobody has measured */
+#define TENANTS_MAX 4096u
+
+int dv_node_apply(struct dv_node *node, const struct dv_event *event)
+{
+    struct dv_err err = {0};
+    char value[DV_LOG_VALUE];
+    int r = dv_event_apply(node->snapshot, event, &err);
+    if (r < 0)
+        dv_log(DV_LOG_ERROR, "model.refused", "event=%s detail=%s", dv_event_name(event->kind),
+               dv_log_value(err.msg, value));
+    return r;
+}
+
+struct dv_holding *dv_node_holding(struct dv_node *node, uint64_t id)
+{
+    struct dv_holding *h = node->holdings;
+    while (h && h->claim.id != id)
+        h = h->next;
+    return h;
+}
+
+uint64_t dv_node_parse_id(const char *text)
+{
+    char *end;
+    if ((text[0] == 's' || text[0] == 'c') && text[1] == '-')
+        text += 2;
+    if (*text < '1' || *text > '9')
+        return 0;
+    errno = 0;
+    uint64_t id = strtoull(text, &end, 10);
+    return *end || errno ? 0 : id;
+}
+
+struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name)
+{
+    for (size_t i = 0; i < node->n_tenants; i++)
+        if (!strcmp(node->tenants[i].name, name))
+            return &node->tenants[i];
+    if (node->n_tenants >= TENANTS_MAX)
+        return NULL;
+    struct dv_node_tenant *more =
+        realloc(node->tenants, (node->n_tenants + 1) * sizeof *node->tenants);
+    if (!more)
+        return NULL;
+    node->tenants = more;
+    struct dv_node_tenant *t = &more[node->n_tenants];
+    memset(t, 0, sizeof *t);
+    if (dv_str_copy(t->name, sizeof t->name, name) < 0)
+        return NULL;
+    node->n_tenants++;
+    return t;
+}
+
+const struct dv_slice *dv_node_slice(const struct dv_holding *h)
+{
+    return h->state == DV_HOLDING_QUEUED ? NULL : dv_snapshot_slice(h->node->snapshot, h->claim.id);
+}
+
+uint32_t dv_node_gpu_of(const struct dv_node *node, const char *device_uuid)
+{
+    const struct dv_device *d = dv_snapshot_device(node->snapshot, device_uuid);
+    return d ? d->gpu : UINT32_MAX;
+}
+
+uint64_t dv_node_context_bytes(const struct dv_node *node, uint32_t gpu)
+{
+    if (gpu >= DV_FACTS_GPUS_MAX || !node->gpus[gpu].facts)
+        return CONTEXT_GUESS;
+    const struct dv_node_gpu *g = &node->gpus[gpu];
+    const struct dv_gpu_model *model = g->facts->pci_device_id == DV_FACT_UNKNOWN32
+                                           ? NULL
+                                           : dv_gpu_model_by_pci(g->facts->pci_device_id >> 16);
+    uint64_t known = model && model->context_bytes ? model->context_bytes : CONTEXT_GUESS;
+    return DV_MAX(known, g->context_learnt_bytes);
+}
+
+/* ---- time ---- */
+
+static void on_tick(void *arg)
+{
+    struct dv_node *node = arg;
+    uint64_t now = dv_clock_now();
+    dv_inventory_tick(node, now);
+    dv_tenants_tick(node, now);
+    dv_claims_tick(node, now);
+    dv_audit_tick(node, now);
+}
+
+static void on_slow(void *arg)
+{
+    struct dv_node *node = arg;
+    dv_meter_tick(node, dv_clock_now());
+    dv_keep_flush(node);
+}
+
+static void on_link_state(void *arg)
+{
+    struct dv_node *node = arg;
+    enum dv_hardware_link_state state = dv_hardware_link_state(node->link);
+    if (state == DV_HARDWARE_LINK_WEDGED || state == DV_HARDWARE_LINK_CRASHED)
+        dv_log(DV_LOG_ERROR, "hardware.worker", "state=%s replaced=%u",
+               state == DV_HARDWARE_LINK_WEDGED ? "wedged" : "crashed",
+               dv_hardware_link_replaced(node->link));
+    else
+        dv_log(DV_LOG_INFO, "hardware.worker", "state=ok");
+}
+
+/* ---- life ---- */
+
+static int start(struct dv_node *node, const struct dv_keeper *keeper)
+{
+    int r = dv_snapshot_new(&node->snapshot);
+    if (r == 0)
+        r = dv_lease_new(node->config.rt_priority, node->config.intruder == DV_INTRUDER_OPEN,
+                         &node->lease);
+    if (r == 0)
+        r = dv_hardware_link_new(node->loop, keeper, node->config.nvml_timeout_ms, on_link_state,
+                                 node, &node->link);
+    if (r == 0)
+        r = dv_loop_watch(node->loop, node->tenant_fd, dv_tenants_accept, node,
+                          &node->tenant_watch);
+    if (r == 0)
+        r = dv_loop_timer(node->loop, 0, TICK_MS, on_tick, node, &node->tick);
+    if (r == 0)
+        r = dv_loop_timer(node->loop, SLOW_MS, SLOW_MS, on_slow, node, &node->slow);
+    return r;
+}
+
+int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
+                const struct dv_keeper *keeper, struct dv_store *store, int tenant_fd,
+                struct dv_node **ret, struct dv_err *err)
+{
+    struct dv_node *node = calloc(1, sizeof *node);
+    if (!node)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    node->loop = loop;
+    node->config = *config;
+    node->store = store;
+    node->tenant_fd = tenant_fd;
+    node->started_ns = dv_clock_now();
+    node->next_id = 1;
+    node->driver_status = 1;
+    int r = start(node, keeper);
+    if (r < 0) {
+        dv_node_free(node);
+        return dv_err_set(err, r, "cannot start: %s", strerror(-r));
+    }
+    *ret = node;
+    return 0;
+}
+
+void dv_node_free(struct dv_node *node)
+{
+    if (!node)
+        return;
+    if (node->lease && node->snapshot)
+        dv_meter_tick(node, dv_clock_now());
+    dv_keep_flush(node);
+    /* From here on nothing is written to the pages of those who live on. */
+    dv_lease_free(node->lease);
+    dv_tenants_free(node);
+    dv_claims_free(node);
+    dv_http_server_free(node->http);
+    dv_hardware_link_free(node->link);
+    dv_loop_remove(node->tenant_watch);
+    dv_loop_remove(node->tick);
+    dv_loop_remove(node->slow);
+    dv_snapshot_free(node->snapshot);
+    for (size_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        free(node->gpus[i].facts);
+    free(node->tenants);
+    free(node);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the daemon's use cases share: one node, its snapshot, and who holds what. Everything here
+ * is main's alone; the arbiter thread sees none of it (lease.h).
+ *
+ *   inventory.h   facts of the hardware -> the snapshot
+ *   claims.h      a claim's life: asked, queued, granted, released; its owner's death
+ *   tenants.h     the handshake with processes inside slices
+ *   lease.h       the arbiter thread
+ *   meter.h       what tenants used
+ *   audit.h       the driver's view against the slots: who is there without a lease
+ *   keep.h        the store
+ *   view.h, request.h, api.h   answers, requests, routes
+ *
+ * Times are dv_clock_now(). A holding is a claim from its POST to its end; a member is a process
+ * that has shaken hands, or that the audit has found using the GPU.
+ */
+#ifndef DV_SERVICES_NODE_H
+#define DV_SERVICES_NODE_H
+
+#include "actuate/governor.h"
+#include "hardware/link.h"
+#include "http/server.h"
+#include "lease.h"
+#include "model/event.h"
+#include "policy/verdict.h"
+#include "store/store.h"
+
+#define DV_NODE_HOLDINGS_MAX 1024u /* claims waiting and slices, together */
+#define DV_NODE_HOLDINGS_USER_MAX 256u
+#define DV_NODE_MEMBERS_MAX 2048u
+#define DV_NODE_STRAYS_MAX 64u /* of one slice */
+
+enum dv_intruder_policy {
+    DV_INTRUDER_OPEN,   /* name it, and switch leases off, so that it gets 1/n and not half */
+    DV_INTRUDER_REPORT, /* only name it */
+    DV_INTRUDER_KILL,   /* name it and end it */
+};
+
+struct dv_node_config {
+    const char *sim;        /* "unix:PATH" or NULL */
+    const char *sim_socket; /* PATH, or NULL */
+    const char *libcuda;    /* absolute, where found */
+    const char *libnvml;
+    const char *lib_dir;       /* .../lib/divvy */
+    const char *tenant_socket; /* path */
+    const char *state_dir;
+    enum dv_intruder_policy intruder;
+    uid_t operator_uid; /* may name other tenants; (uid_t)-1: nobody but root */
+    uint32_t nvml_timeout_ms;
+    uint32_t rt_priority;
+};
+
+enum dv_holding_state {
+    DV_HOLDING_QUEUED,
+    DV_HOLDING_GRANTED,
+    DV_HOLDING_ENDING, /* the owner has gone or let go; waits for the processes to end */
+};
+
+struct dv_node;
+struct dv_holding;
+
+/* A process of a slice that has shaken hands, or is about to. */
+struct dv_member {
+    struct dv_node *node;
+    struct dv_holding *holding; /* NULL until HELLO */
+    struct dv_proc_id id;
+    int sock, pidfd;
+    struct dv_loop_source *sock_watch, *pid_watch;
+    struct dv_governor_slot slot;
+    uint32_t slot_index, device;
+    bool slot_taken, ready;
+    uint64_t since_ns;
+    /* As of the last sample of the driver: */
+    bool seen;
+    uint64_t driver_bytes;
+    uint32_t over_memory; /* samples in a row in which it held more than it was charged */
+    struct dv_member *next, **link;
+};
+
+/* A process that uses the GPU in a slice without having shaken hands, or that did so before the
+ * daemon's last restart. */
+struct dv_stray {
+    struct dv_proc_id id;
+    bool from_store; /* it was a member; it may come back */
+    uint64_t since_ns;
+};
+
+struct dv_waiter {
+    struct dv_http_request *rq;
+    uint64_t until_ns;
+    struct dv_waiter *next;
+};
+
+struct dv_holding {
+    struct dv_node *node;
+    struct dv_claim claim;
+    enum dv_holding_state state;
+    struct dv_proc_id owner;
+    int owner_fd;
+    struct dv_loop_source *owner_watch;
+    uint32_t uid;
+    int64_t since_unix;
+    char command[DV_STORE_COMMAND_SIZE];
+    bool stored;
+    /* While granted: */
+    char device_uuid[DV_UUID_SIZE];
+    struct dv_governor_slice pages;
+    uint32_t device, entity; /* in the lease */
+    struct dv_usage_meter meter;
+    struct dv_usage used;
+    uint64_t charged_seen_ns, waited_seen_ns;
+    uint64_t charged_audit_ns, utilized_audit_ns; /* of the running audit window */
+    uint32_t over_time;                           /* windows in a row above what was charged */
+    uint64_t kill_at_ns; /* ENDING: SIGKILL at that time; 0: not asked for */
+    struct dv_stray strays[DV_NODE_STRAYS_MAX];
+    size_t n_strays;
+    uint32_t last_position;
+    struct dv_waiter *waiters;
+    struct dv_holding *next;
+};
+
+/* Something that people should know, kept by the audit until it is over. */
+struct dv_finding {
+    char subject[64];  /* "gpu 0", "slice s-3" */
+    char problem[200]; /* one line, tenant named */
+    char cause[200], remedy[240];
+    bool error;
+    uint32_t gpu;     /* whose health it lowers */
+    uint64_t holding; /* 0: nobody's */
+    struct dv_proc_id process;
+    uint64_t first_ns, last_ns; /* last_ns: when it was true last */
+    uint32_t hits, needed;      /* samples that showed it; it counts from `needed` on */
+};
+#define DV_NODE_FINDINGS_MAX 64u
+
+/* What is known of a GPU beyond the snapshot. */
+struct dv_node_gpu {
+    bool present;
+    struct dv_facts_gpu *facts; /* the last; NULL before the first */
+    uint64_t memory_used_bytes;
+    uint32_t gpu_percent;
+    bool sampled, asking, lost;
+    uint64_t sample_ns, since_us;
+    uint64_t context_learnt_bytes;
+    uint64_t xid, xid_ns; /* the last; 0 = none */
+    uint64_t audit_window_ns;
+    struct dv_facts_process processes[DV_FACTS_PROCESSES_MAX];
+    uint32_t n_processes;
+    bool processes_known;
+};
+
+struct dv_node_tenant {
+    char name[DV_TENANT_SIZE];
+    struct dv_usage used;
+    bool dirty;
+};
+
+struct dv_node {
+    struct dv_node_config config;
+    struct dv_loop *loop;
+    struct dv_snapshot *snapshot;
+    struct dv_hardware_link *link;
+    struct dv_lease *lease;
+    struct dv_store *store; /* NULL when it could not be opened */
+    struct dv_http_server *http;
+    bool ready; /* the first inventory is complete */
+    uint64_t started_ns;
+    uint64_t next_id;
+
+    struct dv_facts_driver driver;
+    int driver_status; /* 0, or enum dv_hardware_status, or negative errno; 1 before the first */
+    char driver_detail[200];
+    uint32_t inventory_left; /* GPUs still to be read in this round */
+    bool inventory_asked;
+    uint64_t inventory_ns;
+    struct dv_node_gpu gpus[DV_FACTS_GPUS_MAX];
+
+    struct dv_holding *holdings; /* by id */
+    uint32_t n_holdings;
+    struct dv_member *members;
+    uint32_t n_members;
+    struct dv_node_tenant *tenants;
+    size_t n_tenants;
+
+    struct dv_finding findings[DV_NODE_FINDINGS_MAX];
+    size_t n_findings;
+    char store_problem[300]; /* "" = fine */
+    bool store_rewrite;      /* something was not written: write everything again */
+    char note[300];          /* what happened at the start; for doctor */
+
+    int tenant_fd;
+    struct dv_loop_source *tenant_watch, *tick, *slow;
+};
+
+/* 0 or negative errno; the hardware is asked from here on. */
+int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
+                const struct dv_keeper *keeper, struct dv_store *store, int tenant_fd,
+                struct dv_node **ret, struct dv_err *err);
+/* Slices stay in the store and their processes alive. */
+void dv_node_free(struct dv_node *node);
+
+/* Applies an event to the snapshot; a refusal is a fault of ours and is logged. */
+int dv_node_apply(struct dv_node *node, const struct dv_event *event);
+struct dv_holding *dv_node_holding(struct dv_node *node, uint64_t id);
+/* "s-7", "c-7" or "7". 0 when it is none of these. */
+uint64_t dv_node_parse_id(const char *text);
+/* Made when it is new; NULL when memory is out. */
+struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name);
+const struct dv_slice *dv_node_slice(const struct dv_holding *holding);
+/* The GPU index of a device. UINT32_MAX when it has gone. */
+uint32_t dv_node_gpu_of(const struct dv_node *node, const char *device_uuid);
+/* What a context costs on this GPU: learnt, else the catalogue's, else a guess. */
+uint64_t dv_node_context_bytes(const struct dv_node *node, uint32_t gpu);
+
+#endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "request.h"
+
+#include "base/str.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+
+#define DEPTH_MAX 8
+#define MEMORY_MAX (INT64_C(1) << 50)
+
+static void put_json(struct json_object **o)
+{
+    json_object_put(*o);
+}
+
+static int parse(const char *body, size_t size, struct json_object **ret, struct dv_err *err)
+{
+    struct json_tokener *tok = json_tokener_new_ex(DEPTH_MAX);
+    int r = 0;
+    if (!tok)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    struct json_object *o =
+        size && size <= INT_MAX ? json_tokener_parse_ex(tok, body, (int)size) : NULL;
+    enum json_tokener_error e = json_tokener_get_error(tok);
+    size_t end = json_tokener_get_parse_end(tok);
+    if (!size)
+        r = dv_err_set(err, -EINVAL, "the body is empty; it must be a JSON object");
+    else if (e != json_tokener_success)
+        r = dv_err_set(
+            err, -EINVAL, "the body is not JSON: %s at byte %zu",
+            e == json_tokener_continue ? "it ends too early" : json_tokener_error_desc(e), end);
+    else if (end < size && strspn(body + end, " \t\r\n") < size - end)
+        r = dv_err_set(err, -EINVAL, "there is more after the JSON object, from byte %zu on", end);
+    else if (!json_object_is_type(o, json_type_object))
+        r = dv_err_set(err, -EINVAL, "the body must be a JSON object");
+    json_tokener_free(tok);
+    if (r < 0) {
+        json_object_put(o);
+        return r;
+    }
+    *ret = o;
+    return 0;
+}
+
+static int check_keys(struct json_object *o, const char *const *keys, size_t n, struct dv_err *err)
+{
+    json_object_object_foreach(o, key, value)
+    {
+        size_t i = 0;
+        (void)value;
+        while (i < n && strcmp(keys[i], key) != 0)
+            i++;
+        if (i < n)
+            continue;
+        /* The key goes into a message for a terminal: only plain letters of it. */
+        char shown[32];
+        size_t len = 0;
+        for (const char *p = key; *p && len < sizeof shown - 1; p++)
+            shown[len++] = *p > ' ' && *p < 0x7f ? *p : '?';
+        shown[len] = 0;
+        const char *near = dv_str_nearest(shown, keys, n);
+        return dv_err_set(err, -EINVAL, "unknown key '%s'%s%s%s", shown,
+                          near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    }
+    return 0;
+}
+
+/* The getters leave *ret alone when the key is not there. */
+
+static int get_integer(struct json_object *o, const char *key, int64_t min, int64_t max,
+                       int64_t *ret, struct dv_err *err)
+{
+    struct json_object *v;
+    if (!json_object_object_get_ex(o, key, &v))
+        return 0;
+    if (!json_object_is_type(v, json_type_int))
+        return dv_err_set(err, -EINVAL, "%s must be an integer", key);
+    int64_t n = json_object_get_int64(v);
+    if (n < min || n > max)
+        return dv_err_set(err, -EINVAL, "%s must lie between %lld and %lld", key, (long long)min,
+                          (long long)max);
+    *ret = n;
+    return 0;
+}
+
+static int get_text(struct json_object *o, const char *key, char *ret, size_t size,
+                    struct dv_err *err)
+{
+    struct json_object *v;
+    if (!json_object_object_get_ex(o, key, &v))
+        return 0;
+    if (!json_object_is_type(v, json_type_string))
+        return dv_err_set(err, -EINVAL, "%s must be a string", key);
+    const char *text = json_object_get_string(v);
+    if (strlen(text) != (size_t)json_object_get_string_len(v))
+        return dv_err_set(err, -EINVAL, "%s must not have a NUL in it", key);
+    if (dv_str_copy(ret, size, text) < 0)
+        return dv_err_set(err, -EINVAL, "%s is too long; at most %zu bytes", key, size - 1);
+    return 0;
+}
+
+static int get_bool(struct json_object *o, const char *key, bool *ret, struct dv_err *err)
+{
+    struct json_object *v;
+    if (!json_object_object_get_ex(o, key, &v))
+        return 0;
+    if (!json_object_is_type(v, json_type_boolean))
+        return dv_err_set(err, -EINVAL, "%s must be true or false", key);
+    *ret = json_object_get_boolean(v);
+    return 0;
+}
+
+/* ---- a claim ---- */
+
+static int get_words(struct json_object *o, struct dv_claim *c, struct dv_err *err)
+{
+    char mode[32] = "auto", tier[16] = "be", trust[16] = "trusted", gpu[DV_UUID_SIZE] = "any";
+    int r = get_text(o, "mode", mode, sizeof mode, err);
+    if (r == 0)
+        r = dv_device_mode_parse(mode, &c->mode, err);
+    if (r == 0)
+        r = get_text(o, "tier", tier, sizeof tier, err);
+    if (r == 0)
+        r = dv_claim_tier_parse(tier, &c->tier, err);
+    if (r == 0 && c->tier != DV_TIER_BEST_EFFORT)
+        r = dv_err_set(err, -EINVAL, "tier 'lc' is not there yet; use 'be'");
+    if (r == 0)
+        r = get_text(o, "trust", trust, sizeof trust, err);
+    if (r == 0)
+        r = dv_tenant_trust_parse(trust, &c->trust, err);
+    if (r == 0)
+        r = get_text(o, "gpu", gpu, sizeof gpu, err);
+    if (r == 0)
+        r = dv_claim_selector_parse(gpu, &c->gpu, err);
+    return r;
+}
+
+int dv_request_claim(const char *body, size_t size, struct dv_request_claim *ret,
+                     struct dv_err *err)
+{
+    static const char *const keys[] = {"tenant", "mode",  "memory_bytes", "compute", "priority",
+                                       "tier",   "trust", "gpu",          "wait",    "command"};
+    dv_cleanup(put_json) struct json_object *o = NULL;
+    struct dv_request_claim q = {.claim = {.wait = true}};
+    int64_t memory = 0, compute = 0, priority = 0;
+    int r = parse(body, size, &o, err);
+    if (r == 0)
+        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+    if (r == 0)
+        r = get_text(o, "tenant", q.claim.tenant, sizeof q.claim.tenant, err);
+    if (r == 0 && (q.claim.tenant[0] || json_object_object_get(o, "tenant")))
+        r = dv_tenant_check_name(q.claim.tenant, err);
+    if (r == 0)
+        r = get_integer(o, "memory_bytes", 1, MEMORY_MAX, &memory, err);
+    if (r == 0)
+        r = get_integer(o, "compute", 1, DV_COMPUTE_FULL, &compute, err);
+    if (r == 0)
+        r = get_integer(o, "priority", DV_PRIORITY_MIN, DV_PRIORITY_MAX, &priority, err);
+    if (r == 0)
+        r = get_words(o, &q.claim, err);
+    if (r == 0)
+        r = get_bool(o, "wait", &q.claim.wait, err);
+    if (r == 0)
+        r = get_text(o, "command", q.command, sizeof q.command, err);
+    if (r < 0)
+        return r;
+    q.claim.memory_bytes = (uint64_t)memory;
+    q.claim.compute = (uint32_t)compute;
+    q.claim.priority = (int32_t)priority;
+    *ret = q;
+    return 0;
+}
+
+int dv_request_limit(const char *body, size_t size, uint64_t *ret_memory, uint32_t *ret_compute,
+                     struct dv_err *err)
+{
+    static const char *const keys[] = {"memory_bytes", "compute"};
+    dv_cleanup(put_json) struct json_object *o = NULL;
+    int64_t memory = 0, compute = 0;
+    int r = parse(body, size, &o, err);
+    if (r == 0)
+        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+    if (r == 0)
+        r = get_integer(o, "memory_bytes", 1, MEMORY_MAX, &memory, err);
+    if (r == 0)
+        r = get_integer(o, "compute", 1, DV_COMPUTE_FULL, &compute, err);
+    if (r == 0 && !memory && !compute)
+        r = dv_err_set(err, -EINVAL, "say memory_bytes or compute, or both");
+    if (r < 0)
+        return r;
+    *ret_memory = (uint64_t)memory;
+    *ret_compute = (uint32_t)compute;
+    return 0;
+}
+
+int dv_request_kill(const char *body, size_t size, int *ret_signo, struct dv_err *err)
+{
+    static const char *const keys[] = {"signal"};
+    dv_cleanup(put_json) struct json_object *o = NULL;
+    int64_t signo = SIGTERM;
+    int r = size ? parse(body, size, &o, err) : 0;
+    if (r == 0 && o)
+        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+    if (r == 0 && o)
+        r = get_integer(o, "signal", 1, SIGRTMAX, &signo, err);
+    if (r < 0)
+        return r;
+    *ret_signo = (int)signo;
+    return 0;
+}

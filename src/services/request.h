@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Request bodies: JSON in, checked structs out. Everything is refused that is not exactly right:
+ * unknown keys (with a suggestion), wrong types, numbers out of range, text that is not UTF-8.
+ * Pure functions; tests/fuzz covers them.
+ */
+#ifndef DV_SERVICES_REQUEST_H
+#define DV_SERVICES_REQUEST_H
+
+#include "base/err.h"
+#include "model/claim.h"
+
+#define DV_REQUEST_COMMAND_SIZE 256
+
+struct dv_request_claim {
+    struct dv_claim claim; /* tenant "" when not said */
+    char command[DV_REQUEST_COMMAND_SIZE];
+};
+
+/* body has `size` bytes. 0, or -EINVAL with one line. */
+int dv_request_claim(const char *body, size_t size, struct dv_request_claim *ret,
+                     struct dv_err *err);
+/* 0 in *ret_memory or *ret_compute: not said; at least one is. */
+int dv_request_limit(const char *body, size_t size, uint64_t *ret_memory, uint32_t *ret_compute,
+                     struct dv_err *err);
+/* An empty body is SIGTERM. */
+int dv_request_kill(const char *body, size_t size, int *ret_signo, struct dv_err *err);
+
+#endif

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tenants.h"
+
+#include "claims.h"
+#include "keep.h"
+#include "meter.h"
+#include "sys/clock.h"
+#include "sys/fd.h"
+#include "sys/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define HANDSHAKE_NS (5 * DV_NS_PER_S)
+#define PENDING_USER_MAX 64u /* connections of one user that have not said HELLO */
+
+static void member_gone(struct dv_member *m);
+
+/* ---- whose is it ---- */
+
+static bool is_stray(const struct dv_holding *h, const struct dv_proc_id *id)
+{
+    for (size_t i = 0; i < h->n_strays; i++)
+        if (h->strays[i].id.pid == id->pid && h->strays[i].id.start == id->start)
+            return true;
+    return false;
+}
+
+/* Of several claims of the nearest owner the hint decides, else the newest. */
+static bool is_better(const struct dv_holding *h, uint32_t distance, const struct dv_holding *best,
+                      uint32_t best_distance, uint64_t hint)
+{
+    if (!best || distance != best_distance)
+        return !best || distance < best_distance;
+    return best->claim.id != hint;
+}
+
+struct dv_holding *dv_tenants_find(struct dv_node *node, const struct dv_proc_id *id,
+                                   const char *hint)
+{
+    struct dv_holding *best = NULL;
+    uint64_t wanted = hint ? dv_node_parse_id(hint) : 0;
+    uint32_t best_distance = 0, distance;
+    for (struct dv_holding *h = node->holdings; h; h = h->next) {
+        if (h->state == DV_HOLDING_QUEUED)
+            continue;
+        if (is_stray(h, id))
+            return h;
+        if (dv_proc_is_within(id->pid, &h->owner, &distance) &&
+            is_better(h, distance, best, best_distance, wanted)) {
+            best = h;
+            best_distance = distance;
+        }
+    }
+    return best;
+}
+
+struct dv_member *dv_tenants_member(struct dv_node *node, uint32_t pid)
+{
+    for (struct dv_member *m = node->members; m; m = m->next)
+        if (m->holding && (uint32_t)m->id.pid == pid)
+            return m;
+    return NULL;
+}
+
+void dv_tenants_add_stray(struct dv_holding *h, const struct dv_proc_id *id, bool from_store)
+{
+    if (is_stray(h, id) || h->n_strays == DV_NODE_STRAYS_MAX)
+        return;
+    h->strays[h->n_strays++] = (struct dv_stray){*id, from_store, dv_clock_now()};
+}
+
+static void drop_stray(struct dv_holding *h, const struct dv_proc_id *id)
+{
+    for (size_t i = h->n_strays; i-- > 0;)
+        if (h->strays[i].id.pid == id->pid && h->strays[i].id.start == id->start)
+            h->strays[i] = h->strays[--h->n_strays];
+}
+
+/* ---- peers ---- */
+
+static void tell_of(struct dv_member *to, const struct dv_member *peer)
+{
+    uint32_t process = to->holding == peer->holding ? peer->slot.process : 0;
+    int r = dv_governor_peer(to->sock, peer->slot_index, &peer->slot, process, peer->id.pid);
+    if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+        dv_log(DV_LOG_WARNING, "tenant.peer", "pid=%d error=%s", (int)to->id.pid, strerror(-r));
+}
+
+static void introduce(struct dv_member *m)
+{
+    for (struct dv_member *peer = m->node->members; peer; peer = peer->next) {
+        if (peer == m || !peer->ready || peer->device != m->device)
+            continue;
+        tell_of(m, peer);
+        tell_of(peer, m);
+    }
+    dv_lease_slots_changed(m->node->lease, m->device);
+}
+
+static void say_farewell(const struct dv_member *m)
+{
+    for (struct dv_member *peer = m->node->members; peer; peer = peer->next)
+        if (peer != m && peer->ready && peer->device == m->device)
+            dv_governor_peer_gone(peer->sock, m->slot_index);
+    dv_lease_slots_changed(m->node->lease, m->device);
+}
+
+/* ---- the handshake ---- */
+
+static int free_process(const struct dv_holding *h, uint32_t *ret)
+{
+    bool used[DV_TENANT_SLICE_PROCESSES_MAX] = {true}; /* 0 is the daemon's */
+    for (const struct dv_member *m = h->node->members; m; m = m->next)
+        if (m->holding == h && m->slot.page)
+            used[m->slot.process] = true;
+    for (uint32_t i = 1; i < DV_TENANT_SLICE_PROCESSES_MAX; i++) {
+        if (!used[i]) {
+            *ret = i;
+            return 0;
+        }
+    }
+    return -ENOSPC;
+}
+
+static int give_slot(struct dv_member *m)
+{
+    struct dv_node *node = m->node;
+    struct dv_holding *h = m->holding;
+    uint32_t process;
+    int r = free_process(h, &process);
+    if (r == 0)
+        r = dv_lease_slot_take(node->lease, h->device, &m->slot_index);
+    if (r < 0)
+        return r;
+    m->slot_taken = true;
+    m->device = h->device;
+    r = dv_governor_slot_new(process, &h->pages, &m->slot);
+    if (r == 0)
+        r = dv_governor_welcome(m->sock, &h->pages, &m->slot,
+                                dv_lease_pages(node->lease, h->device), m->slot_index, m->id.pid);
+    return r;
+}
+
+/* The peer's words name at most one of the slices that it belongs to anyway. */
+static int on_hello(struct dv_member *m, struct dv_tenant_message *message)
+{
+    message->text[sizeof message->text - 1] = 0;
+    m->holding = dv_tenants_find(m->node, &m->id, message->text);
+    if (!m->holding) {
+        dv_log(DV_LOG_WARNING, "tenant.refused", "pid=%d reason=no_slice", (int)m->id.pid);
+        dv_governor_refuse(m->sock, ENOENT,
+                           "this process belongs to no slice; start it with `divvy run`");
+        return -ENOENT;
+    }
+    int r = give_slot(m);
+    if (r < 0) {
+        dv_log(DV_LOG_WARNING, "tenant.refused", "pid=%d reason=%s", (int)m->id.pid, strerror(-r));
+        dv_governor_refuse(m->sock, -r,
+                           r == -ENOSPC ? "too many processes use this slice or this device"
+                                        : "the daemon is out of descriptors or memory");
+    }
+    return r;
+}
+
+static int on_ready(struct dv_member *m)
+{
+    struct dv_holding *h = m->holding;
+    if (!h || m->ready)
+        return -EPROTO;
+    int r = dv_governor_slot_seal(&m->slot);
+    if (r == 0)
+        r = dv_lease_slot_join(m->node->lease, m->device, h->entity, m->slot_index, &m->slot);
+    if (r == 0)
+        r = dv_governor_go(m->sock, m->slot_index);
+    if (r < 0)
+        return r;
+    m->ready = true;
+    drop_stray(h, &m->id);
+    introduce(m);
+    dv_keep_put_process(h, &m->id);
+    char tenant[DV_LOG_VALUE];
+    dv_log(DV_LOG_INFO, "tenant.joined", "pid=%d slice=s-%llu tenant=%s slot=%u", (int)m->id.pid,
+           (unsigned long long)h->claim.id, dv_log_value(h->claim.tenant, tenant), m->slot_index);
+    return 0;
+}
+
+static void on_message(void *arg)
+{
+    struct dv_member *m = arg;
+    struct dv_tenant_message message;
+    ssize_t n = dv_fd_receive(m->sock, &message, sizeof message, NULL, NULL);
+    if (n == -EAGAIN)
+        return;
+    int r = -EPROTO;
+    if (n == sizeof message && message.magic == DV_TENANT_MAGIC_MESSAGE) {
+        if (message.abi != DV_TENANT_ABI) {
+            dv_governor_refuse(m->sock, EPROTO,
+                               "this library and divvyd are of different versions");
+        } else if (message.type == DV_MSG_HELLO && !m->holding) {
+            r = on_hello(m, &message);
+        } else if (message.type == DV_MSG_READY) {
+            r = on_ready(m);
+        }
+    }
+    if (r < 0)
+        member_gone(m);
+}
+
+static void on_death(void *arg)
+{
+    member_gone(arg);
+}
+
+/* ---- coming and going ---- */
+
+static void member_free(struct dv_member *m)
+{
+    dv_loop_remove(m->sock_watch);
+    dv_loop_remove(m->pid_watch);
+    dv_fd_close(&m->sock);
+    dv_fd_close(&m->pidfd);
+    *m->link = m->next;
+    if (m->next)
+        m->next->link = m->link;
+    m->node->n_members--;
+    free(m);
+}
+
+static void member_gone(struct dv_member *m)
+{
+    struct dv_node *node = m->node;
+    struct dv_holding *h = m->holding;
+    bool was_ready = m->ready;
+    m->ready = false;
+    if (m->slot_taken)
+        dv_lease_slot_leave(node->lease, m->device, m->slot_index);
+    if (h) {
+        dv_meter_holding(h, dv_clock_now());
+        uint64_t held = dv_governor_slot_end(&m->slot, &h->pages);
+        if (was_ready) {
+            say_farewell(m);
+            dv_keep_drop_process(h, &m->id);
+            dv_log(DV_LOG_INFO, "tenant.left", "pid=%d slice=s-%llu held_bytes=%llu",
+                   (int)m->id.pid, (unsigned long long)h->claim.id, (unsigned long long)held);
+        }
+    }
+    member_free(m);
+    if (h)
+        dv_claims_check_end(h, dv_clock_now());
+}
+
+static bool too_many(const struct dv_node *node, uid_t uid)
+{
+    uint32_t pending = 0;
+    uid_t other;
+    for (const struct dv_member *m = node->members; m; m = m->next)
+        pending += !m->ready && dv_proc_uid(m->id.pid, &other) == 0 && other == uid;
+    return node->n_members >= DV_NODE_MEMBERS_MAX || (uid && pending >= PENDING_USER_MAX);
+}
+
+static int member_new(struct dv_node *node, int sock)
+{
+    struct ucred cred;
+    socklen_t size = sizeof cred;
+    if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+        return -errno;
+    if (too_many(node, cred.uid)) {
+        dv_governor_refuse(sock, EAGAIN, "too many processes talk to the daemon");
+        return -EAGAIN;
+    }
+    struct dv_member *m = calloc(1, sizeof *m);
+    if (!m)
+        return -ENOMEM;
+    m->node = node;
+    m->sock = sock;
+    m->slot = (struct dv_governor_slot){.fd = -1, .event_fd = -1};
+    m->since_ns = dv_clock_now();
+    m->next = node->members;
+    m->link = &node->members;
+    if (m->next)
+        m->next->link = &m->next;
+    node->members = m;
+    node->n_members++;
+    int r = dv_proc_identify(cred.pid, &m->id);
+    m->pidfd = r == 0 ? dv_proc_pidfd(&m->id) : -1;
+    if (r == 0 && m->pidfd < 0)
+        r = m->pidfd;
+    if (r == 0)
+        r = dv_loop_watch(node->loop, sock, on_message, m, &m->sock_watch);
+    if (r == 0)
+        r = dv_loop_watch(node->loop, m->pidfd, on_death, m, &m->pid_watch);
+    if (r < 0) {
+        m->sock = -1; /* the caller's still */
+        member_free(m);
+    }
+    return r;
+}
+
+void dv_tenants_accept(void *arg)
+{
+    struct dv_node *node = arg;
+    for (;;) {
+        int sock = accept4(node->tenant_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (sock < 0)
+            return;
+        if (member_new(node, sock) < 0)
+            close(sock);
+    }
+}
+
+void dv_tenants_tick(struct dv_node *node, uint64_t now)
+{
+    struct dv_member *m = node->members;
+    while (m) {
+        if (m->ready || now - m->since_ns < HANDSHAKE_NS) {
+            m = m->next;
+            continue;
+        }
+        member_gone(m);
+        m = node->members;
+    }
+}
+
+void dv_tenants_free(struct dv_node *node)
+{
+    while (node->members) {
+        struct dv_member *m = node->members;
+        dv_governor_slot_drop(&m->slot); /* it lives on: nothing to repair */
+        member_free(m);
+    }
+}

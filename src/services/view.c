@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "view.h"
+
+#include "audit.h"
+#include "base/units.h"
+#include "claims.h"
+#include "inventory.h"
+#include "meter.h"
+#include "render/json.h"
+#include "render/verdict_text.h"
+#include "sys/clock.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- replies ---- */
+
+void dv_view_reply(struct dv_http_request *rq, unsigned status, struct dv_output *output)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    int r = output ? dv_json_write(output, false, &text) : -1;
+    dv_output_free(&output);
+    if (r < 0) {
+        static const char body[] = "{\"apiVersion\":\"divvy/v1\",\"kind\":\"Error\",\"reason\":"
+                                   "\"memory\",\"message\":\"the daemon is out of memory\","
+                                   "\"exit_code\":1}";
+        dv_http_server_reply(rq, 500, body, sizeof body - 1);
+        return;
+    }
+    dv_http_server_reply(rq, status, dv_str_get(&text), text.len);
+}
+
+static struct dv_output *error_tree(int exit_code, const char *reason, const char *message)
+{
+    struct dv_output *o = dv_output_new("Error");
+    struct dv_output_node *root = dv_output_root(o);
+    dv_output_string(root, "reason", reason);
+    dv_output_string(root, "message", message);
+    dv_output_int(root, "exit_code", exit_code);
+    return o;
+}
+
+void dv_view_reply_error(struct dv_http_request *rq, unsigned status, int exit_code,
+                         const char *reason, const char *message)
+{
+    dv_view_reply(rq, status, error_tree(exit_code, reason, message));
+}
+
+static void add_verdict(struct dv_output_node *parent, const struct dv_verdict *v)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    struct dv_output_node *o = dv_output_object(parent, "verdict");
+    dv_verdict_text_claim(v, &text);
+    dv_output_string(o, "result", dv_verdict_result_name(v->result));
+    dv_output_string(o, "reason", dv_verdict_reason_name(v->reason));
+    dv_output_string(o, "message", dv_str_get(&text));
+    if (v->gpu >= 0)
+        dv_output_int(o, "gpu", v->gpu);
+    if (v->asked_bytes)
+        dv_output_bytes(o, "asked_bytes", v->asked_bytes);
+    if (v->asked_bytes && !v->limit_bytes)
+        dv_output_bytes(o, "free_bytes", v->free_bytes);
+    if (v->limit_bytes)
+        dv_output_bytes(o, "limit_bytes", v->limit_bytes);
+    if (v->asked_compute)
+        dv_output_compute(o, "asked_compute_permille", v->asked_compute);
+    if (v->asked_compute && !v->limit_compute)
+        dv_output_compute(o, "free_compute_permille", v->free_compute);
+    if (v->limit_compute)
+        dv_output_compute(o, "limit_compute_permille", v->limit_compute);
+    if (v->holder[0])
+        dv_output_string(o, "holder", v->holder);
+}
+
+void dv_view_reply_refused(struct dv_http_request *rq, const struct dv_verdict *verdict)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    dv_verdict_text_claim(verdict, &text);
+    struct dv_output *o = error_tree(1, dv_verdict_reason_name(verdict->reason), dv_str_get(&text));
+    add_verdict(dv_output_root(o), verdict);
+    dv_view_reply(rq, 409, o);
+}
+
+/* ---- slices ---- */
+
+static uint64_t used_bytes(const struct dv_holding *h)
+{
+    return dv_governor_slice_reserved(&h->pages);
+}
+
+static void add_pids(struct dv_output_node *parent, const struct dv_holding *h)
+{
+    struct dv_output_node *list = dv_output_array(parent, "pids");
+    for (const struct dv_member *m = h->node->members; m; m = m->next)
+        if (m->holding == h && m->ready && m->seen)
+            dv_output_int(list, NULL, m->id.pid);
+    for (size_t i = 0; i < h->n_strays; i++)
+        if (!h->strays[i].from_store && dv_proc_alive(&h->strays[i].id))
+            dv_output_int(list, NULL, h->strays[i].id.pid);
+}
+
+static void add_slice_fields(struct dv_output_node *o, const struct dv_holding *h)
+{
+    const struct dv_slice *s = dv_node_slice(h);
+    const struct dv_device *d = dv_snapshot_device(h->node->snapshot, h->device_uuid);
+    char id[32];
+    snprintf(id, sizeof id, "s-%llu", (unsigned long long)h->claim.id);
+    dv_output_string(o, "id", id);
+    dv_output_string(o, "tenant", h->claim.tenant);
+    dv_output_bytes(o, "memory_bytes", s ? s->memory_bytes : 0);
+    dv_output_bytes(o, "memory_used_bytes", used_bytes(h));
+    dv_output_compute(o, "compute_permille", s ? s->compute : 0);
+    dv_output_string(o, "memory_wall", dv_device_wall_name(s ? s->memory_wall : DV_WALL_NONE));
+    dv_output_string(o, "compute_wall", dv_device_wall_name(s ? s->compute_wall : DV_WALL_NONE));
+    dv_output_string(o, "mode", dv_device_mode_name(s ? s->mode : DV_MODE_AUTO));
+    if (d && d->mig) {
+        dv_output_string(o, "profile", d->profile);
+        dv_output_uint(o, "placement_start", d->placement_start);
+    } else {
+        dv_output_null(o, "profile");
+        dv_output_null(o, "placement_start");
+    }
+    add_pids(o, h);
+}
+
+static const char *process_state(const struct dv_member *m)
+{
+    static const char *const names[] = {"idle",     "waiting",  "running",
+                                        "stopping", "draining", "frozen"};
+    uint32_t state = __atomic_load_n(&m->slot.page->state, __ATOMIC_ACQUIRE);
+    return state < DV_ARRAY_SIZE(names) ? names[state] : "unknown";
+}
+
+static void add_processes(struct dv_output_node *parent, struct dv_holding *h)
+{
+    struct dv_output_node *list = dv_output_array(parent, "processes");
+    for (const struct dv_member *m = h->node->members; m; m = m->next) {
+        if (m->holding != h || !m->ready)
+            continue;
+        struct dv_output_node *o = dv_output_object(list, NULL);
+        dv_output_int(o, "pid", m->id.pid);
+        dv_output_bytes(o, "memory_bytes", dv_governor_slot_held(&m->slot, &h->pages));
+        dv_output_uint(o, "launches",
+                       __atomic_load_n(&m->slot.page->launches_total, __ATOMIC_RELAXED));
+        dv_output_string(o, "state", process_state(m));
+    }
+}
+
+struct dv_output *dv_view_slices(struct dv_node *node)
+{
+    struct dv_output *o = dv_output_new("SliceList");
+    struct dv_output_node *list = dv_output_array(dv_output_root(o), "slices");
+    char claim[32];
+    dv_meter_tick(node, dv_clock_now());
+    for (struct dv_holding *h = node->holdings; h; h = h->next) {
+        if (h->state == DV_HOLDING_QUEUED)
+            continue;
+        struct dv_output_node *s = dv_output_object(list, NULL);
+        uint32_t gpu = dv_node_gpu_of(node, h->device_uuid);
+        add_slice_fields(s, h);
+        snprintf(claim, sizeof claim, "c-%llu", (unsigned long long)h->claim.id);
+        if (gpu == UINT32_MAX)
+            dv_output_null(s, "gpu_index");
+        else
+            dv_output_uint(s, "gpu_index", gpu);
+        dv_output_string(s, "gpu_uuid", h->device_uuid);
+        dv_output_string(s, "claim", claim);
+        dv_output_string(s, "state", dv_claims_state_name(h));
+        dv_output_string(s, "command", h->command);
+        dv_output_uint(s, "uid", h->uid);
+        dv_output_int(s, "since_unix", h->since_unix);
+        dv_output_seconds(s, "busy_seconds", h->used.busy_ns);
+        dv_output_seconds(s, "wait_seconds", h->used.wait_ns);
+        add_processes(s, h);
+    }
+    return o;
+}
+
+/* ---- status ---- */
+
+static void add_devices(struct dv_output_node *parent, const struct dv_node *node,
+                        const struct dv_gpu *gpu)
+{
+    struct dv_output_node *list = dv_output_array(parent, "devices");
+    for (size_t i = 0; i < node->snapshot->n_devices; i++) {
+        const struct dv_device *d = &node->snapshot->devices[i];
+        if (d->gpu != gpu->index || !d->mig)
+            continue;
+        struct dv_output_node *o = dv_output_object(list, NULL);
+        dv_output_string(o, "uuid", d->uuid);
+        dv_output_string(o, "profile", d->profile);
+        dv_output_uint(o, "placement_start", d->placement_start);
+        dv_output_uint(o, "placement_size", d->placement_size);
+        dv_output_bytes(o, "memory_bytes", d->memory_bytes);
+        dv_output_string(o, "mode", dv_device_mode_name(d->mode));
+    }
+}
+
+static const char *gpu_mode(const struct dv_node *node, const struct dv_gpu *gpu)
+{
+    const struct dv_device *d = dv_snapshot_device(node->snapshot, gpu->uuid);
+    return gpu->mig_enabled ? "mig" : dv_device_mode_name(d ? d->mode : DV_MODE_AUTO);
+}
+
+static void add_gpu(struct dv_output_node *list, struct dv_node *node, const struct dv_gpu *gpu)
+{
+    struct dv_output_node *o = dv_output_object(list, NULL);
+    const struct dv_node_gpu *g = &node->gpus[gpu->index];
+    dv_output_uint(o, "index", gpu->index);
+    dv_output_string(o, "uuid", gpu->uuid);
+    dv_output_string(o, "model", gpu->model);
+    dv_output_bytes(o, "memory_bytes", gpu->memory_bytes);
+    if (g->sampled)
+        dv_output_bytes(o, "memory_used_bytes", g->memory_used_bytes);
+    else
+        dv_output_null(o, "memory_used_bytes");
+    dv_output_string(o, "mode", gpu_mode(node, gpu));
+    dv_output_string(o, "health", dv_gpu_health_name(gpu->health));
+    dv_output_string(o, "health_detail", gpu->health_detail[0] ? gpu->health_detail : NULL);
+    dv_output_bool(o, "mig_enabled", gpu->mig_enabled);
+    add_devices(o, node, gpu);
+    struct dv_output_node *slices = dv_output_array(o, "slices");
+    for (struct dv_holding *h = node->holdings; h; h = h->next)
+        if (h->state != DV_HOLDING_QUEUED && dv_node_gpu_of(node, h->device_uuid) == gpu->index)
+            add_slice_fields(dv_output_object(slices, NULL), h);
+}
+
+struct dv_output *dv_view_status(struct dv_node *node)
+{
+    struct dv_output *o = dv_output_new("NodeStatus");
+    struct dv_output_node *root = dv_output_root(o);
+    struct dv_output_node *driver = dv_output_object(root, "driver");
+    dv_output_string(driver, "state", dv_inventory_driver_state(node));
+    dv_output_string(driver, "version", node->driver.version[0] ? node->driver.version : NULL);
+    dv_output_string(driver, "detail", node->driver_detail[0] ? node->driver_detail : NULL);
+    struct dv_output_node *daemon = dv_output_object(root, "daemon");
+    dv_output_string(daemon, "version", DV_VERSION);
+    dv_output_int(daemon, "pid", getpid());
+    dv_output_seconds(daemon, "uptime_seconds", dv_clock_now() - node->started_ns);
+    dv_output_string(daemon, "sim", node->config.sim);
+    struct dv_output_node *gpus = dv_output_array(root, "gpus");
+    for (size_t i = 0; i < node->snapshot->n_gpus; i++)
+        add_gpu(gpus, node, &node->snapshot->gpus[i]);
+    return o;
+}
+
+struct dv_output *dv_view_usage(struct dv_node *node)
+{
+    struct dv_output *o = dv_output_new("Usage");
+    struct dv_output_node *list = dv_output_array(dv_output_root(o), "tenants");
+    dv_meter_tick(node, dv_clock_now());
+    for (size_t i = 0; i < node->n_tenants; i++) {
+        const struct dv_node_tenant *t = &node->tenants[i];
+        struct dv_output_node *row = dv_output_object(list, NULL);
+        dv_output_string(row, "tenant", t->name);
+        dv_output_seconds(row, "busy_seconds", t->used.busy_ns);
+        dv_output_seconds(row, "wait_seconds", t->used.wait_ns);
+        dv_output_seconds(row, "reserved_seconds", dv_usage_reserved_ns(&t->used));
+        dv_output_uint(row, "memory_byte_seconds", dv_usage_byte_seconds(&t->used));
+    }
+    return o;
+}
+
+/* ---- claims ---- */
+
+/* What the command needs to find its slice; the client puts its own values behind the paths. */
+static void add_env(struct dv_output_node *parent, const struct dv_holding *h)
+{
+    const struct dv_node_config *c = &h->node->config;
+    struct dv_output_node *env = dv_output_object(parent, "env");
+    dv_cleanup(dv_str_done) struct dv_str path = {0};
+    char id[32];
+    snprintf(id, sizeof id, "s-%llu", (unsigned long long)h->claim.id);
+    dv_output_string(env, "CUDA_VISIBLE_DEVICES", h->device_uuid);
+    dv_output_string(env, "NVIDIA_VISIBLE_DEVICES", h->device_uuid);
+    dv_output_string(env, DV_TENANT_SOCKET_ENV, c->tenant_socket);
+    dv_output_string(env, "DIVVY_SLICE", id);
+    dv_str_addf(&path, "%s/standin", c->lib_dir);
+    if (c->sim_socket)
+        dv_str_addf(&path, ":%s/sim", c->lib_dir);
+    dv_output_string(env, "LD_LIBRARY_PATH", dv_str_get(&path));
+    if (!c->sim_socket)
+        return;
+    dv_str_clear(&path);
+    dv_str_addf(&path, "%s/sim/bin", c->lib_dir);
+    dv_output_string(env, "PATH", dv_str_get(&path));
+    dv_output_string(env, "DIVVY_SIM_SOCKET", c->sim_socket);
+}
+
+struct dv_output *dv_view_claim(struct dv_node *node, struct dv_holding *h, const char *state,
+                                const struct dv_verdict *verdict)
+{
+    struct dv_output *o = dv_output_new("Claim");
+    struct dv_output_node *root = dv_output_root(o);
+    struct dv_verdict now;
+    char id[32];
+    if (!verdict) {
+        dv_claims_verdict(node, h, &now);
+        verdict = &now;
+    }
+    snprintf(id, sizeof id, "c-%llu", (unsigned long long)h->claim.id);
+    dv_output_string(root, "id", id);
+    dv_output_string(root, "tenant", h->claim.tenant);
+    dv_output_string(root, "state", state ? state : dv_claims_state_name(h));
+    if (h->state == DV_HOLDING_QUEUED && !state)
+        dv_output_uint(root, "position", dv_claims_position(node, h));
+    add_verdict(root, verdict);
+    if (h->state == DV_HOLDING_GRANTED && !state) {
+        struct dv_output_node *slice = dv_output_object(root, "slice");
+        add_slice_fields(slice, h);
+        add_env(slice, h);
+    }
+    return o;
+}
+
+void dv_view_reply_claim(struct dv_http_request *rq, unsigned status, struct dv_holding *h,
+                         const char *state, const struct dv_verdict *verdict)
+{
+    dv_view_reply(rq, status, dv_view_claim(h->node, h, state, verdict));
+}
+
+struct dv_output *dv_view_queue(struct dv_node *node)
+{
+    struct dv_output *o = dv_output_new("Queue");
+    struct dv_output_node *list = dv_output_array(dv_output_root(o), "claims");
+    for (uint32_t position = 1; position <= node->snapshot->n_claims; position++) {
+        for (struct dv_holding *h = node->holdings; h; h = h->next) {
+            struct dv_verdict v;
+            char id[32];
+            if (h->last_position != position || h->state != DV_HOLDING_QUEUED)
+                continue;
+            struct dv_output_node *c = dv_output_object(list, NULL);
+            snprintf(id, sizeof id, "c-%llu", (unsigned long long)h->claim.id);
+            dv_output_string(c, "id", id);
+            dv_output_string(c, "tenant", h->claim.tenant);
+            dv_output_uint(c, "position", position);
+            dv_output_int(c, "priority", h->claim.priority);
+            dv_output_string(c, "mode", dv_device_mode_name(h->claim.mode));
+            dv_output_bytes(c, "memory_bytes", h->claim.memory_bytes);
+            dv_output_compute(c, "compute_permille", h->claim.compute);
+            dv_output_int(c, "since_unix", h->since_unix);
+            dv_output_string(c, "command", h->command);
+            dv_claims_verdict(node, h, &v);
+            add_verdict(c, &v);
+        }
+    }
+    return o;
+}
+
+/* ---- explanations ---- */
+
+static void add_line(struct dv_output_node *lines, const char *fmt, ...) dv_printf(2, 3);
+static void add_line(struct dv_output_node *lines, const char *fmt, ...)
+{
+    char text[600];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    dv_output_string(lines, NULL, text);
+}
+
+static const char *wall_meaning(enum dv_wall wall)
+{
+    switch (wall) {
+    case DV_WALL_HARDWARE:
+        return "the device's own edges: nothing in the process can pass them";
+    case DV_WALL_DRIVER:
+        return "limits that the driver keeps";
+    case DV_WALL_COOPERATIVE:
+        return "the library in the tenant's own process: it holds against mistakes, not against "
+               "intent; the audit names who goes around it";
+    case DV_WALL_NONE:
+        break;
+    }
+    return "nothing";
+}
+
+static void explain_slice(struct dv_output_node *lines, struct dv_holding *h)
+{
+    const struct dv_slice *s = dv_node_slice(h);
+    char memory[DV_UNITS_TEXT], used[DV_UNITS_TEXT], compute[DV_UNITS_TEXT];
+    if (!s)
+        return;
+    add_line(lines,
+             "slice s-%llu of tenant %s: %s memory (%s in use) and %s of the compute on "
+             "device %s, mode %s",
+             (unsigned long long)h->claim.id, h->claim.tenant,
+             dv_units_format_bytes(s->memory_bytes, memory),
+             dv_units_format_bytes(used_bytes(h), used),
+             dv_units_format_compute(s->compute, compute), s->device, dv_device_mode_name(s->mode));
+    add_line(lines, "memory wall %s: %s", dv_device_wall_name(s->memory_wall),
+             wall_meaning(s->memory_wall));
+    add_line(lines, "compute wall %s: %s", dv_device_wall_name(s->compute_wall),
+             wall_meaning(s->compute_wall));
+    if (h->state == DV_HOLDING_ENDING)
+        add_line(lines,
+                 "it ends: its owner (process %d) has let go, its last processes are "
+                 "awaited",
+                 (int)h->owner.pid);
+}
+
+static void explain_holding(struct dv_output_node *lines, struct dv_holding *h)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    struct dv_verdict v;
+    if (h->state == DV_HOLDING_QUEUED) {
+        dv_claims_verdict(h->node, h, &v);
+        dv_verdict_text_claim(&v, &text);
+        add_line(lines, "claim c-%llu of tenant %s waits at position %u: %s",
+                 (unsigned long long)h->claim.id, h->claim.tenant, dv_claims_position(h->node, h),
+                 dv_str_get(&text));
+    } else {
+        explain_slice(lines, h);
+    }
+    for (size_t i = 0; i < h->node->n_findings; i++) {
+        const struct dv_finding *f = &h->node->findings[i];
+        if (f->holding != h->claim.id || !dv_audit_counts(f))
+            continue;
+        add_line(lines, "%s", f->problem);
+        add_line(lines, "cause: %s", f->cause);
+        add_line(lines, "remedy: %s", f->remedy);
+    }
+}
+
+static void add_walls(struct dv_output_node *root, const struct dv_slice *s)
+{
+    struct dv_output_node *walls = dv_output_object(root, "walls");
+    dv_output_string(walls, "memory", dv_device_wall_name(s->memory_wall));
+    dv_output_string(walls, "compute", dv_device_wall_name(s->compute_wall));
+}
+
+struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *h, const char *tenant)
+{
+    struct dv_output *o = dv_output_new("Explanation");
+    struct dv_output_node *root = dv_output_root(o);
+    char subject[96];
+    if (h)
+        snprintf(subject, sizeof subject, "%s-%llu", h->state == DV_HOLDING_QUEUED ? "c" : "s",
+                 (unsigned long long)h->claim.id);
+    else
+        snprintf(subject, sizeof subject, "%s", tenant);
+    dv_output_string(root, "subject", subject);
+    struct dv_output_node *lines = dv_output_array(root, "lines");
+    if (h) {
+        struct dv_verdict v;
+        explain_holding(lines, h);
+        dv_claims_verdict(node, h, &v);
+        add_verdict(root, &v);
+        if (dv_node_slice(h))
+            add_walls(root, dv_node_slice(h));
+        return o;
+    }
+    bool any = false;
+    for (h = node->holdings; h; h = h->next) {
+        if (strcmp(h->claim.tenant, tenant) != 0)
+            continue;
+        explain_holding(lines, h);
+        any = true;
+    }
+    if (!any)
+        add_line(lines, "tenant %s holds no slice and waits for none", tenant);
+    return o;
+}
+
+/* ---- doctor ---- */
+
+static void add_finding(struct dv_output_node *list, const char *severity, const char *subject,
+                        const char *problem, const char *cause, const char *remedy)
+{
+    struct dv_output_node *o = dv_output_object(list, NULL);
+    dv_output_string(o, "severity", severity);
+    dv_output_string(o, "subject", subject);
+    dv_output_string(o, "problem", problem);
+    dv_output_string(o, "cause", cause);
+    dv_output_string(o, "remedy", remedy);
+}
+
+static void examine_driver(struct dv_output_node *list, const struct dv_node *node)
+{
+    const char *state = dv_inventory_driver_state(node);
+    const char *detail = node->driver_detail[0] ? node->driver_detail : "no answer yet";
+    if (!strcmp(state, "missing"))
+        add_finding(list, "error", "driver", "no NVIDIA driver answers", detail,
+                    "install or load the driver; divvyd looks again by itself. To try divvy "
+                    "without a GPU: divvyd --sim a100");
+    else if (!strcmp(state, "wedged"))
+        add_finding(list, "error", "driver", "the driver does not answer in time", detail,
+                    "look at the kernel's log (dmesg) for NVRM and Xid lines; divvyd goes on "
+                    "with a new worker as soon as the driver answers. Running work is not touched");
+    else if (strcmp(state, "ok") != 0)
+        add_finding(list, "error", "driver", "the driver answers with errors", detail,
+                    "try nvidia-smi; look at the kernel's log (dmesg)");
+}
+
+static void examine_gpus(struct dv_output_node *list, const struct dv_node *node)
+{
+    for (size_t i = 0; i < node->snapshot->n_gpus; i++) {
+        const struct dv_gpu *g = &node->snapshot->gpus[i];
+        char subject[32];
+        snprintf(subject, sizeof subject, "gpu %u", g->index);
+        if (g->health == DV_GPU_HEALTH_FAILED)
+            add_finding(list, "error", subject, "the GPU has failed", g->health_detail,
+                        "nothing new is placed on it; drain it and reset it (nvidia-smi "
+                        "--gpu-reset), or replace it");
+        else if (node->gpus[g->index].xid && g->health == DV_GPU_HEALTH_DEGRADED)
+            add_finding(list, "warning", subject, "the driver reported an error (XID)",
+                        g->health_detail, "see NVIDIA's XID catalogue for this number");
+    }
+}
+
+static void examine_daemon(struct dv_output_node *list, const struct dv_node *node)
+{
+    if (node->store_problem[0])
+        add_finding(list, "error", "state", "the state cannot be written", node->store_problem,
+                    "make room on the disk or make it writable; divvyd writes everything again "
+                    "by itself. Until then a restart of the daemon forgets what is new");
+    if (node->note[0])
+        add_finding(list, "warning", "state", "the state was put aside at the start", node->note,
+                    "slices and usage from before are in the file that was kept");
+    if (!dv_lease_is_realtime(node->lease))
+        add_finding(list, "note", "daemon", "the arbiter runs as an ordinary thread",
+                    "SCHED_FIFO is not allowed here",
+                    "allow it (systemd: LimitRTPRIO=10) for shares that are exact on a loaded "
+                    "machine");
+}
+
+struct dv_output *dv_view_doctor(struct dv_node *node)
+{
+    struct dv_output *o = dv_output_new("Diagnosis");
+    struct dv_output_node *list = dv_output_array(dv_output_root(o), "findings");
+    examine_driver(list, node);
+    examine_gpus(list, node);
+    for (size_t i = 0; i < node->n_findings; i++) {
+        const struct dv_finding *f = &node->findings[i];
+        if (dv_audit_counts(f))
+            add_finding(list, "warning", f->subject, f->problem, f->cause, f->remedy);
+    }
+    examine_daemon(list, node);
+    return o;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon's answers, as output trees and JSON: docs/reference/api.md in code. */
+#ifndef DV_SERVICES_VIEW_H
+#define DV_SERVICES_VIEW_H
+
+#include "node.h"
+#include "render/output.h"
+
+struct dv_output *dv_view_status(struct dv_node *node);
+struct dv_output *dv_view_usage(struct dv_node *node);
+struct dv_output *dv_view_slices(struct dv_node *node);
+struct dv_output *dv_view_queue(struct dv_node *node);
+struct dv_output *dv_view_doctor(struct dv_node *node);
+/* holding NULL: a tenant's. */
+struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *holding,
+                                  const char *tenant);
+/* state and verdict NULL: as they are now. `holding` may be NULL when it was refused at once. */
+struct dv_output *dv_view_claim(struct dv_node *node, struct dv_holding *holding, const char *state,
+                                const struct dv_verdict *verdict);
+
+/* Sends and frees the tree. */
+void dv_view_reply(struct dv_http_request *rq, unsigned status, struct dv_output *output);
+void dv_view_reply_claim(struct dv_http_request *rq, unsigned status, struct dv_holding *holding,
+                         const char *state, const struct dv_verdict *verdict);
+/* reason: a word for scripts; message: one line for people. */
+void dv_view_reply_error(struct dv_http_request *rq, unsigned status, int exit_code,
+                         const char *reason, const char *message);
+/* A refusal by the policy: the error with the verdict in it. */
+void dv_view_reply_refused(struct dv_http_request *rq, const struct dv_verdict *verdict);
+
+#endif
