@@ -45,8 +45,8 @@ struct daemon {
     pid_t sim_pid;
     struct dv_loop *loop;
     struct dv_store *store;
+    struct dv_lease *lease; /* the node's, once there is one */
     struct dv_node *node;
-    int sim_exit;
 };
 
 static int fail(int status, const char *fmt, ...) dv_printf(2, 3);
@@ -251,12 +251,10 @@ static int listen_on_sockets(struct daemon *d)
 static void become_simulator(const struct daemon *d, int ready, pid_t parent)
 {
     char program[PATH_MAX + 16], fd[16];
-    struct rlimit rt = {RT_PRIORITY, RT_PRIORITY};
     snprintf(program, sizeof program, "%s/divvy-sim", d->bin);
     snprintf(fd, sizeof fd, "%d", ready);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C: main ends it */
-    setrlimit(RLIMIT_RTPRIO, &rt);
-    if (geteuid() == 0 && dv_proc_become(d->uid, d->gid, RT_PRIORITY, NULL) < 0)
+    if (geteuid() == 0 && dv_proc_become_nice(d->uid, d->gid, NULL) < 0)
         _exit(1);
     dv_proc_no_new_privileges();
     dv_fd_set_cloexec(ready, false);
@@ -387,9 +385,10 @@ static int make_node(struct daemon *d)
         .intruder = o->intruder,
         .operator_uid = operator_uid,
         .nvml_timeout_ms = o->nvml_timeout_ms,
-        .rt_priority = RT_PRIORITY,
     };
-    int r = dv_node_new(d->loop, &config, &d->keeper, d->store, d->tenant_fd, &d->node, &err);
+    int r =
+        dv_node_new(d->loop, &config, &d->keeper, d->lease, d->store, d->tenant_fd, &d->node, &err);
+    d->lease = NULL;
     if (r < 0)
         return fail(1, "%s", err.msg);
     memcpy(d->node->note, note, sizeof note);
@@ -452,8 +451,12 @@ static int prepare(struct daemon *d)
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
+    /* The thread asks for its priority while that is allowed; it keeps it. */
+    int r = dv_lease_new(RT_PRIORITY, d->options->intruder == DV_INTRUDER_OPEN, &d->lease);
+    if (r < 0)
+        return fail(1, "cannot start the arbiter: %s", strerror(-r));
     umask(077);
-    if (geteuid() == 0 && dv_proc_become(d->uid, d->gid, RT_PRIORITY, &err) < 0)
+    if (geteuid() == 0 && dv_proc_become(d->uid, d->gid, &err) < 0)
         return fail(1, "%s", err.msg);
     prctl(PR_SET_DUMPABLE, 1);
     dv_proc_no_new_privileges();
@@ -463,6 +466,7 @@ static int prepare(struct daemon *d)
 static void finish(struct daemon *d)
 {
     dv_node_free(d->node);
+    dv_lease_free(d->lease);
     dv_store_close(d->store);
     dv_loop_free(d->loop);
     if (d->tenant_fd >= 0)

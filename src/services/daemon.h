@@ -3,7 +3,7 @@
  * The daemon as a whole: processes, rights, directories, sockets; then the loop. What main() calls.
  *
  * Order of a start, each step before the rights that it needs are given up:
- * keeper, lock on the state directory, simulator, sockets, user, store, loop.
+ * keeper, lock on the state directory, simulator, sockets, arbiter thread, user, store, loop.
  */
 #ifndef DV_SERVICES_DAEMON_H
 #define DV_SERVICES_DAEMON_H

@@ -132,9 +132,6 @@ static int start(struct dv_node *node, const struct dv_keeper *keeper)
 {
     int r = dv_snapshot_new(&node->snapshot);
     if (r == 0)
-        r = dv_lease_new(node->config.rt_priority, node->config.intruder == DV_INTRUDER_OPEN,
-                         &node->lease);
-    if (r == 0)
         r = dv_hardware_link_new(node->loop, keeper, node->config.nvml_timeout_ms, on_link_state,
                                  node, &node->link);
     if (r == 0)
@@ -148,12 +145,15 @@ static int start(struct dv_node *node, const struct dv_keeper *keeper)
 }
 
 int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
-                const struct dv_keeper *keeper, struct dv_store *store, int tenant_fd,
-                struct dv_node **ret, struct dv_err *err)
+                const struct dv_keeper *keeper, struct dv_lease *lease, struct dv_store *store,
+                int tenant_fd, struct dv_node **ret, struct dv_err *err)
 {
     struct dv_node *node = calloc(1, sizeof *node);
-    if (!node)
+    if (!node) {
+        dv_lease_free(lease);
         return dv_err_set(err, -ENOMEM, "out of memory");
+    }
+    node->lease = lease;
     node->loop = loop;
     node->config = *config;
     node->store = store;

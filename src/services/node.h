@@ -48,7 +48,6 @@ struct dv_node_config {
     enum dv_intruder_policy intruder;
     uid_t operator_uid; /* may name other tenants; (uid_t)-1: nobody but root */
     uint32_t nvml_timeout_ms;
-    uint32_t rt_priority;
 };
 
 enum dv_holding_state {
@@ -193,10 +192,10 @@ struct dv_node {
     struct dv_loop_source *tenant_watch, *tick, *slow;
 };
 
-/* 0 or negative errno; the hardware is asked from here on. */
+/* Takes `lease`, in any case. 0 or negative errno; the hardware is asked from here on. */
 int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
-                const struct dv_keeper *keeper, struct dv_store *store, int tenant_fd,
-                struct dv_node **ret, struct dv_err *err);
+                const struct dv_keeper *keeper, struct dv_lease *lease, struct dv_store *store,
+                int tenant_fd, struct dv_node **ret, struct dv_err *err);
 /* Slices stay in the store and their processes alive. */
 void dv_node_free(struct dv_node *node);
 

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 #define HEADERS_MAX (32u * 1024)
-#define SILENCE_MAX_S 30u
+#define SILENCE_MAX_S 10u
 #define DRAIN_MAX (1024u * 1024) /* of a body that is too long; then the line is cut */
 
 struct request {

@@ -11,7 +11,7 @@
  *     dv_http_server_new(loop, fd, handle, self, &server);
  *
  * Bounds: DV_HTTP_BODY_MAX bytes of body (longer: 413, by the server itself), 32 KiB of headers,
- * DV_HTTP_CONNECTIONS_MAX connections, 30 s of silence. Who calls is what the kernel says
+ * DV_HTTP_CONNECTIONS_MAX connections, 10 s of silence. Who calls is what the kernel says
  * (SO_PEERCRED), never what the request says.
  */
 #ifndef DV_HTTP_SERVER_H

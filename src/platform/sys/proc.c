@@ -7,13 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -178,15 +178,32 @@ int dv_proc_no_new_privileges(void)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-int dv_proc_become(uid_t uid, gid_t gid, uint32_t rtprio, struct dv_err *err)
+int dv_proc_become(uid_t uid, gid_t gid, struct dv_err *err)
 {
-    struct rlimit rl = {rtprio, rtprio};
-    if (rtprio)
-        setrlimit(RLIMIT_RTPRIO, &rl); /* where this is refused, threads stay ordinary ones */
     if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
         return dv_err_set(err, -errno, "cannot become user %u: %s", (unsigned)uid, strerror(errno));
     if (uid && setresuid(0, 0, 0) == 0)
         return dv_err_set(err, -EPERM, "root's rights came back after they were given up");
+    return 0;
+}
+
+int dv_proc_become_nice(uid_t uid, gid_t gid, struct dv_err *err)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct caps[2] = {{0}};
+    uint32_t nice = 1u << CAP_SYS_NICE;
+    prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+    int r = dv_proc_become(uid, gid, err);
+    if (r < 0)
+        return r;
+    caps[0].effective = caps[0].permitted = caps[0].inheritable = nice;
+    /* Where even this is not to be had, it runs as an ordinary program. */
+    if (syscall(SYS_capset, &header, caps) == 0) {
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_NICE, 0, 0);
+    } else {
+        caps[0].effective = caps[0].permitted = caps[0].inheritable = 0;
+        syscall(SYS_capset, &header, caps);
+    }
     return 0;
 }
 

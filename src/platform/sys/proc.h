@@ -44,9 +44,12 @@ int dv_proc_user_id(const char *name, uid_t *ret_uid, gid_t *ret_gid);
 int dv_proc_program_dir(char *buf, size_t size);
 /* No setuid program that is started from here gains rights. */
 int dv_proc_no_new_privileges(void);
-/* Becomes that user for good: supplementary groups, group, user. Checks that there is no way
- * back. Threads may still ask for SCHED_FIFO up to `rtprio` afterwards. */
-int dv_proc_become(uid_t uid, gid_t gid, uint32_t rtprio, struct dv_err *err);
+/* Becomes that user for good: supplementary groups, group, user, and no capability is left. Checks
+ * that there is no way back. */
+int dv_proc_become(uid_t uid, gid_t gid, struct dv_err *err);
+/* The same just before exec; the program may still ask for SCHED_FIFO (it keeps CAP_SYS_NICE, as
+ * an ambient capability: capabilities(7)). */
+int dv_proc_become_nice(uid_t uid, gid_t gid, struct dv_err *err);
 /* SCHED_FIFO at this priority for the calling thread; -EPERM where not allowed. Children and new
  * threads do not inherit it. */
 int dv_proc_realtime(uint32_t priority);
