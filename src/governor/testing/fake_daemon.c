@@ -119,11 +119,18 @@ static void ready(struct dv_fake_daemon *d, uint32_t process)
     __atomic_fetch_add(&d->arbiter->slots_generation, 1, __ATOMIC_RELEASE);
 }
 
+/* The charge of the dead goes when the driver's has gone, not before: the next one could else
+ * allocate what is still taken. */
 static void gone(struct dv_fake_daemon *d, uint32_t process)
 {
     struct dv_fake_tenant *t = &d->tenant[process];
-    close(t->socket);
+    if (!t->dead)
+        close(t->socket);
+    t->dead = true;
     t->socket = -1;
+    if (t->welcomed && d->config.still_there && d->config.still_there(t->pid))
+        return;
+    t->dead = false;
     if (!t->welcomed)
         return;
     (void)dv_reservation_repair(d->reservation, t->page, process, &d->repair_seq);
@@ -160,11 +167,13 @@ static void *serve(void *arg)
         if (p[DV_TENANT_SLICE_PROCESSES_MAX].revents)
             return NULL;
         for (uint32_t i = 1; i < DV_TENANT_SLICE_PROCESSES_MAX; i++)
-            if (p[i].revents)
+            if (d->tenant[i].dead)
+                gone(d, i);
+            else if (p[i].revents)
                 hear(d, i);
         int s = p[0].revents ? accept4(d->listener, NULL, NULL, SOCK_CLOEXEC) : -1;
         uint32_t free_one = 1;
-        while (s >= 0 && d->tenant[free_one].socket >= 0)
+        while (s >= 0 && (d->tenant[free_one].socket >= 0 || d->tenant[free_one].dead))
             free_one++;
         if (s >= 0)
             d->tenant[free_one].socket = s;

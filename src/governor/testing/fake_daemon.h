@@ -24,7 +24,8 @@ struct dv_fake_daemon_config {
     uint64_t limit, context_bytes, module_bytes;
     const char *libcuda, *libnvml, *uuid;
     const char *path; /* of the socket; NULL = a new directory, told by the environment */
-    int refuse;       /* an errno: every HELLO is refused with it */
+    bool (*still_there)(uint32_t pid); /* NULL, or: does the driver still hold memory for it? */
+    int refuse;                        /* an errno: every HELLO is refused with it */
 };
 
 struct dv_fake_tenant {
@@ -32,7 +33,7 @@ struct dv_fake_tenant {
     int slot_fd;
     uint32_t pid;
     struct dv_slot_page *page;
-    bool welcomed;
+    bool welcomed, dead;
 };
 
 struct dv_fake_daemon {
