@@ -11,8 +11,25 @@
  * Work (CUDA connections): one memfd per process, mapped by both, with a ring of commands from the
  * process to the server and tables in which the server publishes what is done. Commands carry the
  * time at which they were submitted, so that the virtual GPU is exact although the server wakes
- * up late: it sorts what it finds by time. Nobody holds a lock that the other side could need; the
- * server checks every index that it reads from there.
+ * up late. Nobody holds a lock that the other side could need; the server checks every index that
+ * it reads from there, and drops the session of a process that breaks a rule below.
+ *
+ * Rules of the work page:
+ *   - Streams are numbered by the server (STREAM_CREATE, default_stream), events 1.. by the
+ * process, as are their generations, which only grow. A stream's commands are numbered 1, 2, 3, ...
+ *   - A command for a stream that is gone is ignored; of a context with a sticky error it counts as
+ *     complete at once.
+ *   - WAIT holds its stream until that generation of the event is complete, also when its RECORD
+ *     comes later; a lower or equal generation than the last complete one passes.
+ *   - After publishing commands: if server_sleeps, write to the eventfd. An active ring is looked
+ * at every millisecond without being asked.
+ *   - To sleep: set `awaited`, write to the eventfd (always: the server sets its alarm by what is
+ *     awaited), look at `done` again, FUTEX_WAIT on `wake`. The server sets `awaited` back to 0.
+ *   - To ask without sleeping: `done` may be a millisecond old; where advanced_ns is older than one
+ *     can bear, write to the eventfd and look again later.
+ *   - The server takes what the ring holds before it handles a request of the same process.
+ *   - A session has a bounded number of commands inside the engine (8192; more while a stream waits
+ *     for a later command); the others stay in the ring until there is room.
  */
 #ifndef DV_ABI_SIM_H
 #define DV_ABI_SIM_H

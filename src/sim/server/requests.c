@@ -7,6 +7,7 @@
 #include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The number of a device in DEVICES' list and in requests: GPUs count from 0, a MIG device's number
  * stays the same when others come and go. */
@@ -407,6 +408,22 @@ static int32_t reset_high_water(struct dv_simserver *s, uint32_t gpu)
     return 0;
 }
 
+#define XID_OFF_THE_BUS 79
+
+/* What runs on a GPU that falls off the bus ends with it. */
+static void inject_xid(struct dv_simserver *s, uint32_t gpu, uint64_t xid)
+{
+    dv_simnode_xid(&s->node, gpu, DV_SIM_ANY, DV_SIM_ANY, xid);
+    for (uint32_t i = 0; xid == XID_OFF_THE_BUS && i < DV_SIM_PROCESSES_MAX; i++) {
+        struct dv_simproc *p = s->node.processes[i];
+
+        for (uint32_t c = 0; p && c < DV_SIM_CONTEXTS_MAX; c++) {
+            if (p->ctx[c].used && p->ctx[c].gpu == gpu)
+                dv_simprocesses_ctx_fault(s, p, c, DV_SIMCU_UNKNOWN);
+        }
+    }
+}
+
 static int32_t inject(struct dv_simserver *s, const struct dv_sim_inject *q)
 {
     if (q->kind == DV_SIM_INJECT_CLEAR) {
@@ -421,7 +438,7 @@ static int32_t inject(struct dv_simserver *s, const struct dv_sim_inject *q)
     if (q->kind == DV_SIM_INJECT_XID) {
         if (q->gpu == DV_SIM_ANY)
             return -ENODEV;
-        dv_simnode_xid(&s->node, q->gpu, DV_SIM_ANY, DV_SIM_ANY, q->a);
+        inject_xid(s, q->gpu, q->a);
         return 0;
     }
     if (q->kind < DV_SIM_INJECT_XID || q->kind > DV_SIM_INJECT_CUDA_ERROR ||
@@ -439,9 +456,19 @@ static int32_t inject(struct dv_simserver *s, const struct dv_sim_inject *q)
     return -ENOSPC;
 }
 
+/* Anybody may look; who owns the server, and root, may change something. */
+static bool may(const struct dv_simclientconn *c, uint16_t op)
+{
+    return op == DV_SIM_CTL_STATS || c->base.uid == 0 || c->base.uid == geteuid();
+}
+
 static int control(struct dv_simserver *s, struct dv_simclientconn *c, uint16_t op,
                    const void *data, uint32_t size)
 {
+    if (!may(c, op)) {
+        s->reply.status = -EPERM;
+        return 0;
+    }
     switch (op) {
     case DV_SIM_CTL_STATS:
         if (size != 4)
