@@ -108,7 +108,7 @@ class FirstLight(unittest.TestCase):
 
     def test_a_queue_with_a_visible_position(self):
         first = self.node.start_run("--tenant", "ann", "--memory", "70GiB", "--compute", "50%",
-                                    "--", *spin(60))
+                                    "--", "sleep", "60")
         harness.wait_for(self.node.slices, "ann's slice")
         now = self.node.divvy("run", "--no-wait", "--tenant", "bob", "--memory", "20GiB", "--",
                               "true")
@@ -164,7 +164,8 @@ class FirstLight(unittest.TestCase):
         self.assertEqual((s["memory_bytes"], s["compute_permille"]), (6 * GIB, 400))
         killed = self.node.divvy("kill", s["id"])
         self.assertEqual(killed.returncode, 0, killed.stderr)
-        self.assertEqual(run.wait(harness.PATIENCE), 128 + 15)
+        # divvy-load ends in order on SIGTERM and prints what it has.
+        self.assertEqual(run.wait(harness.PATIENCE), 0)
 
 
 if __name__ == "__main__":

@@ -74,11 +74,11 @@ class Node:
     # -- the daemon
 
     def spawn_daemon(self, *args):
-        log = open(self.log_path, "ab")
-        return subprocess.Popen([program("divvyd"), "--sim", self.sim, "--socket", self.socket,
-                                 "--state", self.state, *self.args, *args],
-                                env=clean_env(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                start_new_session=True)
+        with open(self.log_path, "ab") as log:
+            return subprocess.Popen([program("divvyd"), "--sim", self.sim, "--socket", self.socket,
+                                     "--state", self.state, *self.args, *args],
+                                    env=clean_env(), stdin=subprocess.DEVNULL, stdout=log,
+                                    stderr=log, start_new_session=True)
 
     def start(self):
         self.daemon = self.spawn_daemon()
@@ -110,6 +110,9 @@ class Node:
             if child.poll() is None:
                 child.kill()
             child.wait()
+            for stream in (child.stdout, child.stderr):
+                if stream:
+                    stream.close()
         self.stop()
 
     def log(self):
