@@ -500,7 +500,8 @@ static enum dv_gate_verdict ask_want(struct dv_gate *g, uint64_t now, struct dv_
         g->state = DV_SLOT_WANT;
         g->asked_ns = 0;
     }
-    if (!g->asked_ns || now >= g->asked_ns + ASK_AGAIN_NS) { /* once is enough, unless somebody forgot */
+    if (!g->asked_ns ||
+        now >= g->asked_ns + ASK_AGAIN_NS) { /* once is enough, unless somebody forgot */
         g->asked_ns = now;
         g->want_count++;
         g->flags |= DV_GATE_KICK;
@@ -519,7 +520,7 @@ static enum dv_gate_verdict ask_want(struct dv_gate *g, uint64_t now, struct dv_
 /* Rounded to the nearest launch; a lease has room for one at least. */
 static bool lease_over(const struct dv_gate *g, uint64_t now, const struct dv_gate_price *p)
 {
-    if (!binding(g) || !g->lease_launches)
+    if (!binding(g) || !g->lease_launches || g->unknown_inflight)
         return false;
     return max64(now, g->pred_end_ns) + p->price_ns / 2 > deadline(g);
 }

@@ -422,7 +422,7 @@ static void test_sync_loops(void **state)
             printf("| sync loop, pause %g us : busy, 50/50 | bias %+.2f | sum of progress %.3f |\n",
                    (double)think[i] / 1e3, bias, pp + qp);
         else
-            assert_true(fabs(bias) <= 3 && pp + qp >= 0.95);
+            assert_true(fabs(bias) <= (think[i] < 500 * US ? 2 : 6) && pp + qp >= 0.95);
         share_world_done(&w);
     }
 }
@@ -444,7 +444,7 @@ static void test_live_change(void **state)
         share_run(&w, w.now + 500 * MS);
         double ga = (double)(share_busy(&w, &w.processes[0]) - pa);
         double gb = (double)(share_busy(&w, &w.processes[1]) - pb);
-        assert_true(fabs(100 * ga / (ga + gb) - want) <= 2);
+        assert_true(fabs(100 * ga / (ga + gb) - want) <= 3); /* a quantum of 500 ms is 2 */
     }
     share_world_done(&w);
 }
@@ -520,18 +520,18 @@ static void random_world(uint64_t seed)
         share_run(&w, w.now + 7 * MS);
         check_lags(&w, n);
     }
-    bool someone = false;
+    bool all_busy = true;
     for (uint32_t i = 0; i < n; i++) {
         const struct share_process *p = &w.processes[i];
         double got = (double)(share_busy(&w, p) - busy0[i]) / (double)(w.now - from);
         double due = (double)w.slices[p->entity].compute / shares;
+        all_busy = all_busy && !p->program.sync_every;
         if (p->program.sync_every)
             continue;
-        someone = true;
         assert_true(got >= due * 0.96 - 0.01); /* no starvation: all of its share, or more */
     }
-    if (someone)
-        assert_true((wall_idle(&w) - idle) / (double)(w.now - from) <= 0.08);
+    if (all_busy)
+        assert_true((wall_idle(&w) - idle) / (double)(w.now - from) <= 0.03);
     assert_int_equal(w.double_holders, 0);
     share_world_done(&w);
 }

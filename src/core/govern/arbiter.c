@@ -687,6 +687,15 @@ static void note_length(struct dv_arbiter *a, struct entity *e, const struct dv_
     e->idle_since_ns = little ? a->now : 0;
 }
 
+/* A lease that this slot may have taken by itself, and that the arbiter has not followed yet. */
+static bool offered(const struct dv_arbiter *a, uint32_t slot, uint64_t epoch)
+{
+    if (a->turn.slot == NOBODY || a->turn.slot == slot || epoch <= a->turn.epoch)
+        return false;
+    return (a->next.slot == slot && a->next.epoch == epoch) ||
+           a->handed == ((uint64_t)(slot + 1) << 48 | epoch);
+}
+
 int dv_arbiter_released(struct dv_arbiter *a, uint64_t now, uint32_t slot,
                         const struct dv_arbiter_lease *l)
 {
@@ -695,6 +704,10 @@ int dv_arbiter_released(struct dv_arbiter *a, uint64_t now, uint32_t slot,
         return -ENOENT;
     accrue(a, now);
     uint64_t epoch = l->epoch & EPOCH_MASK;
+    if (offered(a, slot, epoch)) { /* done before its predecessor's release was heard */
+        a->edge_ns = l->first_start_ns;
+        pass_on(a, (uint64_t)(slot + 1) << 48 | epoch);
+    }
     if (epoch == m->epoch) {
         int64_t used = (int64_t)DV_MIN(l->used_ns, (uint64_t)INT64_MAX);
         if (l->first_start_ns && m->edge_ns > l->first_start_ns)
