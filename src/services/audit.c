@@ -238,10 +238,13 @@ static void add_utilization(struct dv_node *node, uint32_t gpu, const struct dv_
         const struct dv_facts_utilization *u = &s->utilization[i];
         struct dv_member *m = dv_tenants_member(node, u->pid);
         newest = DV_MAX(newest, u->time_us);
-        if (!m || !g->since_us || u->time_us <= g->since_us || u->sm_percent > 100)
+        if (!m || u->time_us <= m->utilized_us || u->sm_percent > 100)
             continue;
-        uint64_t us = DV_MIN(u->time_us - g->since_us, 2000000u);
-        m->holding->utilized_audit_ns += us * u->sm_percent * 10;
+        /* Each sample speaks for the time since the last one of the same process. */
+        if (m->utilized_us)
+            m->holding->utilized_audit_ns +=
+                DV_MIN(u->time_us - m->utilized_us, 2000000u) * u->sm_percent * 10;
+        m->utilized_us = u->time_us;
     }
     g->since_us = newest;
 }

@@ -73,6 +73,7 @@ struct dv_member {
     /* As of the last sample of the driver: */
     bool seen;
     uint64_t driver_bytes;
+    uint64_t utilized_us; /* time of its last utilization sample; 0: none yet */
     uint32_t over_memory; /* samples in a row in which it held more than it was charged */
     struct dv_member *next, **link;
 };

@@ -90,18 +90,19 @@ static uint64_t used_bytes(const struct dv_holding *h)
     return dv_governor_slice_reserved(&h->pages);
 }
 
-static void add_pids(struct dv_output_node *parent, const struct dv_holding *h)
+/* Those with something on the GPU: the driver lists them, or will in a moment. */
+static void add_pids(struct dv_output_node *parent, struct dv_holding *h)
 {
     struct dv_output_node *list = dv_output_array(parent, "pids");
     for (const struct dv_member *m = h->node->members; m; m = m->next)
-        if (m->holding == h && m->ready && m->seen)
+        if (m->holding == h && m->ready && (m->seen || dv_governor_slot_held(&m->slot, &h->pages)))
             dv_output_int(list, NULL, m->id.pid);
     for (size_t i = 0; i < h->n_strays; i++)
         if (!h->strays[i].from_store && dv_proc_alive(&h->strays[i].id))
             dv_output_int(list, NULL, h->strays[i].id.pid);
 }
 
-static void add_slice_fields(struct dv_output_node *o, const struct dv_holding *h)
+static void add_slice_fields(struct dv_output_node *o, struct dv_holding *h)
 {
     const struct dv_slice *s = dv_node_slice(h);
     const struct dv_device *d = dv_snapshot_device(h->node->snapshot, h->device_uuid);
