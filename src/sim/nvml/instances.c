@@ -62,7 +62,8 @@ int nvmlDivvySimReset(struct dv_nvml_device *device)
 /* ---- MIG devices ------------------------------------------------------------------------------
  */
 
-DV_NV_U32(nvmlDeviceGetMaxMigDeviceCount, DV_NV_GPU, 1, d.mig_max)
+/* None where the mode is off, as documented. */
+DV_NV_U32(nvmlDeviceGetMaxMigDeviceCount, DV_NV_GPU, 1, d.mig_current ? d.mig_max : 0)
 DV_NV_U32(nvmlDeviceIsMigDeviceHandle, DV_NV_ANY, 1, d.gi != DV_SIM_NVML_NONE)
 
 static int instance_id(const char *function, struct dv_nvml_device *device, bool gi, uint32_t *ret)
