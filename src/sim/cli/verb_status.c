@@ -35,6 +35,7 @@ static void add_gpu(struct dv_output_node *gpus, uint32_t index, const struct dv
         dv_output_bytes(p, "memory_used_bytes", st->process[i].memory_used_bytes);
         dv_output_bytes(p, "memory_high_water_bytes", st->process[i].memory_high_water_bytes);
         dv_output_uint(p, "executed_ns", st->process[i].executed_ns);
+        dv_output_seconds(p, "executed_seconds", st->process[i].executed_ns);
     }
 }
 
@@ -66,7 +67,7 @@ static int collect(int fd, struct dv_output *o)
     return r;
 }
 
-static int print(struct dv_output *o, bool json)
+static int write_tables(struct dv_output *o, struct dv_str *text)
 {
     static const struct dv_table_column gpu_columns[] = {
         {.title = "GPU", .path = "index", .right = true},
@@ -77,11 +78,29 @@ static int print(struct dv_output *o, bool json)
         {.title = "MOST", .path = "memory_high_water_bytes", .right = true},
         {.title = "UUID", .path = "uuid"},
     };
+    static const struct dv_table_column process_columns[] = {
+        {.title = "GPU", .path = "^index", .right = true},
+        {.title = "PID", .path = "pid", .right = true},
+        {.title = "USED", .path = "memory_used_bytes", .right = true},
+        {.title = "MOST", .path = "memory_high_water_bytes", .right = true},
+        {.title = "GPU TIME", .path = "executed_seconds", .right = true},
+    };
     static const struct dv_table gpus = {
         .rows = "gpus", .columns = gpu_columns, .n = DV_ARRAY_SIZE(gpu_columns)};
+    static const struct dv_table processes = {
+        .rows = "gpus.processes", .columns = process_columns, .n = DV_ARRAY_SIZE(process_columns)};
+    int r = dv_table_write(&gpus, o, (struct dv_table_style){0}, text);
+
+    dv_str_addc(text, '\n');
+    return r < 0 ? r
+                 : dv_table_write(&processes, o, (struct dv_table_style){.nothing = "no processes"},
+                                  text);
+}
+
+static int print(struct dv_output *o, bool json)
+{
     struct dv_str text = {0};
-    int r = json ? dv_json_write(o, true, &text)
-                 : dv_table_write(&gpus, o, (struct dv_table_style){0}, &text);
+    int r = json ? dv_json_write(o, true, &text) : write_tables(o, &text);
 
     if (r == 0) {
         fputs(dv_str_get(&text), stdout);

@@ -156,6 +156,7 @@ static int ask(struct dv_simserver *s, struct dv_simclientconn *c, uint16_t op, 
     if (!allowed(c, op))
         return -EPROTO;
     if (c->base.kind == DV_SIM_CLIENT_NVML) {
+        dv_simcards_refresh(s, s->node.now_ns);
         r = dv_simnvml_handle(&s->node, &c->base, op, data, size, &s->reply);
         dv_simcards_follow(s);
     } else {
