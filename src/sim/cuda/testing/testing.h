@@ -6,8 +6,8 @@
  *     assert_int_equal(cuMemAlloc_v2(&address, 1 << 20), 0);
  *     assert_int_equal(dv_cutest_used() - before, 1 << 20);
  */
-#ifndef DV_SIM_CUDA_TESTING_H
-#define DV_SIM_CUDA_TESTING_H
+#ifndef DV_SIM_CUDA_TESTING_TESTING_H
+#define DV_SIM_CUDA_TESTING_TESTING_H
 
 #include "abi_cuda.h"
 #include "server/fake.h"
@@ -23,10 +23,9 @@
 /* A server on a built-in node or the text of one, and $DIVVY_SIM_SOCKET. It ends with the program.
  */
 struct dv_fakenode dv_cutest_start(const char *node);
-/* Bytes that the server counts for this process on GPU 0; `dv_cutest_settled`: after what is on its
- * way has come to rest. */
+/* Bytes that the server counts for this process on GPU 0. */
 uint64_t dv_cutest_used(const struct dv_fakenode *node);
-/* A context on device 0, current, and the functions of dv_cutest_ptx. */
+/* PTX with divvy_spin, divvy_copy, divvy_fault, `plain` and a variable `table`. */
 extern const char dv_cutest_ptx[];
 
 int cuInit(unsigned int);
