@@ -173,7 +173,7 @@ def run(env, *command):
 
 
 HOLDER = """
-import ctypes, sys
+import ctypes, sys, time
 cuda = ctypes.CDLL("libcuda.so.1")
 def call(name, *arguments):
     r = getattr(cuda, name)(*arguments)
@@ -185,14 +185,14 @@ call("cuDevicePrimaryCtxRetain", ctypes.byref(context), 0)
 call("cuCtxSetCurrent", context)
 call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(int(sys.argv[1])))
 print("holds", flush=True)
-sys.stdin.read()
+time.sleep(600)
 """
 
 
 def start_holder(env, size):
-    """A process that holds memory of GPU 0 until its stdin is closed."""
+    """A process that holds memory of GPU 0 until it is killed."""
     child = subprocess.Popen([sys.executable, "-c", HOLDER, str(size)], env=env, text=True,
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert child.stdout.readline() == "holds\n", "the process that is to hold memory ended"
     return child
 
@@ -270,7 +270,8 @@ def test_daemon(tools):
     with harness.Node("a100") as node:
         child = node.start_run("--memory", "8GiB", "--", sys.executable, "-c", HOLDER, str(2 << 30))
         status = harness.wait_for(
-            lambda: (s := node.json("status")) and s["gpus"][0]["memory_used_bytes"] > 2 << 30 and s,
+            lambda: (s := node.json("status")) and (s["gpus"][0]["memory_used_bytes"] or 0) > 2 << 30
+            and s,
             "the daemon sees the memory")
         env = node.sim_env()
         gpustat = json.loads(run(env, os.path.join(tools, "gpustat"), "--json"))["gpus"]
