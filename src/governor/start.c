@@ -170,12 +170,26 @@ int dv_start_cuda(void)
 
 /* ---- NVML, opened when it is first needed ---------------------------------------------------- */
 
+/*
+ * The driver's library carries the SONAME that the application will ask for. Once it is loaded, a
+ * dlopen by that name would find it; so the name is taken first, for the stand-in that comes first
+ * on the search path (the loader looks through what is loaded in the order of loading).
+ */
+static void take_nvml_name(void)
+{
+    static void *ours;
+    if (!ours)
+        ours = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
+}
+
 static int open_nvml(void)
 {
     if (dv_nvml_ready)
         return 0;
-    if (!nvml_library && dv_wire_current()->slice->libnvml[0])
+    if (!nvml_library && dv_wire_current()->slice->libnvml[0]) {
+        take_nvml_name();
         nvml_library = dlopen(dv_wire_current()->slice->libnvml, RTLD_NOW | RTLD_LOCAL);
+    }
     fill(nvml_library, true);
     __atomic_store_n(&dv_nvml_ready, nvml_library != NULL, __ATOMIC_RELEASE);
     return nvml_library ? 0 : DV_NVML_ERROR_DRIVER_NOT_LOADED;
