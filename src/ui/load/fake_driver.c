@@ -195,7 +195,7 @@ CALL cuLaunchKernel(struct dv_cuda_function *function, unsigned grid_x, unsigned
                     void **extra)
 {
     stream->done_ns += *(uint64_t *)params[0];
-    unknown_kernels += grid_x < SMS || block_x != 256;
+    unknown_kernels += grid_x * block_x < SMS * 1024u;
     return 0;
 }
 
