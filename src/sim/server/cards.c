@@ -216,7 +216,7 @@ static int memory_make(struct dv_simserver *s, uint32_t gpu)
     struct dv_memory_config c = {.capacity = s->spec.gpu[gpu].memory_bytes,
                                  .reserved = g->mig_current ? 0 : g->model->reserved_bytes,
                                  .allocations_max = 1u << 22,
-                                 .owners_max = 1u << 16};
+                                 .owners_max = 2 * DV_SIM_PROCESSES_MAX};
     struct dv_memory *m;
     int r = dv_memory_new(&c, &m);
 
@@ -285,6 +285,12 @@ void dv_simcards_give(struct dv_simserver *s, struct dv_simproc *p, uint32_t ctx
     copy_usage(s, c->gpu, c->gi_id);
 }
 
+void dv_simcards_process_gone(struct dv_simserver *s, const struct dv_simproc *p)
+{
+    for (uint32_t i = 0; i < s->node.n_gpus; i++)
+        dv_memory_owner_gone(s->card[i].memory, (uint64_t)(uintptr_t)p);
+}
+
 /* ---- start and changes ---- */
 
 static int engine_make(struct dv_simserver *s, uint32_t gpu)
@@ -301,8 +307,8 @@ static int engine_make(struct dv_simserver *s, uint32_t gpu)
     for (uint32_t d = 0; d < DV_ENGINE_DIRECTIONS; d++)
         c.copy_bytes_per_s[d] = copy_rate(g->model, d);
     c.copy_latency_ns = COPY_LATENCY_NS;
-    c.contexts_max = 4096;
-    c.streams_max = 65535;
+    c.contexts_max = 2048;
+    c.streams_max = 8192;
     c.queue_max = DV_SIM_PENDING_CROSS_MAX + 1;
     c.pending_max = 1u << 22;
     return dv_engine_new(&c, &g->engine);

@@ -174,6 +174,7 @@ void dv_simprocesses_end(struct dv_simserver *s, struct dv_simproc *p)
     s->node.processes[at] = NULL;
     end_sessions(s, priv);
     dv_simmemory_ctx_gone(s, p, DV_SIM_NONE);
+    dv_simcards_process_gone(s, p);
     dv_simserver_drop(s, &priv->pidfd);
     s->process_graveyard[s->n_process_graveyard++] = p;
     if (!held)

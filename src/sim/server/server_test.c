@@ -355,6 +355,20 @@ static void test_hang_up_frees_everything_too(void **state)
     assert_true(becomes_free(6));
 }
 
+/* Nothing of a process stays behind that would add up: more of them than any table holds. */
+static void test_many_processes_one_after_the_other(void **state)
+{
+    for (int i = 0; i < 3000; i++) {
+        struct dv_fake c = dv_fake_open(&node, DV_SIM_CLIENT_CUDA);
+        struct dv_sim_ctx_created ctx = dv_fake_ctx(&c, 6);
+        struct dv_sim_mem_allocated a;
+
+        assert_int_equal(alloc(&c, ctx.ctx, 4096, &a), 0);
+        dv_fake_close(&c);
+    }
+    assert_true(becomes_free(6));
+}
+
 static void test_processes_take_turns(void **state)
 {
     pid_t pid[3];
@@ -673,6 +687,7 @@ int main(void)
         cmocka_unit_test(test_a_fault_is_sticky_and_recorded),
         cmocka_unit_test(test_a_killed_process_frees_everything),
         cmocka_unit_test(test_hang_up_frees_everything_too),
+        cmocka_unit_test(test_many_processes_one_after_the_other),
         cmocka_unit_test(test_processes_take_turns),
         cmocka_unit_test(test_hostile_pages_end_their_own_session),
         cmocka_unit_test(test_absurd_numbers_are_bounded),

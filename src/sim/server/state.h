@@ -296,6 +296,8 @@ int dv_simcards_take(struct dv_simserver *s, struct dv_simproc *p, uint32_t ctx,
                      uint64_t *ret_id, uint64_t *ret_bytes);
 void dv_simcards_give(struct dv_simserver *s, struct dv_simproc *p, uint32_t ctx, uint64_t id,
                       uint64_t bytes);
+/* The process has given everything back: forget it. */
+void dv_simcards_process_gone(struct dv_simserver *s, const struct dv_simproc *p);
 /* Kills the engine's part of a context, and keeps what it has used. */
 void dv_simcards_retire_ctx(struct dv_simserver *s, struct dv_simproc *p, uint32_t ctx);
 /* Brings busy times, executed times and energy in the node up to now. */
