@@ -67,7 +67,9 @@ static void read_words(const struct dv_slot_page *p, struct dv_arbiter_words *w)
     *w = (struct dv_arbiter_words){
         .epoch = GET(p, epoch),
         .used_ns = GET(p, used_ns),
+        .last_end_ns = GET(p, last_end_ns),
         .pred_end_ns = GET(p, pred_end_ns),
+        .handed = GET(p, handed),
         .idle_since_ns = GET(p, idle_since_ns),
         .held = state == DV_SLOT_HELD || state == DV_SLOT_STOPPING || state == DV_SLOT_DRAINING,
     };
