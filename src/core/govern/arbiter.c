@@ -216,26 +216,34 @@ static int64_t entry_vtime(const struct dv_arbiter *a, const struct entity *e)
     return DV_MAX(e->vtime, a->v - virtual_time(e, (int64_t)a->config.credit_ns));
 }
 
-static void refresh_virtual_time(struct dv_arbiter *a)
+/* The weighted mean of those who have work; as it was while nobody has. */
+static void refresh_mean(struct dv_arbiter *a)
 {
     __int128 sum = 0;
     int64_t weight = 0;
-    rebase(a);
     for (uint32_t i = 0; i < a->config.entities_max; i++) {
-        struct entity *e = &a->entities[i];
-        if (!e->live)
-            continue;
-        bool active = e->holds || (e->first != NOBODY && (!capped(e) || e->balance > 0));
-        if (active && !e->active)
-            e->vtime = entry_vtime(a, e);
-        e->active = active;
-        if (!active)
+        const struct entity *e = &a->entities[i];
+        if (!e->live || !e->active)
             continue;
         sum += (__int128)e->vtime * e->spec.share;
         weight += e->spec.share;
     }
     if (weight)
         a->v = (int64_t)(sum / weight);
+}
+
+static void refresh_virtual_time(struct dv_arbiter *a)
+{
+    refresh_mean(a); /* first without those who come, who are measured against it */
+    rebase(a);
+    for (uint32_t i = 0; i < a->config.entities_max; i++) {
+        struct entity *e = &a->entities[i];
+        bool active = e->holds || (e->first != NOBODY && (!capped(e) || e->balance > 0));
+        if (e->live && active && !e->active)
+            e->vtime = entry_vtime(a, e);
+        e->active = e->live && active;
+    }
+    refresh_mean(a);
 }
 
 /* ---- who wants ---- */
@@ -591,7 +599,7 @@ int dv_arbiter_entity_remove(struct dv_arbiter *a, uint64_t now, uint32_t entity
             remove_member(a, s);
     if (e->members)
         remove_member(a, a->turn.slot);
-    e->live = false;
+    *e = (struct entity){.first = NOBODY, .last = NOBODY};
     decide(a);
     return 0;
 }
