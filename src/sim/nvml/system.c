@@ -72,28 +72,41 @@ const char *nvmlErrorString(int result)
 /* ---- the machine ------------------------------------------------------------------------------
  */
 
+static int ask_node(const char *function, struct dv_sim_nvml_node *ret)
+{
+    struct dv_sim_nvml_request q =
+        dv_nvclient_request(DV_SIM_NVML_NONE, DV_SIM_NVML_NONE, DV_SIM_NVML_NONE);
+    return dv_nvclient_call(function, DV_SIM_NVML_NODE, &q, ret, sizeof(*ret), NULL);
+}
+
 int nvmlSystemGetDriverVersion(char *version, uint32_t length)
 {
-    int r = dv_nvclient_ready();
-    return r ? r : dv_nvhandles_text(version, length, dv_nvclient_node()->driver_version);
+    struct dv_sim_nvml_node node;
+    int r = ask_node(__func__, &node);
+    return r ? r : dv_nvhandles_text(version, length, node.driver_version);
 }
 
 int nvmlSystemGetNVMLVersion(char *version, uint32_t length)
 {
-    int r = dv_nvclient_ready();
-    return r ? r : dv_nvhandles_text(version, length, dv_nvclient_node()->nvml_version);
+    struct dv_sim_nvml_node node;
+    int r = ask_node(__func__, &node);
+    return r ? r : dv_nvhandles_text(version, length, node.nvml_version);
 }
 
-/* These two answer without nvmlInit too, as the real ones do; not without a driver. */
+/* These two answer before nvmlInit too, as the real ones do; not without a driver. */
 int nvmlSystemGetCudaDriverVersion_v2(int *version)
 {
+    struct dv_sim_nvml_node node;
     if (!version)
         return DV_NVML_ERROR_INVALID_ARGUMENT;
     int r = dv_nvclient_init(__func__);
     if (r != DV_NVML_SUCCESS)
         return r;
-    *version = (int)dv_nvclient_node()->cuda_version;
-    return dv_nvclient_shutdown();
+    r = ask_node(__func__, &node);
+    if (r == DV_NVML_SUCCESS)
+        *version = (int)node.cuda_version;
+    dv_nvclient_shutdown();
+    return r;
 }
 
 int nvmlSystemGetCudaDriverVersion(int *version)
@@ -163,10 +176,8 @@ int nvmlSystemGetProcessName(uint32_t pid, char *name, uint32_t length)
 
 static int device_count(const char *function, uint32_t *count)
 {
-    struct dv_sim_nvml_request q =
-        dv_nvclient_request(DV_SIM_NVML_NONE, DV_SIM_NVML_NONE, DV_SIM_NVML_NONE);
     struct dv_sim_nvml_node node;
-    int r = dv_nvclient_call(function, DV_SIM_NVML_NODE, &q, &node, sizeof(node), NULL);
+    int r = ask_node(function, &node);
     if (r != DV_NVML_SUCCESS)
         return r;
     if (!count)

@@ -208,7 +208,7 @@ static void fill_mig_device(const struct dv_simgpu *g, const struct dv_simgi *gi
     const struct dv_mig_profile *p = &g->mig->profiles[gi->profile];
     char name[DV_SIM_NVML_NAME];
     dv_simnvml_mig_name(g, gi, ci, name);
-    snprintf(d->name, sizeof(d->name), "%.40s %.48s", g->model->product, name);
+    snprintf(d->name, sizeof(d->name), "%.46s %.48s", g->model->product, name);
     dv_str_copy(d->uuid, sizeof(d->uuid), ci->uuid);
     d->gi = gi->id;
     d->ci = ci->id;

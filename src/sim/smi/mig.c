@@ -114,11 +114,9 @@ static void list_gi_profiles(const struct dv_smi_gpu *g)
     for (size_t i = 0; i < n; i++) {
         uint32_t free_count = 0;
         dv_smi.nvmlDeviceGetGpuInstanceRemainingCapacity(g->device, p[i].id, &free_count);
-        uint64_t gib100 = p[i].memory_size_mb * 100 / 1024;
         char count[16], memory[32];
         snprintf(count, sizeof(count), "%u/%u", free_count, p[i].instance_count);
-        snprintf(memory, sizeof(memory), "%llu.%02llu", (unsigned long long)(gib100 / 100),
-                 (unsigned long long)(gib100 % 100));
+        snprintf(memory, sizeof(memory), "%.2f", (double)p[i].memory_size_mb / 1024);
         printf("|%4u  %-18s %3u     %-9s  %-9s  %-4s%5u%6u%6u   |\n", g->index, p[i].name, p[i].id,
                count, memory, p[i].is_p2p_supported ? "Yes" : "No", p[i].multiprocessor_count,
                p[i].decoder_count, p[i].encoder_count);

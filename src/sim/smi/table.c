@@ -82,7 +82,7 @@ static void print_gpu(const struct dv_smi_gpu *g)
     uint32_t mig = 0, pending = 0, display = 0;
     struct dv_nvml_memory_v2 memory = {.version = DV_NVML_VERSION(dv_nvml_memory_v2, 2)};
     struct dv_nvml_utilization busy = {0};
-    char ecc[24], fan[24], util[16] = "N/A";
+    char ecc[24], fan[24], util[16] = "N/A", name[32];
     dv_smi.nvmlDeviceGetPersistenceMode(g->device, &persistence);
     dv_smi.nvmlDeviceGetDisplayActive(g->device, &display);
     dv_smi.nvmlDeviceGetTemperature(g->device, 0, &celsius);
@@ -94,9 +94,9 @@ static void print_gpu(const struct dv_smi_gpu *g)
     bool can_mig = !dv_smi.nvmlDeviceGetMigMode(g->device, &mig, &pending);
     if (!dv_smi.nvmlDeviceGetUtilizationRates(g->device, &busy))
         snprintf(util, sizeof(util), "%u%%", busy.gpu);
-    printf("|%4u  %-28.28s%6s |   %16s %3s |%21s |\n", g->index, g->name,
-           persistence ? "On" : "Off", g->bus_id, display ? "On" : "Off",
-           ecc_text(g->device, mig, ecc));
+    snprintf(name, sizeof(name), strlen(g->name) > 27 ? "%.24s..." : "%.27s", g->name);
+    printf("|%4u  %-28s%6s |   %16s %3s |%21s |\n", g->index, name, persistence ? "On" : "Off",
+           g->bus_id, display ? "On" : "Off", ecc_text(g->device, mig, ecc));
     printf("| %3s%5uC%6s%15uW / %4uW |%8lluMiB / %6lluMiB |%8s%13s |\n", fan_text(g->device, fan),
            celsius, (char[8]){'P', (char)('0' + state % 10)}, mw / 1000, limit / 1000,
            (unsigned long long)(memory.used >> 20), (unsigned long long)(memory.total >> 20), util,
@@ -176,12 +176,13 @@ static void print_mig(const struct dv_smi_gpu *gpus, size_t n)
 /* ---- processes --------------------------------------------------------------------------------
  */
 
+/* Right of the column where a number ends, "N/A" has one letter more. */
 static void id_text(uint32_t id, char to[12])
 {
     if (id == DV_NVML_INSTANCE_NONE)
         snprintf(to, 12, "N/A");
     else
-        snprintf(to, 12, "%u", id);
+        snprintf(to, 12, "%u ", id);
 }
 
 static void print_process(const struct dv_smi_gpu *g, const struct dv_nvml_process_info *p)
