@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <microhttpd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -82,7 +83,7 @@ static struct request *request_new(struct dv_http_server *s, struct MHD_Connecti
     }
     r->server = s;
     r->connection = connection;
-    strcpy(r->method, method);
+    snprintf(r->method, sizeof r->method, "%s", method);
     r->rq = (struct dv_http_request){.method = r->method,
                                      .path = r->path,
                                      .body = "",
