@@ -135,6 +135,8 @@ static void destroy_locked(struct dv_cuda_ctx *ctx)
     dv_cuarray_free_all_locked(ctx);
     dv_cumem_free_all_locked(ctx);
     dv_cumem_uncharge_locked(ctx->heap_handle);
+    while (ctx->events)
+        dv_cuevent_free_locked(ctx->events);
     while (ctx->streams)
         dv_custream_free_locked(ctx->streams, false);
     dv_cuprocess_call_locked(DV_SIM_CUDA_CTX_DESTROY, &ctx->server, sizeof(ctx->server), -1, NULL,

@@ -243,6 +243,7 @@ struct dv_cuda_ctx {
     struct dv_cuda_stream *legacy;
     struct dv_cuda_stream *streams; /* all, the legacy one too; head read by the ring */
     struct dv_cuda_stream *helper;  /* where gates are opened; NULL = none yet */
+    struct dv_cuda_event *events;
     int32_t cache_config, shared_config;
 };
 
@@ -289,6 +290,7 @@ uint64_t dv_curing_generation(uint32_t event); /* the next one of this event; th
 struct dv_cuda_event {
     struct dv_cuobject object;
     struct dv_cuda_ctx *ctx;
+    struct dv_cuda_event *next, **link; /* in the context's list; link points at what points here */
     uint32_t flags;
     uint32_t index;                /* in the work page */
     uint64_t generation;           /* of the last record; 0 = never recorded */
@@ -300,6 +302,7 @@ struct dv_cuda_event {
     size_t n_deps;
 };
 
+void dv_cuevent_free_locked(struct dv_cuda_event *event);
 int dv_cuevent_record(struct dv_cuda_event *event, struct dv_cuda_stream *stream);
 int dv_cuevent_wait(struct dv_cuda_event *event, struct dv_cuda_stream *stream);
 

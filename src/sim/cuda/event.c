@@ -24,21 +24,36 @@ dv_cuda_api(cuEventCreate, struct dv_cuda_event **ret, unsigned int flags)
     }
     e->ctx = ctx;
     e->flags = flags;
+    dv_cu_lock();
+    e->next = ctx->events;
+    e->link = &ctx->events;
+    if (e->next)
+        e->next->link = &e->next;
+    ctx->events = e;
+    dv_cu_unlock();
     *ret = e;
     return 0;
+}
+
+void dv_cuevent_free_locked(struct dv_cuda_event *event)
+{
+    *event->link = event->next;
+    if (event->next)
+        event->next->link = event->link;
+    pthread_mutex_lock(&P.ring);
+    dv_curing_event_free(event->index);
+    pthread_mutex_unlock(&P.ring);
+    free(event->deps);
+    event->deps = NULL;
+    dv_cuobject_free(event);
 }
 
 static int destroy(struct dv_cuda_event *event)
 {
     dv_cu_lock();
     bool valid = dv_cuobject_is(event, DV_CU_EVENT);
-    if (valid) {
-        pthread_mutex_lock(&P.ring);
-        dv_curing_event_free(event->index);
-        pthread_mutex_unlock(&P.ring);
-        free(event->deps);
-        dv_cuobject_free(event);
-    }
+    if (valid)
+        dv_cuevent_free_locked(event);
     dv_cu_unlock();
     return valid ? 0 : DV_CUDA_ERROR_INVALID_HANDLE;
 }

@@ -74,7 +74,8 @@ static int put(struct dv_cuda_stream *stream, uint32_t op, uint64_t a, uint64_t 
     c->submit_ns = now;
     c->op = op;
     c->stream = stream->index;
-    c->number = ++stream->submitted;
+    c->number = stream->submitted + 1;
+    __atomic_store_n(&stream->submitted, c->number, __ATOMIC_RELAXED); /* hold_back looks */
     c->a = a;
     c->b = b;
     P.head++;
