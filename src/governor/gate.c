@@ -779,8 +779,8 @@ static void publish_lease(const struct dv_gate *g, struct dv_slot_page *slot)
 {
     bool given_up = g->released_epoch == (uint32_t)g->epoch;
     uint32_t seq = slot->lease_seq;
-    PUT(lease_seq, seq + 1);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
+    /* An exchange, so that nothing below is seen before it. */
+    (void)__atomic_exchange_n(&slot->lease_seq, seq + 1, __ATOMIC_ACQ_REL);
     PUT(first_start_ns, g->first_start_ns);
     PUT(last_end_ns, g->last_end_ns);
     PUT(used_ns, given_up ? g->used_final_ns : used(g, g->last_end_ns));
