@@ -367,7 +367,21 @@ static uint64_t high_water(void)
     return s.memory_high_water_bytes;
 }
 
-static unsigned race(unsigned seconds)
+static void explain(struct dv_fake_daemon *d)
+{
+    struct dv_sim_stats s;
+    stats(&s);
+    fprintf(stderr, "held at most %llu bytes of %llu; now %llu, reserved %llu\n",
+            (unsigned long long)s.memory_high_water_bytes, (unsigned long long)LIMIT,
+            (unsigned long long)s.memory_used_bytes,
+            (unsigned long long)__atomic_load_n(&d->reservation->word.bytes, __ATOMIC_ACQUIRE));
+    for (uint32_t i = 0; i < s.processes && i < 256; i++)
+        fprintf(stderr, "  pid %u: %llu\n", s.process[i].pid,
+                (unsigned long long)s.process[i].memory_used_bytes);
+    fail("above the cap");
+}
+
+static unsigned race(struct dv_fake_daemon *d, unsigned seconds)
 {
     pid_t pid[PROCESSES];
     unsigned kills = 0, seed = 7;
@@ -382,7 +396,7 @@ static unsigned race(unsigned seconds)
             fail("a tenant ended by itself");
         kills++;
         if (high_water() > LIMIT)
-            fail("above the cap");
+            explain(d);
         pid[i] = start("tenant", -1);
     }
     for (int i = 0; i < PROCESSES; i++) {
@@ -410,7 +424,7 @@ static int conduct(unsigned seconds)
     uint64_t context_bytes = learn_context(d);
     __atomic_store_n(&d->slice->context_bytes, context_bytes, __ATOMIC_RELEASE);
     (void)request(DV_SIM_CTL_RESET_HIGH_WATER, &gpu, sizeof gpu, NULL, 0);
-    unsigned kills = race(seconds);
+    unsigned kills = race(d, seconds);
     uint64_t most = high_water();
     await(all_gone, d, "not everything came back");
     ask("alone", all, sizeof all);
