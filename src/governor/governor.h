@@ -84,6 +84,8 @@ void *dv_hook_find(const char *name);
 void *dv_hook_for(void *address);
 /* dlsym as libc does it, whoever has put himself before it. */
 void *dv_libc_dlsym(void *handle, const char *name);
+/* Before NVML is opened: sees to it that whoever asks for it by name gets us. */
+void dv_nvml_claim_name(void);
 /* The original of a name without a wrapper; NULL if the driver lacks it. */
 void *dv_start_original(const char *name);
 

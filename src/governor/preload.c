@@ -119,6 +119,11 @@ void *dv_libc_dlsym(void *handle, const char *name)
     return ((dlsym_function *)dv_preload_libc_dlsym)(handle, name);
 }
 
+/* Who opens the real one gets our functions from it by dlsym. */
+void dv_nvml_claim_name(void)
+{
+}
+
 /* ---- which lookups are ours ------------------------------------------------------------------ */
 
 /* Does the handle lead to the driver's library, or to us? Not to a stub of somebody else's. */

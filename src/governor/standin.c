@@ -16,6 +16,16 @@ void *dv_libc_dlsym(void *handle, const char *name)
     return dlsym(handle, name);
 }
 
+/*
+ * A library that is loaded is found again by its soname: once the real NVML is there, a program
+ * that opens "libnvidia-ml.so.1" would get that. Asked for by name before, while the search path
+ * leads to the link beside us, the name becomes one of ours (the loader knows a file by its inode).
+ */
+void dv_nvml_claim_name(void)
+{
+    (void)dlopen("libnvidia-ml.so.1", RTLD_LAZY | RTLD_LOCAL);
+}
+
 static int not_ready_cuda(void)
 {
     return DV_CUDA_ERROR_SYSTEM_NOT_READY;
