@@ -18,6 +18,8 @@
 #define WINDOW_NS DV_NS_PER_S
 #define OVER_TIME_PERMILLE 250u /* of the window, beyond what was charged */
 #define OVER_WINDOWS 2u
+#define RATIO_PERMILLE 1300u /* measured over learnt time of clean leases lies below */
+#define SUSPICIOUS_SAMPLES 8u
 #define MEMORY_SLACK (128 * DV_MIB)
 #define CONTEXT_PLAUSIBLE DV_GIB /* more than this is no context */
 
@@ -37,6 +39,7 @@ static bool same(const struct dv_finding *a, const struct dv_finding *b)
 static void set_open(struct dv_node *node, uint32_t gpu, bool open)
 {
     uint32_t device;
+    node->gpus[gpu].open = open;
     for (size_t i = 0; i < node->snapshot->n_devices; i++) {
         const struct dv_device *d = &node->snapshot->devices[i];
         if (d->gpu == gpu && dv_snapshot_held(node->snapshot, d->uuid).slices &&
@@ -207,13 +210,20 @@ static void check_process(struct dv_node *node, uint32_t gpu, const struct dv_fa
 
 /* ---- time ---- */
 
+/* Nobody charges it by leases: it has the device to itself, or leases are off. */
+static bool is_unleased(const struct dv_node *node, uint32_t gpu, const struct dv_holding *h)
+{
+    const struct dv_slice *s = dv_node_slice(h);
+    return node->gpus[gpu].open || (s && s->mode == DV_MODE_EXCLUSIVE);
+}
+
 static void check_time(struct dv_node *node, uint32_t gpu, struct dv_holding *h, uint64_t window)
 {
     uint64_t charged = h->charged_seen_ns - h->charged_audit_ns;
     uint64_t utilized = h->utilized_audit_ns;
     h->charged_audit_ns = h->charged_seen_ns;
     h->utilized_audit_ns = 0;
-    if (utilized <= charged + window * OVER_TIME_PERMILLE / 1000) {
+    if (is_unleased(node, gpu, h) || utilized <= charged + window * OVER_TIME_PERMILLE / 1000) {
         h->over_time = 0;
         return;
     }
@@ -241,10 +251,11 @@ static void add_utilization(struct dv_node *node, uint32_t gpu, const struct dv_
         if (!m || u->time_us <= m->utilized_us || u->sm_percent > 100)
             continue;
         /* Each sample speaks for the time since the last one of the same process. */
-        if (m->utilized_us)
-            m->holding->utilized_audit_ns +=
-                DV_MIN(u->time_us - m->utilized_us, 2000000u) * u->sm_percent * 10;
+        uint64_t ns = DV_MIN(u->time_us - m->utilized_us, 2000000u) * u->sm_percent * 10;
         m->utilized_us = u->time_us;
+        m->holding->utilized_audit_ns += ns;
+        if (is_unleased(node, gpu, m->holding))
+            dv_meter_add_busy(m->holding, ns);
     }
     g->since_us = newest;
 }
@@ -262,6 +273,26 @@ static void check_times(struct dv_node *node, uint32_t gpu, uint64_t now)
     g->audit_window_ns = now;
 }
 
+/* Where the driver cannot say who is there, the arbiter's measurements still say that somebody is:
+ * leases take longer than the same work took alone. */
+static void check_company(struct dv_node *node, uint32_t gpu)
+{
+    uint32_t ratio = 0;
+    for (const struct dv_holding *h = node->holdings; h; h = h->next)
+        if (h->pages.page && dv_node_gpu_of(node, h->device_uuid) == gpu)
+            ratio = DV_MAX(ratio, dv_lease_intruder_ratio(node->lease, h->device));
+    node->gpus[gpu].suspicious = ratio > RATIO_PERMILLE ? node->gpus[gpu].suspicious + 1 : 0;
+    if (node->gpus[gpu].suspicious < SUSPICIOUS_SAMPLES)
+        return;
+    struct dv_finding f = {.gpu = gpu, .needed = 1};
+    snprintf(f.subject, sizeof f.subject, "gpu %u", gpu);
+    snprintf(f.problem, sizeof f.problem,
+             "somebody uses GPU %u beside the leases; this driver does not say who", gpu);
+    snprintf(f.cause, sizeof f.cause, "work takes longer than the same work took alone");
+    snprintf(f.remedy, sizeof f.remedy, "look for programs that were started without divvy run");
+    report(node, &f);
+}
+
 void dv_audit_sample(struct dv_node *node, uint32_t gpu, const struct dv_facts_sample *s)
 {
     for (struct dv_member *m = node->members; m; m = m->next)
@@ -271,5 +302,7 @@ void dv_audit_sample(struct dv_node *node, uint32_t gpu, const struct dv_facts_s
         check_process(node, gpu, &s->processes[i]);
     if (s->utilization_known)
         add_utilization(node, gpu, s);
+    if (!s->processes_known)
+        check_company(node, gpu);
     check_times(node, gpu, dv_clock_now());
 }

@@ -452,7 +452,7 @@ static int prepare(struct daemon *d)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     /* The thread asks for its priority while that is allowed; it keeps it. */
-    int r = dv_lease_new(RT_PRIORITY, d->options->intruder == DV_INTRUDER_OPEN, &d->lease);
+    int r = dv_lease_new(RT_PRIORITY, &d->lease);
     if (r < 0)
         return fail(1, "cannot start the arbiter: %s", strerror(-r));
     umask(077);

@@ -48,7 +48,7 @@ struct device {
 struct dv_lease {
     pthread_mutex_t lock;
     pthread_t thread;
-    bool started, realtime, intruder_opens;
+    bool started, realtime;
     uint32_t priority;
     int epoll_fd, timer_fd, stop_fd;
     bool stop;
@@ -281,13 +281,12 @@ static int start_thread(struct dv_lease *l)
     return r;
 }
 
-int dv_lease_new(uint32_t priority, bool intruder_opens, struct dv_lease **ret)
+int dv_lease_new(uint32_t priority, struct dv_lease **ret)
 {
     struct dv_lease *l = calloc(1, sizeof *l);
     if (!l)
         return -ENOMEM;
     l->priority = priority;
-    l->intruder_opens = intruder_opens;
     int r = init_lock(&l->lock);
     if (r < 0) {
         free(l);
@@ -340,15 +339,14 @@ bool dv_lease_is_realtime(const struct dv_lease *l)
 
 /* ---- main's side ---- */
 
-static int device_new(const char *uuid, bool intruder_opens, struct device **ret)
+static int device_new(const char *uuid, struct device **ret)
 {
     struct dv_arbiter_config config;
     struct device *d = calloc(1, sizeof *d);
     if (!d)
         return -ENOMEM;
     dv_arbiter_config_default(&config);
-    if (!intruder_opens)
-        config.intruder_permille = UINT32_MAX;
+    config.intruder_hold_ns = 0; /* it measures; the audit decides */
     strncpy(d->uuid, uuid, sizeof d->uuid - 1);
     d->last_turn = DV_ARBITER_NOBODY;
     d->version = UINT64_MAX;
@@ -377,7 +375,7 @@ int dv_lease_device(struct dv_lease *l, const char *uuid, uint32_t *ret)
     }
     if (l->n_devices == DV_LEASE_DEVICES_MAX)
         return -ENOSPC;
-    int r = device_new(uuid, l->intruder_opens, &d);
+    int r = device_new(uuid, &d);
     if (r < 0)
         return r;
     pthread_mutex_lock(&l->lock);

@@ -24,9 +24,10 @@
 
 struct dv_lease;
 
-/* priority 0: an ordinary thread. intruder_opens: the arbiter may switch leases off by itself when
- * its measurements show that somebody runs beside them. 0 or negative errno. */
-int dv_lease_new(uint32_t priority, bool intruder_opens, struct dv_lease **ret);
+/* priority 0: an ordinary thread. 0 or negative errno. The arbiter never switches leases off by
+ * itself: on a loaded machine its ratio alone accuses the innocent, so the audit decides, which
+ * knows from the driver who is there. */
+int dv_lease_new(uint32_t priority, struct dv_lease **ret);
 void dv_lease_free(struct dv_lease *lease);
 /* Whether the thread got its priority. */
 bool dv_lease_is_realtime(const struct dv_lease *lease);

@@ -9,6 +9,16 @@ static uint64_t step(uint64_t *seen, uint64_t now)
     return more;
 }
 
+static void charge(struct dv_holding *h, const struct dv_usage *more)
+{
+    struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
+    dv_usage_add(&h->used, more);
+    if (t) {
+        dv_usage_add(&t->used, more);
+        t->dirty = true;
+    }
+}
+
 void dv_meter_holding(struct dv_holding *h, uint64_t now)
 {
     struct dv_usage more = {0};
@@ -20,12 +30,13 @@ void dv_meter_holding(struct dv_holding *h, uint64_t now)
         dv_usage_busy(&more, step(&h->charged_seen_ns, counters.charged_ns));
         dv_usage_wait(&more, step(&h->waited_seen_ns, counters.waited_ns));
     }
-    dv_usage_add(&h->used, &more);
-    struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
-    if (t) {
-        dv_usage_add(&t->used, &more);
-        t->dirty = true;
-    }
+    charge(h, &more);
+}
+
+void dv_meter_add_busy(struct dv_holding *h, uint64_t ns)
+{
+    struct dv_usage more = {.busy_ns = ns};
+    charge(h, &more);
 }
 
 void dv_meter_tick(struct dv_node *node, uint64_t now)

@@ -145,6 +145,8 @@ struct dv_node_gpu {
     uint64_t context_learnt_bytes;
     uint64_t xid, xid_ns; /* the last; 0 = none */
     uint64_t audit_window_ns;
+    bool open;           /* leases are off because of an intruder */
+    uint32_t suspicious; /* samples in a row with a ratio that means company */
     struct dv_facts_process processes[DV_FACTS_PROCESSES_MAX];
     uint32_t n_processes;
     bool processes_known;
