@@ -28,6 +28,11 @@ static int parse(const char *body, size_t size, struct json_object **ret, struct
         size && size <= INT_MAX ? json_tokener_parse_ex(tok, body, (int)size) : NULL;
     enum json_tokener_error e = json_tokener_get_error(tok);
     size_t end = json_tokener_get_parse_end(tok);
+    if (size && e == json_tokener_continue) { /* a bare word may go on for all it knows */
+        o = json_tokener_parse_ex(tok, " ", 1);
+        e = json_tokener_get_error(tok);
+        end = size;
+    }
     if (!size)
         r = dv_err_set(err, -EINVAL, "the body is empty; it must be a JSON object");
     else if (e != json_tokener_success)
@@ -88,6 +93,15 @@ static int get_integer(struct json_object *o, const char *key, int64_t min, int6
     return 0;
 }
 
+/* Errors quote what was said, and end up on terminals. */
+static bool has_control(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            return true;
+    return false;
+}
+
 static int get_text(struct json_object *o, const char *key, char *ret, size_t size,
                     struct dv_err *err)
 {
@@ -97,10 +111,26 @@ static int get_text(struct json_object *o, const char *key, char *ret, size_t si
     if (!json_object_is_type(v, json_type_string))
         return dv_err_set(err, -EINVAL, "%s must be a string", key);
     const char *text = json_object_get_string(v);
-    if (strlen(text) != (size_t)json_object_get_string_len(v))
-        return dv_err_set(err, -EINVAL, "%s must not have a NUL in it", key);
+    if (strlen(text) != (size_t)json_object_get_string_len(v) || has_control(text))
+        return dv_err_set(err, -EINVAL, "%s must not have control characters in it", key);
     if (dv_str_copy(ret, size, text) < 0)
         return dv_err_set(err, -EINVAL, "%s is too long; at most %zu bytes", key, size - 1);
+    return 0;
+}
+
+/* For people to see: what is too much is cut, what moves cursors is replaced. */
+static int get_command(struct json_object *o, char ret[DV_REQUEST_COMMAND_SIZE], struct dv_err *err)
+{
+    struct json_object *v;
+    if (!json_object_object_get_ex(o, "command", &v))
+        return 0;
+    if (!json_object_is_type(v, json_type_string))
+        return dv_err_set(err, -EINVAL, "command must be a string");
+    const char *text = json_object_get_string(v);
+    size_t n = DV_MIN((size_t)json_object_get_string_len(v), DV_REQUEST_COMMAND_SIZE - 1u);
+    for (size_t i = 0; i < n; i++)
+        ret[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? ' ' : text[i];
+    ret[n] = 0;
     return 0;
 }
 
@@ -166,7 +196,7 @@ int dv_request_claim(const char *body, size_t size, struct dv_request_claim *ret
     if (r == 0)
         r = get_bool(o, "wait", &q.claim.wait, err);
     if (r == 0)
-        r = get_text(o, "command", q.command, sizeof q.command, err);
+        r = get_command(o, q.command, err);
     if (r < 0)
         return r;
     q.claim.memory_bytes = (uint64_t)memory;

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What anybody may send to the daemon's API: bodies of claims, limits and signals. What passes must
+ * be a sane claim, and no message may carry control characters to a terminal. */
+#include "request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(int r, const struct dv_err *err)
+{
+    if (r >= 0)
+        return;
+    if (!err->msg[0])
+        abort();
+    for (const char *p = err->msg; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct dv_request_claim q;
+    struct dv_err err = {0};
+    uint64_t memory;
+    uint32_t compute;
+    int signo;
+    int r = dv_request_claim((const char *)data, size, &q, &err);
+    check(r, &err);
+    if (r == 0) {
+        q.claim.id = 1;
+        if (!q.claim.tenant[0])
+            memcpy(q.claim.tenant, "ann", 4);
+        if (dv_claim_check(&q.claim, &err) < 0)
+            abort();
+    }
+    r = dv_request_limit((const char *)data, size, &memory, &compute, &err);
+    check(r, &err);
+    if (r == 0 && compute > 7000)
+        abort();
+    check(dv_request_kill((const char *)data, size, &signo, &err), &err);
+    return 0;
+}
