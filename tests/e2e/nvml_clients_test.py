@@ -236,15 +236,19 @@ def truth_of(status):
 
 def test_simulation(tools, directory):
     socket = os.path.join(directory, "sim.sock")
+    ready, tell = os.pipe()
     server = subprocess.Popen([harness.program("divvy-sim"), "start", "dgx-a100", "--foreground",
-                               "--socket", socket], env=harness.clean_env())
+                               "--socket", socket, "--ready-fd", str(tell)],
+                              env=harness.clean_env(), pass_fds=(tell,))
+    os.close(tell)
     holder = None
 
     def sim(*arguments):
         return json.loads(run(harness.clean_env(), harness.program("divvy-sim"), *arguments,
                               "--socket", socket, "-o", "json"))
     try:
-        harness.wait_for(lambda: os.path.exists(socket), "divvy-sim listens")
+        assert os.read(ready, 1000) == b"\n", "divvy-sim does not start"
+        os.close(ready)
         answer = sim("env")
         env = harness.clean_env(**answer.get("env", answer))
         if "PATH" not in env:

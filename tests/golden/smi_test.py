@@ -12,10 +12,10 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 
 MASKS = (
     (re.compile(r"^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4} +$", re.M), "DATE"),
+    (re.compile(r"^(Timestamp +): .*$", re.M), r"\1: DATE"),
     (re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3}"), "TIMESTAMP"),
 )
 
@@ -36,14 +36,16 @@ def run(sim, smi, library, node, commands):
         env = {"PATH": f"{os.path.dirname(smi)}:{os.path.dirname(sim)}:/usr/bin:/bin",
                "LC_ALL": "C", "TZ": "UTC", "LD_LIBRARY_PATH": os.path.dirname(library),
                "DIVVY_SIM_SOCKET": socket, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")}
-        server = subprocess.Popen([sim, "start", node, "--foreground", "--socket", socket],
-                                  env=env, stdin=subprocess.DEVNULL)
+        ready, tell = os.pipe()
+        server = subprocess.Popen([sim, "start", node, "--foreground", "--socket", socket,
+                                   "--ready-fd", str(tell)], env=env, stdin=subprocess.DEVNULL,
+                                  pass_fds=(tell,))
+        os.close(tell)
         try:
-            end = time.monotonic() + 30
-            while not os.path.exists(socket):
-                if server.poll() is not None or time.monotonic() > end:
-                    raise SystemExit("divvy-sim does not start")
-                time.sleep(0.01)
+            said = os.read(ready, 1000)
+            os.close(ready)
+            if said != b"\n":
+                raise SystemExit(f"divvy-sim does not start: {said.decode()}")
             return "\n".join(play(c, env) for c in commands)
         finally:
             server.kill()

@@ -10,7 +10,7 @@ struct options {
     const char *gpus;
     const char *query_gpu, *query_apps, *format;
     const char *persistence, *compute, *mig;
-    bool list, reset;
+    bool list, reset, log;
     long loop_ms; /* 0 = once */
 };
 
@@ -21,6 +21,7 @@ static int help(void)
            "    -h,   --help                Print usage information and exit.\n"
            "          --version             Print version information and exit.\n"
            "    -L,   --list-gpus           Display a list of GPUs.\n"
+           "    -q,   --query               Display what is known of each GPU.\n"
            "    -i,   --id=                 Target GPUs: index, UUID, bus id or serial number.\n"
            "    -l,   --loop=               Repeat every so many seconds.\n"
            "    -lms, --loop-ms=            Repeat every so many milliseconds.\n"
@@ -96,6 +97,8 @@ static int parse(int argc, char **argv, struct options *o)
         int r = 0;
         if (is(option, "-L", "--list-gpus"))
             o->list = true;
+        else if (is(option, "-q", "--query"))
+            o->log = true;
         else if (is(option, "-r", "--gpu-reset"))
             o->reset = true;
         else if ((v = value_of(argc, argv, &i, "-i", "--id")))
@@ -162,6 +165,8 @@ static int once(const struct options *o, struct dv_smi_format format)
         return dv_smi_set_compute(gpus, n, o->compute);
     if (o->reset)
         return dv_smi_reset(gpus, n);
+    if (o->log)
+        return dv_smi_log(gpus, n);
     if (o->query_gpu)
         return dv_smi_query_gpu(gpus, n, o->query_gpu, format);
     if (o->query_apps)

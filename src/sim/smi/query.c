@@ -167,7 +167,7 @@ static int pci_part(const struct subject *s, char to[CELL], int part)
     int r = dv_smi.nvmlDeviceGetPciInfo_v3(DEVICE, &pci);
     const uint32_t value[] = {pci.domain, pci.bus, pci.device, pci.pci_device_id,
                               pci.pci_subsystem_id};
-    static const int digits[] = {8, 2, 2, 8, 8};
+    static const int digits[] = {4, 2, 2, 8, 8};
     if (r == DV_NVML_SUCCESS)
         snprintf(to, CELL, "0x%0*X", digits[part], value[part]);
     return r;
@@ -493,23 +493,28 @@ static void print_header(const struct field *const *fields, size_t n)
     printf("\n");
 }
 
-static int print_row(const struct field *const *fields, size_t n, const struct subject *s,
-                     bool units)
+/* The cell as it is printed: with its unit when asked, or why there is no value. */
+static void cell(const struct field *field, const struct subject *s, bool units, char to[CELL])
+{
+    int r = field->get(s, to);
+    size_t used = strnlen(to, CELL - 1);
+    if (r == DV_NVML_ERROR_GPU_IS_LOST)
+        snprintf(to, CELL, "[GPU is lost]");
+    else if (r != DV_NVML_SUCCESS)
+        snprintf(to, CELL, "%s", r == DV_NVML_ERROR_NOT_SUPPORTED ? "[N/A]" : "[Unknown Error]");
+    else if (units && field->unit != PLAIN)
+        snprintf(to + used, CELL - used, " %s", unit_name[field->unit]);
+}
+
+static void print_row(const struct field *const *fields, size_t n, const struct subject *s,
+                      bool units)
 {
     for (size_t i = 0; i < n; i++) {
         char text[CELL] = "";
-        int r = fields[i]->get(s, text);
-        if (r == DV_NVML_ERROR_GPU_IS_LOST)
-            snprintf(text, sizeof(text), "[GPU is lost]");
-        else if (r != DV_NVML_SUCCESS)
-            snprintf(text, sizeof(text), "%s",
-                     r == DV_NVML_ERROR_NOT_SUPPORTED ? "[N/A]" : "[Unknown Error]");
+        cell(fields[i], s, units, text);
         printf("%s%s", i ? ", " : "", text);
-        if (r == DV_NVML_SUCCESS && units && fields[i]->unit != PLAIN)
-            printf(" %s", unit_name[fields[i]->unit]);
     }
     printf("\n");
-    return 0;
 }
 
 static void timestamp(char to[64])
@@ -577,6 +582,158 @@ int dv_smi_help_query(bool apps)
             printf("\"%s\" or \"%s\"\n", table[i].name, table[i].alias);
         else
             printf("\"%s\"\n", table[i].name);
+    }
+    return 0;
+}
+
+/* ---- -q ----------------------------------------------------------------------------------------
+ */
+
+/* The lines of nvidia-smi's log: how deep, what it is called, which field; NULL begins a section.
+ */
+static const struct {
+    int depth;
+    const char *label, *field;
+} log_lines[] = {
+    {1, "Product Name", "name"},
+    {1, "Display Mode", "display_mode"},
+    {1, "Display Active", "display_active"},
+    {1, "Persistence Mode", "persistence_mode"},
+    {1, "MIG Mode", NULL},
+    {2, "Current", "mig.mode.current"},
+    {2, "Pending", "mig.mode.pending"},
+    {1, "Accounting Mode", "accounting.mode"},
+    {1, "Serial Number", "serial"},
+    {1, "GPU UUID", "uuid"},
+    {1, "VBIOS Version", "vbios_version"},
+    {1, "PCI", NULL},
+    {2, "Bus", "pci.bus"},
+    {2, "Device", "pci.device"},
+    {2, "Domain", "pci.domain"},
+    {2, "Device Id", "pci.device_id"},
+    {2, "Bus Id", "pci.bus_id"},
+    {2, "Sub System Id", "pci.sub_device_id"},
+    {2, "GPU Link Info", NULL},
+    {3, "PCIe Generation", NULL},
+    {4, "Max", "pcie.link.gen.max"},
+    {4, "Current", "pcie.link.gen.current"},
+    {3, "Link Width", NULL},
+    {4, "Max", "pcie.link.width.max"},
+    {4, "Current", "pcie.link.width.current"},
+    {1, "Fan Speed", "fan.speed"},
+    {1, "Performance State", "pstate"},
+    {1, "Clocks Event Reasons", NULL},
+    {2, "Idle", "clocks_event_reasons.gpu_idle"},
+    {2, "SW Power Cap", "clocks_event_reasons.sw_power_cap"},
+    {2, "HW Slowdown", "clocks_event_reasons.hw_slowdown"},
+    {2, "SW Thermal Slowdown", "clocks_event_reasons.sw_thermal_slowdown"},
+    {1, "FB Memory Usage", NULL},
+    {2, "Total", "memory.total"},
+    {2, "Reserved", "memory.reserved"},
+    {2, "Used", "memory.used"},
+    {2, "Free", "memory.free"},
+    {1, "Compute Mode", "compute_mode"},
+    {1, "Utilization", NULL},
+    {2, "GPU", "utilization.gpu"},
+    {2, "Memory", "utilization.memory"},
+    {2, "Encoder", "utilization.encoder"},
+    {2, "Decoder", "utilization.decoder"},
+    {1, "ECC Mode", NULL},
+    {2, "Current", "ecc.mode.current"},
+    {2, "Pending", "ecc.mode.pending"},
+    {1, "Temperature", NULL},
+    {2, "GPU Current Temp", "temperature.gpu"},
+    {1, "GPU Power Readings", NULL},
+    {2, "Average Power Draw", "power.draw.average"},
+    {2, "Instantaneous Power Draw", "power.draw.instant"},
+    {2, "Current Power Limit", "enforced.power.limit"},
+    {2, "Requested Power Limit", "power.limit"},
+    {2, "Default Power Limit", "power.default_limit"},
+    {2, "Min Power Limit", "power.min_limit"},
+    {2, "Max Power Limit", "power.max_limit"},
+    {1, "Clocks", NULL},
+    {2, "Graphics", "clocks.current.graphics"},
+    {2, "SM", "clocks.current.sm"},
+    {2, "Memory", "clocks.current.memory"},
+    {2, "Video", "clocks.current.video"},
+    {1, "Max Clocks", NULL},
+    {2, "Graphics", "clocks.max.graphics"},
+    {2, "SM", "clocks.max.sm"},
+    {2, "Memory", "clocks.max.memory"},
+};
+
+static void log_line(int depth, const char *label, const char *value)
+{
+    if (value)
+        printf("%*s%-*s: %s\n", depth * 4, "", 42 - depth * 4, label, value);
+    else
+        printf("%*s%s\n", depth * 4, "", label);
+}
+
+static void log_processes(const struct dv_smi_gpu *g)
+{
+    struct dv_nvml_process_info *all = calloc(PROCESSES_MAX, sizeof(*all));
+    uint32_t count = PROCESSES_MAX;
+    if (!all || dv_smi.nvmlDeviceGetComputeRunningProcesses_v3(g->device, &count, all))
+        count = 0;
+    log_line(1, "Processes", count ? NULL : "None");
+    for (uint32_t i = 0; i < count; i++) {
+        struct subject s = {.gpu = g, .process = &all[i]};
+        char text[CELL] = "";
+        cell(find(app_fields, sizeof(app_fields) / sizeof(app_fields[0]), "pid"), &s, true, text);
+        log_line(2, "Process ID", text);
+        log_line(3, "Type", "C");
+        cell(find(app_fields, sizeof(app_fields) / sizeof(app_fields[0]), "name"), &s, true, text);
+        log_line(3, "Name", text);
+        cell(find(app_fields, sizeof(app_fields) / sizeof(app_fields[0]), "used_memory"), &s, true,
+             text);
+        log_line(3, "Used GPU Memory", text);
+    }
+    free(all);
+}
+
+/* A value as the log has it: N/A without brackets, Celsius with its letter. */
+static void log_field(const struct dv_smi_gpu *g, int depth, const char *label, const char *name)
+{
+    struct subject s = {.gpu = g, .timestamp = "", .gpus = 1};
+    char text[CELL] = "";
+    cell(find(gpu_fields, sizeof(gpu_fields) / sizeof(gpu_fields[0]), name), &s, true, text);
+    if (strcmp(text, "[N/A]") == 0)
+        snprintf(text, sizeof(text), "N/A");
+    else if (strcmp(name, "temperature.gpu") == 0)
+        strncat(text, " C", sizeof(text) - strlen(text) - 1);
+    log_line(depth, label, text);
+}
+
+int dv_smi_log(const struct dv_smi_gpu *gpus, size_t n)
+{
+    char driver[DV_NVML_VERSION_TEXT_SIZE] = "N/A", cuda[32], count[16], now[64];
+    uint32_t all = 0;
+    int version = 0;
+    time_t t = time(NULL);
+    struct tm tm;
+    dv_smi.nvmlSystemGetDriverVersion(driver, sizeof(driver));
+    dv_smi.nvmlSystemGetCudaDriverVersion_v2(&version);
+    dv_smi.nvmlDeviceGetCount_v2(&all);
+    snprintf(cuda, sizeof(cuda), "%d.%d", version / 1000, version % 1000 / 10);
+    snprintf(count, sizeof(count), "%u", all);
+    strftime(now, sizeof(now), "%a %b %e %H:%M:%S %Y", localtime_r(&t, &tm));
+    printf("\n==============NVSMI LOG==============\n\n");
+    log_line(0, "Timestamp", now);
+    log_line(0, "Driver Version", driver);
+    log_line(0, "CUDA Version", cuda);
+    printf("\n");
+    log_line(0, "Attached GPUs", count);
+    for (size_t i = 0; i < n; i++) {
+        printf("GPU %s\n", gpus[i].bus_id);
+        for (size_t k = 0; k < sizeof(log_lines) / sizeof(log_lines[0]); k++) {
+            if (log_lines[k].field)
+                log_field(&gpus[i], log_lines[k].depth, log_lines[k].label, log_lines[k].field);
+            else
+                log_line(log_lines[k].depth, log_lines[k].label, NULL);
+        }
+        log_processes(&gpus[i]);
+        printf("\n");
     }
     return 0;
 }

@@ -59,6 +59,7 @@ int dv_smi_query_gpu(const struct dv_smi_gpu *gpus, size_t n, const char *fields
 int dv_smi_query_apps(const struct dv_smi_gpu *gpus, size_t n, const char *fields,
                       struct dv_smi_format format);
 int dv_smi_help_query(bool apps);
+int dv_smi_log(const struct dv_smi_gpu *gpus, size_t n); /* -q */
 /* settings.c */
 int dv_smi_set_persistence(const struct dv_smi_gpu *gpus, size_t n, const char *mode);
 int dv_smi_set_compute(const struct dv_smi_gpu *gpus, size_t n, const char *mode);
