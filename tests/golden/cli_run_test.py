@@ -7,6 +7,7 @@ Nothing here depends on how fast the machine is: waits are for events, bounds ar
 import http.server
 import json
 import os
+import pty
 import shutil
 import signal
 import socketserver
@@ -42,6 +43,9 @@ class Daemon(socketserver.ThreadingUnixStreamServer):
         self.requests = []
         self.answer = answer
         super().__init__(path, Handler)
+
+    def handle_error(self, request, client_address):
+        pass  # clients that are interrupted hang up in the middle: that is what some tests do
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -214,6 +218,23 @@ class CommandLine(unittest.TestCase):
         wait_for(lambda: os.path.exists(self.marker("again")), "the command starts")
         p.send_signal(signal.SIGTERM)
         self.assertEqual(p.wait(PATIENCE), 128 + signal.SIGTERM)
+
+    def test_ctrl_c_reaches_the_command_once(self):
+        """A terminal sends it to both: the command must not get it twice, nor divvy run end first."""
+        counting = "import signal,sys,time\nn=0\ndef f(*_):\n  global n; n+=1\n" \
+                   "signal.signal(2,f)\nopen(sys.argv[1],'w').close()\n" \
+                   "while not n: time.sleep(.01)\ntime.sleep(.3)\nsys.exit(40+n)"
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.environ["DIVVY_SOCKET"] = self.socket
+            os.execv(DIVVY, [DIVVY, "run", sys.executable, "-c", counting, self.marker("tty")])
+        try:
+            wait_for(lambda: os.path.exists(self.marker("tty")), "the command starts")
+            os.write(terminal, b"\x03")
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        finally:
+            os.close(terminal)
+        self.assertEqual(status, 41)
 
     def pid_in(self, name):
         path = self.marker(name)  # written elsewhere and renamed: it is there whole or not at all
