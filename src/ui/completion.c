@@ -51,6 +51,24 @@ static void add_verbs(const struct dv_ui_program *program, const char *group, st
     }
 }
 
+/* Calls visit with each first word that has second words. */
+static void each_group(const struct dv_ui_program *program,
+                       void (*visit)(const struct dv_ui_program *program, const char *group,
+                                     struct dv_str *out),
+                       struct dv_str *out)
+{
+    for (size_t i = 0; i < program->n_verbs; i++) {
+        const char *name = program->verbs[i]->name;
+        size_t len = strcspn(name, " ");
+        char group[32] = "";
+        if (!name[len] || len >= sizeof group ||
+            (i && !strncmp(program->verbs[i - 1]->name, name, len + 1)))
+            continue;
+        memcpy(group, name, len);
+        visit(program, group, out);
+    }
+}
+
 /* ---- bash ----------------------------------------------------------------------------------- */
 
 static void bash_option(const struct dv_option *o, const struct dv_ui_verb *verb,
@@ -74,6 +92,20 @@ static void bash_choice(const struct dv_option *o, const struct dv_ui_verb *verb
     dv_str_add(out, "' -- \"$cur\")); return ;;\n");
 }
 
+static void bash_group_verb(const struct dv_ui_program *program, const char *group,
+                            struct dv_str *out)
+{
+    dv_str_addf(out, "        %s) verb=\"%s ${COMP_WORDS[2]}\" at=2 ;;\n", group, group);
+}
+
+static void bash_group_words(const struct dv_ui_program *program, const char *group,
+                             struct dv_str *out)
+{
+    dv_str_addf(out, "            %s) COMPREPLY=($(compgen -W '", group);
+    add_verbs(program, group, out);
+    dv_str_add(out, "' -- \"$cur\")) ;;\n");
+}
+
 static void write_bash(const struct dv_ui_program *program, struct dv_str *out)
 {
     dv_str_addf(out, "# bash completion of %s; made by '%s completion bash'\n_", program->name,
@@ -84,32 +116,14 @@ static void write_bash(const struct dv_ui_program *program, struct dv_str *out)
                     "    local verb=${COMP_WORDS[1]} at=1\n"
                     "    COMPREPLY=()\n"
                     "    case $verb in\n");
-    for (size_t i = 0; i < program->n_verbs; i++) {
-        const char *name = program->verbs[i]->name;
-        size_t len = strcspn(name, " ");
-        if (!name[len] || (i && !strncmp(program->verbs[i - 1]->name, name, len + 1)))
-            continue;
-        dv_str_addf(out, "        %.*s) verb=\"%.*s ${COMP_WORDS[2]}\" at=2 ;;\n", (int)len, name,
-                    (int)len, name);
-    }
+    each_group(program, bash_group_verb, out);
     dv_str_add(out, "    esac\n    if (( COMP_CWORD == 1 )); then\n"
                     "        COMPREPLY=($(compgen -W '");
     add_verbs(program, NULL, out);
     dv_str_add(out, " --help --version' -- \"$cur\")); return\n    fi\n");
     dv_str_add(out, "    if (( COMP_CWORD == 2 && at == 2 )); then\n"
                     "        case ${COMP_WORDS[1]} in\n");
-    for (size_t i = 0; i < program->n_verbs; i++) {
-        const char *name = program->verbs[i]->name;
-        size_t len = strcspn(name, " ");
-        if (!name[len] || (i && !strncmp(program->verbs[i - 1]->name, name, len + 1)))
-            continue;
-        char group[32] = "";
-        if (len < sizeof group)
-            memcpy(group, name, len);
-        dv_str_addf(out, "            %s) COMPREPLY=($(compgen -W '", group);
-        add_verbs(program, group, out);
-        dv_str_add(out, "' -- \"$cur\")) ;;\n");
-    }
+    each_group(program, bash_group_words, out);
     dv_str_add(out, "            *) ;;\n        esac\n        return\n    fi\n"
                     "    case \"$verb:$prev\" in\n");
     for (size_t i = 0; i < program->n_verbs; i++)
@@ -170,26 +184,57 @@ static void zsh_option(const struct dv_option *o, const struct dv_ui_verb *verb,
         zsh_one(o, letter, out);
 }
 
+/* "name:summary" of the verbs of one word, or of the second words below `group`. */
+static void zsh_verbs(const struct dv_ui_program *program, const char *group, struct dv_str *out)
+{
+    size_t group_len = group ? strlen(group) : 0;
+    for (size_t i = 0; i < program->n_verbs; i++) {
+        const struct dv_ui_verb *verb = program->verbs[i];
+        size_t len = strcspn(verb->name, " ");
+        bool below = verb->name[len] != 0;
+        if (group ? !below || len != group_len || strncmp(verb->name, group, len) != 0 : below)
+            continue;
+        dv_str_add(out, " '");
+        add_zsh_text(verb->name + (group ? len + 1 : 0), out);
+        dv_str_addc(out, ':');
+        add_zsh_text(verb->summary, out);
+        dv_str_addc(out, '\'');
+    }
+}
+
+static void zsh_group_word(const struct dv_ui_program *program, const char *group,
+                           struct dv_str *out)
+{
+    dv_str_addf(out, " '%s:", group);
+    add_verbs(program, group, out);
+    dv_str_addc(out, '\'');
+}
+
+static void zsh_group(const struct dv_ui_program *program, const char *group, struct dv_str *out)
+{
+    dv_str_addf(out, "        %s)\n            verbs=(", group);
+    zsh_verbs(program, group, out);
+    dv_str_addf(out,
+                ")\n            if (( CURRENT == 3 )); then\n"
+                "                _describe command verbs\n                return\n"
+                "            fi\n            verb=\"%s $words[3]\" skip=2 ;;\n",
+                group);
+}
+
 static void write_zsh(const struct dv_ui_program *program, struct dv_str *out)
 {
     dv_str_addf(out, "#compdef %s\n# zsh completion of %s; made by '%s completion zsh'\n_",
                 program->name, program->name, program->name);
     add_identifier(program->name, out);
-    dv_str_add(out, "() {\n    local -a verbs\n    verbs=(\n");
-    for (size_t i = 0; i < program->n_verbs; i++) {
-        dv_str_add(out, "        '");
-        add_zsh_text(program->verbs[i]->name, out);
-        dv_str_addc(out, ':');
-        add_zsh_text(program->verbs[i]->summary, out);
-        dv_str_add(out, "'\n");
-    }
-    dv_str_add(out,
-               "    )\n    if (( CURRENT == 2 )); then\n"
-               "        _describe command verbs\n        return\n    fi\n"
-               "    local verb=$words[2] skip=1\n"
-               "    if (( $#words > 2 )) && [[ -n ${(M)verbs:#\"$verb $words[3]\":*} ]]; then\n"
-               "        verb=\"$verb $words[3]\" skip=2\n    fi\n"
-               "    shift $skip words\n    (( CURRENT -= skip ))\n    case $verb in\n");
+    dv_str_add(out, "() {\n    local -a verbs\n    verbs=(");
+    zsh_verbs(program, NULL, out);
+    each_group(program, zsh_group_word, out);
+    dv_str_add(out, ")\n    if (( CURRENT == 2 )); then\n"
+                    "        _describe command verbs\n        return\n    fi\n"
+                    "    local verb=$words[2] skip=1\n    case $verb in\n");
+    each_group(program, zsh_group, out);
+    dv_str_add(out, "        *) ;;\n    esac\n    shift $skip words\n    (( CURRENT -= skip ))\n"
+                    "    case $verb in\n");
     for (size_t i = 0; i < program->n_verbs; i++) {
         const struct dv_ui_verb *verb = program->verbs[i];
         dv_str_addf(out, "        '%s') _arguments -s", verb->name);
