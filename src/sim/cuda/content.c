@@ -107,6 +107,14 @@ static uint64_t clip(const struct dv_cucontent *c, uint64_t offset, uint64_t n)
     return offset >= c->bytes ? 0 : DV_CU_MIN(n, c->bytes - offset);
 }
 
+bool dv_cucontent_kept(const struct dv_cucontent *c, uint64_t offset, uint64_t n)
+{
+    for (uint64_t i = offset / CHUNK; n && i <= (offset + n - 1) / CHUNK; i++)
+        if (i < chunks(c) && kept(c, i))
+            return true;
+    return false;
+}
+
 void dv_cucontent_write(struct dv_cucontent *c, uint64_t offset, const void *from, uint64_t n)
 {
     const uint8_t *p = from;

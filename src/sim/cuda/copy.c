@@ -30,19 +30,19 @@ static struct place place_of(uint64_t address, uint64_t n)
     return (struct place){.host = (uint8_t *)(uintptr_t)address, .n = n};
 }
 
+/* Between contents, or from reserved addresses. What reads as zeros is not written out, so that
+ * copying memory that was never written costs nothing. */
 static void move(const struct place *dst, const struct place *src, uint64_t n)
 {
     uint8_t bounce[BOUNCE];
-    for (uint64_t at = 0; at < n;) {
+    for (uint64_t at = 0; at < n && dst->content;) {
         uint64_t part = DV_CU_MIN(n - at, sizeof(bounce));
-        if (src->content)
+        if (src->content && dv_cucontent_kept(src->content, src->offset + at, part)) {
             dv_cucontent_read(src->content, src->offset + at, bounce, part);
-        else
-            memset(bounce, 0, part);
-        if (dst->content)
             dv_cucontent_write(dst->content, dst->offset + at, bounce, part);
-        else if (dst->host)
-            memcpy(dst->host + at, bounce, part);
+        } else {
+            dv_cucontent_fill(dst->content, dst->offset + at, 0, 1, part);
+        }
         at += part;
     }
 }
@@ -53,6 +53,8 @@ static void copy_places(const struct place *dst, const struct place *src, uint64
         memmove(dst->host, src->host, n);
     else if (dst->host && src->content)
         dv_cucontent_read(src->content, src->offset, dst->host, n);
+    else if (dst->host)
+        memset(dst->host, 0, n);
     else if (dst->content && src->host)
         dv_cucontent_write(dst->content, dst->offset, src->host, n);
     else

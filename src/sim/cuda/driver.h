@@ -430,6 +430,7 @@ struct dv_cucontent *dv_cucontent_wrap(void *base, uint64_t bytes, int fd, bool 
 void dv_cucontent_ref(struct dv_cucontent *content);
 void dv_cucontent_unref(struct dv_cucontent *content);
 void dv_cucontent_write(struct dv_cucontent *c, uint64_t offset, const void *from, uint64_t n);
+bool dv_cucontent_kept(const struct dv_cucontent *c, uint64_t offset, uint64_t n); /* any of it */
 void dv_cucontent_read(struct dv_cucontent *c, uint64_t offset, void *to, uint64_t n);
 void dv_cucontent_fill(struct dv_cucontent *c, uint64_t offset, uint32_t value, uint32_t element,
                        uint64_t n);

@@ -61,7 +61,12 @@ The simulated driver exports every symbol that CUDA 13.0's headers name, {total}
 work, {partial} work in part (below: what is missing), and {missing} answer
 `CUDA_ERROR_NOT_SUPPORTED` (801). A name with `[t]` has a variant for per-thread default streams.
 
-Kernels take time and SMs, and compute nothing. Copies take the time of a copy engine; what is
+Kernels take time and SMs, and compute nothing: `divvy_spin(u64 iterations)` 1 ns per iteration,
+`divvy_copy(u64 to, u64 from, u64 bytes)` the time that the memory's bandwidth gives (it does move
+the bytes), others what the node file says under `kernels:`, else 10 us. A kernel demands the SMs
+that its blocks fill. `divvy_fault` touches an illegal address: the context dies, with an XID 31.
+
+Copies take the time of a copy engine; what is
 written to device memory can be read back, up to `DIVVY_SIM_CONTENT_BYTES` per process (256 MiB by
 default), beyond which contents are not kept and read as zeros. cudart needs private tables by
 `cuGetExportTable`, which are not there: programs on the runtime API fail at their first call.
