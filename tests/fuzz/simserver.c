@@ -91,7 +91,7 @@ static int hello(uint32_t kind, struct dv_sim_work **ret_work)
                          .msg_controllen = sizeof(control)};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), fds[2];
 
-    strcpy(a.sun_path, path);
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
     if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
         abort();
     ask(fd, DV_SIM_HELLO, &h, sizeof(h));

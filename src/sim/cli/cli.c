@@ -97,7 +97,7 @@ static int parse_option(const struct dv_simcli_verb *v, int argc, char **argv, i
     for (size_t i = 0; v->options[i].name; i++) {
         const struct dv_simcli_option *o = &v->options[i];
 
-        if (strlen(o->name) != len || strncmp(o->name, given, len))
+        if (strlen(o->name) != len || strncmp(o->name, given, len) != 0)
             continue;
         if (!o->value && given[len])
             return usage(v, "%s takes no value", o->name);
@@ -140,7 +140,7 @@ static int parse(const struct dv_simcli_verb *v, int argc, char **argv, struct d
 
 static bool wants_help(const struct dv_simcli_verb *v, int argc, char **argv)
 {
-    for (int i = 0, words = 0; i < argc && strcmp(argv[i], "--"); i++) {
+    for (int i = 0, words = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
             return true;
         words += argv[i][0] != '-';

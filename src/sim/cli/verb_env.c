@@ -46,7 +46,7 @@ static int env_verb(const struct dv_simcli_args *args)
     struct dv_err err = {0};
     int fd, r = DV_SIMCLI_OK;
 
-    if (strcmp(format, "shell") && strcmp(format, "json"))
+    if (strcmp(format, "shell") != 0 && strcmp(format, "json") != 0)
         return dv_simcli_fail(DV_SIMCLI_USAGE, "-o %.32s: shell or json is wanted here", format);
     if (dv_simcli_socket(args->option[SOCKET], socket, &err) < 0)
         return dv_simcli_fail(DV_SIMCLI_FAILED, "%s", err.msg);

@@ -119,7 +119,7 @@ static int status_verb(const struct dv_simcli_args *args)
     struct dv_err err = {0};
     int fd, r;
 
-    if (strcmp(format, "table") && strcmp(format, "json"))
+    if (strcmp(format, "table") != 0 && strcmp(format, "json") != 0)
         return dv_simcli_fail(DV_SIMCLI_USAGE, "-o %.32s: table or json is wanted here", format);
     if (dv_simcli_socket(args->option[SOCKET], socket, &err) < 0)
         return dv_simcli_fail(DV_SIMCLI_FAILED, "%s", err.msg);

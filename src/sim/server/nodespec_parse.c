@@ -147,7 +147,7 @@ static int read_pair(struct reader *in, const char *where, const struct key *key
     const char *near;
 
     for (size_t i = 0; text && i < n_keys; i++) {
-        if (strcmp(text, keys[i].name)) {
+        if (strcmp(text, keys[i].name) != 0) {
             names[i] = keys[i].name;
             continue;
         }
@@ -353,7 +353,7 @@ static int read_gpu(struct reader *in, yaml_node_t *item, void *into)
                                       {"pci", read_pci},       {"mig", read_mig},
                                       {"memory", read_memory}, {"context", read_context}};
     struct gpu_entry e = {.count = 1};
-    uint32_t seen;
+    uint32_t seen = 0;
     int r = read_mapping(in, "gpus", keys, DV_ARRAY_SIZE(keys), item, &e, &seen);
 
     if (r == 0)
@@ -427,7 +427,7 @@ static int read_link(struct reader *in, yaml_node_t *item, void *into)
     static const struct key keys[] = {
         {"gpus", read_link_gpus}, {"nvlinks", read_nvlinks}, {"pcie", read_pcie}};
     struct link_entry e = {0};
-    uint32_t seen;
+    uint32_t seen = 0;
     int r = read_mapping(in, "links", keys, DV_ARRAY_SIZE(keys), item, &e, &seen);
 
     if (r < 0)
@@ -471,7 +471,7 @@ static int read_kernel(struct reader *in, yaml_node_t *item, void *into)
     static const struct key keys[] = {
         {"name", read_kernel_name}, {"duration", read_kernel_duration}, {"sms", read_kernel_sms}};
     struct dv_nodespec_kernel k = {0};
-    uint32_t seen;
+    uint32_t seen = 0;
     int r;
 
     if (in->spec->n_kernels >= DV_NODESPEC_KERNELS_MAX)
@@ -517,7 +517,7 @@ static int read_engine(struct reader *in, const char *name, yaml_node_t *value, 
 {
     static const struct key keys[] = {
         {"timeslice", read_timeslice}, {"switch", read_switch}, {"slices", read_slices}};
-    uint32_t seen;
+    uint32_t seen = 0;
     return read_mapping(in, name, keys, DV_ARRAY_SIZE(keys), value, NULL, &seen);
 }
 
@@ -626,7 +626,7 @@ static int read_root(struct reader *in)
         {"links", keep_links},        {"kernels", read_kernels}, {"engine", read_engine}};
     yaml_node_t *root = yaml_document_get_root_node(&in->doc);
     struct top top = {0};
-    uint32_t seen;
+    uint32_t seen = 0;
     int r;
 
     if (!root)

@@ -68,7 +68,7 @@ static void test_uuids_repeat_and_differ(void **state)
     char first[DV_SIM_UUID_SIZE];
 
     assert_int_equal(dv_nodespec_load("dgx-a100", &spec, &err), 0);
-    strcpy(first, spec.gpu[0].uuid);
+    memcpy(first, spec.gpu[0].uuid, sizeof(first));
     assert_int_equal(dv_nodespec_load("dgx-a100", &spec, &err), 0);
     assert_string_equal(first, spec.gpu[0].uuid);
     for (uint32_t i = 0; i < spec.n_gpus; i++) {

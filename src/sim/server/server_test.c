@@ -662,7 +662,7 @@ static void test_one_server_per_socket(void **state)
     snprintf(path, sizeof(path), "%s/stale", node.directory);
     fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    strcpy(a.sun_path, path);
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
     assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
     close(fd);
     o.socket = path;
