@@ -45,7 +45,7 @@ static size_t sorted(const struct dv_simgpu *g, const struct dv_simgi *ret[DV_MI
     for (size_t i = 0; i < DV_MIG_INSTANCES_MAX; i++)
         if (g->gi[i].used)
             ret[n++] = &g->gi[i];
-    qsort(ret, n, sizeof(*ret), by_gi_id);
+    qsort(ret, n, sizeof(struct dv_simgi *), by_gi_id);
     return n;
 }
 

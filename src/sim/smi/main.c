@@ -70,7 +70,8 @@ static const char *value_of(int argc, char **argv, int *i, const char *brief, co
         return NULL;
     if (*i + 1 >= argc)
         return "";
-    return argv[++*i];
+    ++*i;
+    return argv[*i] ? argv[*i] : "";
 }
 
 static bool is(const char *arg, const char *brief, const char *full)
@@ -91,7 +92,7 @@ static int parse_loop(const char *text, long unit_ms, struct options *o)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc && argv[i]; i++) {
         const char *option = argv[i], *v;
         const char **to = NULL;
         int r = 0;

@@ -90,7 +90,7 @@ static size_t instances(const struct dv_smi_gpu *g, struct dv_nvml_gpu_instance 
         for (uint32_t k = 0; k < count && n < INSTANCES_MAX; k++)
             ret[n++] = some[k];
     }
-    qsort(ret, n, sizeof(ret[0]), by_handle);
+    qsort(ret, n, sizeof(struct dv_nvml_gpu_instance *), by_handle);
     return n;
 }
 
@@ -641,7 +641,7 @@ static int verb_of(const char *arg)
 /* 0, or an exit code. */
 static int parse(int argc, char **argv, struct options *o)
 {
-    for (int i = 0; i < argc; i++) {
+    for (int i = 0; i < argc && argv[i]; i++) {
         const char *next = i + 1 < argc ? argv[i + 1] : NULL;
         int verb = verb_of(argv[i]);
         if (verb != NOTHING) {
