@@ -14,7 +14,7 @@
 struct values {
     int64_t gpu, kernel_us, streams, graph;
     uint64_t seconds, memory;
-    bool sync_each;
+    bool sync_each, report_gaps;
 };
 
 static const struct dv_option options[] = {
@@ -31,6 +31,8 @@ static const struct dv_option options[] = {
      offsetof(struct values, graph), .min = 0, .max = GRAPH_MAX, .otherwise = "0"},
     {"memory", 'm', "SIZE", "device memory to hold meanwhile", DV_OPTION_BYTES,
      offsetof(struct values, memory)},
+    {"report-gaps", 0, NULL, "also report the longest time without a finished kernel",
+     DV_OPTION_FLAG, offsetof(struct values, report_gaps)},
     {"gpu", 'g', "N", "which GPU, as CUDA counts those that it sees", DV_OPTION_INTEGER,
      offsetof(struct values, gpu), .min = 0, .max = 63, .otherwise = "0"},
 };
@@ -52,6 +54,7 @@ struct work {
     uint64_t memory; /* address; 0: none */
     unsigned ahead;  /* of the ring, used */
     uint64_t kernels;
+    uint64_t last_ns, longest_gap_ns; /* with report_gaps */
 };
 
 static int make_graph(struct work *w, struct dv_err *err)
@@ -149,15 +152,28 @@ static int submit(struct work *w, struct lane *lane, struct dv_err *err)
     return 0;
 }
 
+/* Once the queue is full, a submission returns when a kernel has ended: the time between two is the
+ * time without one. */
+static void note_gap(struct work *w, uint64_t submitted)
+{
+    uint64_t now = dv_load_now();
+    if (submitted > w->ahead * (uint64_t)w->v->streams)
+        w->longest_gap_ns = DV_MAX(w->longest_gap_ns, now - w->last_ns);
+    w->last_ns = now;
+}
+
 static int spin(struct work *w, uint64_t *ret_elapsed_ns, struct dv_err *err)
 {
     uint64_t start = dv_load_now();
     uint64_t until = start + w->v->seconds;
     int64_t next = 0;
+    uint64_t submitted = 0;
     int r = 0;
     while (!r && !dv_load_stopped() && dv_load_now() < until) {
         r = submit(w, &w->lanes[next], err);
         next = (next + 1) % w->v->streams;
+        if (w->v->report_gaps)
+            note_gap(w, ++submitted);
     }
     if (!r)
         r = dv_cuda_check(&w->load.cuda, w->load.cuda.ctx_synchronize(), "cuCtxSynchronize", err);
@@ -183,6 +199,8 @@ static int report(const struct dv_ui *ui, const struct work *w, uint64_t elapsed
     dv_output_uint(root, "kernels", w->kernels);
     dv_output_seconds(root, "busy_seconds", busy_ns);
     dv_output_seconds(root, "elapsed_seconds", elapsed_ns);
+    if (w->v->report_gaps)
+        dv_output_seconds(root, "longest_gap_seconds", w->longest_gap_ns);
     if (!dv_ui_is(ui, "json"))
         dv_output_uint(root, "busy_permille",
                        elapsed_ns ? (uint64_t)(busy * 1000 / (double)elapsed_ns + 0.5) : 0);
