@@ -205,6 +205,22 @@ static const char *gpu_mode(const struct dv_node *node, const struct dv_gpu *gpu
     return gpu->mig_enabled ? "mig" : dv_device_mode_name(d ? d->mode : DV_MODE_AUTO);
 }
 
+/* The driver's figure. A process that has come since the last sample counts by what it holds. */
+static uint64_t memory_used(struct dv_node *node, uint32_t gpu)
+{
+    uint64_t held = 0;
+    bool news = false;
+    for (const struct dv_member *m = node->members; m; m = m->next) {
+        if (!m->ready || dv_node_gpu_of(node, m->holding->device_uuid) != gpu)
+            continue;
+        uint64_t bytes = dv_governor_slot_held(&m->slot, &m->holding->pages);
+        held += bytes;
+        news |= bytes && !m->seen;
+    }
+    return news ? DV_MAX(held, node->gpus[gpu].memory_used_bytes)
+                : node->gpus[gpu].memory_used_bytes;
+}
+
 static void add_gpu(struct dv_output_node *list, struct dv_node *node, const struct dv_gpu *gpu)
 {
     struct dv_output_node *o = dv_output_object(list, NULL);
@@ -214,7 +230,7 @@ static void add_gpu(struct dv_output_node *list, struct dv_node *node, const str
     dv_output_string(o, "model", gpu->model);
     dv_output_bytes(o, "memory_bytes", gpu->memory_bytes);
     if (g->sampled)
-        dv_output_bytes(o, "memory_used_bytes", g->memory_used_bytes);
+        dv_output_bytes(o, "memory_used_bytes", memory_used(node, gpu->index));
     else
         dv_output_null(o, "memory_used_bytes");
     dv_output_string(o, "mode", gpu_mode(node, gpu));

@@ -51,7 +51,7 @@ int nvmlDeviceGetUUID(struct dv_nvml_device *device, char *uuid, uint32_t length
 int nvmlDeviceGetMemoryInfo(struct dv_nvml_device *device, struct dv_nvml_memory *memory)
 {
     if (exists("FAKE_NVML_CRASH"))
-        kill(getpid(), SIGSEGV);
+        kill(getpid(), SIGKILL);
     while (exists("FAKE_NVML_HANG"))
         usleep(10000);
     *memory = (struct dv_nvml_memory){1000, 400, 600};
