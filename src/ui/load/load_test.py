@@ -50,6 +50,13 @@ class Load(unittest.TestCase):
                 if "--graph" in extra:
                     self.assertEqual(got["kernels"] % 7, 0)
 
+    def test_spin_gaps(self):
+        for extra in ([], ["--streams", "2"], ["--graph", "3"], ["--sync-each"]):
+            with self.subTest(extra):
+                got = self.json("spin", "--kernel-us", "500", "--seconds", "20ms",
+                                "--report-gaps", *extra)
+                self.assertLess(got["longest_gap_seconds"], 1e-6)  # made-up time has none
+
     def test_spin_ends_early_with_its_answer(self):
         p = subprocess.Popen([PROGRAM, "spin", "--seconds", "1h", "-o", "json"], env=self.env,
                              stdout=subprocess.PIPE, text=True)

@@ -10,6 +10,7 @@
  * the end comes soon after the time is up. */
 #define AHEAD_US 4000
 #define AHEAD_MAX 256
+#define RING_MAX (AHEAD_MAX + 1) /* and the last one done, from which a gap is measured */
 
 struct values {
     int64_t gpu, kernel_us, streams, graph;
@@ -29,10 +30,10 @@ static const struct dv_option options[] = {
      offsetof(struct values, sync_each)},
     {"graph", 0, "N", "launch graphs of N kernels each; 0: single kernels", DV_OPTION_INTEGER,
      offsetof(struct values, graph), .min = 0, .max = GRAPH_MAX, .otherwise = "0"},
+    {"report-gaps", 0, NULL, "also say the longest time between two kernels of a stream",
+     DV_OPTION_FLAG, offsetof(struct values, report_gaps)},
     {"memory", 'm', "SIZE", "device memory to hold meanwhile", DV_OPTION_BYTES,
      offsetof(struct values, memory)},
-    {"report-gaps", 0, NULL, "also report the longest time without a finished kernel",
-     DV_OPTION_FLAG, offsetof(struct values, report_gaps)},
     {"gpu", 'g', "N", "which GPU, as CUDA counts those that it sees", DV_OPTION_INTEGER,
      offsetof(struct values, gpu), .min = 0, .max = 63, .otherwise = "0"},
 };
@@ -40,7 +41,7 @@ static const struct dv_option options[] = {
 /* One stream and the events of what is queued on it, a ring. */
 struct lane {
     struct dv_cuda_stream *stream;
-    struct dv_cuda_event *events[AHEAD_MAX];
+    struct dv_cuda_event *events[RING_MAX];
     uint64_t queued; /* ever */
 };
 
@@ -51,10 +52,11 @@ struct work {
     struct dv_cuda_graph *graph;
     struct dv_cuda_graph_exec *exec;
     uint64_t iterations;
-    uint64_t memory; /* address; 0: none */
-    unsigned ahead;  /* of the ring, used */
+    uint64_t memory;   /* address; 0: none */
+    unsigned ahead;    /* queued on a stream at most */
+    unsigned ring;     /* events of a stream, ahead + 1 */
+    double longest_ms; /* from the end of one kernel or graph to the end of the next */
     uint64_t kernels;
-    uint64_t last_ns, longest_gap_ns; /* with report_gaps */
 };
 
 static int make_graph(struct work *w, struct dv_err *err)
@@ -100,10 +102,11 @@ static int prepare(struct work *w, struct dv_err *err)
     int64_t unit_us = w->v->kernel_us * DV_MAX(w->v->graph, 1);
     int64_t ahead = AHEAD_US / unit_us;
     w->ahead = (unsigned)DV_MIN(DV_MAX(ahead, 2), AHEAD_MAX);
+    w->ring = w->ahead + 1;
     for (int64_t i = 0; i < w->v->streams && !r; i++) {
         r = dv_load_stream_new(&w->load, &w->lanes[i].stream, err);
-        for (unsigned k = 0; k < w->ahead && !r; k++)
-            r = dv_load_event_new(&w->load, false, &w->lanes[i].events[k], err);
+        for (unsigned k = 0; k < w->ring && !r; k++)
+            r = dv_load_event_new(&w->load, w->v->report_gaps, &w->lanes[i].events[k], err);
     }
     if (!r && w->v->graph)
         r = make_graph(w, err);
@@ -114,7 +117,7 @@ static void release(struct work *w)
 {
     const struct dv_cuda_driver *cuda = &w->load.cuda;
     for (int64_t i = 0; w->load.retained && i < w->v->streams; i++) {
-        for (unsigned k = 0; k < w->ahead && w->lanes[i].events[k]; k++)
+        for (unsigned k = 0; k < w->ring && w->lanes[i].events[k]; k++)
             cuda->event_destroy(w->lanes[i].events[k]);
         if (w->lanes[i].stream)
             cuda->stream_destroy(w->lanes[i].stream);
@@ -129,20 +132,43 @@ static void release(struct work *w)
     free(w->lanes);
 }
 
+/* Number n of this stream and the one before it are done: the time between their ends. */
+static int look_at_gap(struct work *w, const struct lane *lane, uint64_t n, struct dv_err *err)
+{
+    float ms = 0;
+    if (!w->v->report_gaps || !n)
+        return 0;
+    int r =
+        w->load.cuda.event_elapsed(&ms, lane->events[(n - 1) % w->ring], lane->events[n % w->ring]);
+    w->longest_ms = DV_MAX(w->longest_ms, (double)ms);
+    return dv_cuda_check(&w->load.cuda, r, "cuEventElapsedTime", err);
+}
+
+/* Waits until there is room for one more on this stream. */
+static int make_room(struct work *w, const struct lane *lane, struct dv_err *err)
+{
+    if (lane->queued < w->ahead)
+        return 0;
+    uint64_t oldest = lane->queued - w->ahead;
+    int r =
+        dv_cuda_check(&w->load.cuda, w->load.cuda.event_synchronize(lane->events[oldest % w->ring]),
+                      "cuEventSynchronize", err);
+    return r ? r : look_at_gap(w, lane, oldest, err);
+}
+
 /* Queues one kernel or graph; waits first when enough is queued on this stream. */
 static int submit(struct work *w, struct lane *lane, struct dv_err *err)
 {
     const struct dv_cuda_driver *cuda = &w->load.cuda;
-    struct dv_cuda_event *event = lane->events[lane->queued % w->ahead];
-    int r = 0;
-    if (lane->queued >= w->ahead)
-        r = dv_cuda_check(cuda, cuda->event_synchronize(event), "cuEventSynchronize", err);
+    int r = make_room(w, lane, err);
     if (!r && w->exec)
         r = dv_cuda_check(cuda, cuda->graph_launch(w->exec, lane->stream), "cuGraphLaunch", err);
     else if (!r)
         r = dv_load_launch(&w->load, lane->stream, w->iterations, err);
     if (!r)
-        r = dv_cuda_check(cuda, cuda->event_record(event, lane->stream), "cuEventRecord", err);
+        r = dv_cuda_check(cuda,
+                          cuda->event_record(lane->events[lane->queued % w->ring], lane->stream),
+                          "cuEventRecord", err);
     if (!r && w->v->sync_each)
         r = dv_cuda_check(cuda, cuda->stream_synchronize(lane->stream), "cuStreamSynchronize", err);
     if (r)
@@ -152,14 +178,17 @@ static int submit(struct work *w, struct lane *lane, struct dv_err *err)
     return 0;
 }
 
-/* Once the queue is full, a submission returns when a kernel has ended: the time between two is the
- * time without one. */
-static void note_gap(struct work *w, uint64_t submitted)
+/* All is done: the gaps among what was still queued. */
+static int look_at_rest(struct work *w, struct dv_err *err)
 {
-    uint64_t now = dv_load_now();
-    if (submitted > w->ahead * (uint64_t)w->v->streams)
-        w->longest_gap_ns = DV_MAX(w->longest_gap_ns, now - w->last_ns);
-    w->last_ns = now;
+    int r = 0;
+    for (int64_t i = 0; i < w->v->streams; i++) {
+        const struct lane *lane = &w->lanes[i];
+        uint64_t first = lane->queued > w->ahead ? lane->queued - w->ahead : 0;
+        for (uint64_t n = first; n < lane->queued && !r; n++)
+            r = look_at_gap(w, lane, n, err);
+    }
+    return r;
 }
 
 static int spin(struct work *w, uint64_t *ret_elapsed_ns, struct dv_err *err)
@@ -167,19 +196,16 @@ static int spin(struct work *w, uint64_t *ret_elapsed_ns, struct dv_err *err)
     uint64_t start = dv_load_now();
     uint64_t until = start + w->v->seconds;
     int64_t next = 0;
-    uint64_t submitted = 0;
     int r = 0;
     while (!r && !dv_load_stopped() && dv_load_now() < until) {
         r = submit(w, &w->lanes[next], err);
         next = (next + 1) % w->v->streams;
-        if (w->v->report_gaps)
-            note_gap(w, ++submitted);
     }
     if (!r)
         r = dv_cuda_check(&w->load.cuda, w->load.cuda.ctx_synchronize(), "cuCtxSynchronize", err);
     if (!r)
         *ret_elapsed_ns = dv_load_now() - start;
-    return r;
+    return r ? r : look_at_rest(w, err);
 }
 
 static const struct dv_table_column columns[] = {
@@ -187,8 +213,18 @@ static const struct dv_table_column columns[] = {
     {"BUSY", "busy_seconds", DV_VALUE_SECONDS, .right = true},
     {"ELAPSED", "elapsed_seconds", DV_VALUE_SECONDS, .right = true},
     {"SHARE", "busy_permille", DV_VALUE_PERMILLE, .right = true},
+    {"LONGEST GAP", "longest_gap_seconds", DV_VALUE_SECONDS, .right = true},
 };
 static const struct dv_table view = {"", columns, DV_ARRAY_SIZE(columns)};
+
+/* The longest time without a kernel of a stream running, beside what one takes. */
+static void add_gap(struct dv_output_node *root, const struct work *w)
+{
+    double own_ms =
+        (double)w->iterations * w->load.ns_per_iteration * (double)DV_MAX(w->v->graph, 1) / 1e6;
+    double gap_ms = DV_MAX(w->longest_ms - own_ms, 0);
+    dv_output_seconds(root, "longest_gap_seconds", (uint64_t)(gap_ms * 1e6));
+}
 
 static int report(const struct dv_ui *ui, const struct work *w, uint64_t elapsed_ns)
 {
@@ -200,7 +236,7 @@ static int report(const struct dv_ui *ui, const struct work *w, uint64_t elapsed
     dv_output_seconds(root, "busy_seconds", busy_ns);
     dv_output_seconds(root, "elapsed_seconds", elapsed_ns);
     if (w->v->report_gaps)
-        dv_output_seconds(root, "longest_gap_seconds", w->longest_gap_ns);
+        add_gap(root, w);
     if (!dv_ui_is(ui, "json"))
         dv_output_uint(root, "busy_permille",
                        elapsed_ns ? (uint64_t)(busy * 1000 / (double)elapsed_ns + 0.5) : 0);
