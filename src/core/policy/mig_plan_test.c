@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -373,6 +374,34 @@ static void test_lists(void **state)
     assert_int_equal(dv_mig_plan_parse(g, huge, v, &err), -E2BIG);
 }
 
+/* Random text never crashes the list's parser; what it takes stays within its bounds. */
+static void test_lists_fuzz(void **state)
+{
+    static const char *const words[] = {"1g.5gb", "3g.20gb", "9",  "19", ",",  "@",   "*",
+                                        "x",      "2",       "0",  "+",  "me", "-1",  "MIG",
+                                        " ",      "7g.40gb", "64", "\t", "gb", "\xff"};
+    const struct dv_mig_geometry *g = dv_mig_geometry_find("A100-40GB");
+    struct dv_rng rng = {31};
+    size_t taken = 0;
+    for (int round = 0; round < 200000; round++) {
+        char text[128] = "";
+        size_t len = 0;
+        for (uint64_t n = dv_rng_below(&rng, 9); n; n--)
+            len += (size_t)snprintf(text + len, sizeof text - len, "%s",
+                                    words[dv_rng_below(&rng, DV_ARRAY_SIZE(words))]);
+        struct dv_mig_instance v[64];
+        struct dv_err err = {0};
+        int n = dv_mig_plan_parse(g, text, v, &err);
+        assert_true(n < 0 ? err.msg[0] != 0 : n <= 64);
+        taken += n > 1;
+        for (int i = 0; i < n; i++) {
+            assert_true(v[i].profile < g->n_profiles);
+            assert_true(v[i].start < g->grid || v[i].start == DV_MIG_UNPLACED);
+        }
+    }
+    assert_true(taken > 100);
+}
+
 /* The largest grid that is allowed, from a driver with strange ideas, is planned in bounded work.
  */
 static void test_largest_grid(void **state)
@@ -407,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_drivers_own_choice),
         cmocka_unit_test(test_how_many_more),
         cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_lists_fuzz),
         cmocka_unit_test(test_largest_grid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
