@@ -111,6 +111,7 @@ static struct dv_gate *make_gate(void)
         return gate();
     for (unsigned i = 0; i < DV_COMPUTE_CACHE; i++)
         __atomic_store_n(&dv_compute_fast.prices[i], NULL, __ATOMIC_RELEASE);
+    dv_events_drop();
     gate_wire = l;
     __atomic_store_n(&dv_compute_fast.gate, g, __ATOMIC_RELEASE);
     return g;

@@ -182,6 +182,15 @@ bool dv_events_outstanding(void)
     return count > 0;
 }
 
+void dv_events_drop(void)
+{
+    for (; count; count--, first = (first + 1) % MARKERS) {
+        put_event(&ring[first].begin);
+        for (uint32_t i = 0; i < ring[first].count; i++)
+            put_event(&ring[first].end[i]);
+    }
+}
+
 static bool is_done(const struct event *e)
 {
     struct visit v;

@@ -25,6 +25,8 @@ void dv_events_mark(uint64_t id);
 /* True: the oldest marker is done. begin_ns is 0 if it was not stamped. */
 bool dv_events_poll(uint64_t now, uint64_t *ret_id, uint64_t *ret_begin_ns, uint64_t *ret_end_ns);
 bool dv_events_outstanding(void);
+/* Forgets all markers: whoever placed them is no more. */
+void dv_events_drop(void);
 /* The stream, or the context with all in it, is about to be destroyed. */
 void dv_events_stream_ends(void *stream);
 void dv_events_context_ends(void *context);

@@ -118,6 +118,12 @@ def header(entries, _names):
     return '\n'.join(out)
 
 
+def undo(e):
+    """"cuMemFree(*ret)" as a call of the original."""
+    name, _, arguments = e.option('undo').partition('(')
+    return f'(void)DV_ORIGINAL({name})({arguments};'
+
+
 def body(e):
     call = f'DV_ORIGINAL({e.symbol})({e.names()})'
     args = ', '.join(filter(None, [e.symbol, e.names()]))
@@ -136,12 +142,12 @@ def body(e):
                 '        return dv_charge_cancel(&charge, r);']
         if e.option('actual'):
             out += [f'    if (dv_charge_true_up(&charge, {e.option("actual")})) {{',
-                    f'        (void)DV_ORIGINAL({e.option("undo").replace("(", ")(", 1)};',
+                    f'        {undo(e)}',
                     '        return dv_charge_cancel(&charge, DV_CUDA_ERROR_OUT_OF_MEMORY);',
                     '    }']
         if e.option('overhead'):
             out += ['    if (dv_charge_true_up_overhead(&charge)) {',
-                    f'        (void)DV_ORIGINAL({e.option("undo").replace("(", ")(", 1)};',
+                    f'        {undo(e)}',
                     '        return dv_charge_cancel(&charge, DV_CUDA_ERROR_OUT_OF_MEMORY);',
                     '    }']
         out.append(f'    return dv_charge_commit(&charge, {space}, (uint64_t)({e.option("key")}));')

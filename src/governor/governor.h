@@ -86,6 +86,7 @@ void *dv_hook_for(void *address);
 void *dv_libc_dlsym(void *handle, const char *name);
 /* Before NVML is opened: sees to it that whoever asks for it by name gets us. */
 void dv_nvml_claim_name(void);
+void dv_nvml_forked(void);
 /* The original of a name without a wrapper; NULL if the driver lacks it. */
 void *dv_start_original(const char *name);
 

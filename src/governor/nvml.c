@@ -134,13 +134,25 @@ int dv_on_nvml_processes_v1(unsigned original, void *device, uint32_t *count, vo
     return own_processes(original, device, count, ret, sizeof(struct dv_nvml_process_info_v1));
 }
 
+static int initialized; /* by us, once: the first nvmlInit of a process is slow on a real card */
+
+void dv_nvml_forked(void)
+{
+    initialized = 0;
+}
+
 bool dv_view_process_memory(uint64_t *ret_bytes)
 {
     struct dv_nvml_process_info all[PROCESSES_MAX];
     uint32_t n = PROCESSES_MAX;
     void *device;
-    if (!dv_start_nvml_library() || DV_ORIGINAL(nvmlInit_v2)())
+    if (!dv_start_nvml_library())
         return false;
+    if (!__atomic_load_n(&initialized, __ATOMIC_ACQUIRE)) {
+        if (DV_ORIGINAL(nvmlInit_v2)())
+            return false;
+        __atomic_store_n(&initialized, 1, __ATOMIC_RELEASE);
+    }
     bool found = false;
     if (!own_device(&device) &&
         !DV_ORIGINAL(nvmlDeviceGetComputeRunningProcesses_v3)(device, &n, all))
@@ -149,6 +161,5 @@ bool dv_view_process_memory(uint64_t *ret_bytes)
                 *ret_bytes = all[i].used_gpu_memory;
                 found = true;
             }
-    (void)DV_ORIGINAL(nvmlShutdown)();
     return found;
 }

@@ -242,6 +242,7 @@ static void forked(void)
     dv_pools_forked();
     dv_compute_forked();
     dv_view_forked();
+    dv_nvml_forked();
     dv_nvml_ready = 0;
     dv_mode = used ? DV_MODE_FORKED : DV_MODE_NEW;
 }

@@ -216,7 +216,7 @@ static void be_tenant(void)
         fail(dlerror());
     struct dv_cuda_pool_props props = {.allocation_type = DV_CUDA_ALLOCATION_PINNED,
                                        .location = {DV_CUDA_LOCATION_DEVICE, 0}};
-    int device, r;
+    int device = 0, r;
     if (CALL(cuInit, (unsigned), 0) || CALL(cuDeviceGet, (int *, int), &device, 0))
         fail("cuInit");
     while ((r = CALL(cuDevicePrimaryCtxRetain, (void **, int), &context, device)) ==
