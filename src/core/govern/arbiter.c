@@ -11,8 +11,7 @@
 #define LEASES_WATCHED 4 /* by the cheat detector */
 #define INTERACTIVE 4    /* short leases in a row that make an entity interactive */
 #define INTERACTIVE_GAP (20 * DV_NS_PER_MS)
-#define CHARGE_MAX (INT64_C(1) << 49) /* six days at once: whatever a page claims, no overflow */
-#define WATCHED_MIN_NS DV_NS_PER_MS   /* shorter leases say too little */
+#define WATCHED_MIN_NS DV_NS_PER_MS /* shorter leases say too little */
 
 /*
  * Virtual time is ns x 7000 / share, relative to an origin that `rebase` moves, so that 63 bits
@@ -38,6 +37,7 @@ struct member {
     bool late;             /* replaced, and has not finished yet */
     uint64_t joined_epoch; /* an offer must be newer than its process */
     uint64_t epoch;        /* its newest lease, */
+    uint64_t start_ns;     /* when the turn came, */
     int64_t charged_ns;    /* what was charged for it, */
     uint64_t edge_ns;      /* and where its predecessor's announced end was */
 };
@@ -165,11 +165,14 @@ static int64_t lag(const struct dv_arbiter *a, const struct entity *e)
 
 /* ---- charging ---- */
 
-static void charge(struct dv_arbiter *a, struct member *m, int64_t total_ns)
+/* Brings what the member is charged for its newest lease to total_ns. The word comes from a page
+ * that the tenant writes: it is never more than the time since the turn was given, and a little
+ * for one that had started by itself. */
+static void charge(struct dv_arbiter *a, struct member *m, uint64_t total_ns)
 {
     struct entity *e = &a->entities[m->entity];
-    int64_t delta = total_ns - m->charged_ns;
-    delta = DV_MAX(DV_MIN(delta, CHARGE_MAX), -m->charged_ns);
+    uint64_t most = a->now - m->start_ns + a->quantum_ns;
+    int64_t delta = (int64_t)DV_MIN(total_ns, most) - m->charged_ns;
     m->charged_ns += delta;
     e->vtime += virtual_time(e, delta);
     e->balance -= delta * FULL;
@@ -185,7 +188,7 @@ static void accrue(struct dv_arbiter *a, uint64_t now)
     a->now += dt;
     if (a->turn.slot != NOBODY && !a->idle) {
         struct member *m = &a->members[a->turn.slot];
-        charge(a, m, m->charged_ns + (int64_t)dt);
+        charge(a, m, (uint64_t)m->charged_ns + dt);
     }
     for (uint32_t i = 0; i < a->config.entities_max; i++) {
         struct entity *e = &a->entities[i];
@@ -361,6 +364,7 @@ static void give_turn(struct dv_arbiter *a, uint32_t slot, uint64_t epoch)
     a->entities[m->entity].grants++;
     m->epoch = epoch;
     m->charged_ns = 0;
+    m->start_ns = a->now;
     m->edge_ns = a->edge_ns;
     a->quantum_ns = choose_quantum(a);
     a->turn = (struct turn){slot, epoch};
@@ -659,11 +663,9 @@ int dv_arbiter_observe(struct dv_arbiter *a, uint64_t now, uint32_t slot,
     a->handed = words->handed;
     a->idle = words->idle_since_ns != 0;
     if (a->idle)
-        charge(a, m, (int64_t)DV_MIN(words->used_ns, (uint64_t)INT64_MAX));
+        charge(a, m, words->used_ns);
     else if (words->last_end_ns && a->now >= words->last_end_ns)
-        charge(
-            a, m,
-            (int64_t)DV_MIN(words->used_ns + (a->now - words->last_end_ns), (uint64_t)INT64_MAX));
+        charge(a, m, words->used_ns + (a->now - words->last_end_ns));
     return 0;
 }
 
@@ -716,11 +718,10 @@ int dv_arbiter_released(struct dv_arbiter *a, uint64_t now, uint32_t slot,
         a->edge_ns = l->first_start_ns;
         pass_on(a, (uint64_t)(slot + 1) << 48 | epoch);
     }
-    if (epoch == m->epoch) {
-        int64_t used = (int64_t)DV_MIN(l->used_ns, (uint64_t)INT64_MAX);
-        if (l->first_start_ns && m->edge_ns > l->first_start_ns)
-            used = DV_MAX(used - (int64_t)(m->edge_ns - l->first_start_ns), 0);
-        charge(a, m, used);
+    if (epoch && epoch == m->epoch) {
+        bool overlapped = l->first_start_ns && m->edge_ns > l->first_start_ns;
+        uint64_t others = overlapped ? m->edge_ns - l->first_start_ns : 0;
+        charge(a, m, l->used_ns > others ? l->used_ns - others : 0);
         watch(a, l);
         set_late(a, m, false);
         note_length(a, &a->entities[m->entity], l);
@@ -730,6 +731,7 @@ int dv_arbiter_released(struct dv_arbiter *a, uint64_t now, uint32_t slot,
         want_append(a, slot);
     if (turn) {
         a->edge_ns = l->announced_ns ? l->announced_ns + l->remainder_ns : l->last_end_ns;
+        a->edge_ns = DV_MIN(a->edge_ns, a->now);
         pass_on(a, l->handed);
     }
     decide(a);

@@ -448,6 +448,74 @@ static void test_lag_is_bounded(void **state)
         busy_world(seed);
 }
 
+/* Pages say whatever they like: the state stays sound, and no member is charged for more
+ * than the time that has passed. */
+static uint64_t wild(struct dv_rng *rng)
+{
+    switch (dv_rng_below(rng, 4)) {
+    case 0:
+        return dv_rng_below(rng, 100 * MS);
+    case 1:
+        return UINT64_MAX - dv_rng_below(rng, 3);
+    case 2:
+        return (uint64_t)INT64_MAX + dv_rng_below(rng, 3) - 1;
+    default:
+        return dv_rng_next(rng) >> dv_rng_below(rng, 64);
+    }
+}
+
+static void liar_step(struct dv_arbiter *a, struct dv_rng *rng, uint64_t now)
+{
+    uint32_t slot = (uint32_t)dv_rng_below(rng, 6);
+    struct dv_arbiter_state s = page(a);
+    uint64_t epoch = dv_rng_below(rng, 2) ? s.turn_epoch : s.turn_epoch + dv_rng_below(rng, 4);
+    uint64_t handed = dv_rng_below(rng, 2) ? packed(slot, epoch + 1) : wild(rng);
+    struct dv_arbiter_lease l = {epoch,     wild(rng), wild(rng), wild(rng), wild(rng),
+                                 wild(rng), wild(rng), wild(rng), handed,    dv_rng_below(rng, 2)};
+    struct dv_arbiter_words w = {epoch, wild(rng), wild(rng), wild(rng), wild(rng), handed, true};
+    switch (dv_rng_below(rng, 6)) {
+    case 0:
+        dv_arbiter_released(a, now, slot, &l);
+        break;
+    case 1:
+        dv_arbiter_observe(a, now, slot, &w);
+        break;
+    case 2:
+        dv_arbiter_member_gone(a, now, slot);
+        dv_arbiter_member_add(a, now, slot % 3, slot);
+        break;
+    case 3:
+        dv_arbiter_unwant(a, now, slot);
+        break;
+    default:
+        dv_arbiter_want(a, now, slot);
+    }
+    dv_arbiter_tick(a, now);
+}
+
+static void test_liars(void **state)
+{
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct dv_rng rng = {seed};
+        struct dv_arbiter *a = make();
+        uint64_t now = MS;
+        for (uint32_t i = 0; i < 3; i++)
+            entity(a, 1 + (uint32_t)dv_rng_below(&rng, 7000), i == 2 ? 1000 : 0);
+        for (uint32_t i = 0; i < 6; i++)
+            assert_int_equal(dv_arbiter_member_add(a, 0, i % 3, i), 0);
+        for (unsigned step = 0; step < 3000; step++) {
+            uint64_t charged = 0;
+            now += dv_rng_below(&rng, 5 * MS);
+            liar_step(a, &rng, now);
+            for (uint32_t i = 0; i < 3; i++)
+                charged += counters(a, now, i).charged_ns;
+            assert_true(charged <= 6 * now + (step + 1) * 10 * MS); /* six members, late words */
+            assert_true(page(a).turn_slot == DV_ARBITER_NOBODY || page(a).turn_slot < 6);
+        }
+        dv_arbiter_free(a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -467,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_intruder_opens_and_closes),
         cmocka_unit_test(test_years),
         cmocka_unit_test(test_lag_is_bounded),
+        cmocka_unit_test(test_liars),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
