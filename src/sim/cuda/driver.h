@@ -296,15 +296,26 @@ struct dv_cuda_event {
     uint64_t generation;           /* of the last record; 0 = never recorded */
     struct dv_cuda_stream *stream; /* where, and behind which command */
     uint64_t stream_id, number;
-    struct dv_cugraph_capture *capture; /* recorded in a capture */
-    uint64_t capture_id;
+    struct dv_cuevent_page *page; /* of an interprocess event, else NULL */
+    uint64_t handle;              /* the server's, once exported or imported */
+    bool imported;
+    uint64_t capture_id; /* recorded in this capture; 0 = not in one */
     struct dv_cuda_graph_node **deps;
     size_t n_deps;
 };
 
+int dv_cuevent_new(unsigned int flags, struct dv_cuda_event **ret);
 void dv_cuevent_free_locked(struct dv_cuda_event *event);
 int dv_cuevent_record(struct dv_cuda_event *event, struct dv_cuda_stream *stream);
 int dv_cuevent_wait(struct dv_cuda_event *event, struct dv_cuda_stream *stream);
+
+/* ipc_event.c: of events with a page. */
+int dv_cuipc_event_new(struct dv_cuda_event *event);
+void dv_cuipc_event_free_locked(struct dv_cuda_event *event);
+int dv_cuipc_event_record(struct dv_cuda_event *event, struct dv_cuda_stream *stream);
+int dv_cuipc_event_wait(struct dv_cuda_event *event, struct dv_cuda_stream *stream);
+int dv_cuipc_event_query(const struct dv_cuda_event *event);
+int dv_cuipc_event_synchronize(const struct dv_cuda_event *event);
 
 /* ---- worker: what the host does in the middle of a stream ------------------------------------ */
 

@@ -5,16 +5,14 @@
 #define FLAGS_ALL                                                                                  \
     (DV_CUDA_EVENT_BLOCKING_SYNC | DV_CUDA_EVENT_DISABLE_TIMING | DV_CUDA_EVENT_INTERPROCESS)
 
-dv_cuda_api(cuEventCreate, struct dv_cuda_event **ret, unsigned int flags)
+int dv_cuevent_new(unsigned int flags, struct dv_cuda_event **ret)
 {
-    DV_CU_ENTER();
     struct dv_cuda_ctx *ctx;
-    DV_CU_REQUIRE(ret && !(flags & ~(unsigned int)FLAGS_ALL), DV_CUDA_ERROR_INVALID_VALUE);
-    DV_CU_REQUIRE(!(flags & DV_CUDA_EVENT_INTERPROCESS) || (flags & DV_CUDA_EVENT_DISABLE_TIMING),
-                  DV_CUDA_ERROR_INVALID_VALUE);
     DV_CU_TRY(dv_cuctx_current(&ctx));
     struct dv_cuda_event *e = dv_cuobject_new(DV_CU_EVENT, sizeof(*e));
     DV_CU_REQUIRE(e, DV_CUDA_ERROR_OUT_OF_MEMORY);
+    e->ctx = ctx;
+    e->flags = flags;
     pthread_mutex_lock(&P.ring);
     e->index = dv_curing_event_new();
     pthread_mutex_unlock(&P.ring);
@@ -22,8 +20,6 @@ dv_cuda_api(cuEventCreate, struct dv_cuda_event **ret, unsigned int flags)
         dv_cuobject_free(e);
         return DV_CUDA_ERROR_OUT_OF_MEMORY;
     }
-    e->ctx = ctx;
-    e->flags = flags;
     dv_cu_lock();
     e->next = ctx->events;
     e->link = &ctx->events;
@@ -35,6 +31,22 @@ dv_cuda_api(cuEventCreate, struct dv_cuda_event **ret, unsigned int flags)
     return 0;
 }
 
+dv_cuda_api(cuEventCreate, struct dv_cuda_event **ret, unsigned int flags)
+{
+    DV_CU_ENTER();
+    DV_CU_REQUIRE(ret && !(flags & ~(unsigned int)FLAGS_ALL), DV_CUDA_ERROR_INVALID_VALUE);
+    DV_CU_REQUIRE(!(flags & DV_CUDA_EVENT_INTERPROCESS) || (flags & DV_CUDA_EVENT_DISABLE_TIMING),
+                  DV_CUDA_ERROR_INVALID_VALUE);
+    DV_CU_TRY(dv_cuevent_new(flags, ret));
+    int r = flags & DV_CUDA_EVENT_INTERPROCESS ? dv_cuipc_event_new(*ret) : 0;
+    if (r) {
+        dv_cu_lock();
+        dv_cuevent_free_locked(*ret);
+        dv_cu_unlock();
+    }
+    return r;
+}
+
 void dv_cuevent_free_locked(struct dv_cuda_event *event)
 {
     *event->link = event->next;
@@ -43,6 +55,7 @@ void dv_cuevent_free_locked(struct dv_cuda_event *event)
     pthread_mutex_lock(&P.ring);
     dv_curing_event_free(event->index);
     pthread_mutex_unlock(&P.ring);
+    dv_cuipc_event_free_locked(event);
     free(event->deps);
     event->deps = NULL;
     dv_cuobject_free(event);
@@ -75,6 +88,8 @@ dv_cuda_api(cuEventDestroy_v2, struct dv_cuda_event *event)
 int dv_cuevent_record(struct dv_cuda_event *event, struct dv_cuda_stream *stream)
 {
     uint64_t generation, number;
+    if (event->page)
+        return dv_cuipc_event_record(event, stream);
     DV_CU_TRY(dv_curing_record(stream, event->index, &generation, &number));
     pthread_mutex_lock(&P.ring);
     if (generation > event->generation) {
@@ -97,6 +112,8 @@ static void last_record(const struct dv_cuda_event *event, struct dv_cuda_event 
 int dv_cuevent_wait(struct dv_cuda_event *event, struct dv_cuda_stream *stream)
 {
     struct dv_cuda_event last;
+    if (event->page)
+        return dv_cuipc_event_wait(event, stream);
     last_record(event, &last);
     if (!last.generation || dv_curing_recorded(last.index, last.generation))
         return 0;
@@ -162,12 +179,12 @@ dv_cuda_api(cuEventQuery, struct dv_cuda_event *event)
     DV_CU_ENTER();
     struct dv_cuda_event last;
     DV_CU_TRY(look(event, &last));
+    if (event->page)
+        return dv_cuipc_event_query(event);
     if (!last.generation || dv_curing_recorded(last.index, last.generation))
         return 0;
-    if (stream_lives(&last)) {
-        int r = dv_curing_query(last.stream, last.number);
-        return r ? r : 0;
-    }
+    if (stream_lives(&last))
+        return dv_curing_query(last.stream, last.number);
     return dv_cuprocess_alive() ? DV_CUDA_ERROR_NOT_READY : DV_CUDA_ERROR_DEVICE_UNAVAILABLE;
 }
 
@@ -176,6 +193,8 @@ dv_cuda_api(cuEventSynchronize, struct dv_cuda_event *event)
     DV_CU_ENTER();
     struct dv_cuda_event last;
     DV_CU_TRY(look(event, &last));
+    if (event->page)
+        return dv_cuipc_event_synchronize(event);
     if (!last.generation)
         return 0;
     if (stream_lives(&last))

@@ -2,7 +2,7 @@
 /*
  * Memory for other processes: cuIpcGetMemHandle and the rest. The handle holds the server's token
  * and where in the allocation the pointer stands; the contents are a memfd that the server passes
- * on. IPC events are not simulated (DEVICE_ATTRIBUTE_IPC_EVENT_SUPPORTED says so).
+ * on.
  */
 #include "driver.h"
 

@@ -215,8 +215,14 @@ static void remove_waiter(struct dv_cuda_stream *stream, struct dv_cuwaiter *wai
     pthread_mutex_unlock(&P.ring);
 }
 
+/* What is wrong with a stream whose commands are complete: a server that ends, or drops this
+ * process, completes all streams after it has closed the page. */
 static int error_of(const struct dv_cuda_stream *stream)
 {
+    if (__atomic_load_n(&P.work->closed, __ATOMIC_ACQUIRE)) {
+        dv_cuprocess_lost();
+        return DV_CUDA_ERROR_DEVICE_UNAVAILABLE;
+    }
     return (int)__atomic_load_n(&P.work->streams[stream->index].error, __ATOMIC_ACQUIRE);
 }
 
@@ -241,8 +247,9 @@ int dv_curing_wait(struct dv_cuda_stream *stream, uint64_t number)
     int r = 0;
     for (;;) {
         uint32_t seen = __atomic_load_n(&state->wake, __ATOMIC_ACQUIRE);
+        bool is = complete(stream, number); /* first: see error_of */
         r = error_of(stream);
-        if (r || complete(stream, number))
+        if (r || is)
             break;
         sleep_on(&state->wake, seen);
         if (!complete(stream, number) && !dv_cuprocess_alive()) {
@@ -258,8 +265,9 @@ int dv_curing_query(struct dv_cuda_stream *stream, uint64_t number)
 {
     if (number == DV_CU_ALL)
         number = submitted(stream);
+    bool is = complete(stream, number); /* first: see error_of */
     int r = error_of(stream);
-    if (r || complete(stream, number))
+    if (r || is)
         return r;
     if (now_ns() - __atomic_load_n(&P.work->advanced_ns, __ATOMIC_ACQUIRE) > STALE_NS)
         kick();

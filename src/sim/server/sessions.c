@@ -136,11 +136,12 @@ void dv_simsessions_end(struct dv_simserver *s, struct dv_simsession *ss)
 {
     struct dv_simproc *p = ss->process;
 
+    /* Before its streams go, which counts as complete: nobody is to take that for success. */
+    __atomic_store_n(&ss->work->closed, 1, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < DV_SIM_CONTEXTS_MAX; i++) {
         if (p->ctx[i].used && p->ctx[i].session == ss)
             dv_simprocesses_ctx_remove(s, p, i);
     }
-    __atomic_store_n(&ss->work->closed, 1, __ATOMIC_SEQ_CST);
     for (uint32_t i = 1; i < DV_SIM_STREAMS_MAX; i++)
         __atomic_add_fetch(&ss->work->streams[i].wake, 1, __ATOMIC_SEQ_CST);
     dv_simwork_wake(&ss->work->tail_wake);

@@ -318,19 +318,39 @@ static void contents_end_with_the_budget(void **state)
 
 /* ---- other processes ------------------------------------------------------------------------ */
 
+static bool from_hex(const char *text, struct dv_cuda_ipc_handle *ret)
+{
+    for (size_t i = 0; i < sizeof(ret->bytes); i++)
+        if (sscanf(text + 2 * i, "%2hhx", &ret->bytes[i]) != 1)
+            return false;
+    return true;
+}
+
+/* Waits in a stream for the parent's event, then records it itself. */
+static int event_peer(const struct dv_cuda_ipc_handle *h)
+{
+    struct dv_cuda_event *e;
+    struct dv_cuda_stream *s;
+    if (cuIpcOpenEventHandle(&e, *h) || cuStreamCreate(&s, 0) || cuStreamWaitEvent(s, e, 0) ||
+        cuStreamSynchronize(s) || cuEventQuery(e))
+        return 9;
+    return cuEventRecord(e, s) || cuEventSynchronize(e) || cuEventDestroy_v2(e) ? 10 : 0;
+}
+
 /* The other side: opens what its arguments name, reads "ping", writes "pong". */
 static int peer(char **argv)
 {
     struct dv_cuda_ctx *c;
     uint64_t address = 0, handle = 0;
     char text[8] = "";
+    struct dv_cuda_ipc_handle h;
     if (cuInit(0) || cuDevicePrimaryCtxRetain(&c, 0) || cuCtxSetCurrent(c))
         return 2;
+    if (strcmp(argv[2], "fd") != 0 && !from_hex(argv[3], &h))
+        return 3;
+    if (strcmp(argv[2], "event") == 0)
+        return event_peer(&h);
     if (strcmp(argv[2], "ipc") == 0) {
-        struct dv_cuda_ipc_handle h;
-        for (size_t i = 0; i < sizeof(h.bytes); i++)
-            if (sscanf(argv[3] + 2 * i, "%2hhx", &h.bytes[i]) != 1)
-                return 3;
         if (cuIpcOpenMemHandle_v2(&address, h, 1))
             return 4;
     } else {
@@ -361,6 +381,36 @@ static void run_peer(const char *how, const char *what)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void to_hex(const struct dv_cuda_ipc_handle *h, char ret[2 * DV_CUDA_IPC_HANDLE_SIZE + 1])
+{
+    for (size_t i = 0; i < sizeof(h->bytes); i++)
+        snprintf(ret + 2 * i, 3, "%02x", h->bytes[i]);
+}
+
+static void late(void *arg)
+{
+    usleep(20000);
+}
+
+static void events_of_several_processes(void **state)
+{
+    struct dv_cuda_ipc_handle h;
+    struct dv_cuda_event *e, *plain;
+    char hex[2 * sizeof(h.bytes) + 1];
+    ok(cuEventCreate(&plain, 0));
+    assert_int_equal(cuIpcGetEventHandle(&h, plain), DV_CUDA_ERROR_INVALID_HANDLE);
+    ok(cuEventCreate(&e, DV_CUDA_EVENT_INTERPROCESS | DV_CUDA_EVENT_DISABLE_TIMING));
+    ok(cuIpcGetEventHandle(&h, e));
+    to_hex(&h, hex);
+    ok(cuLaunchHostFunc(NULL, late, NULL));
+    ok(cuEventRecord(e, NULL));
+    assert_int_equal(cuEventQuery(e), DV_CUDA_ERROR_NOT_READY);
+    run_peer("event", hex);
+    ok(cuEventSynchronize(e));
+    ok(cuEventDestroy_v2(e));
+    ok(cuEventDestroy_v2(plain));
+}
+
 static void memory_of_another_process(void **state)
 {
     struct dv_cuda_ipc_handle h;
@@ -369,8 +419,7 @@ static void memory_of_another_process(void **state)
     ok(cuMemAlloc_v2(&a, 3 * MIB));
     ok(cuMemcpyHtoD_v2(a, "ping", 5));
     ok(cuIpcGetMemHandle(&h, a));
-    for (size_t i = 0; i < sizeof(h.bytes); i++)
-        snprintf(hex + 2 * i, 3, "%02x", h.bytes[i]);
+    to_hex(&h, hex);
     run_peer("ipc", hex);
     ok(cuMemcpyDtoH_v2(out, a, 5));
     assert_string_equal(out, "pong");
@@ -427,6 +476,7 @@ int main(int argc, char **argv)
         in_context(contents_end_with_the_budget),
         in_context(memory_of_another_process),
         in_context(allocations_as_descriptors),
+        in_context(events_of_several_processes),
     };
     if (argc == 4 && strcmp(argv[1], "peer") == 0)
         return peer(argv);

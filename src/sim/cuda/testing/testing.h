@@ -153,6 +153,8 @@ int cuMemsetD32_v2(uint64_t, unsigned int, size_t);
 int cuIpcGetMemHandle(struct dv_cuda_ipc_handle *, uint64_t);
 int cuIpcOpenMemHandle_v2(uint64_t *, struct dv_cuda_ipc_handle, unsigned int);
 int cuIpcCloseMemHandle(uint64_t);
+int cuIpcGetEventHandle(struct dv_cuda_ipc_handle *, struct dv_cuda_event *);
+int cuIpcOpenEventHandle(struct dv_cuda_event **, struct dv_cuda_ipc_handle);
 int cuTexObjectCreate(void); /* one that is not supported */
 
 #endif
