@@ -94,7 +94,7 @@ static bool read_lease(const struct dv_slot_page *p, struct dv_arbiter_lease *l)
             .handed = GET(p, handed),
             .wants = GET(p, want_ns) != 0,
         };
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        /* No fence: each of these loads keeps the next one behind it. */
         if (GET(p, lease_seq) == seq)
             return true;
     }
