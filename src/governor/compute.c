@@ -363,7 +363,9 @@ void dv_compute_context_ends(void *context)
 
 /* ---- the helper ------------------------------------------------------------------------------ */
 
-/* The daemon hung up: registers anew when it is back, with all that is held. Without the lock. */
+/* The daemon hung up: registers anew when it is back, with all that is held. Without the lock. The
+ * old descriptors stay open, two for each life of the daemon: somebody may be about to write to
+ * one, and its number must not be the host's by then. */
 static void reconnect(uint64_t now)
 {
     static uint64_t next_try, pause;
@@ -376,8 +378,6 @@ static void reconnect(uint64_t now)
     if (dv_wire_connect())
         return;
     pause = 0;
-    close(l->event);
-    close(l->socket);
     dv_charge_again();
 }
 

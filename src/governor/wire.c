@@ -5,6 +5,7 @@
 #include "governor.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #define STEP_SECONDS 5 /* longest wait for one message of the daemon's */
 
 static struct dv_wire *current;
+static pthread_mutex_t peers_lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct dv_wire *dv_wire_current(void)
 {
@@ -180,14 +182,16 @@ static void peer_message(struct dv_wire *l, const struct dv_tenant_message *m, c
 void dv_wire_peers(struct dv_wire *l)
 {
     uint32_t generation = __atomic_load_n(&l->arbiter->slots_generation, __ATOMIC_ACQUIRE);
-    if (generation == l->generation || l->socket < 0)
+    if (generation == __atomic_load_n(&l->generation, __ATOMIC_ACQUIRE))
         return;
     struct dv_tenant_message m;
     int fds[DV_FD_COUNT];
     unsigned count;
+    pthread_mutex_lock(&peers_lock);
     while (!receive_message(l->socket, MSG_DONTWAIT, &m, fds, &count))
         peer_message(l, &m, fds, count);
-    l->generation = generation;
+    __atomic_store_n(&l->generation, generation, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&peers_lock);
 }
 
 const struct dv_slot_page *dv_wire_peer(struct dv_wire *l, uint32_t slot)
@@ -199,6 +203,7 @@ bool dv_wire_own_pid(struct dv_wire *l, uint32_t pid)
 {
     if (!pid || pid == l->pid)
         return pid != 0;
+    dv_wire_peers(l);
     for (unsigned i = 0; i < DV_TENANT_SLOTS_MAX; i++)
         if (__atomic_load_n(&l->peer_pid[i], __ATOMIC_ACQUIRE) == pid)
             return true;
@@ -284,6 +289,7 @@ void dv_wire_forget(void)
 {
     struct dv_wire *l = current;
     current = NULL;
+    peers_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     if (!l)
         return;
     close(l->socket);

@@ -40,8 +40,7 @@ struct dv_wire *dv_wire_current(void);
 /* In a forked child: closes what belongs to the parent. */
 void dv_wire_forget(void);
 
-/* Reads what the daemon has sent about peers, if the page says that there is something. Needs a
- * lock around it (compute's). */
+/* Reads what the daemon has sent about peers, if the page says that there is something. */
 void dv_wire_peers(struct dv_wire *l);
 /* The slot page of a process on the device, NULL if it is not known. */
 const struct dv_slot_page *dv_wire_peer(struct dv_wire *l, uint32_t slot);
