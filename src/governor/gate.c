@@ -664,12 +664,7 @@ static void learn(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t mea
 static void account(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t begin_ns,
                     uint64_t end_ns)
 {
-    uint64_t start = begin_ns;
-    if (!start)
-        start = b->from_idle ? b->opened_ns : max64(g->last_end_ns, b->opened_ns);
-    if (!b->from_idle && g->last_end_ns)
-        start = g->last_end_ns;
-    start = max64(start, g->last_end_ns);
+    uint64_t start = max64(begin_ns ? begin_ns : b->opened_ns, g->last_end_ns);
     if (!g->first_start_ns)
         g->first_start_ns = start;
     if (!g->span_start_ns)
