@@ -120,7 +120,7 @@ static int attribute_of(void *ret, int attribute, uint64_t address, const struct
     uint32_t access = DV_CUDA_ACCESS_READ_WRITE, zero = 0;
     switch (attribute) {
     case DV_CUDA_POINTER_CONTEXT:
-        put(ret, &m->ctx, sizeof(m->ctx));
+        put(ret, &m->ctx, sizeof(void *));
         return 0;
     case DV_CUDA_POINTER_MEMORY_TYPE:
         put(ret, &type, sizeof(type));

@@ -80,7 +80,7 @@ static bool number(const struct token *t, uint64_t *ret)
         if (t->text[i] >= '0' && t->text[i] <= '9')
             digit = (uint64_t)(t->text[i] - '0');
         else if (base == 16 && c >= 'a' && c <= 'f')
-            digit = (uint64_t)(c - 'a' + 10);
+            digit = (uint64_t)(c - 'a') + 10;
         else if ((t->text[i] == 'U' || t->text[i] == 'u') && i > 0 && i + 1 == t->length)
             break;
         else

@@ -65,35 +65,35 @@ static void lookups_by_version_and_flags(void **state)
 {
     static const struct {
         const char *name;
-        int version;
-        uint64_t flags;
         const char *symbol; /* NULL = none */
+        int version;
+        uint32_t flags;
         int status;
     } want[] = {
-        {"cuMemAlloc", 2000, 0, "cuMemAlloc", 0},
-        {"cuMemAlloc", 3010, 0, "cuMemAlloc", 0},
-        {"cuMemAlloc", 3020, 0, "cuMemAlloc_v2", 0},
-        {"cuMemAlloc", 13000, 2, "cuMemAlloc_v2", 0},
-        {"cuMemAlloc_v2", 13000, 0, "cuMemAlloc_v2", 0},
-        {"cuMemAlloc_v2", 3000, 0, NULL, 2},
-        {"cuLaunchKernel", 4000, 0, "cuLaunchKernel", 0},
-        {"cuLaunchKernel", 7000, 1, "cuLaunchKernel", 0},
-        {"cuLaunchKernel", 7000, 2, "cuLaunchKernel_ptsz", 0},
-        {"cuLaunchKernel", 4000, 2, "cuLaunchKernel", 0},
-        {"cuLaunchKernel", 3020, 0, NULL, 2},
-        {"cuMemcpyHtoD", 7000, 2, "cuMemcpyHtoD_v2_ptds", 0},
-        {"cuMemcpyHtoD", 7000, 0, "cuMemcpyHtoD_v2", 0},
-        {"cuStreamGetCaptureInfo", 10010, 0, "cuStreamGetCaptureInfo", 0},
-        {"cuStreamGetCaptureInfo", 12020, 2, "cuStreamGetCaptureInfo_v2_ptsz", 0},
-        {"cuStreamGetCaptureInfo", 12030, 0, "cuStreamGetCaptureInfo_v3", 0},
-        {"cuCtxSynchronize", 12090, 0, "cuCtxSynchronize", 0},
-        {"cuCtxSynchronize", 13000, 0, "cuCtxSynchronize_v2", 0},
-        {"cuGetProcAddress", 11030, 0, "cuGetProcAddress", 0},
-        {"cuGetProcAddress", 12000, 0, "cuGetProcAddress_v2", 0},
-        {"cuTexObjectCreate", 13000, 0, "cuTexObjectCreate", 0},
-        {"cuLaunchKernel_ptsz", 13000, 0, NULL, 1},
-        {"cuNoSuchThing", 13000, 0, NULL, 1},
-        {"", 0, 0, NULL, 1},
+        {"cuMemAlloc", "cuMemAlloc", 2000, 0, 0},
+        {"cuMemAlloc", "cuMemAlloc", 3010, 0, 0},
+        {"cuMemAlloc", "cuMemAlloc_v2", 3020, 0, 0},
+        {"cuMemAlloc", "cuMemAlloc_v2", 13000, 2, 0},
+        {"cuMemAlloc_v2", "cuMemAlloc_v2", 13000, 0, 0},
+        {"cuMemAlloc_v2", NULL, 3000, 0, 2},
+        {"cuLaunchKernel", "cuLaunchKernel", 4000, 0, 0},
+        {"cuLaunchKernel", "cuLaunchKernel", 7000, 1, 0},
+        {"cuLaunchKernel", "cuLaunchKernel_ptsz", 7000, 2, 0},
+        {"cuLaunchKernel", "cuLaunchKernel", 4000, 2, 0},
+        {"cuLaunchKernel", NULL, 3020, 0, 2},
+        {"cuMemcpyHtoD", "cuMemcpyHtoD_v2_ptds", 7000, 2, 0},
+        {"cuMemcpyHtoD", "cuMemcpyHtoD_v2", 7000, 0, 0},
+        {"cuStreamGetCaptureInfo", "cuStreamGetCaptureInfo", 10010, 0, 0},
+        {"cuStreamGetCaptureInfo", "cuStreamGetCaptureInfo_v2_ptsz", 12020, 2, 0},
+        {"cuStreamGetCaptureInfo", "cuStreamGetCaptureInfo_v3", 12030, 0, 0},
+        {"cuCtxSynchronize", "cuCtxSynchronize", 12090, 0, 0},
+        {"cuCtxSynchronize", "cuCtxSynchronize_v2", 13000, 0, 0},
+        {"cuGetProcAddress", "cuGetProcAddress", 11030, 0, 0},
+        {"cuGetProcAddress", "cuGetProcAddress_v2", 12000, 0, 0},
+        {"cuTexObjectCreate", "cuTexObjectCreate", 13000, 0, 0},
+        {"cuLaunchKernel_ptsz", NULL, 13000, 0, 1},
+        {"cuNoSuchThing", NULL, 13000, 0, 1},
+        {"", NULL, 0, 0, 1},
     };
     for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
         void *p = &node, *expected = want[i].symbol ? dlsym(RTLD_DEFAULT, want[i].symbol) : NULL;
