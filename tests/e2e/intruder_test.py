@@ -2,6 +2,7 @@
 """A tenant that ignores its leases is named by the daemon; the others go on."""
 import json
 import os
+import time
 import unittest
 
 import harness
@@ -38,6 +39,21 @@ class Intruder(unittest.TestCase):
             self.assertTrue(all(counts.values()), counts)
             harness.wait_for(lambda: node.json("status")["gpus"][0]["health"] == "ok",
                              "health returns when it has gone")
+
+    def test_kernels_that_change_their_length_are_no_intruders(self):
+        with harness.Node("a100") as node:
+            runs = {t: node.start_run("--tenant", t, "--memory", "8GiB", "--compute", c, "--",
+                                      ROGUE, "libcuda.so.1", "6", "500", "50")
+                    for t, c in (("ann", "60%"), ("bob", "20%"), ("cyd", "20%"))}
+            harness.wait_for(lambda: sum(len(s["pids"]) for s in node.slices()) == 3, "all run")
+            while any(run.poll() is None for run in runs.values()):
+                gpu = node.json("status")["gpus"][0]
+                self.assertEqual(gpu["health"], "ok", gpu.get("health_detail"))
+                time.sleep(0.1)
+            counts = {t: json.loads(run.communicate()[0])["kernels"] for t, run in runs.items()}
+            # Not a figure: that leases, and not the driver's equal turns, have decided.
+            self.assertGreater(counts["ann"], 1.5 * counts["bob"], counts)
+            self.assertGreater(counts["ann"], 1.5 * counts["cyd"], counts)
 
 
 if __name__ == "__main__":
