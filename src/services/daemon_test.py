@@ -126,6 +126,37 @@ class Claims(unittest.TestCase):
         harness.wait_for(lambda: not self.node.slices(), "released with its owner")
 
 
+class Mig(unittest.TestCase):
+    def test_devices_that_somebody_cut_are_found_and_shared(self):
+        with harness.Node("dgx-a100") as node:
+            smi = os.path.join(harness.LIBDIR, "sim", "bin", "nvidia-smi")
+            for args in (["-i", "0", "-mig", "1"], ["-i", "0", "--gpu-reset"],
+                         ["mig", "-i", "0", "-cgi", "9,14", "-C"]):
+                subprocess.run([smi, *args], env=node.sim_env(), check=True, timeout=60,
+                               stdout=subprocess.DEVNULL)
+            gpu = harness.wait_for(
+                lambda: next((g for g in node.json("status")["gpus"][:1] if g["devices"]), None),
+                "the MIG devices show")
+            self.assertEqual(gpu["mode"], "mig")
+            self.assertEqual(sorted(d["profile"] for d in gpu["devices"]), ["2g.20gb", "3g.40gb"])
+            device = next(d for d in gpu["devices"] if d["profile"] == "3g.40gb")
+            status, claim = ask(node, "POST", "/v1/claims",
+                                {"gpu": device["uuid"], "memory_bytes": GIB, "compute": 700})
+            self.assertEqual(status, 200, claim)
+            self.assertEqual(claim["slice"]["profile"], "3g.40gb")
+            self.assertEqual(claim["slice"]["placement_start"], device["placement_start"])
+            self.assertEqual(claim["slice"]["env"]["CUDA_VISIBLE_DEVICES"], device["uuid"])
+
+    def test_a_lost_gpu_takes_nothing_new(self):
+        with harness.Node("dgx-a100") as node:
+            node.divvy_sim("inject", "--gpu", "1", "--xid", "79", "--socket", node.sim_socket())
+            harness.wait_for(lambda: node.json("status")["gpus"][1]["health"] == "failed",
+                             "it shows as failed")
+            status, answer = ask(node, "POST", "/v1/claims", {"gpu": "1", "memory_bytes": GIB,
+                                                               "compute": 700, "wait": False})
+            self.assertEqual(status, 409, answer)
+
+
 class Troubles(unittest.TestCase):
     def test_a_wedged_driver_is_a_state(self):
         with harness.Node("a100", args=["--nvml-timeout", "300ms"]) as node:

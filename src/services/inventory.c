@@ -182,6 +182,14 @@ static void see_device(struct dv_node *node, const struct dv_device *d)
         dv_node_apply(node, &e);
 }
 
+static bool has_devices(const struct dv_node *node, uint32_t gpu)
+{
+    for (size_t i = 0; i < node->snapshot->n_devices; i++)
+        if (node->snapshot->devices[i].gpu == gpu)
+            return true;
+    return false;
+}
+
 static void see_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
 {
     struct dv_event e = {.kind = DV_EVENT_GPU_SEEN};
@@ -189,10 +197,12 @@ static void see_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
     if (!f->uuid[0] || !f->memory_bytes || f->memory_bytes == DV_FACT_UNKNOWN)
         return; /* lost since before we knew it */
     fill_gpu(node, f, &e.gpu);
+    drop_devices(node, f->index, f);
     const struct dv_gpu *old = dv_snapshot_gpu(node->snapshot, f->index);
+    if (old && old->mig_enabled != e.gpu.mig_enabled && has_devices(node, f->index))
+        return; /* somebody holds what it was cut into before: first they leave */
     if (!old || !dv_snapshot_gpu_equal(old, &e.gpu))
         dv_node_apply(node, &e);
-    drop_devices(node, f->index, f);
     if (f->mig_current != 1) {
         fill_whole(&e.gpu, &d);
         see_device(node, &d);
@@ -244,6 +254,8 @@ static void on_gpu(void *arg, const struct dv_worker_reply *reply, int error)
             if (known || !g->present)
                 *g->facts = reply->u.gpu;
             g->present = true;
+            if (g->lost && !reply->u.gpu.lost)
+                g->xid = 0; /* it was reset */
             g->lost = reply->u.gpu.lost;
             see_gpu(node, g->facts);
         }
