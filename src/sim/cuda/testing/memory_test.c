@@ -387,9 +387,12 @@ static void to_hex(const struct dv_cuda_ipc_handle *h, char ret[2 * DV_CUDA_IPC_
         snprintf(ret + 2 * i, 3, "%02x", h->bytes[i]);
 }
 
-static void late(void *arg)
+static int held;
+
+static void hold(void *arg)
 {
-    usleep(20000);
+    while (__atomic_load_n(&held, __ATOMIC_ACQUIRE))
+        usleep(500);
 }
 
 static void events_of_several_processes(void **state)
@@ -402,9 +405,11 @@ static void events_of_several_processes(void **state)
     ok(cuEventCreate(&e, DV_CUDA_EVENT_INTERPROCESS | DV_CUDA_EVENT_DISABLE_TIMING));
     ok(cuIpcGetEventHandle(&h, e));
     to_hex(&h, hex);
-    ok(cuLaunchHostFunc(NULL, late, NULL));
+    held = 1;
+    ok(cuLaunchHostFunc(NULL, hold, NULL));
     ok(cuEventRecord(e, NULL));
     assert_int_equal(cuEventQuery(e), DV_CUDA_ERROR_NOT_READY);
+    __atomic_store_n(&held, 0, __ATOMIC_RELEASE);
     run_peer("event", hex);
     ok(cuEventSynchronize(e));
     ok(cuEventDestroy_v2(e));
