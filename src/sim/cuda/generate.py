@@ -32,6 +32,7 @@ PARTIAL = {
     "cuGraphAddNode_v2": "no semaphore, batch or conditional nodes; edge data ignored",
     "cuGraphInstantiateWithFlags": "no launch from the device",
     "cuGraphUpload": "does nothing",
+    "cuIpcGetEventHandle": "an exported event costs 512 bytes of device memory",
     "cuLaunchKernel": "takes time and SMs; computes nothing",
     "cuLaunchKernelEx": "attributes other than cooperative are ignored",
     "cuLaunchCooperativeKernel": "takes time and SMs; computes nothing",
