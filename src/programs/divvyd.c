@@ -27,6 +27,7 @@ static const char help[] =
     "  --foreground         stay in the foreground (always so; for scripts that say it)\n"
     "  --ready-fd N         write a line to this descriptor once requests are answered\n"
     "  --capture FILE       write what the driver says to FILE (- for stdout), and end\n"
+    "  --replay FILE        show the node of such a file; nothing can run on it\n"
     "  --help, --version\n"
     "\n"
     "example: divvyd --sim a100 --socket /tmp/d.sock --state /tmp/d.state &\n"

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define WAIT_MAX_MS 30000
+#define WAITERS_USER_MAX 128u /* of the server's connections; beyond, answers come at once */
 
 #define SEEN_SIZE 48
 
@@ -108,6 +109,15 @@ static void get_explain(struct dv_node *node, struct dv_http_request *rq, const 
     dv_view_reply(rq, 200, dv_view_explain(node, h, tenant));
 }
 
+static bool may_wait(const struct dv_node *node, uid_t uid)
+{
+    uint32_t waiting = 0;
+    for (const struct dv_holding *h = node->holdings; h; h = h->next)
+        for (const struct dv_waiter *w = h->waiters; w; w = w->next)
+            waiting += w->rq->uid == uid;
+    return waiting < WAITERS_USER_MAX;
+}
+
 /* Answers at once unless the caller has seen exactly this state and has time. */
 static void get_claim(struct dv_node *node, struct dv_http_request *rq, const char *id)
 {
@@ -124,7 +134,7 @@ static void get_claim(struct dv_node *node, struct dv_http_request *rq, const ch
         return;
     }
     snprintf(now, sizeof now, "%s:%u", dv_claims_state_name(h), dv_claims_position(node, h));
-    if (ms && (!seen || !strcmp(seen, now)) &&
+    if (ms && (!seen || !strcmp(seen, now)) && may_wait(node, rq->uid) &&
         dv_claims_wait(h, rq, dv_clock_now() + (uint64_t)ms * DV_NS_PER_MS) == 0)
         return;
     dv_view_reply_claim(rq, 200, h, NULL, NULL);

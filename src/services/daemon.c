@@ -13,14 +13,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -458,7 +456,6 @@ static int prepare(struct daemon *d)
     umask(077);
     if (geteuid() == 0 && dv_proc_become(d->uid, d->gid, &err) < 0)
         return fail(1, "%s", err.msg);
-    prctl(PR_SET_DUMPABLE, 1);
     dv_proc_no_new_privileges();
     return 0;
 }
