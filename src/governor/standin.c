@@ -52,6 +52,32 @@ static const char *error_string_nvml(int error)
     return "the divvy daemon is not there";
 }
 
+/* So that a program can say why it does not start. */
+static int error_name_cuda(int error, const char **ret)
+{
+    switch (error) {
+#define CASE(name, number, meaning)                                                                \
+    case number:                                                                                   \
+        *ret = "CUDA_" #name;                                                                      \
+        return 0;
+        DV_CUDA_RESULTS(CASE)
+#undef CASE
+    default:
+        *ret = NULL;
+        return DV_CUDA_ERROR_INVALID_VALUE;
+    }
+}
+
+static int error_string_cuda(int error, const char **ret)
+{
+    int r = error_name_cuda(error, ret);
+    if (error == DV_CUDA_ERROR_SYSTEM_NOT_READY)
+        *ret = "the divvy daemon is not there";
+    if (error == DV_CUDA_ERROR_NOT_PERMITTED)
+        *ret = "the divvy daemon has no slice for this process";
+    return r;
+}
+
 static int absent_cuda(void)
 {
     return DV_CUDA_ERROR_NOT_SUPPORTED;
@@ -67,6 +93,10 @@ static void *refused(const char *name, bool nvml, int r)
 {
     if (!strcmp(name, "nvmlErrorString"))
         return (void *)error_string_nvml;
+    if (!strcmp(name, "cuGetErrorName"))
+        return (void *)error_name_cuda;
+    if (!strcmp(name, "cuGetErrorString"))
+        return (void *)error_string_cuda;
     if (nvml)
         return (void *)not_loaded_nvml;
     return r == DV_CUDA_ERROR_NOT_PERMITTED     ? (void *)not_permitted_cuda
