@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define ROUND_NS (5 * DV_NS_PER_S)
+#define ROUNDS_MAX                                                                                 \
+    10u /* that may fail before the node goes on without the GPUs that do not answer */
 #define SAMPLE_BUSY_NS (250 * DV_NS_PER_MS)
 #define SAMPLE_IDLE_NS DV_NS_PER_S
 #define XID_REMEMBERED_NS (600 * DV_NS_PER_S)
@@ -217,6 +219,10 @@ static void see_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
 
 static void end_of_round(struct dv_node *node)
 {
+    /* Slices of before a restart are given back once all GPUs are known, not before: those on a
+     * GPU that has not answered yet would be lost. But one sick GPU does not stop a node. */
+    if (node->inventory_failed && !node->ready && ++node->inventory_rounds < ROUNDS_MAX)
+        return;
     for (uint32_t i = node->driver.gpus; i < DV_FACTS_GPUS_MAX; i++) {
         if (!node->gpus[i].present)
             continue;
@@ -259,6 +265,8 @@ static void on_gpu(void *arg, const struct dv_worker_reply *reply, int error)
             g->lost = reply->u.gpu.lost;
             see_gpu(node, g->facts);
         }
+    } else {
+        node->inventory_failed = true;
     }
     count_down(node);
 }
@@ -288,12 +296,15 @@ static void on_driver(void *arg, const struct dv_worker_reply *reply, int error)
     node->driver = reply->u.driver;
     node->driver.gpus = DV_MIN(node->driver.gpus, DV_FACTS_GPUS_MAX);
     set_driver(node, 0, "");
+    node->inventory_failed = false;
     node->inventory_left = 1;
     for (uint32_t i = 0; i < node->driver.gpus; i++) {
         struct dv_worker_request q = {.op = DV_WORKER_GPU, .index = i};
         node->inventory_left++;
-        if (dv_hardware_link_ask(node->link, &q, on_gpu, node) < 0)
+        if (dv_hardware_link_ask(node->link, &q, on_gpu, node) < 0) {
+            node->inventory_failed = true;
             node->inventory_left--;
+        }
     }
     count_down(node);
 }
@@ -373,8 +384,9 @@ static void ask_sample(struct dv_node *node, uint32_t i, uint64_t now)
 void dv_inventory_tick(struct dv_node *node, uint64_t now)
 {
     uint64_t pause = node->snapshot->n_slices ? SAMPLE_BUSY_NS : SAMPLE_IDLE_NS;
-    if (!node->inventory_asked && (!node->inventory_ns || now - node->inventory_ns >= ROUND_NS ||
-                                   (node->driver_status && now - node->inventory_ns >= pause))) {
+    if (!node->inventory_asked &&
+        (!node->inventory_ns || now - node->inventory_ns >= ROUND_NS ||
+         ((node->driver_status || !node->ready) && now - node->inventory_ns >= pause))) {
         struct dv_worker_request q = {.op = DV_WORKER_DRIVER};
         node->inventory_asked = dv_hardware_link_ask(node->link, &q, on_driver, node) == 0;
         node->inventory_ns = now;

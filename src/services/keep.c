@@ -196,10 +196,12 @@ static void restore_one(struct dv_node *node, const struct rows *rows,
 {
     struct dv_err err = {0};
     char value[DV_LOG_VALUE];
-    if (!is_alive(rows, row))
+    if (!is_alive(rows, row)) {
+        note_result(node, dv_store_drop_claim(node->store, row->claim.id, &err), &err);
         return;
+    }
     int r = dv_claims_restore(node, row, &err);
-    if (r < 0) {
+    if (r < 0) { /* its device does not show; the row stays, it may show at the next start */
         dv_log(DV_LOG_WARNING, "slice.lost", "claim=c-%llu detail=%s",
                (unsigned long long)row->claim.id, dv_log_value(err.msg, value));
         return;
@@ -221,8 +223,6 @@ void dv_keep_restore(struct dv_node *node)
     int r = dv_store_load(node->store, on_claim, on_process, on_usage, &rows, &err);
     if (r == 0)
         r = dv_store_next_id(node->store, &node->next_id, &err);
-    /* What the store knows besides has ended; it is written anew without. */
-    node->store_rewrite = r == 0;
     for (size_t i = 0; i < rows.n_claims; i++) {
         node->next_id = DV_MAX(node->next_id, rows.claims[i].claim.id + 1);
         restore_one(node, &rows, &rows.claims[i]);

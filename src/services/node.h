@@ -174,8 +174,9 @@ struct dv_node {
     int driver_status; /* 0, or enum dv_hardware_status, or negative errno; 1 before the first */
     char driver_detail[200];
     uint32_t inventory_left; /* GPUs still to be read in this round */
-    bool inventory_asked;
+    bool inventory_asked, inventory_failed;
     uint64_t inventory_ns;
+    uint32_t inventory_rounds; /* failed before the first that did not */
     struct dv_node_gpu gpus[DV_FACTS_GPUS_MAX];
 
     struct dv_holding *holdings; /* by id */
