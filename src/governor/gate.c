@@ -23,6 +23,9 @@
 #define UNKNOWN_NS (100 * MS) /* what others are told to expect of a kernel never timed */
 #define SHARED_NS (10 * MS)   /* and this long, before it may testify against an intruder */
 #define ROUGH_FACTOR 20       /* an overlapped batch teaches if it is this much longer */
+/* Measured over predicted beyond this, either way, is no company: one that runs beside us doubles
+ * the time. The work itself has changed its length, and the old price is worth nothing. */
+#define CHANGED 4.0
 #define COMPUTE_FULL 7000
 
 static uint64_t min64(uint64_t a, uint64_t b)
@@ -650,13 +653,15 @@ static void learn(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t mea
         g->timed_ns += measured_ns;
         g->predicted_ns += (uint64_t)slow;
     }
-    double off = (double)measured_ns / predicted - 1;
-    off = off > 7 ? 7 : off;
+    double ratio = (double)measured_ns / predicted;
+    bool changed = ratio > CHANGED || ratio < 1 / CHANGED;
     for (uint32_t i = 0; i < b->signatures; i++) {
         struct dv_gate_price *p = b->price[i];
         double part = (double)b->count[i] * (double)p->price_ns / predicted;
+        if (changed)
+            p->samples = 0;
         double gain = p->samples < 3 ? 1.0 / (p->samples + 1) : 0.25;
-        learn_one(p, (double)p->price_ns * (1 + gain * part * off), measured_ns);
+        learn_one(p, (double)p->price_ns * (1 + gain * part * (ratio - 1)), measured_ns);
     }
 }
 

@@ -17,7 +17,8 @@
 #define NEEDED_RESTORED 16u /* of a member from before a restart: it is about to come back */
 #define WINDOW_NS DV_NS_PER_S
 #define OVER_TIME_PERMILLE 250u /* of the window, beyond what was charged */
-#define OVER_WINDOWS 2u
+#define OVER_WINDOWS 4u /* prices that no longer fit move charges between neighbours for a while   \
+                         */
 #define RATIO_PERMILLE 1300u /* measured over learnt time of clean leases lies below */
 #define SUSPICIOUS_SAMPLES 8u
 #define MEMORY_SLACK (128 * DV_MIB)
