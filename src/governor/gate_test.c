@@ -357,6 +357,21 @@ static void test_prices_follow_slowly(void **state)
     dv_gate_done(&g);
 }
 
+/* An intruder doubles the time; a factor above four is other work under the same signature. */
+static void test_prices_follow_at_once_when_the_work_changes(void **state)
+{
+    start();
+    uint64_t now = MS;
+    hold(now);
+    struct dv_gate_price *p = learn(1, 10 * US, &now, 20);
+    learn(1, 3 * MS, &now, 1);
+    assert_in_range(p->price_ns, 2900 * US, 3100 * US);
+    assert_in_range(p->slow_ns, 2900 * US, 3100 * US); /* or the detector would see an intruder */
+    learn(1, 20 * US, &now, 1);
+    assert_in_range(p->price_ns, 19 * US, 21 * US);
+    dv_gate_done(&g);
+}
+
 static void test_an_ended_slice_launches_nothing(void **state)
 {
     start();
@@ -483,6 +498,7 @@ int main(void)
         cmocka_unit_test(test_lost_lease),
         cmocka_unit_test(test_paces_itself_without_a_daemon),
         cmocka_unit_test(test_prices_follow_slowly),
+        cmocka_unit_test(test_prices_follow_at_once_when_the_work_changes),
         cmocka_unit_test(test_an_ended_slice_launches_nothing),
         cmocka_unit_test(test_exclusive_is_metered_only),
         cmocka_unit_test(test_settings_and_crowded_prices),
