@@ -3,6 +3,7 @@
 
 #include "abi_cuda.h"
 #include "abi_reservation.h"
+#include "compute.h"
 #include "governor.h"
 #include "pools.h"
 #include "view.h"
@@ -153,6 +154,8 @@ int dv_charge_commit(struct dv_charge *c, enum dv_space space, uint64_t key)
                                 .bytes = c->bytes,
                                 .count = 1,
                                 .overhead = is_overhead(space)};
+    if (space == DV_SPACE_CONTEXT || space == DV_SPACE_PRIMARY)
+        dv_compute_context_begins();
     if (ends_with_context(space) && DV_ORIGINAL(cuCtxGetCurrent)(&e.context))
         e.context = NULL;
     dv_charge_lock();

@@ -349,6 +349,11 @@ int dv_on_stream_destroy(unsigned original, void *stream)
     return DV_ORIGINAL_AS(cuStreamDestroy_v2, original)(stream);
 }
 
+void dv_compute_context_begins(void)
+{
+    __atomic_fetch_add(&dv_compute_fast.contexts, 1, __ATOMIC_RELAXED);
+}
+
 void dv_compute_context_ends(void *context)
 {
     pthread_mutex_lock(&lock);

@@ -24,6 +24,7 @@
 struct dv_compute_fast {
     struct dv_gate *gate; /* NULL before the first launch */
     int captures;         /* streams being captured, in this process */
+    int contexts;         /* made in this process, ever */
     uint32_t streams_count;
     void *streams[DV_COMPUTE_STREAMS];
     struct dv_gate_price *prices[DV_COMPUTE_CACHE]; /* by signature; checked by its key */
@@ -37,6 +38,7 @@ void dv_compute_capture_begin(int r);
 void dv_compute_capture_end(int r);
 /* Is this stream being captured? Never for a process that captures nothing now. */
 bool dv_compute_capturing(void *stream);
+void dv_compute_context_begins(void);
 void dv_compute_context_ends(void *context);
 void dv_compute_start_helper(void);
 void dv_compute_forked(void);
@@ -47,8 +49,17 @@ static inline void *dv_compute_stream(void *stream, int per_thread)
     return stream ? stream : per_thread ? (void *)2 : (void *)1;
 }
 
+/* The handles of the default streams mean another stream in every context. */
+static inline bool dv_compute_ambiguous(void *stream)
+{
+    return (uintptr_t)stream <= 2 &&
+           __atomic_load_n(&dv_compute_fast.contexts, __ATOMIC_RELAXED) > 1;
+}
+
 static inline bool dv_compute_stream_seen(void *stream)
 {
+    if (dv_compute_ambiguous(stream))
+        return false;
     uint32_t n = __atomic_load_n(&dv_compute_fast.streams_count, __ATOMIC_ACQUIRE);
     for (uint32_t i = 0; i < n; i++)
         if (__atomic_load_n(&dv_compute_fast.streams[i], __ATOMIC_RELAXED) == stream)

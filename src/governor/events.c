@@ -130,11 +130,15 @@ bool dv_events_use(void *stream)
     uint32_t n = dv_compute_fast.streams_count;
     if (dv_compute_stream_seen(stream))
         return true;
+    struct use u = {.stream = stream, .thread = pthread_self()};
+    if (DV_ORIGINAL(cuCtxGetCurrent)(&u.context) || !u.context)
+        return true; /* the launch will fail */
+    for (uint32_t i = 0; i < n; i++)
+        if (used[i].stream == stream && used[i].context == u.context)
+            return true;
     if (n == DV_COMPUTE_STREAMS)
         return false;
-    used[n] = (struct use){.stream = stream, .thread = pthread_self()};
-    if (DV_ORIGINAL(cuCtxGetCurrent)(&used[n].context) || !used[n].context)
-        return true; /* the launch will fail */
+    used[n] = u;
     __atomic_store_n(&dv_compute_fast.streams[n], stream, __ATOMIC_RELAXED);
     __atomic_store_n(&dv_compute_fast.streams_count, n + 1, __ATOMIC_RELEASE);
     return true;
