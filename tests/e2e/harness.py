@@ -75,7 +75,9 @@ class Node:
 
     def spawn_daemon(self, *args):
         with open(self.log_path, "ab") as log:
-            return subprocess.Popen([program("divvyd"), "--sim", self.sim, "--socket", self.socket,
+            # sim=None: the machine's own driver.
+            sim = ["--sim", self.sim] if self.sim else []
+            return subprocess.Popen([program("divvyd"), *sim, "--socket", self.socket,
                                      "--state", self.state, *self.args, *args],
                                     env=clean_env(), stdin=subprocess.DEVNULL, stdout=log,
                                     stderr=log, start_new_session=True)
