@@ -114,16 +114,27 @@ static int connect_once(void)
     return refusal;
 }
 
+/* The library of that path, unless it is this one: it would call itself for ever. */
+static void *open_driver(const char *path)
+{
+    void *library = path[0] == '/' ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    if (!library) {
+        const char *why = path[0] == '/' ? dlerror() : "the daemon knows no absolute path";
+        dv_wire_log("driver: '%s': %s", path, why ? why : "cannot be loaded");
+    } else if (dv_libc_dlsym(library, "divvy_governor")) {
+        dv_wire_log("driver: '%s' is the stand-in itself", path);
+        (void)dlclose(library);
+        library = NULL;
+    }
+    return library;
+}
+
 static int open_cuda(void)
 {
-    const char *path = dv_wire_current()->slice->libcuda;
     if (!cuda_library)
-        cuda_library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!cuda_library) {
-        const char *why = dlerror();
-        dv_wire_log("driver: %s", why ? why : path);
+        cuda_library = open_driver(dv_wire_current()->slice->libcuda);
+    if (!cuda_library)
         return DV_CUDA_ERROR_SYSTEM_NOT_READY;
-    }
     fill(cuda_library, false);
     dv_lookup_build();
     return 0;
@@ -188,7 +199,7 @@ static int open_nvml(void)
         return 0;
     if (!nvml_library && dv_wire_current()->slice->libnvml[0]) {
         take_nvml_name();
-        nvml_library = dlopen(dv_wire_current()->slice->libnvml, RTLD_NOW | RTLD_LOCAL);
+        nvml_library = open_driver(dv_wire_current()->slice->libnvml);
     }
     fill(nvml_library, true);
     __atomic_store_n(&dv_nvml_ready, nvml_library != NULL, __ATOMIC_RELEASE);

@@ -102,7 +102,17 @@ static int find_libraries(struct daemon *d)
     return 0;
 }
 
-/* The driver's library by absolute path, so that a stand-in on the search path is not it. */
+/* dir/name, if that is a readable file. */
+static bool try_driver(char *buf, size_t size, const char *dir, size_t dir_len, const char *name)
+{
+    int n = snprintf(buf, size, "%.*s/%s", (int)dir_len, dir, name);
+    return dir_len && dir[0] == '/' && n > 0 && (size_t)n < size && access(buf, R_OK) == 0;
+}
+
+/*
+ * The driver's library by absolute path, so that a stand-in on the search path is not it: where the
+ * loader looks (LD_LIBRARY_PATH), then where drivers are installed. "" when it is nowhere.
+ */
 static void find_driver(char *buf, size_t size, const char *override, const char *name)
 {
     static const char *const dirs[] = {"/usr/lib/x86_64-linux-gnu",
@@ -111,19 +121,23 @@ static void find_driver(char *buf, size_t size, const char *override, const char
                                        "/usr/lib",
                                        "/lib/x86_64-linux-gnu",
                                        "/usr/local/nvidia/lib64",
+                                       "/usr/local/cuda/compat",
                                        "/usr/lib/wsl/lib",
                                        "/run/opengl-driver/lib"};
-    const char *env = getenv(override);
+    const char *env = getenv(override), *path = getenv("LD_LIBRARY_PATH");
     if (env && *env) {
         join(buf, size, env, "");
         return;
     }
-    for (size_t i = 0; i < DV_ARRAY_SIZE(dirs); i++) {
-        snprintf(buf, size, "%s/%s", dirs[i], name);
-        if (access(buf, R_OK) == 0)
+    for (size_t len; path && *path; path += len + (path[len] == ':')) {
+        len = strcspn(path, ":");
+        if (try_driver(buf, size, path, len, name))
             return;
     }
-    join(buf, size, name, "");
+    for (size_t i = 0; i < DV_ARRAY_SIZE(dirs); i++)
+        if (try_driver(buf, size, dirs[i], strlen(dirs[i]), name))
+            return;
+    buf[0] = 0;
 }
 
 static int find_places(struct daemon *d)
@@ -140,6 +154,10 @@ static int find_places(struct daemon *d)
     if (!sim) {
         find_driver(d->libcuda, sizeof d->libcuda, "DIVVY_LIBCUDA", "libcuda.so.1");
         find_driver(d->libnvml, sizeof d->libnvml, "DIVVY_LIBNVML", "libnvidia-ml.so.1");
+        if (!d->libcuda[0])
+            dv_log(DV_LOG_WARNING, "driver.no_libcuda",
+                   "problem=\"no libcuda.so.1 was found\" remedy=\"install the driver, or name the "
+                   "file in DIVVY_LIBCUDA\"");
         return 0;
     }
     join(d->libcuda, sizeof d->libcuda, d->lib, "/sim/libcuda.so.1");

@@ -510,6 +510,11 @@ static void examine_driver(struct dv_output_node *list, const struct dv_node *no
     else if (strcmp(state, "ok") != 0)
         add_finding(list, "error", "driver", "the driver answers with errors", detail,
                     "try nvidia-smi; look at the kernel's log (dmesg)");
+    else if (!node->config.libcuda[0])
+        add_finding(list, "error", "driver", "the driver's libcuda.so.1 was not found",
+                    "it lies neither on the loader's path nor where drivers are installed; no "
+                    "program can use CUDA inside a slice",
+                    "install it (Debian: libcuda1), or start divvyd with DIVVY_LIBCUDA=PATH");
 }
 
 static void examine_gpus(struct dv_output_node *list, const struct dv_node *node)

@@ -47,8 +47,9 @@ def wait_for(condition, what, patience=PATIENCE):
 
 
 class Node:
-    def __init__(self, sim="a100", args=(), directory=None):
+    def __init__(self, sim="a100", args=(), directory=None, daemon_env=None):
         self.sim = sim
+        self.daemon_env = daemon_env or {}
         self.args = list(args)
         self.own_directory = directory is None
         self.directory = directory or tempfile.mkdtemp(prefix="divvy-e2e-")
@@ -79,8 +80,8 @@ class Node:
             sim = ["--sim", self.sim] if self.sim else []
             return subprocess.Popen([program("divvyd"), *sim, "--socket", self.socket,
                                      "--state", self.state, *self.args, *args],
-                                    env=clean_env(), stdin=subprocess.DEVNULL, stdout=log,
-                                    stderr=log, start_new_session=True)
+                                    env=clean_env(**self.daemon_env), stdin=subprocess.DEVNULL,
+                                    stdout=log, stderr=log, start_new_session=True)
 
     def start(self):
         self.daemon = self.spawn_daemon()
