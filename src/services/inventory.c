@@ -320,6 +320,9 @@ static void take_sample(struct dv_node *node, uint32_t i, const struct dv_facts_
     g->lost = s->lost;
     if (s->lost)
         return;
+    if (g->sampled && g->mig_layout != s->mig_layout)
+        node->inventory_ns = 0; /* somebody has cut the GPU anew: look at once */
+    g->mig_layout = s->mig_layout;
     g->sampled = true;
     g->memory_used_bytes = s->memory_used_bytes == DV_FACT_UNKNOWN ? 0 : s->memory_used_bytes;
     g->gpu_percent = s->gpu_percent;

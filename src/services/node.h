@@ -140,6 +140,7 @@ struct dv_node_gpu {
     struct dv_facts_gpu *facts; /* the last; NULL before the first */
     uint64_t memory_used_bytes;
     uint32_t gpu_percent;
+    uint32_t mig_layout; /* of the last sample */
     bool sampled, asking, lost;
     uint64_t sample_ns, since_us;
     uint64_t context_learnt_bytes;

@@ -98,6 +98,7 @@ struct dv_facts_sample {
     uint64_t memory_used_bytes, memory_free_bytes;
     uint32_t gpu_percent;
     uint32_t lost;
+    uint32_t mig_layout;        /* differs when MIG mode or the number of MIG devices does */
     uint32_t processes_known;   /* 1: the list below is the driver's; 0: it could not say */
     uint32_t utilization_known; /* 1: per-process utilization is supported here */
     uint32_t n_processes, n_utilization;

@@ -467,6 +467,20 @@ static bool read_utilization(struct nvml *self, struct dv_nvml_device *d, uint64
     return true;
 }
 
+/* 0 = not in MIG mode; else 1 + the MIG devices there are. Cheap enough for every sample. */
+static uint32_t read_mig_layout(struct nvml *self, struct dv_nvml_device *d)
+{
+    uint32_t current = 0, pending = 0, max = 0, n = 1;
+    struct dv_nvml_device *mig;
+    if (CALL(self, nvmlDeviceGetMigMode, d, &current, &pending) != DV_NVML_SUCCESS || !current ||
+        CALL(self, nvmlDeviceGetMaxMigDeviceCount, d, &max) != DV_NVML_SUCCESS)
+        return 0;
+    for (uint32_t i = 0; i < DV_MIN(max, 64u); i++)
+        if (CALL(self, nvmlDeviceGetMigDeviceHandleByIndex, d, i, &mig) == DV_NVML_SUCCESS)
+            n++;
+    return n;
+}
+
 static int nvml_sample(struct dv_hardware *hw, uint32_t index, uint64_t since_us,
                        struct dv_facts_sample *ret, struct dv_err *err)
 {
@@ -490,6 +504,7 @@ static int nvml_sample(struct dv_hardware *hw, uint32_t index, uint64_t since_us
     ret->memory_free_bytes = memory.free;
     if (CALL(self, nvmlDeviceGetUtilizationRates, d, &u) == DV_NVML_SUCCESS)
         ret->gpu_percent = u.gpu;
+    ret->mig_layout = read_mig_layout(self, d);
     ret->processes_known = read_processes(self, d, ret);
     ret->utilization_known = read_utilization(self, d, since_us, ret);
     return 0;
