@@ -684,6 +684,8 @@ static void account(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t b
         learn(g, b, measured, rough, shared);
     if (g->selfpaced && !b->predicted_ns) /* the first of its kind; else prices are truer */
         g->bucket_ns -= (int64_t)measured;
+    if (g->view.exclusive)
+        g->charged_total_ns += measured; /* no lease will ever charge it */
     g->last_end_ns = max64(g->last_end_ns, end_ns);
 }
 

@@ -19,6 +19,22 @@ static void charge(struct dv_holding *h, const struct dv_usage *more)
     }
 }
 
+/*
+ * An exclusive slice has no leases: its processes time their own work. What they say is bounded by
+ * the time that has passed; who lies says so about a device that is his alone.
+ */
+static uint64_t own_metering(struct dv_holding *h, uint64_t now)
+{
+    uint64_t sum = 0;
+    for (struct dv_member *m = h->node->members; m; m = m->next) {
+        if (m->holding != h || !m->slot.page)
+            continue;
+        uint64_t said = __atomic_load_n(&m->slot.page->charged_total_ns, __ATOMIC_ACQUIRE);
+        sum += step(&m->charged_seen_ns, DV_MIN(said, now - m->since_ns));
+    }
+    return sum;
+}
+
 void dv_meter_holding(struct dv_holding *h, uint64_t now)
 {
     struct dv_usage more = {0};
@@ -30,6 +46,9 @@ void dv_meter_holding(struct dv_holding *h, uint64_t now)
         dv_usage_busy(&more, step(&h->charged_seen_ns, counters.charged_ns));
         dv_usage_wait(&more, step(&h->waited_seen_ns, counters.waited_ns));
     }
+    const struct dv_slice *slice = dv_node_slice(h);
+    if (slice && slice->mode == DV_MODE_EXCLUSIVE)
+        dv_usage_busy(&more, own_metering(h, now));
     charge(h, &more);
 }
 

@@ -150,6 +150,15 @@ class FirstLight(unittest.TestCase):
         cap = str(3 * GIB)
         self.assertEqual(out.stdout.split(), ["1", cap, cap, "True", "1", cap])
 
+    def test_an_exclusive_slice_is_metered(self):
+        run = self.node.divvy("run", "--tenant", "fay", "--mode", "exclusive", "--", *spin(1))
+        self.assertEqual(run.returncode, 0, run.stderr)
+        truth = json.loads(run.stdout)["busy_seconds"]
+        usage = {t["tenant"]: t for t in self.node.json("usage")["tenants"]}["fay"]
+        # Two clocks on the same work: the load's own count and the governor's events.
+        self.assertGreater(usage["busy_seconds"], 0.8 * truth)
+        self.assertLess(usage["busy_seconds"], 1.2 * truth)
+
     def test_limit_live(self):
         run = self.node.start_run("--tenant", "ann", "--memory", "4GiB", "--compute", "20%", "--",
                                   *alloc("3GiB", hold=60))
