@@ -11,6 +11,7 @@
 #define LEASES_WATCHED 4 /* by the cheat detector */
 #define INTERACTIVE 4    /* short leases in a row that make an entity interactive */
 #define INTERACTIVE_GAP (20 * DV_NS_PER_MS)
+#define NAMED 64                    /* successors remembered; more than are named in one turn */
 #define WATCHED_MIN_NS DV_NS_PER_MS /* shorter leases say too little */
 
 /*
@@ -55,6 +56,7 @@ struct dv_arbiter {
     int64_t v; /* virtual time of those who have work; kept while nobody has */
     uint64_t epochs;
     struct turn turn, next;
+    struct turn named[NAMED]; /* the last that `next` named, by epoch */
     uint64_t start_ns, deadline_ns, pred_end_ns, quantum_ns, handed;
     uint64_t edge_ns; /* the last announced end, for whoever comes next */
     bool contended, cut, started, idle, observed;
@@ -377,8 +379,18 @@ static void name_next(struct dv_arbiter *a, uint32_t slot)
 {
     if (slot == a->turn.slot)
         a->next = a->turn;
-    else if (a->next.slot != slot)
+    else if (a->next.slot != slot) {
         a->next = (struct turn){slot, ++a->epochs & EPOCH_MASK};
+        a->named[a->next.epoch % NAMED] = a->next;
+    }
+}
+
+/* Whether `next` has said so. What a holder hands is its own word; it may be a little old, but one
+ * that nobody was told of is made up, to keep the turn in the family. */
+static bool was_named(const struct dv_arbiter *a, uint32_t slot, uint64_t epoch)
+{
+    const struct turn *t = &a->named[epoch % NAMED];
+    return epoch && t->epoch == epoch && t->slot == slot;
 }
 
 /* The member of e that comes next; the holder itself when it is alone there. */
@@ -547,7 +559,7 @@ static void pass_on(struct dv_arbiter *a, uint64_t handed)
     uint32_t slot = (uint32_t)(handed >> 48) - 1;
     uint64_t epoch = handed & EPOCH_MASK, last = a->turn.epoch;
     const struct member *m = handed >> 48 ? find_member(a, slot) : NULL;
-    bool valid = m && epoch > m->joined_epoch && epoch > last && epoch <= a->epochs;
+    bool valid = m && epoch > m->joined_epoch && epoch > last && was_named(a, slot, epoch);
     struct turn next = a->next;
     bool self = next.slot == a->turn.slot && next.epoch == a->turn.epoch;
     end_turn(a);

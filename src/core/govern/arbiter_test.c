@@ -150,6 +150,32 @@ static void test_forged_hand_over(void **state)
     dv_arbiter_free(a);
 }
 
+/* The epoch is one that was offered, but to somebody else: the turn does not stay in the family. */
+static void test_hand_over_to_the_family(void **state)
+{
+    for (uint32_t family = 0; family <= 2; family += 2) {
+        struct dv_arbiter *a = make();
+        tenant(a, 1000, 0, 0);
+        tenant(a, 1000, 0, 1);
+        assert_int_equal(dv_arbiter_member_add(a, 0, 0, 2), 0); /* the holder's sibling */
+        for (uint32_t slot = 0; slot <= 2; slot++)
+            dv_arbiter_want(a, 0, slot);
+        struct dv_arbiter_state s = page(a);
+        assert_int_equal(s.turn_slot, 0);
+        assert_int_equal(s.next_slot, 1);
+        struct dv_arbiter_lease l = {.epoch = s.turn_epoch,
+                                     .first_start_ns = 1,
+                                     .last_end_ns = MS,
+                                     .used_ns = MS,
+                                     .handed = packed(family, s.next_epoch),
+                                     .wants = true};
+        assert_int_equal(dv_arbiter_released(a, MS, 0, &l), 0);
+        assert_int_equal(page(a).turn_slot, 1);
+        assert_int_equal(page(a).turn_epoch, s.next_epoch);
+        dv_arbiter_free(a);
+    }
+}
+
 /* Announced at 9.9 ms with 0.2 ms left, really done at 12: charged to 10.1, and the successor,
  * whose first own start was at 10, pays from 10.1 on. */
 static void test_announced_charging(void **state)
@@ -523,6 +549,7 @@ int main(void)
         cmocka_unit_test(test_successor_and_hand_over),
         cmocka_unit_test(test_handed_wins_over_renamed),
         cmocka_unit_test(test_forged_hand_over),
+        cmocka_unit_test(test_hand_over_to_the_family),
         cmocka_unit_test(test_announced_charging),
         cmocka_unit_test(test_grace_and_revocation),
         cmocka_unit_test(test_granted_and_nobody_came),
