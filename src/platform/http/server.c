@@ -26,12 +26,19 @@ struct request {
     char *path;
 };
 
+/* One connection, while it lasts. */
+struct peer {
+    uid_t uid;
+    struct peer *next, **link;
+};
+
 struct dv_http_server {
     struct MHD_Daemon *daemon;
     struct dv_loop_source *watch, *timer;
     dv_http_handler *handler;
     void *arg;
     struct request *waiting;
+    struct peer *peers;
 };
 
 /* ---- driving libmicrohttpd ---- */
@@ -43,6 +50,58 @@ static void run(void *arg)
     MHD_run(s->daemon);
     if (MHD_get_timeout(s->daemon, &ms) == MHD_YES)
         dv_loop_timer_set(s->timer, ms, 0);
+}
+
+/* ---- connections ---- */
+
+static bool is_crowded(const struct dv_http_server *s, uid_t uid)
+{
+    unsigned n = 0;
+    for (const struct peer *p = s->peers; p; p = p->next)
+        n += p->uid == uid;
+    return uid && n >= DV_HTTP_CONNECTIONS_USER_MAX;
+}
+
+static struct peer *peer_new(struct dv_http_server *s, int fd)
+{
+    struct ucred cred;
+    socklen_t size = sizeof cred;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0 || is_crowded(s, cred.uid))
+        return NULL;
+    struct peer *p = malloc(sizeof *p);
+    if (!p)
+        return NULL;
+    *p = (struct peer){cred.uid, s->peers, &s->peers};
+    if (p->next)
+        p->next->link = &p->next;
+    s->peers = p;
+    return p;
+}
+
+static void peer_free(struct peer *p)
+{
+    if (!p)
+        return;
+    *p->link = p->next;
+    if (p->next)
+        p->next->link = p->link;
+    free(p);
+}
+
+/* libmicrohttpd's own bounds know addresses, not users. What is shut down it closes itself. */
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        peer_free(*context);
+        *context = NULL;
+        return;
+    }
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    *context = info ? peer_new(arg, info->connect_fd) : NULL;
+    if (info && !*context)
+        shutdown(info->connect_fd, SHUT_RDWR);
 }
 
 /* ---- requests ---- */
@@ -205,12 +264,12 @@ int dv_http_server_new(struct dv_loop *loop, int fd, dv_http_handler *handler, v
         return -ENOMEM;
     s->handler = handler;
     s->arg = arg;
-    s->daemon =
-        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, s,
-                         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-                         NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)DV_HTTP_CONNECTIONS_MAX,
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX,
-                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENCE_MAX_S, MHD_OPTION_END);
+    s->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, s,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)DV_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENCE_MAX_S, MHD_OPTION_END);
     const union MHD_DaemonInfo *info =
         s->daemon ? MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     int r = info ? 0 : -EIO;

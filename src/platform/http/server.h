@@ -11,8 +11,9 @@
  *     dv_http_server_new(loop, fd, handle, self, &server);
  *
  * Bounds: DV_HTTP_BODY_MAX bytes of body (longer: 413, by the server itself), 32 KiB of headers,
- * DV_HTTP_CONNECTIONS_MAX connections, 10 s of silence. Who calls is what the kernel says
- * (SO_PEERCRED), never what the request says.
+ * DV_HTTP_CONNECTIONS_MAX connections, DV_HTTP_CONNECTIONS_USER_MAX of one user other than root
+ * (more are hung up on, so that nobody shuts the others out), 10 s of silence. Who calls is what
+ * the kernel says (SO_PEERCRED), never what the request says.
  */
 #ifndef DV_HTTP_SERVER_H
 #define DV_HTTP_SERVER_H
@@ -23,7 +24,8 @@
 #include <sys/types.h>
 
 #define DV_HTTP_BODY_MAX 65536u
-#define DV_HTTP_CONNECTIONS_MAX 512u
+#define DV_HTTP_CONNECTIONS_MAX 1024u
+#define DV_HTTP_CONNECTIONS_USER_MAX 320u
 
 struct dv_http_server;
 
