@@ -10,6 +10,7 @@
  * the end comes soon after the time is up. */
 #define AHEAD_US 4000
 #define AHEAD_MAX 256
+#define BATCH_US 50              /* short kernels share an event: so many microseconds of them */
 #define RING_MAX (AHEAD_MAX + 1) /* and the last one done, from which a gap is measured */
 
 struct values {
@@ -53,7 +54,8 @@ struct work {
     struct dv_cuda_graph_exec *exec;
     uint64_t iterations;
     uint64_t memory;   /* address; 0: none */
-    unsigned ahead;    /* queued on a stream at most */
+    unsigned batch;    /* kernels, or graphs, per event */
+    unsigned ahead;    /* batches queued on a stream at most */
     unsigned ring;     /* events of a stream, ahead + 1 */
     double longest_ms; /* from the end of one kernel or graph to the end of the next */
     uint64_t kernels;
@@ -100,6 +102,8 @@ static int prepare(struct work *w, struct dv_err *err)
         return r;
     w->iterations = dv_load_iterations(&w->load, w->v->kernel_us);
     int64_t unit_us = w->v->kernel_us * DV_MAX(w->v->graph, 1);
+    w->batch = w->v->sync_each ? 1 : (unsigned)DV_MAX(BATCH_US / unit_us, 1);
+    unit_us *= w->batch;
     int64_t ahead = AHEAD_US / unit_us;
     w->ahead = (unsigned)DV_MIN(DV_MAX(ahead, 2), AHEAD_MAX);
     w->ring = w->ahead + 1;
@@ -156,15 +160,15 @@ static int make_room(struct work *w, const struct lane *lane, struct dv_err *err
     return r ? r : look_at_gap(w, lane, oldest, err);
 }
 
-/* Queues one kernel or graph; waits first when enough is queued on this stream. */
+/* Queues one batch; waits first when enough is queued on this stream. */
 static int submit(struct work *w, struct lane *lane, struct dv_err *err)
 {
     const struct dv_cuda_driver *cuda = &w->load.cuda;
     int r = make_room(w, lane, err);
-    if (!r && w->exec)
-        r = dv_cuda_check(cuda, cuda->graph_launch(w->exec, lane->stream), "cuGraphLaunch", err);
-    else if (!r)
-        r = dv_load_launch(&w->load, lane->stream, w->iterations, err);
+    for (unsigned i = 0; i < w->batch && !r; i++)
+        r = w->exec ? dv_cuda_check(cuda, cuda->graph_launch(w->exec, lane->stream),
+                                    "cuGraphLaunch", err)
+                    : dv_load_launch(&w->load, lane->stream, w->iterations, err);
     if (!r)
         r = dv_cuda_check(cuda,
                           cuda->event_record(lane->events[lane->queued % w->ring], lane->stream),
@@ -174,7 +178,7 @@ static int submit(struct work *w, struct lane *lane, struct dv_err *err)
     if (r)
         return r;
     lane->queued++;
-    w->kernels += (uint64_t)DV_MAX(w->v->graph, 1);
+    w->kernels += (uint64_t)DV_MAX(w->v->graph, 1) * w->batch;
     return 0;
 }
 
