@@ -297,6 +297,12 @@ void dv_claims_verdict(const struct dv_node *node, const struct dv_holding *h,
     *ret = (struct dv_verdict){.result = DV_VERDICT_GRANTED,
                                .reason = DV_REASON_FITS,
                                .gpu = (int32_t)dv_node_gpu_of(node, h->device_uuid)};
+    const struct dv_slice *slice = dv_node_slice(h);
+    if (!slice)
+        return;
+    ret->mode = slice->mode;
+    ret->asked_bytes = slice->memory_bytes;
+    ret->asked_compute = slice->compute;
 }
 
 /* ---- asking ---- */

@@ -83,6 +83,14 @@ class Claims(unittest.TestCase):
             self.assertEqual(ask(self.node, "GET", f"/v1/claims/{c['id']}")[1]["state"],
                              "granted")
 
+    def test_a_granted_claim_says_what_it_was_granted(self):
+        granted = self.claim(tenant="ann", memory_bytes=GIB, compute=700)[1]["id"]
+        for path in (f"/v1/claims/{granted}", f"/v1/explain?id={granted}"):
+            with self.subTest(path=path):
+                verdict = ask(self.node, "GET", path)[1]["verdict"]
+                self.assertEqual(verdict["message"], "1.00 GiB and 10% of GPU 0, governed")
+                self.assertNotIn("free_bytes", verdict)
+
     def test_unknown_things(self):
         for method, path, status in (("GET", "/v1/claims/c-999", 404), ("GET", "/nowhere", 404),
                                      ("PUT", "/v1/status", 405), ("GET", "/v1/explain", 400),

@@ -60,13 +60,14 @@ static void add_verdict(struct dv_output_node *parent, const struct dv_verdict *
         dv_output_int(o, "gpu", v->gpu);
     if (v->asked_bytes)
         dv_output_bytes(o, "asked_bytes", v->asked_bytes);
-    if (v->asked_bytes && !v->limit_bytes)
+    bool free_counts = v->result != DV_VERDICT_GRANTED;
+    if (v->asked_bytes && !v->limit_bytes && free_counts)
         dv_output_bytes(o, "free_bytes", v->free_bytes);
     if (v->limit_bytes)
         dv_output_bytes(o, "limit_bytes", v->limit_bytes);
     if (v->asked_compute)
         dv_output_compute(o, "asked_compute_permille", v->asked_compute);
-    if (v->asked_compute && !v->limit_compute)
+    if (v->asked_compute && !v->limit_compute && free_counts)
         dv_output_compute(o, "free_compute_permille", v->free_compute);
     if (v->limit_compute)
         dv_output_compute(o, "limit_compute_permille", v->limit_compute);
