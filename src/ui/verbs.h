@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The verbs of divvy, one file verb_NAME.c each, and the program made of them (divvy.c). To add a
- * verb: write its file with one struct dv_ui_verb, declare that here, and put it into the list in
- * divvy.c and the file into meson.build. Help, manual page and completions follow by themselves.
+ * verb: write its file with one struct dv_ui_verb (ui.h), declare that here, and put it into the
+ * list in divvy.c (in the order of the help) and the file into meson.build. Help, manual page and
+ * completions follow by themselves; the transcripts of tests/golden do not.
+ *
+ * To copy from: verb_queue.c asks the daemon and prints a table with -o; verb_mig.c needs no daemon
+ * and has options. How a table finds its rows in the answer: render/table.h.
  */
 #ifndef DV_UI_VERBS_H
 #define DV_UI_VERBS_H

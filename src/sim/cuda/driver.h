@@ -2,17 +2,30 @@
 /*
  * Inside of the simulated libcuda.so.1: its objects, and what its files call of each other.
  *
- *     process.c   connection, init, fork, injected errors     ring.c     work page: submit and wait
- *     object.c    handles that may be stale but never wild    result.c   names of results
- *     symbols.c   table of names; lookup.c uses it            device.c   devices and attributes
- *     context.c   contexts                                    stream.c   streams; stream_more.c
- *     event.c     events                                      worker.c   host functions, waits
- *     module.c    modules, libraries, functions               image.c    PTX and cubin: names,
- * sizes launch.c    launches and what a kernel costs            graph.c    graphs; capture.c
- *     content.c   bytes behind device memory                  memory.c   plain, managed, host
- * memory pool.c      asynchronous pools                          vmm.c      cuMemCreate and so on
- *     array.c     arrays and mipmaps                          copy.c     copies and fills;
- * copy_nd.c ipc.c       handles for other processes
+ *     process.c      connection, init, fork, injected errors
+ *     ring.c         work page: submit and wait
+ *     object.c       handles that may be stale but never wild
+ *     result.c       names of results
+ *     symbols.c      table of names; lookup.c uses it
+ *     device.c       devices and attributes
+ *     context.c      contexts
+ *     stream.c       streams; worker.c: host functions, waits; event.c: events
+ *     value.c        streams that wait for a value in memory, or write one
+ *     module.c       modules, libraries; function.c: functions
+ *     image.c        names and sizes in PTX (ptx.c) and cubin
+ *     launch.c       launches and what a kernel costs
+ *     graph.c        graphs; graph_exec.c: instantiated ones; capture.c: recorded ones
+ *     memory.c       plain, managed, host memory; memory_info.c: what is known of it
+ *     pool.c         asynchronous pools
+ *     vmm.c          cuMemCreate and so on
+ *     array.c        arrays and mipmaps
+ *     copy.c         copies; copy_nd.c: of rows, slices and arrays, and fills
+ *     content.c      bytes behind device memory
+ *     ipc.c          handles for other processes; ipc_event.c: of events
+ *
+ * To add a call: its line in src/abi/abi_cuda_names.def (whatever is exported is there), its
+ * function with dv_cuda_api here, its prototype and a case in testing/; then
+ * `ninja -C BUILD cuda-coverage` writes docs/reference/cuda-coverage.md anew.
  *
  * Locks: P.lock guards all objects and the control socket; P.ring guards the ring, and of a stream
  * what is said to be the ring's. Order: lock, then ring. No callback runs under either. Functions
