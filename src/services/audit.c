@@ -17,9 +17,8 @@
 #define NEEDED_RESTORED 16u /* of a member from before a restart: it is about to come back */
 #define WINDOW_NS DV_NS_PER_S
 #define OVER_TIME_PERMILLE 250u /* of the window, beyond what was charged */
-#define OVER_WINDOWS                                                                               \
-    4u /* prices that no longer fit move charges between neighbours for a while                    \
-        */
+/* In a row: prices that no longer fit move charges between neighbours for a while. */
+#define OVER_WINDOWS 4u
 #define RATIO_PERMILLE 1300u /* measured over learnt time of clean leases lies below */
 #define SUSPICIOUS_SAMPLES 8u
 #define MEMORY_SLACK (128 * DV_MIB)
@@ -212,16 +211,11 @@ static void check_process(struct dv_node *node, uint32_t gpu, const struct dv_fa
 
 /* ---- time ---- */
 
-static bool is_exclusive(const struct dv_holding *h)
-{
-    const struct dv_slice *s = dv_node_slice(h);
-    return s && s->mode == DV_MODE_EXCLUSIVE;
-}
-
 /* Nobody charges it by leases: it has the device to itself, or leases are off. */
 static bool is_unleased(const struct dv_node *node, uint32_t gpu, const struct dv_holding *h)
 {
-    return node->gpus[gpu].open || is_exclusive(h);
+    const struct dv_slice *s = dv_node_slice(h);
+    return node->gpus[gpu].open || (s && s->mode == DV_MODE_EXCLUSIVE);
 }
 
 static void check_time(struct dv_node *node, uint32_t gpu, struct dv_holding *h, uint64_t window)
@@ -261,7 +255,7 @@ static void add_utilization(struct dv_node *node, uint32_t gpu, const struct dv_
         uint64_t ns = DV_MIN(u->time_us - m->utilized_us, 2000000u) * u->sm_percent * 10;
         m->utilized_us = u->time_us;
         m->holding->utilized_audit_ns += ns;
-        if (node->gpus[gpu].open && !is_exclusive(m->holding))
+        if (is_unleased(node, gpu, m->holding))
             dv_meter_add_busy(m->holding, ns);
     }
     g->since_us = newest;

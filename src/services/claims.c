@@ -165,17 +165,15 @@ static int actuate(struct dv_holding *h, const struct dv_slice *slice)
 {
     struct dv_node *node = h->node;
     struct dv_arbiter_entity_spec spec = entity_spec(slice);
-    uint32_t device;
     int r = make_pages(h, slice);
     if (r == 0)
-        r = dv_lease_device(node->lease, slice->device, &device);
+        r = dv_lease_device(node->lease, slice->device, &h->device);
     if (r == 0)
-        r = dv_lease_slice_add(node->lease, device, &spec, &h->entity);
+        r = dv_lease_slice_add(node->lease, h->device, &spec, &h->entity);
     if (r < 0) {
         dv_governor_slice_end(&h->pages);
         return r;
     }
-    h->device = device;
     memcpy(h->device_uuid, slice->device, sizeof h->device_uuid);
     h->state = DV_HOLDING_GRANTED;
     h->meter = (struct dv_usage_meter){dv_clock_now(), slice->memory_bytes, slice->compute};
@@ -458,19 +456,16 @@ static bool has_processes(struct dv_holding *h)
     return h->n_strays != 0;
 }
 
-bool dv_claims_check_end(struct dv_holding *h, uint64_t now)
+void dv_claims_check_end(struct dv_holding *h, uint64_t now)
 {
     if (h->state != DV_HOLDING_ENDING)
-        return false;
+        return;
     if (!has_processes(h)) {
         release(h, "ended");
-        return true;
-    }
-    if (h->kill_at_ns && now >= h->kill_at_ns) {
+    } else if (h->kill_at_ns && now >= h->kill_at_ns) {
         dv_claims_signal(h, SIGKILL);
         h->kill_at_ns = now + KILL_AFTER_NS;
     }
-    return false;
 }
 
 void dv_claims_let_go(struct dv_holding *h)
@@ -514,11 +509,11 @@ static void on_owner(void *arg)
 
 void dv_claims_tick(struct dv_node *node, uint64_t now)
 {
-    struct dv_holding *h = node->holdings;
-    while (h) {
+    uint64_t id = 0;
+    for (struct dv_holding *h; (h = dv_node_holding_after(node, id));) {
+        id = h->claim.id;
         answer_waiters(h, now, NULL, NULL);
-        /* A release grants and refuses others: the list is not what it was. */
-        h = dv_claims_check_end(h, now) ? node->holdings : h->next;
+        dv_claims_check_end(h, now);
     }
 }
 
@@ -560,13 +555,11 @@ int dv_claims_restore(struct dv_node *node, const struct dv_store_claim *row, st
 
 void dv_claims_settle(struct dv_node *node)
 {
-    for (;;) {
-        struct dv_holding *h = node->holdings;
-        while (h && (h->owner_watch || h->state == DV_HOLDING_ENDING))
-            h = h->next;
-        if (!h)
-            return;
-        owner_gone(h);
+    uint64_t id = 0;
+    for (struct dv_holding *h; (h = dv_node_holding_after(node, id));) {
+        id = h->claim.id;
+        if (!h->owner_watch && h->state != DV_HOLDING_ENDING)
+            owner_gone(h);
     }
 }
 

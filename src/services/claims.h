@@ -42,8 +42,8 @@ int dv_claims_restore(struct dv_node *node, const struct dv_store_claim *row, st
 /* After all rows and processes are back: ends what lost its owner meanwhile. */
 void dv_claims_settle(struct dv_node *node);
 /* Releases what has ended; kills what has to end. Called by the node's tick, and by tenants.c when
- * a process has gone. True when the holding is gone afterwards. */
-bool dv_claims_check_end(struct dv_holding *holding, uint64_t now);
+ * a process has gone. The holding may be gone afterwards. */
+void dv_claims_check_end(struct dv_holding *holding, uint64_t now);
 void dv_claims_tick(struct dv_node *node, uint64_t now);
 /* "queued", "granted", "ending". */
 const char *dv_claims_state_name(const struct dv_holding *holding);

@@ -66,7 +66,7 @@ static bool join(char *buf, size_t size, const char *a, const char *b)
     size_t n = strlen(a), m = strlen(b);
     if (n + m >= size)
         return false;
-    memcpy(buf, a, n);
+    memcpy(buf, a, n + 1);
     memcpy(buf + n, b, m + 1);
     return true;
 }

@@ -254,7 +254,7 @@ static void on_gpu(void *arg, const struct dv_worker_reply *reply, int error)
     if (reply && reply->status == 0 && reply->u.gpu.index < DV_FACTS_GPUS_MAX) {
         struct dv_node_gpu *g = &node->gpus[reply->u.gpu.index];
         if (!g->facts)
-            g->facts = malloc(sizeof *g->facts);
+            g->facts = calloc(1, sizeof *g->facts);
         if (g->facts) {
             bool known = reply->u.gpu.uuid[0] != 0;
             if (known || !g->present)

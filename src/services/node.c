@@ -40,6 +40,14 @@ struct dv_holding *dv_node_holding(struct dv_node *node, uint64_t id)
     return h;
 }
 
+struct dv_holding *dv_node_holding_after(struct dv_node *node, uint64_t id)
+{
+    struct dv_holding *h = node->holdings;
+    while (h && h->claim.id <= id)
+        h = h->next;
+    return h;
+}
+
 uint64_t dv_node_parse_id(const char *text)
 {
     char *end;

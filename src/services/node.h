@@ -208,6 +208,8 @@ void dv_node_free(struct dv_node *node);
 /* Applies an event to the snapshot; a refusal is a fault of ours and is logged. */
 int dv_node_apply(struct dv_node *node, const struct dv_event *event);
 struct dv_holding *dv_node_holding(struct dv_node *node, uint64_t id);
+/* The next by id, from 0; for a walk whose steps release, and so grant and refuse, any of them. */
+struct dv_holding *dv_node_holding_after(struct dv_node *node, uint64_t id);
 /* "s-7", "c-7" or "7". 0 when it is none of these. */
 uint64_t dv_node_parse_id(const char *text);
 /* Made when it is new; NULL when memory is out. */

@@ -316,21 +316,17 @@ void dv_tenants_accept(void *arg)
 
 void dv_tenants_tick(struct dv_node *node, uint64_t now)
 {
-    struct dv_member *m = node->members;
-    while (m) {
-        if (m->ready || now - m->since_ns < HANDSHAKE_NS) {
-            m = m->next;
-            continue;
-        }
-        member_gone(m);
-        m = node->members;
+    for (struct dv_member *m = node->members, *next; m; m = next) {
+        next = m->next;
+        if (!m->ready && now - m->since_ns >= HANDSHAKE_NS)
+            member_gone(m);
     }
 }
 
 void dv_tenants_free(struct dv_node *node)
 {
-    while (node->members) {
-        struct dv_member *m = node->members;
+    for (struct dv_member *m = node->members, *next; m; m = next) {
+        next = m->next;
         dv_governor_slot_drop(&m->slot); /* it lives on: nothing to repair */
         member_free(m);
     }
