@@ -44,7 +44,7 @@ static void count_overhead(struct dv_wire *l, int64_t delta)
 
 static int change(struct dv_wire *l, int64_t delta, uint64_t limit)
 {
-    if (delta > 0 && delta > INT64_MAX / 2)
+    if (delta > INT64_MAX / 2)
         return 1;
     if (dv_reservation_change(l->reservation, l->page, l->process, delta, limit))
         return 1;

@@ -35,7 +35,7 @@ static void add(void *original, void *wrapper)
 void dv_lookup_build(void)
 {
     for (unsigned i = 0; i < dv_hooks_count; i++)
-        if (strncmp(dv_hooks[i].name, "nvml", 4) && dv_start_original(dv_hooks[i].name))
+        if (strncmp(dv_hooks[i].name, "nvml", 4) != 0 && dv_start_original(dv_hooks[i].name))
             add(dv_original[dv_hooks[i].original], dv_hooks[i].wrapper);
 }
 
@@ -86,7 +86,7 @@ static void *wrapper_by_rule(const char *name, int version, uint64_t flags)
     bool per_thread = flags & DV_CUDA_PROC_PER_THREAD_STREAM;
     for (unsigned i = 0; i < sizeof symbols / sizeof *symbols; i++) {
         const struct symbol *s = &symbols[i];
-        if (strcmp(s->base, name) || s->version > version || (s->stream != ANY && !per_thread))
+        if (strcmp(s->base, name) != 0 || s->version > version || (s->stream != ANY && !per_thread))
             continue;
         bool better = !best || (s->stream != ANY) > (best->stream != ANY) ||
                       ((s->stream != ANY) == (best->stream != ANY) && s->version > best->version);

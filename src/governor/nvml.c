@@ -30,7 +30,7 @@ int dv_on_nvml_count(unsigned original, uint32_t *ret_count)
 {
     uint32_t count;
     int r = DV_ORIGINAL_AS(nvmlDeviceGetCount_v2, original)(ret_count ? &count : NULL);
-    if (!r)
+    if (!r && ret_count)
         *ret_count = count ? 1 : 0;
     return r;
 }
@@ -47,7 +47,7 @@ int dv_on_nvml_by_name(unsigned original, const char *name, void **ret)
 {
     void *device;
     int r = DV_ORIGINAL_AS(nvmlDeviceGetHandleByUUID, original)(name, ret ? &device : NULL);
-    if (r)
+    if (r || !ret)
         return r;
     if (!is_own(device))
         return DV_NVML_ERROR_NOT_FOUND;

@@ -81,7 +81,8 @@ static int search_object(struct dl_phdr_info *object, size_t size, void *arg)
     const char *file = strrchr(object->dlpi_name, '/');
     file = file ? file + 1 : object->dlpi_name;
     struct table t;
-    if ((strcmp(file, "libc.so.6") && strcmp(file, "libdl.so.2")) || !read_table(object, &t))
+    bool libc = !strcmp(file, "libc.so.6") || !strcmp(file, "libdl.so.2");
+    if (!libc || !read_table(object, &t))
         return 0;
     const ElfW(Sym) *symbol = find_symbol(&t, s->name);
     if (symbol)
@@ -147,7 +148,7 @@ void *dv_preload_choose(void *handle, const char *name)
 {
     know_libc();
     bool nvml = name && !strncmp(name, "nvml", 4);
-    if (!name || (!nvml && strncmp(name, "cu", 2)))
+    if (!name || (!nvml && strncmp(name, "cu", 2) != 0))
         return NULL;
     void *hook = dv_hook_find(name);
     return hook && leads_to_driver(handle, nvml) ? hook : NULL;

@@ -92,7 +92,7 @@ int dv_on_device_count(unsigned original, int *ret_count)
 {
     int count;
     int r = DV_ORIGINAL_AS(cuDeviceGetCount, original)(ret_count ? &count : NULL);
-    if (!r)
+    if (!r && ret_count)
         *ret_count = dv_view_device() >= 0;
     return r;
 }

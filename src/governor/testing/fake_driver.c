@@ -542,7 +542,7 @@ int cuGetProcAddress_v2(const char *name, void **ret, int version, uint64_t flag
     void *best = NULL;
     for (int pass = 0; pass < 2 && !best; pass++)
         for (unsigned i = 0; i < sizeof table / sizeof *table; i++) {
-            if (strcmp(table[i].base, name))
+            if (strcmp(table[i].base, name) != 0)
                 continue;
             known = true;
             if (table[i].version <= version && table[i].per_thread == (per_thread && !pass))
