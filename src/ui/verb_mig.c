@@ -122,11 +122,15 @@ static int read_plan(const struct dv_ui *ui, struct plan *ret)
 {
     const struct plan_values *v = ui->values;
     struct dv_err err = {{0}};
-    if (!v->gpu || !v->want)
-        return dv_ui_fail(ui, DV_UI_USAGE, "--%s is missing", v->gpu ? "want LIST" : "gpu MODEL");
+    if (!v->gpu || !v->want) {
+        dv_ui_fail(ui, DV_UI_USAGE, "--%s is missing", v->gpu ? "want LIST" : "gpu MODEL");
+        return DV_UI_USAGE;
+    }
     ret->model = dv_gpu_model_find(v->gpu, &err);
-    if (!ret->model)
-        return dv_ui_fail(ui, DV_UI_USAGE, "%s", err.msg);
+    if (!ret->model) {
+        dv_ui_fail(ui, DV_UI_USAGE, "%s", err.msg);
+        return DV_UI_USAGE;
+    }
     if (!ret->model->mig)
         return DV_UI_OK;
     ret->n_have = v->have ? dv_mig_plan_parse(ret->model->mig, v->have, ret->have, &err) : 0;

@@ -244,9 +244,9 @@ static void choose(struct dv_engine *e, struct dv_partition *p, bool kernel_ende
 /* Gives what one has to n that want: equal parts, nobody more than he wants (max-min fair). */
 static void fill(struct dv_engine *e, uint32_t n, struct dv_context **c, uint32_t have)
 {
-    uint32_t open = n;
+    uint32_t open = n, part = 0;
     for (bool moved = true; moved && open;) {
-        uint32_t part = have / open;
+        part = have / open;
         moved = false;
         for (uint32_t i = 0; i < n; i++) {
             if (c[i]->fit || c[i]->want > part)
@@ -259,17 +259,17 @@ static void fill(struct dv_engine *e, uint32_t n, struct dv_context **c, uint32_
     }
     for (uint32_t i = 0; i < n; i++)
         if (!c[i]->fit)
-            c[i]->fit = DV_MAX(have / open, 1);
+            c[i]->fit = DV_MAX(part, 1);
 }
 
 /* The same among the kernels of one client. */
 static void fill_client(struct dv_engine *e, const struct dv_hardware *h, struct dv_context *c)
 {
-    uint32_t have = c->fit, open = 0;
+    uint32_t have = c->fit, open = 0, part = 0;
     for (uint32_t i = 0; i < h->running_count; i++)
         open += &e->contexts[e->streams[h->running[i]].context] == c;
     for (bool moved = true; moved && open;) {
-        uint32_t part = have / open;
+        part = have / open;
         moved = false;
         for (uint32_t i = 0; i < h->running_count; i++) {
             struct dv_stream *s = &e->streams[h->running[i]];
@@ -285,7 +285,7 @@ static void fill_client(struct dv_engine *e, const struct dv_hardware *h, struct
     for (uint32_t i = 0; i < h->running_count; i++) {
         struct dv_stream *s = &e->streams[h->running[i]];
         if (&e->contexts[s->context] == c && !s->given)
-            s->given = DV_MAX(have / open, 1);
+            s->given = DV_MAX(part, 1);
     }
 }
 
@@ -322,7 +322,8 @@ static uint64_t plan_running(struct dv_engine *e, struct dv_partition *p)
         struct dv_stream *s = &e->streams[h->running[i]];
         if (dv_stream_head(s)->start_ns == DV_NEVER)
             dv_stream_head(s)->start_ns = e->now;
-        next = DV_MIN(next, e->now + s->left / s->given + (s->left % s->given != 0));
+        uint32_t given = DV_MAX(s->given, 1); /* share_sms leaves nobody without */
+        next = DV_MIN(next, e->now + s->left / given + (s->left % given != 0));
     }
     return next;
 }

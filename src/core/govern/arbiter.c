@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define NOBODY DV_ARBITER_NOBODY
 #define FULL DV_COMPUTE_FULL
@@ -844,10 +843,19 @@ static bool short_bound(const struct dv_arbiter *a)
     return false;
 }
 
+static bool same_state(const struct dv_arbiter_state *a, const struct dv_arbiter_state *b)
+{
+    return a->turn_slot == b->turn_slot && a->next_slot == b->next_slot &&
+           a->turn_epoch == b->turn_epoch && a->next_epoch == b->next_epoch &&
+           a->deadline_ns == b->deadline_ns && a->quantum_ns == b->quantum_ns &&
+           a->inflight_bound_ns == b->inflight_bound_ns && a->overlap_ns == b->overlap_ns &&
+           a->linger_ns == b->linger_ns && a->grace_ns == b->grace_ns &&
+           a->contended == b->contended && a->open == b->open;
+}
+
 static void refresh_page(struct dv_arbiter *a)
 {
-    struct dv_arbiter_state s;
-    memset(&s, 0, sizeof s);
+    struct dv_arbiter_state s = {0};
     s.turn_slot = a->turn.slot;
     s.turn_epoch = a->turn.slot == NOBODY ? 0 : a->turn.epoch;
     s.next_slot = a->next.slot;
@@ -861,7 +869,7 @@ static void refresh_page(struct dv_arbiter *a)
     s.grace_ns = a->config.grace_ns;
     s.contended = a->contended;
     s.open = a->open;
-    if (!a->version || memcmp(&s, &a->page, sizeof s) != 0)
+    if (!a->version || !same_state(&s, &a->page))
         a->version++;
     a->page = s;
 }

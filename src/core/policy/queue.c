@@ -71,7 +71,7 @@ static int walk_init(struct walk *w, const struct dv_snapshot *s)
                        .held = calloc(n, sizeof *w->held),
                        .barred = calloc(n, sizeof *w->barred),
                        .marks = calloc(n, sizeof *w->marks),
-                       .first = calloc(n, sizeof *w->first)};
+                       .first = calloc(n, sizeof(struct dv_claim *))};
     if (!w->order || !w->held || !w->barred || !w->marks || !w->first)
         return -ENOMEM;
     for (size_t i = 0; i < s->n_devices; i++)

@@ -20,7 +20,7 @@ static int make_page(const char *name, size_t size, int *ret_fd, void **ret_page
         return fd;
     void *page = dv_fd_map(fd, size, true);
     if (!page) {
-        int r = -errno;
+        int r = dv_fd_errno();
         close(fd);
         return r;
     }

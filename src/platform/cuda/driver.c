@@ -84,10 +84,3 @@ int dv_cuda_check(const struct dv_cuda_driver *cuda, int result, const char *cal
         name = "an error that the driver has no name for";
     return dv_err_set(err, result, "%s: %s (%d)", call, name, result);
 }
-
-bool dv_cuda_has(bool present, const char *call, struct dv_err *err)
-{
-    if (!present)
-        dv_err_set(err, -ENOSYS, "this CUDA driver has no %s", call);
-    return present;
-}

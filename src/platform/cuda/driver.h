@@ -19,6 +19,7 @@
 #include "abi_cuda.h"
 #include "base/err.h"
 
+#include <errno.h>
 #include <stdbool.h>
 
 /* X(member, name, symbol, CUDA version of this signature, parameters). The first group must be
@@ -132,6 +133,11 @@ void dv_cuda_close(struct dv_cuda_driver *cuda);
 int dv_cuda_check(const struct dv_cuda_driver *cuda, int result, const char *call,
                   struct dv_err *err);
 /* True when an optional call is there; else says so in err. */
-bool dv_cuda_has(bool present, const char *call, struct dv_err *err);
+static inline bool dv_cuda_has(bool present, const char *call, struct dv_err *err)
+{
+    if (!present)
+        dv_err_set(err, -ENOSYS, "this CUDA driver has no %s", call);
+    return present;
+}
 
 #endif

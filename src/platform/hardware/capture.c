@@ -230,8 +230,10 @@ static int next_pair(char **line, char **ret_key, char **ret_value, struct dv_er
         return 0;
     *ret_key = p;
     p += strcspn(p, "= \t");
-    if (*p != '=')
-        return dv_err_set(err, -EINVAL, "expected key=value at '%.40s'", *ret_key);
+    if (*p != '=') {
+        dv_err_set(err, -EINVAL, "expected key=value at '%.40s'", *ret_key);
+        return -EINVAL;
+    }
     *p++ = 0;
     if (*p != '"') {
         *ret_value = p;
@@ -246,8 +248,10 @@ static int next_pair(char **line, char **ret_key, char **ret_value, struct dv_er
             p++;
         *out++ = *p;
     }
-    if (!*p)
-        return dv_err_set(err, -EINVAL, "the quote of %s does not end", *ret_key);
+    if (!*p) {
+        dv_err_set(err, -EINVAL, "the quote of %s does not end", *ret_key);
+        return -EINVAL;
+    }
     *line = p + 1;
     *out = 0;
     return 1;
@@ -260,7 +264,7 @@ static int read_pairs(char *line, const struct field *fields, void *record, stru
     forget(fields, record);
     while ((r = next_pair(&line, &key, &value, err)) > 0) {
         const struct field *f = fields;
-        while (f->key && strcmp(f->key, key))
+        while (f->key && strcmp(f->key, key) != 0)
             f++;
         if (!f->key)
             return dv_err_set(err, -EINVAL, "unknown key '%.40s'", key);
@@ -308,7 +312,7 @@ static int read_line(struct dv_capture *c, char *line, struct dv_err *err)
     int r = next_pair(&line, &key, &value, err);
     if (r < 0)
         return r;
-    if (!r || strcmp(key, strcmp(kind, "gpu") ? "gpu" : "index"))
+    if (!r || strcmp(key, strcmp(kind, "gpu") ? "gpu" : "index") != 0)
         return dv_err_set(err, -EINVAL, "'%.40s' must name its GPU first", kind);
     unsigned long gpu = strtoul(value, &end, 10);
     if (!*value || *end || gpu >= DV_FACTS_GPUS_MAX)

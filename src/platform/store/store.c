@@ -107,7 +107,7 @@ static int check(struct dv_store *s, struct dv_err *err)
 
 static int migrate(struct dv_store *s, struct dv_err *err)
 {
-    int64_t version;
+    int64_t version = 0;
     char sql[64];
     int r = read_number(s, "PRAGMA user_version", &version, err);
     if (r < 0)
@@ -429,7 +429,7 @@ int dv_store_load(struct dv_store *s, dv_store_on_claim *on_claim, dv_store_on_p
 
 int dv_store_next_id(struct dv_store *s, uint64_t *ret, struct dv_err *err)
 {
-    int64_t next;
+    int64_t next = 0;
     int r = read_number(s, "SELECT next FROM ids", &next, err);
     if (r == 0)
         *ret = next > 0 ? (uint64_t)next : 1;

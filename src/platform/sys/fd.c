@@ -17,6 +17,14 @@ void dv_fd_close(int *fd)
     *fd = -1;
 }
 
+/* Out of the hands of dv_cleanup. */
+static int take(int *fd)
+{
+    int taken = *fd;
+    *fd = -1;
+    return taken;
+}
+
 int dv_fd_set_nonblocking(int fd, bool on)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -79,9 +87,7 @@ int dv_fd_connect(const char *path, int type, struct dv_err *err)
         return dv_err_set(err, -errno, "cannot make a socket: %s", strerror(errno));
     if (connect(fd, (struct sockaddr *)&sun, sizeof sun) < 0)
         return dv_err_set(err, -errno, "cannot connect to %s: %s", path, strerror(errno));
-    int connected = fd;
-    fd = -1;
-    return connected;
+    return take(&fd);
 }
 
 /* Takes away the socket file that a dead listener left. */
@@ -121,9 +127,7 @@ int dv_fd_listen(const char *path, int type, mode_t mode, struct dv_err *err)
         return dv_err_set(err, -errno, "cannot make the socket %s: %s", path, strerror(errno));
     if (chmod(path, mode) < 0 || listen(fd, 128) < 0)
         return dv_err_set(err, -errno, "cannot listen on %s: %s", path, strerror(errno));
-    int listening = fd;
-    fd = -1;
-    return listening;
+    return take(&fd);
 }
 
 union control {
@@ -188,15 +192,9 @@ ssize_t dv_fd_receive(int sock, void *data, size_t size, int *ret_fds, uint32_t 
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return -errno;
-    uint32_t taken = take_descriptors(&m, ret_fds, ret_fds ? *count : 0);
+    bool cut = m.msg_flags & MSG_TRUNC;
+    uint32_t taken = take_descriptors(&m, ret_fds, ret_fds && !cut ? *count : 0);
     if (count)
         *count = taken;
-    if (m.msg_flags & MSG_TRUNC) {
-        for (uint32_t i = 0; i < taken; i++)
-            close(ret_fds[i]);
-        if (count)
-            *count = 0;
-        return -EMSGSIZE;
-    }
-    return n;
+    return cut ? -EMSGSIZE : n;
 }

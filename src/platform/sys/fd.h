@@ -12,8 +12,16 @@
 
 #include "base/err.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <sys/types.h>
+
+/* -errno of a call that has just failed; never 0, so that one sees that it is an error. */
+static inline int dv_fd_errno(void)
+{
+    int r = -errno;
+    return r < 0 ? r : -EIO;
+}
 
 /* Closes *fd if it is one and sets it to -1. */
 void dv_fd_close(int *fd);

@@ -2,6 +2,7 @@
 #include "sys/proc.h"
 
 #include "base/str.h"
+#include "sys/fd.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -30,9 +31,9 @@ static int read_stat(pid_t pid, struct stat_fields *ret)
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? -ESRCH : -errno;
+        return errno == ENOENT ? -ESRCH : dv_fd_errno();
     ssize_t n = read(fd, buf, sizeof buf - 1);
-    int r = n < 0 ? -errno : 0;
+    int r = n < 0 ? dv_fd_errno() : 0;
     close(fd);
     if (r < 0)
         return r;

@@ -179,7 +179,7 @@ struct dv_fake dv_fake_open(const struct dv_fakenode *n, enum dv_sim_client kind
 {
     struct dv_fake c = {.fd = connect_to(n->socket), .kick = -1};
     struct dv_sim_hello hello = {DV_SIM_ABI, kind};
-    struct dv_sim_welcome welcome;
+    struct dv_sim_welcome welcome = {0};
     int fds[2] = {-1, -1};
 
     send_request(c.fd, DV_SIM_HELLO, &hello, sizeof(hello), NULL);

@@ -77,7 +77,7 @@ static void describe_mig(const struct dv_simgpu *g, const struct dv_simgi *gi,
 static void devices(struct dv_simserver *s)
 {
     struct dv_sim_device *out = (void *)s->reply.data;
-    size_t n = 0, max = sizeof(s->reply.data) / sizeof(*out);
+    size_t n = 0, max = DV_SIM_PAYLOAD_MAX / sizeof(*out);
 
     for (uint32_t i = 0; i < s->node.n_gpus && n < max; i++)
         describe_gpu(&s->node.gpu[i], &out[n++]);
