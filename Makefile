@@ -61,7 +61,7 @@ portable: build $(STAGE) ## build/divvy-VERSION-ARCH.tar.gz with its libraries, 
 bench: build $(STAGE) ## measure; prints ratios against a baseline of the same run
 	@DIVVY_BIN=$(CURDIR)/$(STAGE)$(PREFIX)/bin DIVVY_LIBDIR=$(CURDIR)/$(STAGE)$(PREFIX)/lib/divvy bench/run $(BUILD)
 
-lint: deps build ## clang-format, clang-tidy, rooms, style, man pages
+lint: deps $(BUILD)/build.ninja ## clang-format, clang-tidy, rooms, style, man pages
 	@tools/lint $(BUILD)
 
 format: ## clang-format the tree
