@@ -10,6 +10,8 @@
 #define LEASES_WATCHED 4 /* by the cheat detector */
 #define INTERACTIVE 4    /* short leases in a row that make an entity interactive */
 #define INTERACTIVE_GAP (20 * DV_NS_PER_MS)
+#define SLACK_PART 8 /* of all time; see settle() */
+#define SLACK_MAX_NS (20 * DV_NS_PER_MS)
 #define NAMED 64                    /* successors remembered; more than are named in one turn */
 #define WATCHED_MIN_NS DV_NS_PER_MS /* shorter leases say too little */
 
@@ -26,6 +28,8 @@ struct entity {
     uint32_t members;
     uint32_t short_leases;  /* in a row, up to 2 x INTERACTIVE */
     uint64_t idle_since_ns; /* gave its lease up early and wants nothing since; 0 = no */
+    uint64_t slack_ns;      /* time that it may still have held the device for without paying */
+    uint32_t late;          /* members */
     uint64_t charged_ns, waited_ns, grants, revocations;
 };
 
@@ -39,6 +43,8 @@ struct member {
     uint64_t epoch;        /* its newest lease, */
     uint64_t start_ns;     /* when the turn came, */
     int64_t charged_ns;    /* what was charged for it, */
+    uint64_t held_ns;      /* how long it kept the others out, */
+    uint64_t forgiven_ns;  /* what of that it need not pay, */
     uint64_t edge_ns;      /* and where its predecessor's announced end was */
 };
 
@@ -180,6 +186,28 @@ static void charge(struct dv_arbiter *a, struct member *m, uint64_t total_ns)
     e->charged_ns += (uint64_t)delta;
 }
 
+/*
+ * What the member says that it used, which may be less than it held the turn for: it was slow to
+ * start, or lingered. That is forgiven up to a part of all time (SLACK_PART), or a liar would hold
+ * the device for nothing.
+ */
+static void settle(struct dv_arbiter *a, struct member *m, uint64_t used_ns)
+{
+    struct entity *e = &a->entities[m->entity];
+    uint64_t missing = m->held_ns > used_ns ? m->held_ns - used_ns : 0;
+    e->slack_ns += m->forgiven_ns;
+    m->forgiven_ns = DV_MIN(missing, e->slack_ns);
+    e->slack_ns -= m->forgiven_ns;
+    charge(a, m, DV_MAX(used_ns, m->held_ns - m->forgiven_ns));
+}
+
+/* Not while nobody else wants the device, nor while the holder itself waits for the work of others
+ * that lost their turn. */
+static bool is_in_the_way(const struct dv_arbiter *a, const struct member *m)
+{
+    return a->contended && a->late_members == a->entities[m->entity].late;
+}
+
 /* Time has passed: waiting, caps, and the running lease by the wall unless it is known idle. The
  * balance is cut off above only after the charge, or what is earned during a long kernel is lost.
  */
@@ -187,9 +215,10 @@ static void accrue(struct dv_arbiter *a, uint64_t now)
 {
     uint64_t dt = now > a->now ? now - a->now : 0;
     a->now += dt;
-    if (a->turn.slot != NOBODY && !a->idle) {
+    if (a->turn.slot != NOBODY) {
         struct member *m = &a->members[a->turn.slot];
-        charge(a, m, (uint64_t)m->charged_ns + dt);
+        m->held_ns += is_in_the_way(a, m) ? dt : 0;
+        charge(a, m, (uint64_t)m->charged_ns + (a->idle ? 0 : dt));
     }
     for (uint32_t i = 0; i < a->config.entities_max; i++) {
         struct entity *e = &a->entities[i];
@@ -197,6 +226,7 @@ static void accrue(struct dv_arbiter *a, uint64_t now)
             continue;
         if (e->first != NOBODY && !e->holds)
             e->waited_ns += dt;
+        e->slack_ns = DV_MIN(e->slack_ns + dt / SLACK_PART, DV_MAX(SLACK_MAX_NS, e->slack_ns));
         int64_t most = (int64_t)a->quantum_ns * FULL;
         e->balance = DV_MIN(e->balance + (int64_t)(dt * e->spec.cap), most);
     }
@@ -365,6 +395,7 @@ static void give_turn(struct dv_arbiter *a, uint32_t slot, uint64_t epoch)
     a->entities[m->entity].grants++;
     m->epoch = epoch;
     m->charged_ns = 0;
+    m->held_ns = m->forgiven_ns = 0;
     m->start_ns = a->now;
     m->edge_ns = a->edge_ns;
     a->quantum_ns = choose_quantum(a);
@@ -510,7 +541,8 @@ int dv_arbiter_entity_add(struct dv_arbiter *a, uint64_t now,
         return -ENOSPC;
     accrue(a, now);
     struct entity *e = &a->entities[i];
-    *e = (struct entity){.live = true, .first = NOBODY, .last = NOBODY, .vtime = a->v};
+    *e = (struct entity){
+        .live = true, .first = NOBODY, .last = NOBODY, .vtime = a->v, .slack_ns = SLACK_MAX_NS};
     set_spec(e, spec);
     e->balance = (int64_t)a->quantum_ns * FULL;
     decide(a);
@@ -575,6 +607,7 @@ static void set_late(struct dv_arbiter *a, struct member *m, bool late)
     if (m->late && !late)
         a->late_end_ns = a->now;
     a->late_members += (uint32_t)late - (uint32_t)m->late;
+    a->entities[m->entity].late += (uint32_t)late - (uint32_t)m->late;
     m->late = late;
 }
 
@@ -674,9 +707,9 @@ int dv_arbiter_observe(struct dv_arbiter *a, uint64_t now, uint32_t slot,
     a->handed = words->handed;
     a->idle = words->idle_since_ns != 0;
     if (a->idle)
-        charge(a, m, words->used_ns);
+        settle(a, m, words->used_ns);
     else if (words->last_end_ns && a->now >= words->last_end_ns)
-        charge(a, m, words->used_ns + (a->now - words->last_end_ns));
+        settle(a, m, words->used_ns + (a->now - words->last_end_ns));
     return 0;
 }
 
@@ -732,7 +765,7 @@ int dv_arbiter_released(struct dv_arbiter *a, uint64_t now, uint32_t slot,
     if (epoch && epoch == m->epoch) {
         bool overlapped = l->first_start_ns && m->edge_ns > l->first_start_ns;
         uint64_t others = overlapped ? m->edge_ns - l->first_start_ns : 0;
-        charge(a, m, l->used_ns > others ? l->used_ns - others : 0);
+        settle(a, m, l->used_ns > others ? l->used_ns - others : 0);
         watch(a, l);
         set_late(a, m, false);
         note_length(a, &a->entities[m->entity], l);

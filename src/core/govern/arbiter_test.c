@@ -176,6 +176,32 @@ static void test_hand_over_to_the_family(void **state)
     }
 }
 
+/* One that says that it used nothing still pays for most of the time that it kept others out. */
+static void test_liar_pays(void **state)
+{
+    struct dv_arbiter *a = make();
+    uint64_t now = 0, honest = 0;
+    tenant(a, 3500, 0, 0);
+    tenant(a, 3500, 0, 1);
+    dv_arbiter_want(a, 0, 0);
+    dv_arbiter_want(a, 0, 1);
+    for (uint32_t i = 0; i < 200; i++) {
+        struct dv_arbiter_state s = page(a);
+        uint64_t start = now;
+        now = DV_MAX(s.deadline_ns, now + 500 * US);
+        honest += s.turn_slot == 1 ? now - start : 0;
+        struct dv_arbiter_lease l = {.epoch = s.turn_epoch,
+                                     .first_start_ns = start,
+                                     .last_end_ns = now,
+                                     .used_ns = s.turn_slot ? now - start : 1,
+                                     .wants = true};
+        assert_int_equal(dv_arbiter_released(a, now, s.turn_slot, &l), 0);
+    }
+    assert_true(honest > now * 2 / 5); /* of its half */
+    assert_true(counters(a, now, 0).charged_ns > now * 2 / 5);
+    dv_arbiter_free(a);
+}
+
 /* Announced at 9.9 ms with 0.2 ms left, really done at 12: charged to 10.1, and the successor,
  * whose first own start was at 10, pays from 10.1 on. */
 static void test_announced_charging(void **state)
@@ -550,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_handed_wins_over_renamed),
         cmocka_unit_test(test_forged_hand_over),
         cmocka_unit_test(test_hand_over_to_the_family),
+        cmocka_unit_test(test_liar_pays),
         cmocka_unit_test(test_announced_charging),
         cmocka_unit_test(test_grace_and_revocation),
         cmocka_unit_test(test_granted_and_nobody_came),
