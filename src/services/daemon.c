@@ -73,13 +73,11 @@ static bool join(char *buf, size_t size, const char *a, const char *b)
 
 static void default_places(struct daemon *d)
 {
-    const char *runtime = getenv("XDG_RUNTIME_DIR"), *home = getenv("HOME");
+    const char *home = getenv("HOME");
     if (d->options->socket)
         join(d->socket, sizeof d->socket, d->options->socket, "");
-    else if (geteuid() == 0 || !runtime)
-        join(d->socket, sizeof d->socket, geteuid() ? "/tmp" : "/run", "/divvy/divvyd.sock");
-    else
-        join(d->socket, sizeof d->socket, runtime, "/divvy/divvyd.sock");
+    else if (dv_proc_default_socket(d->socket, sizeof d->socket) < 0)
+        d->socket[0] = 0;
     if (d->options->state)
         join(d->state, sizeof d->state, d->options->state, "");
     else if (geteuid() == 0 || !home)
@@ -148,7 +146,7 @@ static int find_places(struct daemon *d)
     if (status)
         return status;
     if (!join(d->tenant_socket, sizeof d->tenant_socket, d->socket, ".tenant") ||
-        strlen(d->tenant_socket) >= 108 || (d->options->socket && !*d->options->socket) ||
+        strlen(d->tenant_socket) >= 108 || !d->socket[0] ||
         (d->options->socket && strlen(d->options->socket) >= sizeof d->socket))
         return fail(EXIT_USAGE, "--socket: the path must have 1 to 99 bytes");
     if (!sim) {
@@ -252,6 +250,9 @@ static int listen_on_sockets(struct daemon *d)
         int r = make_directory(dir, 0755);
         if (r < 0)
             return fail(1, "cannot make the directory %s: %s", dir, strerror(-r));
+        struct stat st; /* in /tmp somebody else could have been there first */
+        if (!d->options->socket && (lstat(dir, &st) < 0 || st.st_uid != geteuid()))
+            return fail(1, "%s is not a directory of mine; give --socket PATH", dir);
     }
     /* Anybody may ask; who may what is decided by the peer's credentials. */
     d->api_fd = dv_fd_listen(d->socket, SOCK_STREAM, 0666, &err);

@@ -2,6 +2,7 @@
 #include "http/client.h"
 
 #include "base/str.h"
+#include "sys/proc.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -108,12 +110,9 @@ static int default_socket(char *ret, size_t size)
     const char *named = getenv("DIVVY_SOCKET");
     if (named && *named)
         return dv_str_copy(ret, size, named);
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    if (geteuid() != 0 && runtime && *runtime) {
-        int n = snprintf(ret, size, "%s/divvy/divvyd.sock", runtime);
-        if (n > 0 && (size_t)n < size && access(ret, F_OK) == 0)
-            return 0;
-    }
+    struct stat st; /* in /tmp somebody else could have put one there */
+    if (dv_proc_default_socket(ret, size) == 0 && stat(ret, &st) == 0 && st.st_uid == geteuid())
+        return 0;
     return dv_str_copy(ret, size, SYSTEM_SOCKET);
 }
 

@@ -220,3 +220,16 @@ int dv_proc_die_with_parent(int signo, pid_t parent)
         return -errno;
     return getppid() == parent ? 0 : -ESRCH;
 }
+
+int dv_proc_default_socket(char *ret, size_t size)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    int n;
+    if (geteuid() == 0)
+        n = snprintf(ret, size, "/run/divvy/divvyd.sock");
+    else if (runtime && *runtime == '/')
+        n = snprintf(ret, size, "%s/divvy/divvyd.sock", runtime);
+    else
+        n = snprintf(ret, size, "/tmp/divvy-%u/divvyd.sock", (unsigned)geteuid());
+    return n > 0 && (size_t)n < size ? 0 : -ENAMETOOLONG;
+}

@@ -40,6 +40,13 @@ int dv_proc_user_id(const char *name, uid_t *ret_uid, gid_t *ret_gid);
 
 /* ---- this process ---- */
 
+/*
+ * Where the daemon of the calling user listens unless it is told otherwise: root's in /run/divvy,
+ * a user's own in $XDG_RUNTIME_DIR/divvy, or without that variable in /tmp/divvy-UID. 0,
+ * -ENAMETOOLONG.
+ */
+int dv_proc_default_socket(char *ret, size_t size);
+
 /* Absolute directory of the running program; 0 or negative errno. */
 int dv_proc_program_dir(char *buf, size_t size);
 /* No setuid program that is started from here gains rights. */

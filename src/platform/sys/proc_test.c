@@ -62,9 +62,20 @@ static void test_log_value(void **state)
     assert_true(strlen(dv_log_value(big, buf)) < DV_LOG_VALUE);
 }
 
+static void test_default_socket(void **state)
+{
+    char path[100];
+    char tiny[8];
+    assert_int_equal(dv_proc_default_socket(path, sizeof path), 0);
+    assert_int_equal(path[0], '/');
+    assert_non_null(strstr(path, "divvyd.sock"));
+    assert_int_equal(dv_proc_default_socket(tiny, sizeof tiny), -ENAMETOOLONG);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_identity),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_default_socket),
+                                       cmocka_unit_test(test_identity),
                                        cmocka_unit_test(test_log_value)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
