@@ -211,11 +211,16 @@ static void check_process(struct dv_node *node, uint32_t gpu, const struct dv_fa
 
 /* ---- time ---- */
 
+static bool is_exclusive(const struct dv_holding *h)
+{
+    const struct dv_slice *s = dv_node_slice(h);
+    return s && s->mode == DV_MODE_EXCLUSIVE;
+}
+
 /* Nobody charges it by leases: it has the device to itself, or leases are off. */
 static bool is_unleased(const struct dv_node *node, uint32_t gpu, const struct dv_holding *h)
 {
-    const struct dv_slice *s = dv_node_slice(h);
-    return node->gpus[gpu].open || (s && s->mode == DV_MODE_EXCLUSIVE);
+    return node->gpus[gpu].open || is_exclusive(h);
 }
 
 static void check_time(struct dv_node *node, uint32_t gpu, struct dv_holding *h, uint64_t window)
@@ -255,7 +260,7 @@ static void add_utilization(struct dv_node *node, uint32_t gpu, const struct dv_
         uint64_t ns = DV_MIN(u->time_us - m->utilized_us, 2000000u) * u->sm_percent * 10;
         m->utilized_us = u->time_us;
         m->holding->utilized_audit_ns += ns;
-        if (is_unleased(node, gpu, m->holding))
+        if (node->gpus[gpu].open && !is_exclusive(m->holding))
             dv_meter_add_busy(m->holding, ns);
     }
     g->since_us = newest;
