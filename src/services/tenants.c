@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define HANDSHAKE_NS (5 * DV_NS_PER_S)
+#define UNREAD_MAX 8192      /* of a tenant's messages, by the kernel's count: about ten */
 #define PENDING_USER_MAX 64u /* connections of one user that have not said HELLO */
 
 static void member_gone(struct dv_member *m);
@@ -83,31 +84,67 @@ static void drop_stray(struct dv_holding *h, const struct dv_proc_id *id)
 
 /* ---- peers ---- */
 
-static void tell_of(struct dv_member *to, const struct dv_member *peer)
+static struct dv_member *member_in(const struct dv_member *m, uint32_t slot)
 {
-    uint32_t process = to->holding == peer->holding ? peer->slot.process : 0;
-    int r = dv_governor_peer(to->sock, peer->slot_index, &peer->slot, process, peer->id.pid);
-    if (r < 0 && r != -EPIPE && r != -ECONNRESET)
-        dv_log(DV_LOG_WARNING, "tenant.peer", "pid=%d error=%s", (int)to->id.pid, strerror(-r));
+    for (struct dv_member *peer = m->node->members; peer; peer = peer->next)
+        if (peer->ready && peer->device == m->device && peer->slot_index == slot)
+            return peer;
+    return NULL;
 }
 
-static void introduce(struct dv_member *m)
+static int tell_of(struct dv_member *to, uint32_t slot)
+{
+    const struct dv_member *peer = member_in(to, slot);
+    if (!peer)
+        return dv_governor_peer_gone(to->sock, slot);
+    uint32_t process = to->holding == peer->holding ? peer->slot.process : 0;
+    return dv_governor_peer(to->sock, slot, &peer->slot, process, peer->id.pid);
+}
+
+/*
+ * Tells what it can: a tenant reads when it next launches work, and descriptors that nobody has
+ * read count against the daemon (unix(7), ETOOMANYREFS), so many idle tenants would keep everybody
+ * else out. The rest is told later. Returns whether anything was said.
+ */
+static bool tell(struct dv_member *to)
+{
+    bool any = false;
+    for (uint32_t slot = 0; slot < DV_TENANT_SLOTS_MAX; slot++) {
+        uint64_t *word = &to->untold[slot / 64], bit = UINT64_C(1) << slot % 64;
+        if (!(*word & bit))
+            continue;
+        if (dv_fd_unread(to->sock) > UNREAD_MAX || tell_of(to, slot) < 0)
+            break;
+        *word &= ~bit;
+        any = true;
+    }
+    return any;
+}
+
+static void note_slot(struct dv_member *m, uint32_t slot)
+{
+    m->untold[slot / 64] |= UINT64_C(1) << slot % 64;
+}
+
+/* The slot of `m` has come or gone: to all others on the device. */
+static void announce(const struct dv_member *m)
 {
     for (struct dv_member *peer = m->node->members; peer; peer = peer->next) {
         if (peer == m || !peer->ready || peer->device != m->device)
             continue;
-        tell_of(m, peer);
-        tell_of(peer, m);
+        note_slot(peer, m->slot_index);
+        tell(peer);
     }
     dv_lease_slots_changed(m->node->lease, m->device);
 }
 
-static void say_farewell(const struct dv_member *m)
+static void introduce(struct dv_member *m)
 {
-    for (struct dv_member *peer = m->node->members; peer; peer = peer->next)
+    for (const struct dv_member *peer = m->node->members; peer; peer = peer->next)
         if (peer != m && peer->ready && peer->device == m->device)
-            dv_governor_peer_gone(peer->sock, m->slot_index);
-    dv_lease_slots_changed(m->node->lease, m->device);
+            note_slot(m, peer->slot_index);
+    tell(m);
+    announce(m);
 }
 
 /* ---- the handshake ---- */
@@ -244,7 +281,7 @@ static void member_gone(struct dv_member *m)
         dv_meter_holding(h, dv_clock_now());
         uint64_t held = dv_governor_slot_end(&m->slot, &h->pages);
         if (was_ready) {
-            say_farewell(m);
+            announce(m);
             dv_keep_drop_process(h, &m->id);
             dv_log(DV_LOG_INFO, "tenant.left", "pid=%d slice=s-%llu held_bytes=%llu",
                    (int)m->id.pid, (unsigned long long)h->claim.id, (unsigned long long)held);
@@ -320,6 +357,8 @@ void dv_tenants_tick(struct dv_node *node, uint64_t now)
         next = m->next;
         if (!m->ready && now - m->since_ns >= HANDSHAKE_NS)
             member_gone(m);
+        else if (m->ready && tell(m))
+            dv_lease_slots_changed(node->lease, m->device);
     }
 }
 

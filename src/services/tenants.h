@@ -14,7 +14,7 @@
 
 /* Accepts what waits on node->tenant_fd. */
 void dv_tenants_accept(void *node);
-/* Drops connections that do not finish their handshake. */
+/* Drops connections that do not finish their handshake; tells members what they had no room for. */
 void dv_tenants_tick(struct dv_node *node, uint64_t now);
 /* The holding that a process belongs to: by its ancestors, or as a known stray. NULL: none. */
 struct dv_holding *dv_tenants_find(struct dv_node *node, const struct dv_proc_id *id,

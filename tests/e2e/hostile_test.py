@@ -7,6 +7,7 @@ import http.client
 import json
 import mmap
 import os
+import resource
 import signal
 import socket
 import struct
@@ -17,7 +18,7 @@ import harness
 
 MESSAGE = struct.Struct("<6I128s")
 MAGIC = 0x4D564944
-HELLO, WELCOME, READY, GO = 1, 2, 4, 5
+HELLO, WELCOME, READY, GO, PEER = 1, 2, 4, 5, 6
 NOBODY, SOMEBODY = 65534, 65533
 
 
@@ -127,8 +128,39 @@ def test_connections_of_one_user():
             os.close(ours)
 
 
+def test_tenants_that_do_not_read():
+    """Idle tenants never read who else is there: there is room for others nevertheless."""
+    with harness.Node("a100") as node:
+        ours, theirs = os.pipe()
+
+        def crowd():
+            claim(node)
+            held = [join(node) for _ in range(120)]
+            os.write(theirs, b"x")
+            signal.pause()
+            del held
+
+        def other():
+            claim(node)
+            s, _, _ = join(node)
+            seen = 0
+            while seen < 120:  # and it is told of them all
+                seen += MESSAGE.unpack(s.recv(MESSAGE.size))[2] == PEER
+        pid = spawn(crowd)
+        os.close(theirs)
+        try:
+            told(ours)
+            assert reap(spawn(other)) == 0
+        finally:
+            reap(pid, kill=True)
+            os.close(ours)
+
+
 def main():
+    # The fewer descriptors, the sooner something that eats them shows.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2048, 2048))
     test_connections_of_one_user()
+    test_tenants_that_do_not_read()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -197,4 +199,10 @@ ssize_t dv_fd_receive(int sock, void *data, size_t size, int *ret_fds, uint32_t 
     if (count)
         *count = taken;
     return cut ? -EMSGSIZE : n;
+}
+
+int dv_fd_unread(int sock)
+{
+    int n;
+    return ioctl(sock, SIOCOUTQ, &n) < 0 ? dv_fd_errno() : n;
 }

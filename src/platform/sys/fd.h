@@ -46,5 +46,8 @@ int dv_fd_send(int sock, const void *data, size_t size, const int *fds, uint32_t
 /* Receives one message of at most `size` bytes. Returns its length, 0 at hang-up; -EMSGSIZE when
  * it was longer. ret_fds takes `*count` at most; the rest is closed. ret_fds may be NULL. */
 ssize_t dv_fd_receive(int sock, void *data, size_t size, int *ret_fds, uint32_t *count);
+/* Bytes that were sent on a Unix socket and not read yet, with what the kernel adds to each
+ * message. */
+int dv_fd_unread(int sock);
 
 #endif
