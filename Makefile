@@ -5,6 +5,9 @@ PREFIX ?= /usr/local
 MESON_FLAGS ?=
 JOBS ?= $(shell nproc)
 STAGE = $(BUILD)/stage
+# Programs find what is theirs by where they lie, so what is staged can be copied anywhere: the build
+# knows one prefix, `make install` another.
+CONFIGURED = /usr/local
 
 .PHONY: help all build deps demo test test-asan test-tsan test-sanitizers test-clang install portable bench lint format clean
 help: ## this list
@@ -17,7 +20,7 @@ deps: ## install the Debian packages that building and testing need (asks for su
 
 $(BUILD)/build.ninja:
 	@tools/deps build
-	meson setup $(BUILD) --prefix $(PREFIX) $(MESON_FLAGS)
+	meson setup $(BUILD) --prefix $(CONFIGURED) $(MESON_FLAGS)
 
 build: $(BUILD)/build.ninja ## compile everything
 	@tools/deps build
@@ -27,7 +30,7 @@ $(STAGE): build
 	@meson install -C $(BUILD) --no-rebuild --quiet --destdir stage
 
 demo: build $(STAGE) ## three processes share one simulated A100, a fourth is refused at its cap
-	@DIVVY_BIN=$(CURDIR)/$(STAGE)$(PREFIX)/bin tools/demo
+	@DIVVY_BIN=$(CURDIR)/$(STAGE)$(CONFIGURED)/bin tools/demo
 
 test: build ## all tests; ends with "N passed, N failed"
 	@tools/deps test
@@ -50,16 +53,16 @@ test-clang: deps ## compile with clang, without warnings
 	@test -f $(BUILD)-clang/build.ninja || CC=clang meson setup $(BUILD)-clang
 	ninja -C $(BUILD)-clang -j$(JOBS)
 
-install: $(BUILD)/build.ninja ## install below DESTDIR, PREFIX
-	ninja -C $(BUILD) -j$(JOBS)
-	meson configure $(BUILD) --prefix $(PREFIX)
-	meson install -C $(BUILD) --quiet $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
+install: build $(STAGE) ## install below DESTDIR, PREFIX
+	mkdir -p "$(DESTDIR)$(PREFIX)"
+	cp -dR --preserve=mode,links,timestamps $(STAGE)$(CONFIGURED)/. "$(DESTDIR)$(PREFIX)/"
+	sed -i 's#$(CONFIGURED)/bin#$(PREFIX)/bin#' "$(DESTDIR)$(PREFIX)/lib/systemd/system/divvyd.service"
 
 portable: build $(STAGE) ## build/divvy-VERSION-ARCH.tar.gz with its libraries, for machines without packages
-	@tools/portable $(BUILD) $(STAGE)$(PREFIX)
+	@tools/portable $(BUILD) $(STAGE)$(CONFIGURED)
 
 bench: build $(STAGE) ## measure; prints ratios against a baseline of the same run
-	@DIVVY_BIN=$(CURDIR)/$(STAGE)$(PREFIX)/bin DIVVY_LIBDIR=$(CURDIR)/$(STAGE)$(PREFIX)/lib/divvy bench/run $(BUILD)
+	@DIVVY_BIN=$(CURDIR)/$(STAGE)$(CONFIGURED)/bin DIVVY_LIBDIR=$(CURDIR)/$(STAGE)$(CONFIGURED)/lib/divvy bench/run $(BUILD)
 
 lint: deps $(BUILD)/build.ninja ## clang-format, clang-tidy, rooms, style, man pages
 	@tools/lint $(BUILD)
