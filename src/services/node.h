@@ -71,7 +71,7 @@ struct dv_member {
     bool slot_taken, ready;
     uint64_t since_ns;
     uint64_t untold[DV_TENANT_SLOTS_MAX / 64]; /* bits: slots that it has not heard the last of */
-    uint64_t charged_seen_ns; /* of its own metering, in an exclusive slice */
+    uint64_t charged_seen_ns;                  /* of its own metering, in an exclusive slice */
     /* As of the last sample of the driver: */
     bool seen;
     uint64_t driver_bytes;
