@@ -23,7 +23,8 @@
 const char *dv_inventory_driver_state(const struct dv_node *node)
 {
     enum dv_hardware_link_state link = dv_hardware_link_state(node->link);
-    if (link == DV_HARDWARE_LINK_WEDGED || link == DV_HARDWARE_LINK_CRASHED)
+    if (link == DV_HARDWARE_LINK_WEDGED || link == DV_HARDWARE_LINK_CRASHED ||
+        link == DV_HARDWARE_LINK_ALONE)
         return "wedged";
     if (node->driver_status == DV_HARDWARE_MISSING)
         return "missing";

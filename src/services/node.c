@@ -13,6 +13,7 @@
 #include "tenants.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,7 +131,11 @@ static void on_link_state(void *arg)
         dv_log(DV_LOG_ERROR, "hardware.worker", "state=%s replaced=%u",
                state == DV_HARDWARE_LINK_WEDGED ? "wedged" : "crashed",
                dv_hardware_link_replaced(node->link));
-    else
+    else if (state == DV_HARDWARE_LINK_ALONE) {
+        dv_log(DV_LOG_ERROR, "hardware.keeper", "state=gone remedy=\"restart divvyd\"");
+        snprintf(node->driver_detail, sizeof node->driver_detail,
+                 "the process that starts divvyd's workers is gone; restart divvyd");
+    } else
         dv_log(DV_LOG_INFO, "hardware.worker", "state=ok");
 }
 

@@ -500,6 +500,12 @@ static void examine_driver(struct dv_output_node *list, const struct dv_node *no
 {
     const char *state = dv_inventory_driver_state(node);
     const char *detail = node->driver_detail[0] ? node->driver_detail : "no answer yet";
+    if (dv_hardware_link_state(node->link) == DV_HARDWARE_LINK_ALONE) {
+        add_finding(list, "error", "daemon", "the process that starts divvyd's workers is gone",
+                    "somebody killed it; leases go on, but the hardware is no longer watched",
+                    "restart divvyd: slices and running work stay");
+        return;
+    }
     if (!strcmp(state, "missing"))
         add_finding(list, "error", "driver", "no NVIDIA driver answers", detail,
                     "install or load the driver; divvyd looks again by itself. To try divvy "

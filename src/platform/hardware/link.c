@@ -38,7 +38,7 @@ static void send_next(struct dv_hardware_link *l);
 
 static void set_state(struct dv_hardware_link *l, enum dv_hardware_link_state state)
 {
-    if (l->state == state)
+    if (l->state == state || l->state == DV_HARDWARE_LINK_ALONE)
         return;
     l->state = state;
     l->on_state(l->arg);
@@ -117,7 +117,7 @@ static void on_keeper(void *arg)
     if (fd == -EPIPE) { /* without a keeper there is no hardware any more; main lives on */
         dv_loop_remove(l->keeper_watch);
         l->keeper_watch = NULL;
-        set_state(l, DV_HARDWARE_LINK_CRASHED);
+        set_state(l, DV_HARDWARE_LINK_ALONE);
         return;
     }
     l->asking = false;

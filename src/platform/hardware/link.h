@@ -23,6 +23,7 @@ enum dv_hardware_link_state {
     DV_HARDWARE_LINK_OK = 1,
     DV_HARDWARE_LINK_WEDGED = 2,  /* it did not answer in time; the next one comes */
     DV_HARDWARE_LINK_CRASHED = 3, /* it died; the next one comes */
+    DV_HARDWARE_LINK_ALONE = 4,   /* the keeper itself is gone: no next one will come */
 };
 
 typedef void dv_hardware_link_reply(void *arg, const struct dv_worker_reply *reply, int error);
