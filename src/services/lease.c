@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,7 @@ struct device {
 struct dv_lease {
     pthread_mutex_t lock;
     pthread_t thread;
+    sem_t asked; /* the thread has asked for its priority */
     bool started, realtime;
     uint32_t priority;
     int epoll_fd, timer_fd, stop_fd;
@@ -234,6 +236,7 @@ static void *arbiter_thread(void *arg)
         bool realtime = dv_proc_realtime(l->priority) == 0;
         __atomic_store_n(&l->realtime, realtime, __ATOMIC_RELAXED);
     }
+    sem_post(&l->asked);
     while (!__atomic_load_n(&l->stop, __ATOMIC_ACQUIRE)) {
         int n = epoll_wait(l->epoll_fd, events, EVENTS, -1);
         if (n < 0 && errno != EINTR)
@@ -278,6 +281,9 @@ static int start_thread(struct dv_lease *l)
     int r = -pthread_create(&l->thread, NULL, arbiter_thread, l);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     l->started = r == 0;
+    /* The caller may give up the right to a priority as soon as this returns. */
+    while (l->started && sem_wait(&l->asked) < 0 && errno == EINTR)
+        ;
     return r;
 }
 
@@ -287,6 +293,7 @@ int dv_lease_new(uint32_t priority, struct dv_lease **ret)
     if (!l)
         return -ENOMEM;
     l->priority = priority;
+    sem_init(&l->asked, 0, 0);
     int r = init_lock(&l->lock);
     if (r < 0) {
         free(l);
@@ -329,6 +336,7 @@ void dv_lease_free(struct dv_lease *l)
     dv_fd_close(&l->timer_fd);
     dv_fd_close(&l->stop_fd);
     pthread_mutex_destroy(&l->lock);
+    sem_destroy(&l->asked);
     free(l);
 }
 
