@@ -265,6 +265,28 @@ static int listen_on_sockets(struct daemon *d)
 
 /* ---- the simulator ---- */
 
+/* An unknown or broken node is refused before anything is made for it; divvy-sim says why. */
+static int check_node(const struct daemon *d)
+{
+    char program[PATH_MAX + 16];
+    int status;
+    if (!d->options->sim || !strncmp(d->options->sim, "unix:", 5))
+        return 0;
+    snprintf(program, sizeof program, "%s/divvy-sim", d->bin);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        if (null < 0 || dup2(null, STDOUT_FILENO) < 0)
+            _exit(1);
+        execl(program, "divvy-sim", "show", d->options->sim, (char *)NULL);
+        fprintf(stderr, "divvyd: cannot start %s: %s\n", program, strerror(errno));
+        _exit(1);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) < 0)
+        return fail(1, "cannot look at the node: %s", strerror(errno));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
 static void become_simulator(const struct daemon *d, int ready, pid_t parent)
 {
     char program[PATH_MAX + 16], fd[16];
@@ -457,7 +479,9 @@ static int prepare(struct daemon *d)
     if (dv_keeper_start(&config, &d->keeper, &err) < 0)
         return fail(1, "%s", err.msg);
     umask(022);
-    int status = take_state(d);
+    int status = check_node(d);
+    if (status == 0)
+        status = take_state(d);
     if (status == 0)
         status = start_simulator(d);
     if (status == 0)
