@@ -282,10 +282,12 @@ def test_daemon(tools):
         for tenant, size in (("ann", 2 << 30), ("bob", 3 << 30)):
             node.start_run("--tenant", tenant, "--gpu", "0", "--memory", "8GiB", "--", sys.executable,
                            "-c", HOLDER, str(size))
-        status = harness.wait_for(
-            lambda: (s := node.json("status")) and (s["gpus"][0]["memory_used_bytes"] or 0) > 5 << 30
-            and s,
-            "the daemon sees the memory")
+        def known():
+            """All GPUs have been asked, and both tenants hold what they want."""
+            status = node.json("status")
+            used = [g["memory_used_bytes"] for g in status["gpus"]]
+            return None not in used and used[0] > 5 << 30 and status
+        status = harness.wait_for(known, "the daemon sees the memory")
         truth = truth_of_daemon(status)
         assert len(truth[0]["pids"]) == 2, truth[0]
         check_agreement(tools, node.sim_env(), truth)
