@@ -31,6 +31,30 @@ int dv_device_mode_parse(const char *text, enum dv_mode *ret, struct dv_err *err
                       near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
+static const char *const timeslices[] = {[DV_TIMESLICE_DEFAULT] = "default",
+                                         [DV_TIMESLICE_SHORT] = "short",
+                                         [DV_TIMESLICE_MEDIUM] = "medium",
+                                         [DV_TIMESLICE_LONG] = "long"};
+
+const char *dv_device_timeslice_name(enum dv_timeslice timeslice)
+{
+    return (size_t)timeslice < DV_ARRAY_SIZE(timeslices) ? timeslices[timeslice] : "unknown";
+}
+
+int dv_device_timeslice_parse(const char *text, enum dv_timeslice *ret, struct dv_err *err)
+{
+    for (size_t i = 0; i < DV_ARRAY_SIZE(timeslices); i++) {
+        if (strcmp(timeslices[i], text) != 0)
+            continue;
+        *ret = (enum dv_timeslice)i;
+        return 0;
+    }
+    const char *near = dv_str_nearest(text, timeslices, DV_ARRAY_SIZE(timeslices));
+    return dv_err_set(err, -EINVAL,
+                      "unknown time-slice \"%.32s\"%s%s%s; default, short, medium or long expected",
+                      text, near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
 const char *dv_device_wall_name(enum dv_wall wall)
 {
     switch (wall) {

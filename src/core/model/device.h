@@ -28,6 +28,15 @@ enum dv_wall {
     DV_WALL_HARDWARE,    /* the device's own edges: MIG, or a card to oneself */
 };
 
+/* The driver's time-slice setting of a GPU, by NVIDIA's names and numbers (`nvidia-smi
+ * compute-policy --set-timeslice`). */
+enum dv_timeslice {
+    DV_TIMESLICE_DEFAULT,
+    DV_TIMESLICE_SHORT,
+    DV_TIMESLICE_MEDIUM,
+    DV_TIMESLICE_LONG,
+};
+
 struct dv_device {
     char uuid[DV_UUID_SIZE]; /* the key within a node */
     uint32_t gpu;            /* dv_gpu.index */
@@ -39,6 +48,11 @@ struct dv_device {
     uint32_t compute;      /* of it all, in 1/7000 of the GPU: 7000, or 3000 for a 3g of 7 */
     enum dv_mode layout;   /* what the layout asks for; AUTO: nothing */
     enum dv_mode mode;     /* in force now: its slices', else the layout's; AUTO: free */
+    /* At most so many slices, and a claim without sizes gets 1/replicas of the device; 0: no such
+     * rule. Of MPS, TIMESLICE and GOVERNED only. */
+    uint32_t replicas;
+    bool draining; /* the layout wants it gone or shared otherwise: nothing new is placed on it */
+    bool mps_up;   /* its MPS control daemon answers */
 };
 
 /* "auto", "exclusive", "mps", "timeslice", "governed". */
@@ -47,6 +61,10 @@ const char *dv_device_mode_name(enum dv_mode mode);
 int dv_device_mode_parse(const char *text, enum dv_mode *ret, struct dv_err *err);
 /* "none", "cooperative", "driver", "hardware". */
 const char *dv_device_wall_name(enum dv_wall wall);
+/* "default", "short", "medium", "long". */
+const char *dv_device_timeslice_name(enum dv_timeslice timeslice);
+/* 0, or -EINVAL with a message that suggests. */
+int dv_device_timeslice_parse(const char *text, enum dv_timeslice *ret, struct dv_err *err);
 /* The wall around memory and around compute when the device is shared in that mode. */
 enum dv_wall dv_device_memory_wall(enum dv_mode mode);
 enum dv_wall dv_device_compute_wall(enum dv_mode mode);

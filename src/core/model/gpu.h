@@ -36,6 +36,9 @@ struct dv_gpu {
     uint32_t sm;
     bool mig_capable;
     bool mig_enabled;
+    bool memory_limits;   /* the driver can limit memory by cgroup (r615), not on MIG devices */
+    uint32_t mps_clients; /* most clients of one MPS daemon; 0: unknown, or no MPS here */
+    bool mps_namespaces;  /* MPS limits by namespace (r615): a tenant cannot change its own */
     enum dv_gpu_health health;
     char health_detail[DV_GPU_DETAIL_SIZE];
 };

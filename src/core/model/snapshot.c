@@ -80,7 +80,8 @@ bool dv_snapshot_gpu_equal(const struct dv_gpu *a, const struct dv_gpu *b)
            a->numa == b->numa && a->memory_bytes == b->memory_bytes &&
            a->usable_bytes == b->usable_bytes && a->context_bytes == b->context_bytes &&
            a->sm == b->sm && a->mig_capable == b->mig_capable && a->mig_enabled == b->mig_enabled &&
-           a->health == b->health && !strcmp(a->health_detail, b->health_detail);
+           a->memory_limits == b->memory_limits && a->mps_clients == b->mps_clients &&
+           a->mps_namespaces == b->mps_namespaces && a->health == b->health && !strcmp(a->health_detail, b->health_detail);
 }
 
 bool dv_snapshot_device_equal(const struct dv_device *a, const struct dv_device *b)
@@ -89,7 +90,8 @@ bool dv_snapshot_device_equal(const struct dv_device *a, const struct dv_device 
            !strcmp(a->profile, b->profile) && a->gi == b->gi && a->ci == b->ci &&
            a->placement_start == b->placement_start && a->placement_size == b->placement_size &&
            a->memory_bytes == b->memory_bytes && a->compute == b->compute &&
-           a->layout == b->layout && a->mode == b->mode;
+           a->layout == b->layout && a->mode == b->mode && a->replicas == b->replicas &&
+           a->draining == b->draining && a->mps_up == b->mps_up;
 }
 
 bool dv_snapshot_slice_equal(const struct dv_slice *a, const struct dv_slice *b)
