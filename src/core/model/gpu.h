@@ -28,11 +28,12 @@ struct dv_gpu {
     char uuid[DV_UUID_SIZE];
     char model[DV_GPU_NAME_SIZE]; /* product name as NVML prints it */
     char pci_bus_id[DV_GPU_PCI_SIZE];
-    uint32_t pci_device_id; /* 0x20B0 */
-    int32_t numa;           /* -1: unknown or none */
-    uint64_t memory_bytes;  /* the whole */
-    uint64_t usable_bytes;  /* what tenants can have: less what the driver keeps */
-    uint64_t context_bytes; /* what a context costs; 0: unknown */
+    uint32_t pci_device_id;    /* 0x20B0 */
+    uint32_t pci_subsystem_id; /* as NVML has it, 0x146310DE; 0: unknown */
+    int32_t numa;              /* -1: unknown or none */
+    uint64_t memory_bytes;     /* the whole */
+    uint64_t usable_bytes;     /* what tenants can have: less what the driver keeps */
+    uint64_t context_bytes;    /* what a context costs; 0: unknown */
     uint32_t sm;
     bool mig_capable;
     bool mig_enabled;

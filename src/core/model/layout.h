@@ -57,9 +57,9 @@ struct dv_layout_gpu {
     uint32_t n_filters;                                     /* 0: every board */
     bool capable_only; /* passes over GPUs that cannot do MIG rather than refuse them */
     uint32_t rank;
-    uint32_t line; /* in the file, from 1; for messages */
+    uint32_t line;                                          /* in the file, from 1; for messages */
     struct dv_layout_device devices[DV_LAYOUT_DEVICES_MAX]; /* one whole GPU, or MIG devices */
-    uint32_t n_devices; /* 0: MIG mode with no instances */
+    uint32_t n_devices;                                     /* 0: MIG mode with no instances */
 };
 
 struct dv_layout_rule {
@@ -95,6 +95,23 @@ bool dv_layout_is_mig(const struct dv_layout_gpu *entry);
 struct dv_layout_sharing dv_layout_rule_for(const struct dv_layout *layout,
                                             const struct dv_snapshot *snapshot,
                                             const struct dv_device *device);
+
+/* A GPU instance that an entry asks for, and the devices (compute instances) in it. */
+struct dv_layout_instance {
+    uint32_t profile; /* index into geometry->profiles */
+    uint32_t start;   /* or DV_MIG_UNPLACED */
+    uint32_t n_ci;
+    struct {
+        uint32_t slices; /* compute slices */
+        uint32_t device; /* index into entry->devices */
+    } ci[DV_MIG_COMPUTE_PROFILES_MAX];
+};
+
+/* The GPU instances behind an entry's devices, compute instances packed. 0, or -EINVAL with a
+ * message (no such profile, no such compute instance). */
+int dv_layout_pack(const struct dv_layout_gpu *entry, const struct dv_mig_geometry *geometry,
+                   struct dv_layout_instance ret[DV_LAYOUT_DEVICES_MAX], uint32_t *ret_n,
+                   struct dv_err *err);
 
 /*
  * Is the layout possible on this node? geometries[i] is that of snapshot->gpus[i], NULL where the

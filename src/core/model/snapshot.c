@@ -77,11 +77,13 @@ bool dv_snapshot_gpu_equal(const struct dv_gpu *a, const struct dv_gpu *b)
 {
     return a->index == b->index && !strcmp(a->uuid, b->uuid) && !strcmp(a->model, b->model) &&
            !strcmp(a->pci_bus_id, b->pci_bus_id) && a->pci_device_id == b->pci_device_id &&
-           a->numa == b->numa && a->memory_bytes == b->memory_bytes &&
-           a->usable_bytes == b->usable_bytes && a->context_bytes == b->context_bytes &&
-           a->sm == b->sm && a->mig_capable == b->mig_capable && a->mig_enabled == b->mig_enabled &&
+           a->pci_subsystem_id == b->pci_subsystem_id && a->numa == b->numa &&
+           a->memory_bytes == b->memory_bytes && a->usable_bytes == b->usable_bytes &&
+           a->context_bytes == b->context_bytes && a->sm == b->sm &&
+           a->mig_capable == b->mig_capable && a->mig_enabled == b->mig_enabled &&
            a->memory_limits == b->memory_limits && a->mps_clients == b->mps_clients &&
-           a->mps_namespaces == b->mps_namespaces && a->health == b->health && !strcmp(a->health_detail, b->health_detail);
+           a->mps_namespaces == b->mps_namespaces && a->health == b->health &&
+           !strcmp(a->health_detail, b->health_detail);
 }
 
 bool dv_snapshot_device_equal(const struct dv_device *a, const struct dv_device *b)

@@ -40,9 +40,9 @@ struct dv_plan_gpu {
     uint32_t index;
     const struct dv_mig_geometry *geometry; /* NULL: no MIG */
     bool mig_enabled, mig_pending;
-    uint32_t compute_mode;         /* NVML: 0 default, 2 prohibited, 3 exclusive process */
-    enum dv_timeslice timeslice;   /* the driver's setting now */
-    bool timeslice_known;          /* false: the driver has no such setting */
+    uint32_t compute_mode;       /* NVML: 0 default, 2 prohibited, 3 exclusive process */
+    enum dv_timeslice timeslice; /* the driver's setting now */
+    bool timeslice_known;        /* false: the driver has no such setting */
     uint32_t n_instances;
     struct dv_plan_instance instances[DV_MIG_INSTANCES_MAX];
 };
@@ -62,11 +62,11 @@ enum dv_step_kind {
 struct dv_step {
     enum dv_step_kind kind;
     uint32_t gpu;
-    uint32_t gi, ci;        /* the driver's ids, where they exist already; else UINT32_MAX */
-    uint32_t profile;       /* the driver's profile id of the GPU instance */
-    uint32_t start, size;   /* of the GPU instance on the memory grid; whole GPU: 0, 0 */
-    uint32_t slices;        /* compute slices of a compute instance */
-    uint32_t order;         /* number of the compute instance within its GPU instance, from 0 */
+    uint32_t gi, ci;      /* the driver's ids, where they exist already; else UINT32_MAX */
+    uint32_t profile;     /* the driver's profile id of the GPU instance */
+    uint32_t start, size; /* of the GPU instance on the memory grid; whole GPU: 0, 0 */
+    uint32_t slices;      /* compute slices of a compute instance */
+    uint32_t order;       /* number of the compute instance within its GPU instance, from 0 */
     uint32_t value;
     struct dv_layout_sharing sharing;
     char device[DV_UUID_SIZE]; /* where one exists */

@@ -32,7 +32,7 @@ struct dv_mig_change {
         uint32_t start;
         uint32_t from; /* index into `have` of the instance that stays as this one, or NEW */
     } instances[DV_MIG_INSTANCES_MAX];
-    bool goes[DV_MIG_INSTANCES_MAX]; /* of each of `have` */
+    bool goes[DV_MIG_INSTANCES_MAX];      /* of each of `have` */
     uint32_t destroyed, created, blocked; /* blocked: of those destroyed, in use */
 };
 

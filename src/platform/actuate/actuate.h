@@ -22,20 +22,20 @@
 #define DV_MPS_NAME_SIZE 32u
 
 enum dv_actuate_status {
-    DV_ACTUATE_IN_USE = 1,         /* somebody uses what was to go or change */
-    DV_ACTUATE_NO_ROOM = 2,        /* the driver finds no place, or not enough of something */
-    DV_ACTUATE_NOT_FOUND = 3,      /* no such GPU, instance, device, daemon */
-    DV_ACTUATE_NOT_PERMITTED = 4,  /* more rights are needed */
-    DV_ACTUATE_NOT_SUPPORTED = 5,  /* this driver or GPU cannot */
-    DV_ACTUATE_NEEDS_RESET = 6,    /* done, but pending until the GPU is reset, which is not possible
-                                      now or was not allowed */
-    DV_ACTUATE_FAILED = 7,         /* the driver said no; the message has its words */
+    DV_ACTUATE_IN_USE = 1,        /* somebody uses what was to go or change */
+    DV_ACTUATE_NO_ROOM = 2,       /* the driver finds no place, or not enough of something */
+    DV_ACTUATE_NOT_FOUND = 3,     /* no such GPU, instance, device, daemon */
+    DV_ACTUATE_NOT_PERMITTED = 4, /* more rights are needed */
+    DV_ACTUATE_NOT_SUPPORTED = 5, /* this driver or GPU cannot */
+    DV_ACTUATE_NEEDS_RESET = 6,   /* done, but pending until the GPU is reset, which is not possible
+                                     now or was not allowed */
+    DV_ACTUATE_FAILED = 7,        /* the driver said no; the message has its words */
 };
 
 /* What a step made. */
 struct dv_receipt {
-    uint32_t gi, ci; /* of what was created; UINT32_MAX where nothing was */
-    uint32_t reset;  /* 1: the GPU was reset for it */
+    uint32_t gi, ci;           /* of what was created; UINT32_MAX where nothing was */
+    uint32_t reset;            /* 1: the GPU was reset for it */
     char device[DV_UUID_SIZE]; /* the MIG device, after CI_CREATE */
 };
 
@@ -50,7 +50,7 @@ struct dv_mps_spec {
 };
 
 enum dv_mps_server_state {
-    DV_MPS_NO_SERVER,    /* it starts with the first client */
+    DV_MPS_NO_SERVER, /* it starts with the first client */
     DV_MPS_SERVER_ACTIVE,
     DV_MPS_SERVER_FAULT, /* a fatal fault: it takes its clients down, and no new ones meanwhile */
     DV_MPS_SERVER_OTHER,
@@ -67,11 +67,11 @@ struct dv_mps_status {
 };
 
 enum dv_mps_op {
-    DV_MPS_START = 1,  /* starts the daemon with its limits; one that answers is kept */
-    DV_MPS_STOP = 2,   /* quit; its clients end (they must have left, or be told to) */
+    DV_MPS_START = 1, /* starts the daemon with its limits; one that answers is kept */
+    DV_MPS_STOP = 2,  /* quit; its clients end (they must have left, or be told to) */
     DV_MPS_STATUS = 3,
-    DV_MPS_LIMIT = 4,  /* sets the default limits; for clients that come later */
-    DV_MPS_PROBE = 5,  /* a real client connection: a process of its own makes a context and ends */
+    DV_MPS_LIMIT = 4, /* sets the default limits; for clients that come later */
+    DV_MPS_PROBE = 5, /* a real client connection: a process of its own makes a context and ends */
     DV_MPS_NAMESPACE = 6, /* makes or changes a namespace with these limits; `argument` its name */
     DV_MPS_NAMESPACE_END = 7,
 };
@@ -84,7 +84,7 @@ struct dv_memory_limit {
     uint64_t bytes;            /* UINT64_MAX: none, and the cgroup goes when it is empty */
     int32_t pid;               /* to be moved into it; 0: nobody */
     uint32_t reserved;
-    uint64_t start;            /* with pid: who it must be */
+    uint64_t start; /* with pid: who it must be */
 };
 
 struct dv_actuator;
@@ -122,8 +122,8 @@ static inline int dv_actuate_mps(struct dv_actuator *a, enum dv_mps_op op,
     return a->ops->mps(a, op, spec, argument, ret, err);
 }
 
-static inline int dv_actuate_memory_limit(struct dv_actuator *a, const struct dv_memory_limit *limit,
-                                          struct dv_err *err)
+static inline int dv_actuate_memory_limit(struct dv_actuator *a,
+                                          const struct dv_memory_limit *limit, struct dv_err *err)
 {
     return a->ops->memory_limit(a, limit, err);
 }

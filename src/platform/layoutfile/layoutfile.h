@@ -28,7 +28,7 @@ enum dv_layoutfile_format {
 
 struct dv_layoutfile_info {
     enum dv_layoutfile_format format;
-    char config[64]; /* the named configuration that was taken; "" where the format has none */
+    char config[64];     /* the named configuration that was taken; "" where the format has none */
     uint32_t n_warnings; /* legal, but not what its author may think: `replicas: 1`, ... */
     struct {
         uint32_t line;
