@@ -19,7 +19,7 @@
 #define DV_SERVICES_NODE_H
 
 #include "actuate/governor.h"
-#include "hardware/link.h"
+#include "worker/link.h"
 #include "http/server.h"
 #include "lease.h"
 #include "model/event.h"

@@ -5,7 +5,7 @@
  *
  * One vtable, two back ends: nvml.h (the driver's library, the real one or the simulated one) and
  * replay.h (a captured node). The calls block for as long as the driver does; divvyd makes them in
- * a process of their own (worker.h).
+ * a process of their own (worker/worker.h).
  *
  *     struct dv_hardware *hw;
  *     r = dv_hardware_nvml_new("libnvidia-ml.so.1", &hw, &err);

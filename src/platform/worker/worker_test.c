@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Argument: the fake NVML. A worker that hangs or dies is replaced; main never waits for it. */
-#include "hardware/link.h"
 #include "sys/proc.h"
+#include "worker/link.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hardware/worker.h"
+#include "worker/worker.h"
 
 #include "base/str.h"
 #include "hardware/nvml.h"

@@ -14,8 +14,8 @@
  *     dv_keeper_start(&config, &keeper, &err)      early, single-threaded, still privileged
  *     dv_hardware_link_new(loop, &keeper, ...)     link.h: main's side
  */
-#ifndef DV_HARDWARE_WORKER_H
-#define DV_HARDWARE_WORKER_H
+#ifndef DV_WORKER_WORKER_H
+#define DV_WORKER_WORKER_H
 
 #include "hardware/hardware.h"
 

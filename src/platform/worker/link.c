@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hardware/link.h"
+#include "worker/link.h"
 
 #include "sys/fd.h"
 

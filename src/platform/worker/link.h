@@ -10,11 +10,11 @@
  *
  * The callback gets the reply, valid during the call, or NULL and a negative errno.
  */
-#ifndef DV_HARDWARE_LINK_H
-#define DV_HARDWARE_LINK_H
+#ifndef DV_WORKER_LINK_H
+#define DV_WORKER_LINK_H
 
-#include "hardware/worker.h"
 #include "sys/loop.h"
+#include "worker/worker.h"
 
 struct dv_hardware_link;
 
