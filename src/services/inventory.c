@@ -18,6 +18,7 @@
     10u /* that may fail before the node goes on without the GPUs that do not answer */
 #define SAMPLE_BUSY_NS (250 * DV_NS_PER_MS)
 #define SAMPLE_IDLE_NS DV_NS_PER_S
+#define MPS_NAMESPACES_DRIVER 615u /* the first release of MPS protocol 3 */
 #define XID_REMEMBERED_NS (600 * DV_NS_PER_S)
 
 const char *dv_inventory_driver_state(const struct dv_node *node)
@@ -100,6 +101,15 @@ void dv_inventory_update_health(struct dv_node *node)
 
 /* ---- facts to the model ---- */
 
+/* No call says how many clients an MPS daemon takes: NVIDIA's MPS guide (r580) has 48 from Volta on
+ * and 16 before. What a daemon itself says replaces it (dv_mps_status.clients_max). */
+static uint32_t mps_clients(const struct dv_facts_gpu *f)
+{
+    if (f->cc_major == DV_FACT_UNKNOWN32)
+        return 0;
+    return f->cc_major >= 7 ? 48 : 16;
+}
+
 static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, struct dv_gpu *gpu)
 {
     const struct dv_gpu_model *model =
@@ -118,6 +128,10 @@ static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, s
     gpu->sm = model ? model->sm : 0;
     gpu->mig_capable = f->mig_current != DV_FACT_UNKNOWN32;
     gpu->mig_enabled = f->mig_current == 1;
+    gpu->pci_subsystem_id = f->pci_subsystem_id == DV_FACT_UNKNOWN32 ? 0 : f->pci_subsystem_id;
+    gpu->memory_limits = f->memory_limits == 1;
+    gpu->mps_clients = mps_clients(f);
+    gpu->mps_namespaces = strtoul(node->driver.version, NULL, 10) >= MPS_NAMESPACES_DRIVER;
     judge(node, f->index, gpu);
 }
 

@@ -42,6 +42,7 @@ static const struct field gpu_fields[] = {
     FIELD(dv_facts_gpu, model, TEXT),
     FIELD(dv_facts_gpu, pci, TEXT),
     FIELD(dv_facts_gpu, pci_device_id, NUMBER32),
+    FIELD(dv_facts_gpu, pci_subsystem_id, NUMBER32),
     FIELD(dv_facts_gpu, cc_major, NUMBER32),
     FIELD(dv_facts_gpu, cc_minor, NUMBER32),
     FIELD(dv_facts_gpu, compute_mode, NUMBER32),
@@ -50,6 +51,8 @@ static const struct field gpu_fields[] = {
     FIELD(dv_facts_gpu, numa, NUMBER32),
     FIELD(dv_facts_gpu, power_limit_mw, NUMBER32),
     FIELD(dv_facts_gpu, lost, NUMBER32),
+    FIELD(dv_facts_gpu, memory_limits, NUMBER32),
+    FIELD(dv_facts_gpu, timeslice, NUMBER32),
     FIELD(dv_facts_gpu, memory_bytes, NUMBER64),
     FIELD(dv_facts_gpu, memory_reserved_bytes, NUMBER64),
     NAMED(dv_facts_gpu, "mig_grid", geometry.grid, NUMBER32),
@@ -83,9 +86,17 @@ static const struct field mig_fields[] = {FIELD(dv_facts_mig, uuid, TEXT),
                                           FIELD(dv_facts_mig, size, NUMBER32),
                                           FIELD(dv_facts_mig, gi_slices, NUMBER32),
                                           FIELD(dv_facts_mig, ci_slices, NUMBER32),
+                                          FIELD(dv_facts_mig, ci_profile, NUMBER32),
+                                          FIELD(dv_facts_mig, ci_start, NUMBER32),
                                           FIELD(dv_facts_mig, sm, NUMBER32),
                                           FIELD(dv_facts_mig, memory_bytes, NUMBER64),
                                           {0}};
+
+static const struct field gi_fields[] = {FIELD(dv_facts_gi, id, NUMBER32),
+                                         FIELD(dv_facts_gi, profile, NUMBER32),
+                                         FIELD(dv_facts_gi, start, NUMBER32),
+                                         FIELD(dv_facts_gi, size, NUMBER32),
+                                         {0}};
 
 static const struct field sample_fields[] = {FIELD(dv_facts_sample, memory_used_bytes, NUMBER64),
                                              FIELD(dv_facts_sample, memory_free_bytes, NUMBER64),
@@ -169,6 +180,8 @@ static void print_gpu(const struct dv_facts_gpu *g, const struct dv_facts_sample
     print_record(s, "gpu", i, gpu_fields, g);
     for (uint32_t k = 0; k < g->geometry.n_profiles; k++)
         print_record(s, "profile", i, profile_fields, &g->geometry.profiles[k]);
+    for (uint32_t k = 0; g->n_gi != DV_FACT_UNKNOWN32 && k < g->n_gi; k++)
+        print_record(s, "gi", i, gi_fields, &g->gi[k]);
     for (uint32_t k = 0; k < g->n_mig; k++)
         print_record(s, "mig", i, mig_fields, &g->mig[k]);
     print_record(s, "sample", i, sample_fields, sample);
@@ -289,6 +302,8 @@ static int locate(struct dv_capture *c, const char *kind, uint32_t gpu,
         *ret_fields = profile_fields, *ret_record = &g->geometry.profiles[g->geometry.n_profiles++];
     else if (!strcmp(kind, "mig") && g->n_mig < DV_FACTS_MIG_MAX)
         *ret_fields = mig_fields, *ret_record = &g->mig[g->n_mig++];
+    else if (!strcmp(kind, "gi") && g->n_gi < DV_FACTS_MIG_MAX)
+        *ret_fields = gi_fields, *ret_record = &g->gi[g->n_gi++];
     else if (!strcmp(kind, "process") && s->n_processes < DV_FACTS_PROCESSES_MAX)
         *ret_fields = process_fields, *ret_record = &s->processes[s->n_processes++];
     else if (!strcmp(kind, "utilization") && s->n_utilization < DV_FACTS_PROCESSES_MAX)

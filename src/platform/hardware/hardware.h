@@ -57,27 +57,40 @@ struct dv_facts_mig {
     uint32_t gi, ci;           /* ids of the GPU instance and the compute instance */
     uint32_t start, size;      /* of the GPU instance on the memory grid */
     uint32_t gi_slices, ci_slices;
+    uint32_t ci_profile, ci_start; /* of the compute instance: its profile's id, its first slice */
     uint32_t sm;
     uint32_t reserved;
     uint64_t memory_bytes;
+};
+
+/* A GPU instance, also one without compute instances; those are MIG devices and listed there. */
+struct dv_facts_gi {
+    uint32_t id, profile; /* the driver's profile id (dv_mig_profile.id) */
+    uint32_t start, size;
 };
 
 struct dv_facts_gpu {
     uint32_t index;
     char uuid[DV_FACTS_UUID];
     char model[96];
-    char pci[32];           /* "00000000:07:00.0" */
-    uint32_t pci_device_id; /* device in the high, vendor in the low half */
+    char pci[32];              /* "00000000:07:00.0" */
+    uint32_t pci_device_id;    /* device in the high, vendor in the low half */
+    uint32_t pci_subsystem_id; /* likewise */
     uint32_t cc_major, cc_minor;
     uint32_t compute_mode; /* NVML's numbers: 0 default, 2 prohibited, 3 exclusive process */
     uint32_t mig_current, mig_pending; /* 0, 1, or unknown: cannot do MIG */
     uint32_t numa;
     uint32_t power_limit_mw;
-    uint32_t lost; /* 1: it has an index and nothing else answers */
+    uint32_t lost;          /* 1: it has an index and nothing else answers */
+    uint32_t memory_limits; /* 1: the driver can limit memory by cgroup; 0: it cannot */
+    uint32_t timeslice;     /* enum dv_timeslice; unknown: no such setting, or nobody asked. NVML
+                               does not tell: whoever runs nvidia-smi fills it in */
     uint64_t memory_bytes, memory_reserved_bytes;
     struct dv_mig_geometry geometry; /* n_profiles 0: none; its name is NULL */
     uint32_t n_mig;
+    uint32_t n_gi; /* unknown: the driver does not list them to us */
     struct dv_facts_mig mig[DV_FACTS_MIG_MAX];
+    struct dv_facts_gi gi[DV_FACTS_MIG_MAX];
 };
 
 struct dv_facts_process {

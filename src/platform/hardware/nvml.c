@@ -53,12 +53,18 @@
     X(nvmlDeviceGetGpuInstancePossiblePlacements_v2)                                               \
     X(nvmlDeviceGetGpuInstancePossiblePlacements)                                                  \
     X(nvmlDeviceGetGpuInstanceById)                                                                \
+    X(nvmlDeviceGetGpuInstances)                                                                   \
     X(nvmlGpuInstanceGetInfo)                                                                      \
+    X(nvmlGpuInstanceGetComputeInstanceById)                                                       \
+    X(nvmlComputeInstanceGetInfo_v2)                                                               \
     X(nvmlEventSetCreate)                                                                          \
     X(nvmlEventSetFree)                                                                            \
     X(nvmlDeviceRegisterEvents)                                                                    \
     X(nvmlEventSetWait_v2)                                                                         \
     X(nvmlEventSetWait)
+
+/* More of one profile than any GPU can hold. */
+#define INSTANCES_MAX 16u
 
 struct nvml {
     struct dv_hardware hw;
@@ -174,9 +180,11 @@ static void read_pci(struct nvml *self, struct dv_nvml_device *d, struct dv_fact
     if (CALL(self, nvmlDeviceGetPciInfo_v3, d, &v3) == DV_NVML_SUCCESS) {
         snprintf(f->pci, sizeof f->pci, "%.*s", (int)sizeof v3.bus_id - 1, v3.bus_id);
         f->pci_device_id = v3.pci_device_id;
+        f->pci_subsystem_id = v3.pci_subsystem_id;
     } else if (CALL(self, nvmlDeviceGetPciInfo_v2, d, &v2) == DV_NVML_SUCCESS) {
         snprintf(f->pci, sizeof f->pci, "%.*s", (int)sizeof v2.bus_id, v2.bus_id);
         f->pci_device_id = v2.pci_device_id;
+        f->pci_subsystem_id = v2.pci_subsystem_id;
     } else if (CALL(self, nvmlDeviceGetPciInfo, d, &v1) == DV_NVML_SUCCESS) {
         snprintf(f->pci, sizeof f->pci, "%.*s", (int)sizeof v1.bus_id, v1.bus_id);
         f->pci_device_id = v1.pci_device_id;
@@ -307,14 +315,43 @@ static void read_geometry(struct nvml *self, struct dv_nvml_device *d, struct dv
         *g = (struct dv_mig_geometry){0};
 }
 
+/* Those of one profile at a time: NVML has no other list. Where listing needs rights that we do not
+ * have, the MIG devices alone are known. */
+static void read_instances(struct nvml *self, struct dv_nvml_device *d, struct dv_facts_gpu *f)
+{
+    f->n_gi = 0;
+    for (uint32_t i = 0; i < f->geometry.n_profiles; i++) {
+        struct dv_nvml_gpu_instance *list[INSTANCES_MAX];
+        struct dv_nvml_gi_info info;
+        uint32_t count = DV_ARRAY_SIZE(list);
+        int rc = CALL(self, nvmlDeviceGetGpuInstances, d, f->geometry.profiles[i].id, list, &count);
+        if (rc != DV_NVML_SUCCESS || count > DV_ARRAY_SIZE(list)) {
+            f->n_gi = DV_FACT_UNKNOWN32;
+            return;
+        }
+        for (uint32_t k = 0; k < count && f->n_gi < DV_FACTS_MIG_MAX; k++)
+            if (CALL(self, nvmlGpuInstanceGetInfo, list[k], &info) == DV_NVML_SUCCESS)
+                f->gi[f->n_gi++] = (struct dv_facts_gi){info.id, info.profile_id,
+                                                        info.placement.start, info.placement.size};
+    }
+}
+
 static void read_instance(struct nvml *self, struct dv_nvml_device *d, struct dv_facts_mig *m)
 {
     struct dv_nvml_gpu_instance *gi;
+    struct dv_nvml_compute_instance *ci;
     struct dv_nvml_gi_info info;
-    if (CALL(self, nvmlDeviceGetGpuInstanceById, d, m->gi, &gi) == DV_NVML_SUCCESS &&
-        CALL(self, nvmlGpuInstanceGetInfo, gi, &info) == DV_NVML_SUCCESS) {
+    struct dv_nvml_ci_info ci_info;
+    if (CALL(self, nvmlDeviceGetGpuInstanceById, d, m->gi, &gi) != DV_NVML_SUCCESS)
+        return;
+    if (CALL(self, nvmlGpuInstanceGetInfo, gi, &info) == DV_NVML_SUCCESS) {
         m->start = info.placement.start;
         m->size = info.placement.size;
+    }
+    if (CALL(self, nvmlGpuInstanceGetComputeInstanceById, gi, m->ci, &ci) == DV_NVML_SUCCESS &&
+        CALL(self, nvmlComputeInstanceGetInfo_v2, ci, &ci_info) == DV_NVML_SUCCESS) {
+        m->ci_profile = ci_info.profile_id;
+        m->ci_start = ci_info.placement.start;
     }
 }
 
@@ -326,6 +363,7 @@ static bool read_mig_device(struct nvml *self, struct dv_nvml_device *d, uint32_
     char name[DV_NVML_NAME_V2_SIZE] = "";
     memset(m, 0, sizeof *m);
     m->gi = m->ci = m->start = m->size = DV_FACT_UNKNOWN32;
+    m->ci_profile = m->ci_start = DV_FACT_UNKNOWN32;
     if (CALL(self, nvmlDeviceGetMigDeviceHandleByIndex, d, index, &mig) != DV_NVML_SUCCESS ||
         CALL(self, nvmlDeviceGetUUID, mig, m->uuid, sizeof m->uuid) != DV_NVML_SUCCESS)
         return false;
@@ -352,7 +390,7 @@ static bool read_mig_device(struct nvml *self, struct dv_nvml_device *d, uint32_
 static void read_mig(struct nvml *self, struct dv_nvml_device *d, struct dv_facts_gpu *f)
 {
     uint32_t max = 0;
-    f->n_mig = 0;
+    f->n_mig = f->n_gi = 0;
     if (CALL(self, nvmlDeviceGetMigMode, d, &f->mig_current, &f->mig_pending) != DV_NVML_SUCCESS) {
         f->mig_current = f->mig_pending = DV_FACT_UNKNOWN32;
         return;
@@ -361,16 +399,39 @@ static void read_mig(struct nvml *self, struct dv_nvml_device *d, struct dv_fact
     if (f->mig_current != DV_NVML_FEATURE_ENABLED ||
         CALL(self, nvmlDeviceGetMaxMigDeviceCount, d, &max) != DV_NVML_SUCCESS)
         return;
+    read_instances(self, d, f);
     for (uint32_t i = 0; i < max && f->n_mig < DV_FACTS_MIG_MAX; i++)
         if (read_mig_device(self, d, i, &f->mig[f->n_mig]))
             f->n_mig++;
+}
+
+/* The call may be there and answer that it is not supported (an older kernel, a driver without the
+ * controller): asked about the root of all cgroups, where no limit can be. */
+static uint32_t read_memory_limits(struct nvml *self, struct dv_nvml_device *d)
+{
+    struct dv_nvml_get_memory_limits limits = {.cgroup = "/sys/fs/cgroup"};
+    int (*get)(struct dv_nvml_device *, struct dv_nvml_get_memory_limits *) =
+        (__typeof__(get))dlsym(self->lib, "nvmlDeviceGetMemoryLimits_v1");
+    if (!get || !dlsym(self->lib, "nvmlDeviceSetMemoryLimits_v1"))
+        return 0;
+    switch (get(d, &limits)) {
+    case DV_NVML_ERROR_NOT_SUPPORTED:
+    case DV_NVML_ERROR_FUNCTION_NOT_FOUND:
+    case DV_NVML_ERROR_UNINITIALIZED:
+    case DV_NVML_ERROR_GPU_IS_LOST:
+    case DV_NVML_ERROR_UNKNOWN:
+        return 0;
+    default:
+        return 1;
+    }
 }
 
 static void forget(struct dv_facts_gpu *f, uint32_t index)
 {
     memset(f, 0, sizeof *f);
     f->index = index;
-    f->pci_device_id = f->cc_major = f->cc_minor = f->compute_mode = DV_FACT_UNKNOWN32;
+    f->pci_device_id = f->pci_subsystem_id = f->timeslice = DV_FACT_UNKNOWN32;
+    f->cc_major = f->cc_minor = f->compute_mode = DV_FACT_UNKNOWN32;
     f->mig_current = f->mig_pending = f->numa = f->power_limit_mw = DV_FACT_UNKNOWN32;
     f->memory_bytes = f->memory_reserved_bytes = DV_FACT_UNKNOWN;
 }
@@ -414,6 +475,7 @@ static int nvml_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu 
         ret->memory_reserved_bytes = memory.reserved;
     }
     ret->lost |= is_lost(rc);
+    ret->memory_limits = read_memory_limits(self, d);
     read_mig(self, d, ret);
     return 0;
 }
