@@ -5,7 +5,9 @@
  *
  * Cost, compared in this order: instances in use that would have to go (they block: the caller
  * waits for them, or refuses), instances destroyed, instances created; of equals the placement that
- * leaves most room (mig_plan.h), then the lowest starts. Deterministic.
+ * keeps most of those that the caller prefers, then the one that leaves most room (mig_plan.h), then
+ * the lowest starts, large instances first. Instances of one profile are alike: which of `want` is
+ * which does not matter, only their starts. Deterministic; the order of `want` changes no cost.
  *
  *     struct dv_mig_have have[] = {{p1g, 0, true}, {p1g, 1, false}};
  *     struct dv_mig_instance want[] = {{p3g, DV_MIG_UNPLACED}, {p1g, DV_MIG_UNPLACED}};
@@ -20,6 +22,7 @@ struct dv_mig_have {
     uint32_t profile; /* index into geometry->profiles */
     uint32_t start;
     bool in_use;
+    bool prefer; /* of instances that could stay as well as this one, rather this */
 };
 
 #define DV_MIG_CHANGE_NEW UINT32_MAX
@@ -37,7 +40,8 @@ struct dv_mig_change {
 };
 
 /* A wanted instance with a start must get that start. 0 or -ENOMEM, -EINVAL (`have` itself breaks a
- * rule, or n is too large). */
+ * rule or has no start, a profile does not exist, or n is too large). Where the set is infeasible,
+ * nothing goes and nothing is placed. */
 int dv_mig_change_find(const struct dv_mig_geometry *geometry, const struct dv_mig_have *have,
                        size_t n_have, const struct dv_mig_instance *want, size_t n_want,
                        struct dv_mig_change *ret);

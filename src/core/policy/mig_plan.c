@@ -84,25 +84,28 @@ static int search_run(struct search *s, size_t *ret_placed)
     return 0;
 }
 
-/* Which profiles could be added to these instances as far as the sums go. */
-static void find_addable(const struct dv_mig_geometry *g, struct dv_mig_instance *all, size_t n,
-                         bool addable[DV_MIG_PROFILES_MAX])
+void dv_mig_plan_addable(const struct dv_mig_geometry *geometry,
+                         const struct dv_mig_instance *instances, size_t n,
+                         bool ret[DV_MIG_PROFILES_MAX])
 {
-    for (uint32_t p = 0; p < g->n_profiles; p++) {
+    struct dv_mig_instance all[DV_MIG_INSTANCES_MAX + 2];
+    if (n)
+        memcpy(all, instances, n * sizeof *all);
+    for (uint32_t p = 0; p < geometry->n_profiles; p++) {
         all[n] = (struct dv_mig_instance){p, DV_MIG_UNPLACED};
-        addable[p] = !dv_mig_check(g, all, n + 1, NULL);
+        ret[p] = !dv_mig_check(geometry, all, n + 1, NULL);
     }
 }
 
-/* What could still come: the sizes of all legal places left, so large ones weigh more. */
-static uint32_t room(const struct dv_mig_geometry *g, const bool addable[DV_MIG_PROFILES_MAX],
-                     uint32_t mask)
+/* Large places weigh more, so that room for a large instance counts. */
+uint32_t dv_mig_plan_room(const struct dv_mig_geometry *geometry,
+                          const bool addable[DV_MIG_PROFILES_MAX], uint32_t taken)
 {
     uint32_t sum = 0;
-    for (uint32_t i = 0; i < g->n_profiles; i++) {
-        const struct dv_mig_profile *p = &g->profiles[i];
-        for (uint32_t start = 0; addable[i] && start + p->size <= g->grid; start++)
-            if ((p->starts >> start & 1) && !(mask & dv_mig_mask(p, start)))
+    for (uint32_t i = 0; i < geometry->n_profiles; i++) {
+        const struct dv_mig_profile *p = &geometry->profiles[i];
+        for (uint32_t start = 0; addable[i] && start + p->size <= geometry->grid; start++)
+            if ((p->starts >> start & 1) && !(taken & dv_mig_mask(p, start)))
                 sum += p->size;
     }
     return sum;
@@ -115,7 +118,7 @@ static uint32_t best_mask(const struct search *s, const bool addable[DV_MIG_PROF
     for (uint32_t mask = 0; mask < UINT32_C(1) << s->g->grid; mask++) {
         if (!has(layer(s, s->n), mask))
             continue;
-        uint32_t r = room(s->g, addable, mask);
+        uint32_t r = dv_mig_plan_room(s->g, addable, mask);
         if (r > best_room) {
             best_room = r;
             best = mask;
@@ -172,7 +175,7 @@ static int find_places(const struct dv_mig_geometry *g, struct dv_mig_instance *
     if (placed == s.n) {
         bool addable[DV_MIG_PROFILES_MAX];
         uint32_t starts[DV_MIG_INSTANCES_MAX] = {0};
-        find_addable(g, all, n, addable);
+        dv_mig_plan_addable(g, all, n, addable);
         trace_back(&s, best_mask(&s, addable), starts);
         for (size_t k = 0; k < s.n; k++)
             all[s.origin[k]].start = starts[k];
@@ -232,14 +235,14 @@ uint32_t dv_mig_plan_pick_start(const struct dv_mig_geometry *geometry,
     all[n_have] = (struct dv_mig_instance){profile, DV_MIG_UNPLACED};
     if (dv_mig_check(geometry, all, n_have + 1, NULL))
         return DV_MIG_UNPLACED;
-    find_addable(geometry, all, n_have + 1, addable);
+    dv_mig_plan_addable(geometry, all, n_have + 1, addable);
     for (size_t i = 0; i < n_have; i++)
         if (have[i].start != DV_MIG_UNPLACED)
             taken |= dv_mig_mask(&geometry->profiles[have[i].profile], have[i].start);
     for (uint32_t start = 0; start + p->size <= geometry->grid; start++) {
         if (!(p->starts >> start & 1) || (taken & dv_mig_mask(p, start)))
             continue;
-        uint32_t r = room(geometry, addable, taken | dv_mig_mask(p, start));
+        uint32_t r = dv_mig_plan_room(geometry, addable, taken | dv_mig_mask(p, start));
         if (r > best_room) {
             best_room = r;
             best = start;

@@ -44,6 +44,17 @@ uint32_t dv_mig_plan_pick_start(const struct dv_mig_geometry *geometry,
                                 const struct dv_mig_instance *have, size_t n_have,
                                 uint32_t profile);
 
+/*
+ * What a placement leaves to come, which is what these functions maximise: the sizes of all legal
+ * places that are free of `taken` pieces, of every profile that the sums would still allow beside
+ * the n instances (find once, then ask for many placements). n is at most DV_MIG_INSTANCES_MAX + 1.
+ */
+void dv_mig_plan_addable(const struct dv_mig_geometry *geometry,
+                         const struct dv_mig_instance *instances, size_t n,
+                         bool ret[DV_MIG_PROFILES_MAX]);
+uint32_t dv_mig_plan_room(const struct dv_mig_geometry *geometry,
+                          const bool addable[DV_MIG_PROFILES_MAX], uint32_t taken);
+
 /* How many more of the profile fit beside `have`, as `nvidia-smi mig -lgip` shows under "Free". */
 uint32_t dv_mig_plan_free(const struct dv_mig_geometry *geometry,
                           const struct dv_mig_instance *have, size_t n_have, uint32_t profile);

@@ -4,6 +4,7 @@
  * time the call that meets it says -ENOMEM, leaves what it was given as it was, and leaks nothing
  * (which the address sanitizer sees).
  */
+#include "policy/mig_change.h"
 #include "policy/mig_plan.h"
 #include "policy/queue.h"
 
@@ -115,6 +116,18 @@ static int plan(void)
     return met(dv_mig_plan_find(g, have, n_have, want, n_want, &found));
 }
 
+static int change(const char *text)
+{
+    const struct dv_mig_geometry *g = dv_mig_geometry_find("A100-40GB");
+    const struct dv_mig_have have = {.profile = 0, .start = 5};
+    struct dv_mig_instance want[64];
+    struct dv_mig_change found = {.n = 77};
+    size_t n_want = (size_t)dv_mig_plan_parse(g, text, want, NULL);
+    int r = met(dv_mig_change_find(g, &have, 1, want, n_want, &found));
+    assert_true(r == 0 || found.n == 77); /* outputs are written only on success */
+    return r;
+}
+
 static int life(void)
 {
     dv_cleanup(dv_snapshot_freep) struct dv_snapshot *s = NULL;
@@ -123,7 +136,9 @@ static int life(void)
     r = r ? r : build(s);
     r = r ? r : met(dv_snapshot_dup(s, &copy));
     r = r ? r : ask(s);
-    return r ? r : plan();
+    r = r ? r : plan();
+    r = r ? r : change("4g.20gb,2g.10gb");
+    return r ? r : change("3g.20gb@0,1g.5gb*4"); /* which cannot be */
 }
 
 static void test_every_allocation_fails_once(void **state)
