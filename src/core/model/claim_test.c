@@ -67,12 +67,67 @@ static void test_words(void **state)
     }
     assert_int_equal(dv_device_mode_parse("govern", &mode, &err), -EINVAL);
     assert_non_null(strstr(err.msg, "did you mean \"governed\"?"));
+    assert_non_null(strstr(err.msg, "auto, exclusive, mps, timeslice or governed expected"));
     assert_int_equal(dv_claim_tier_parse("lc", &tier, &err), 0);
     assert_int_equal(tier, DV_TIER_LATENCY_CRITICAL);
     assert_int_equal(dv_claim_tier_parse("", &tier, &err), -EINVAL);
-    assert_string_equal(dv_device_wall_name(dv_device_memory_wall(DV_MODE_GOVERNED)),
-                        "cooperative");
-    assert_string_equal(dv_device_wall_name(dv_device_compute_wall(DV_MODE_EXCLUSIVE)), "hardware");
+    assert_string_equal(dv_device_wall_name(DV_WALL_COOPERATIVE), "cooperative");
+    assert_string_equal(dv_device_wall_name(DV_WALL_HARDWARE), "hardware");
+}
+
+/* Each row: what is shared how, and the two walls by their first letters. */
+static void test_walls(void **state)
+{
+    static const struct {
+        enum dv_mode mode;
+        bool equal, sized, mig, limits, namespaces;
+        char memory, compute;
+    } rows[] = {
+        {DV_MODE_EXCLUSIVE, 0, 0, 0, 0, 0, 'h', 'h'}, {DV_MODE_EXCLUSIVE, 0, 0, 1, 1, 1, 'h', 'h'},
+        {DV_MODE_GOVERNED, 0, 1, 0, 0, 0, 'c', 'c'},  {DV_MODE_GOVERNED, 1, 0, 0, 1, 1, 'd', 'c'},
+        {DV_MODE_GOVERNED, 1, 1, 1, 1, 1, 'c', 'c'},  {DV_MODE_MPS, 0, 1, 0, 0, 0, 'c', 'c'},
+        {DV_MODE_MPS, 1, 0, 0, 0, 0, 'd', 'd'},       {DV_MODE_MPS, 1, 0, 1, 0, 0, 'd', 'd'},
+        {DV_MODE_MPS, 0, 1, 0, 0, 1, 'd', 'd'},       {DV_MODE_MPS, 0, 1, 0, 1, 0, 'd', 'c'},
+        {DV_MODE_MPS, 0, 1, 1, 1, 0, 'c', 'c'},       {DV_MODE_TIMESLICE, 1, 0, 0, 0, 1, 'n', 'n'},
+        {DV_MODE_TIMESLICE, 1, 1, 0, 0, 0, 'c', 'n'}, {DV_MODE_TIMESLICE, 1, 0, 0, 1, 0, 'd', 'n'},
+        {DV_MODE_TIMESLICE, 1, 1, 1, 1, 0, 'c', 'n'}, {DV_MODE_AUTO, 0, 0, 0, 1, 1, 'n', 'n'},
+    };
+    for (size_t i = 0; i < DV_ARRAY_SIZE(rows); i++) {
+        struct dv_gpu g = {.memory_limits = rows[i].limits, .mps_namespaces = rows[i].namespaces};
+        struct dv_device d = {.mig = rows[i].mig};
+        enum dv_wall memory, compute;
+        dv_device_walls(&g, &d, rows[i].mode, rows[i].equal, rows[i].sized, &memory, &compute);
+        if (dv_device_wall_name(memory)[0] != rows[i].memory ||
+            dv_device_wall_name(compute)[0] != rows[i].compute)
+            fail_msg("row %zu: %s, %s", i, dv_device_wall_name(memory),
+                     dv_device_wall_name(compute));
+    }
+}
+
+static void test_how_many_slices(void **state)
+{
+    struct dv_gpu g = {.mps_clients = 48};
+    struct dv_device whole = {.memory_bytes = 40 * DV_GIB, .compute = 7000};
+    struct dv_device small = {.memory_bytes = 5 * DV_GIB, .compute = 1000, .mig = true};
+    assert_int_equal(dv_device_slices_max(&g, &whole, DV_MODE_EXCLUSIVE), 1);
+    assert_int_equal(dv_device_slices_max(&g, &whole, DV_MODE_GOVERNED), UINT32_MAX);
+    assert_int_equal(dv_device_slices_max(&g, &whole, DV_MODE_TIMESLICE), 4);
+    assert_int_equal(dv_device_slices_max(&g, &whole, DV_MODE_MPS), 48);
+    assert_int_equal(dv_device_slices_max(&g, &small, DV_MODE_MPS), 6);
+    g.mps_clients = 3; /* a seventh of 3 is still one */
+    assert_int_equal(dv_device_slices_max(&g, &small, DV_MODE_MPS), 1);
+    g.mps_clients = 0;
+    assert_int_equal(dv_device_slices_max(&g, &small, DV_MODE_MPS), UINT32_MAX);
+    whole.replicas = 9;
+    assert_int_equal(dv_device_slices_max(&g, &whole, DV_MODE_MPS), 9);
+    assert_int_equal(dv_device_slices_max(&g, &whole, DV_MODE_TIMESLICE), 9);
+    assert_int_equal(dv_device_slices_max(&g, &whole, DV_MODE_GOVERNED), 9);
+    for (uint32_t n = 1; n < 200; n++) {
+        struct dv_device_part p = dv_device_part(&whole, n);
+        assert_true(p.memory_bytes * n <= whole.memory_bytes && p.compute * n <= whole.compute);
+        assert_true(p.memory_bytes % DV_MIB == 0);
+        assert_true((p.memory_bytes + DV_MIB) * n > whole.memory_bytes);
+    }
 }
 
 static void test_check(void **state)
@@ -97,8 +152,8 @@ static void test_check(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_selectors),
-        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_selectors), cmocka_unit_test(test_words),
+        cmocka_unit_test(test_walls),     cmocka_unit_test(test_how_many_slices),
         cmocka_unit_test(test_check),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

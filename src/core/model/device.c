@@ -4,6 +4,7 @@
 #include "base/str.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 static const char *const modes[] = {[DV_MODE_AUTO] = "auto",
@@ -26,9 +27,10 @@ int dv_device_mode_parse(const char *text, enum dv_mode *ret, struct dv_err *err
         return 0;
     }
     const char *near = dv_str_nearest(text, modes, DV_ARRAY_SIZE(modes));
-    return dv_err_set(err, -EINVAL,
-                      "unknown mode \"%.32s\"%s%s%s; auto, exclusive or governed expected", text,
-                      near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    return dv_err_set(
+        err, -EINVAL,
+        "unknown mode \"%.32s\"%s%s%s; auto, exclusive, mps, timeslice or governed expected", text,
+        near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
 static const char *const timeslices[] = {[DV_TIMESLICE_DEFAULT] = "default",
@@ -70,15 +72,56 @@ const char *dv_device_wall_name(enum dv_wall wall)
     return "none";
 }
 
-/* A card or MIG device to oneself has the hardware's own edges. MPS keeps memory and thread limits
- * in the driver; turns limit nothing. */
-enum dv_wall dv_device_memory_wall(enum dv_mode mode)
+int dv_device_check(const struct dv_device *device, struct dv_err *err)
+{
+    const struct dv_device *d = device;
+    if (!d->memory_bytes || !d->compute || d->compute > DV_COMPUTE_FULL)
+        return dv_err_set(err, -EINVAL, "device %s has %" PRIu64 " bytes and compute %u", d->uuid,
+                          d->memory_bytes, d->compute);
+    if (d->replicas && (d->layout == DV_MODE_AUTO || d->layout == DV_MODE_EXCLUSIVE))
+        return dv_err_set(err, -EINVAL, "device %s has %u replicas in layout mode %s", d->uuid,
+                          d->replicas, dv_device_mode_name(d->layout));
+    return 0;
+}
+
+uint32_t dv_device_mps_clients(const struct dv_gpu *gpu, uint32_t compute)
+{
+    if (!gpu->mps_clients)
+        return 0;
+    return (uint32_t)DV_MAX((uint64_t)gpu->mps_clients * compute / DV_COMPUTE_FULL, 1);
+}
+
+uint32_t dv_device_slices_max(const struct dv_gpu *gpu, const struct dv_device *device,
+                              enum dv_mode mode)
+{
+    uint32_t max = device->replicas ? device->replicas : UINT32_MAX;
+    uint32_t clients = dv_device_mps_clients(gpu, device->compute);
+    switch (mode) {
+    case DV_MODE_EXCLUSIVE:
+        return 1;
+    case DV_MODE_MPS:
+        return clients ? DV_MIN(max, clients) : max;
+    case DV_MODE_TIMESLICE:
+        return device->replicas ? max : DV_DEVICE_TIMESLICES;
+    case DV_MODE_GOVERNED:
+    case DV_MODE_AUTO:
+        break;
+    }
+    return max;
+}
+
+struct dv_device_part dv_device_part(const struct dv_device *device, uint32_t n)
+{
+    return (struct dv_device_part){device->memory_bytes / n / DV_MIB * DV_MIB, device->compute / n};
+}
+
+static enum dv_wall mode_wall(const struct dv_gpu *gpu, enum dv_mode mode, bool equal_share)
 {
     switch (mode) {
     case DV_MODE_EXCLUSIVE:
         return DV_WALL_HARDWARE;
     case DV_MODE_MPS:
-        return DV_WALL_DRIVER;
+        return equal_share || gpu->mps_namespaces ? DV_WALL_DRIVER : DV_WALL_COOPERATIVE;
     case DV_MODE_GOVERNED:
         return DV_WALL_COOPERATIVE;
     case DV_MODE_TIMESLICE:
@@ -88,7 +131,15 @@ enum dv_wall dv_device_memory_wall(enum dv_mode mode)
     return DV_WALL_NONE;
 }
 
-enum dv_wall dv_device_compute_wall(enum dv_mode mode)
+void dv_device_walls(const struct dv_gpu *gpu, const struct dv_device *device, enum dv_mode mode,
+                     bool equal_share, bool sized_memory, enum dv_wall *ret_memory,
+                     enum dv_wall *ret_compute)
 {
-    return dv_device_memory_wall(mode);
+    enum dv_wall memory = mode_wall(gpu, mode, equal_share);
+    *ret_compute = memory;
+    if (mode == DV_MODE_TIMESLICE && sized_memory)
+        memory = DV_WALL_COOPERATIVE;
+    if (mode != DV_MODE_AUTO && gpu->memory_limits && !device->mig)
+        memory = DV_MAX(memory, DV_WALL_DRIVER);
+    *ret_memory = memory;
 }

@@ -65,8 +65,54 @@ const char *dv_device_wall_name(enum dv_wall wall);
 const char *dv_device_timeslice_name(enum dv_timeslice timeslice);
 /* 0, or -EINVAL with a message that suggests. */
 int dv_device_timeslice_parse(const char *text, enum dv_timeslice *ret, struct dv_err *err);
-/* The wall around memory and around compute when the device is shared in that mode. */
-enum dv_wall dv_device_memory_wall(enum dv_mode mode);
-enum dv_wall dv_device_compute_wall(enum dv_mode mode);
+/* By itself: has a size, and replicas only where its layout names a shared mode. 0, or -EINVAL with
+ * a message. */
+int dv_device_check(const struct dv_device *device, struct dv_err *err);
+
+/* Time-slices of a device whose layout names no number, or that has no layout. */
+#define DV_DEVICE_TIMESLICES 4u
+
+/* Most slices of a device shared in that mode: 1 exclusive; else its replicas, the clients that its
+ * MPS daemon takes (see below), DV_DEVICE_TIMESLICES; UINT32_MAX where nothing bounds them. */
+uint32_t dv_device_slices_max(const struct dv_gpu *gpu, const struct dv_device *device,
+                              enum dv_mode mode);
+/* Clients of the MPS daemon of a device that has so much compute: the GPU's, in proportion, at
+ * least 1 (NVIDIA's MIG user guide: a MIG device's number is lowered with its size). 0: unknown. */
+uint32_t dv_device_mps_clients(const struct dv_gpu *gpu, uint32_t compute);
+/* One of n equal parts of a device: memory rounded down to MiB, compute rounded down, so that n of
+ * them always fit. */
+struct dv_device_part {
+    uint64_t memory_bytes;
+    uint32_t compute;
+};
+struct dv_device_part dv_device_part(const struct dv_device *device, uint32_t n);
+
+/*
+ * The walls around memory and around compute of a slice, between it and those who share its device.
+ *
+ *   exclusive   hardware, both: the edges of the card or of the MIG device
+ *   mps         driver, both, where the tenant cannot change its limits: an equal part is the
+ *               daemon's own default, above which no client gets; a namespace's limits are the
+ *               daemon's too. Else cooperative, both: limits of one client are environment
+ *               variables (CUDA_MPS_PINNED_DEVICE_MEM_LIMIT, CUDA_MPS_ACTIVE_THREAD_PERCENTAGE)
+ *               that the tenant's own process sets. By default the driver counts per client
+ *               process: a tenant of several processes has several times the part; only
+ *               namespaces sum them up
+ *   timeslice   memory cooperative where a size was asked for (the governor's), else none: the
+ *               driver gives what is free; compute none: turns are equal, but a tenant has as
+ *               many as it has processes
+ *   governed    cooperative, both: the library in the tenant's process
+ *
+ * Where the driver limits memory by cgroup, the memory wall of the shared modes is driver on whole
+ * GPUs. A MIG device that is shared has the mode's walls inside, hardware's around it.
+ * Source: NVIDIA's "Multi-Process Service" (client limits, defaults of the control daemon) and MIG
+ * user guide.
+ *
+ * equal_share: the slice has one of `replicas` equal parts. sized_memory: its claim named a memory
+ * size.
+ */
+void dv_device_walls(const struct dv_gpu *gpu, const struct dv_device *device, enum dv_mode mode,
+                     bool equal_share, bool sized_memory, enum dv_wall *ret_memory,
+                     enum dv_wall *ret_compute);
 
 #endif

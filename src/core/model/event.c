@@ -110,6 +110,9 @@ static int check_change(const struct dv_snapshot *s, const struct dv_device *kno
     if (held.memory_bytes > d->memory_bytes || held.compute > d->compute)
         return dv_err_set(err, -EBUSY, "device %s becomes smaller than what is held on it",
                           d->uuid);
+    if (d->replicas && held.slices > d->replicas)
+        return dv_err_set(err, -EBUSY, "device %s has %u slices, more than the %u replicas",
+                          d->uuid, held.slices, d->replicas);
     if (held.first && d->layout != DV_MODE_AUTO && d->layout != held.first->mode)
         return dv_err_set(err, -EBUSY, "device %s is held in mode %s and laid out as %s", d->uuid,
                           dv_device_mode_name(held.first->mode), dv_device_mode_name(d->layout));
@@ -121,11 +124,12 @@ static int device_seen(struct dv_snapshot *s, const struct dv_device *device, st
     const struct dv_gpu *gpu = dv_snapshot_gpu(s, device->gpu);
     if (!gpu || gpu->mig_enabled != device->mig)
         return dv_err_set(err, -EINVAL, "device %s does not fit GPU %u", device->uuid, device->gpu);
-    if (!device->memory_bytes || !device->compute || device->compute > DV_COMPUTE_FULL)
-        return dv_err_set(err, -EINVAL, "device %s has no size", device->uuid);
+    int r = dv_device_check(device, err);
+    if (r < 0)
+        return r;
     struct dv_device *known = device_of(s, device->uuid);
     if (known) {
-        int r = check_change(s, known, device, err);
+        r = check_change(s, known, device, err);
         if (r < 0)
             return r;
         *known = *device;
@@ -135,7 +139,6 @@ static int device_seen(struct dv_snapshot *s, const struct dv_device *device, st
     size_t at = 0;
     while (at < s->n_devices && dv_snapshot_device_order(&s->devices[at], device) < 0)
         at++;
-    int r = 0;
     struct dv_device *devices =
         open_gap(s->devices, &s->n_devices, sizeof *device, DV_DEVICES_MAX, at, &r, err);
     if (!devices)
@@ -227,6 +230,8 @@ static int check_grant(const struct dv_snapshot *s, const struct dv_device *d,
                           dv_device_mode_name(d->mode), dv_device_mode_name(slice->mode));
     if (slice->mode == DV_MODE_EXCLUSIVE && held.slices)
         return dv_err_set(err, -EINVAL, "device %s is held already", d->uuid);
+    if (d->replicas && held.slices >= d->replicas)
+        return dv_err_set(err, -EINVAL, "device %s has all its %u replicas", d->uuid, d->replicas);
     return check_room(d, &held, slice->memory_bytes, slice->compute, err);
 }
 

@@ -55,13 +55,8 @@ static struct dv_event slice_event(uint64_t id, const char *device, enum dv_mode
                                    uint64_t memory, uint32_t compute)
 {
     struct dv_event e = {.kind = DV_EVENT_SLICE_GRANTED};
-    e.slice = (struct dv_slice){.id = id,
-                                .tenant = "t",
-                                .mode = mode,
-                                .memory_bytes = memory,
-                                .compute = compute,
-                                .memory_wall = dv_device_memory_wall(mode),
-                                .compute_wall = dv_device_compute_wall(mode)};
+    e.slice = (struct dv_slice){
+        .id = id, .tenant = "t", .mode = mode, .memory_bytes = memory, .compute = compute};
     strcpy(e.slice.device, device);
     return e;
 }
@@ -71,11 +66,17 @@ static struct dv_event random_event(struct dv_rng *rng)
     uint32_t gpu = (uint32_t)dv_rng_below(rng, GPUS);
     unsigned part = (unsigned)dv_rng_below(rng, 3);
     enum dv_mode layout = dv_rng_below(rng, 6) ? DV_MODE_AUTO : (enum dv_mode)dv_rng_below(rng, 5);
-    enum dv_mode mode = dv_rng_below(rng, 3) ? DV_MODE_GOVERNED : DV_MODE_EXCLUSIVE;
+    enum dv_mode mode = dv_rng_below(rng, 3)
+                            ? DV_MODE_GOVERNED
+                            : (enum dv_mode)(DV_MODE_EXCLUSIVE + dv_rng_below(rng, 3));
     uint64_t memory = dv_rng_below(rng, 9) * DV_GIB * 5;
     uint32_t compute = (uint32_t)dv_rng_below(rng, 8) * 1000;
     uint64_t id = dv_rng_below(rng, 12);
     struct dv_event e = device_event(gpu, part, layout);
+    if (layout != DV_MODE_AUTO && layout != DV_MODE_EXCLUSIVE)
+        e.device.replicas = (uint32_t)dv_rng_below(rng, 4);
+    e.device.draining = !dv_rng_below(rng, 4);
+    e.device.mps_up = dv_rng_below(rng, 2);
     switch (dv_rng_below(rng, 14)) {
     case 0:
         return gpu_event(gpu, dv_rng_below(rng, 2));

@@ -215,10 +215,13 @@ static int check_device(const struct dv_snapshot *s, const struct dv_device *d, 
     if (d->mig != gpu->mig_enabled)
         return dv_err_set(err, -EINVAL, "device %s does not fit GPU %u, whose MIG mode is %s",
                           d->uuid, d->gpu, gpu->mig_enabled ? "on" : "off");
-    if (!d->memory_bytes || !d->compute || d->compute > DV_COMPUTE_FULL)
-        return dv_err_set(err, -EINVAL, "device %s has %" PRIu64 " bytes and compute %u", d->uuid,
-                          d->memory_bytes, d->compute);
+    int r = dv_device_check(d, err);
+    if (r < 0)
+        return r;
     struct dv_held held = dv_snapshot_held(s, d->uuid);
+    if (d->replicas && held.slices > d->replicas)
+        return dv_err_set(err, -EINVAL, "device %s has %u replicas and %u slices", d->uuid,
+                          d->replicas, held.slices);
     if (held.memory_bytes > d->memory_bytes || held.compute > d->compute)
         return dv_err_set(
             err, -EINVAL,

@@ -69,8 +69,9 @@ struct dv_held dv_snapshot_held(const struct dv_snapshot *snapshot, const char *
 
 /*
  * Everything that must hold in any snapshot: keys unique and sorted, every device has its GPU,
- * every slice its device, mode and walls that match, no memory or compute promised twice, exclusive
- * devices with one slice, free devices without. 0, or -EINVAL with a message.
+ * every slice its device and mode, no memory or compute promised twice, exclusive devices with one
+ * slice, others with no more than their replicas, free devices without. 0, or -EINVAL with a
+ * message.
  */
 int dv_snapshot_check(const struct dv_snapshot *snapshot, struct dv_err *err);
 

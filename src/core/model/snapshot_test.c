@@ -92,6 +92,7 @@ static void test_every_rule(void **state)
     assert_found(n.devices[0].mode = DV_MODE_AUTO, "in mode auto, governed expected");
     assert_found(n.devices[0].layout = DV_MODE_EXCLUSIVE, "laid out as exclusive");
     assert_found(n.slices[1].mode = DV_MODE_EXCLUSIVE, "slice 2 is exclusive on a device");
+    assert_found(n.devices[2].replicas = 2, "2 replicas in layout mode auto");
     assert_found(n.slices[1].id = 1, "slice 1 is out of order");
     assert_found(n.slices[2].device[4] = 'x', "in mode exclusive, auto expected");
     assert_found(n.slices[2].memory_bytes = 0, "slice 3 has 0 bytes");
@@ -111,6 +112,12 @@ static void test_two_on_an_exclusive_device(void **state)
             n.devices[0].mode = DV_MODE_EXCLUSIVE;
         },
         "is exclusive and has 2 slices");
+    assert_found(
+        {
+            n.devices[0].layout = DV_MODE_GOVERNED;
+            n.devices[0].replicas = 1;
+        },
+        "1 replicas and 2 slices");
 }
 
 static void test_held(void **state)

@@ -12,7 +12,7 @@
 struct node {
     struct dv_gpu gpus[4];
     struct dv_device devices[4];
-    struct dv_slice slices[8];
+    struct dv_slice slices[16];
     struct dv_snapshot s;
 };
 
@@ -122,8 +122,6 @@ static void test_refused_for_ever(void **state)
     a = ask(&n, c);
     assert_verdict(a, REFUSED, NO_SUCH_GPU);
     assert_string_equal(a.verdict.text, "0");
-    a = ask(&n, claim(DV_MODE_MPS, 1, 0));
-    assert_verdict(a, REFUSED, MODE_UNSUPPORTED);
     c = claim(DV_MODE_GOVERNED, 0, 0);
     c.memory_bytes = DV_MIB;
     a = ask(&n, c);
@@ -162,6 +160,208 @@ static void test_trust(void **state)
     n.devices[0].layout = n.devices[0].mode = DV_MODE_GOVERNED;
     a = ask(&n, c);
     assert_verdict(a, REFUSED, UNTRUSTED);
+}
+
+/* Puts the granted slice on the node, whose arrays must have room. */
+static void take(struct node *n, const struct dv_admission *a)
+{
+    struct dv_claim c = claim(a->mode, 0, 0);
+    assert_verdict(*a, GRANTED, FITS);
+    struct dv_slice s = dv_admit_slice(&c, a, 0);
+    s.id = 100 + n->s.n_slices;
+    strcpy(s.tenant, "holder");
+    assert_true(n->s.n_slices < DV_ARRAY_SIZE(n->slices));
+    n->slices[n->s.n_slices++] = s;
+    for (size_t i = 0; i < n->s.n_devices; i++)
+        if (!strcmp(n->devices[i].uuid, s.device))
+            n->devices[i].mode = s.mode;
+}
+
+static struct node shared(enum dv_mode layout, uint32_t replicas)
+{
+    struct node n = {0};
+    struct dv_device *d = add_gpu(&n, 40, layout);
+    d->replicas = replicas;
+    d->mps_up = layout == DV_MODE_MPS;
+    return n;
+}
+
+/* A node whose pointers are its own again after it was copied. */
+#define SHARED(n, layout, replicas)                                                                \
+    struct node n = shared(DV_MODE_##layout, replicas);                                            \
+    n.s.gpus = n.gpus, n.s.devices = n.devices, n.s.slices = n.slices
+
+static void test_replicas_are_parts(void **state)
+{
+    static const enum dv_mode modes[] = {DV_MODE_MPS, DV_MODE_TIMESLICE, DV_MODE_GOVERNED};
+    for (size_t m = 0; m < DV_ARRAY_SIZE(modes); m++) {
+        for (uint32_t replicas = 2; replicas <= 16; replicas++) {
+            struct node n = shared(modes[m], replicas);
+            n.s.gpus = n.gpus, n.s.devices = n.devices, n.s.slices = n.slices;
+            for (uint32_t i = 0; i < replicas; i++) {
+                struct dv_admission a = ask(&n, claim(DV_MODE_AUTO, 0, 0));
+                assert_true(a.memory_bytes == 40 * 1024 / replicas * DV_MIB);
+                assert_int_equal(a.compute, 7000 / replicas);
+                take(&n, &a);
+            }
+            struct dv_admission a = ask(&n, claim(DV_MODE_AUTO, 0, 0));
+            assert_verdict(a, QUEUED, FULL);
+            assert_int_equal(a.verdict.replicas, replicas);
+            struct dv_err err = {0};
+            assert_int_equal(dv_snapshot_check(&n.s, &err), 0);
+        }
+    }
+}
+
+static void test_parts_too_small_for_a_context(void **state)
+{
+    SHARED(n, TIMESLICE, 137); /* 40 GiB / 300 MiB = 136.5 */
+    struct dv_admission a = ask(&n, claim(DV_MODE_AUTO, 0, 0));
+    assert_verdict(a, REFUSED, TOO_SMALL_MEMORY);
+    assert_int_equal(a.verdict.replicas, 137);
+    assert_int_equal(a.verdict.limit_replicas, 136);
+    assert_true(a.verdict.asked_bytes == 298 * DV_MIB && a.verdict.limit_bytes == 300 * DV_MIB);
+    n.devices[0].replicas = 136;
+    a = ask(&n, claim(DV_MODE_AUTO, 0, 0));
+    assert_verdict(a, GRANTED, FITS);
+    n.devices[0].replicas = 137; /* a size of one's own does not depend on the parts */
+    a = ask(&n, claim(DV_MODE_AUTO, 1, 0));
+    assert_verdict(a, GRANTED, FITS);
+}
+
+static void test_timeslice(void **state)
+{
+    SHARED(n, AUTO, 0);
+    struct dv_admission a = ask(&n, claim(DV_MODE_TIMESLICE, 0, 0));
+    assert_verdict(a, GRANTED, FITS);
+    assert_true(a.memory_bytes == 10 * DV_GIB && a.compute == 1750);
+    assert_true(a.memory_wall == DV_WALL_NONE && a.compute_wall == DV_WALL_NONE);
+    take(&n, &a);
+    a = ask(&n, claim(DV_MODE_TIMESLICE, 20, 0)); /* its memory, not more turns */
+    assert_true(a.memory_bytes == 20 * DV_GIB && a.compute == 1750);
+    assert_true(a.memory_wall == DV_WALL_COOPERATIVE && a.compute_wall == DV_WALL_NONE);
+    take(&n, &a);
+    a = ask(&n, claim(DV_MODE_TIMESLICE, 0, 3500));
+    assert_verdict(a, REFUSED, NO_SHARES);
+    assert_true(a.verdict.limit_compute == 1750 && a.verdict.replicas == 4);
+    a = ask(&n, claim(DV_MODE_TIMESLICE, 0, 1750)); /* what it gets anyway */
+    take(&n, &a);
+    a = ask(&n, claim(DV_MODE_TIMESLICE, 0, 0)); /* nominal memory counts */
+    assert_verdict(a, QUEUED, NO_MEMORY);
+    a = ask(&n, claim(DV_MODE_GOVERNED, 1, 0));
+    assert_verdict(a, QUEUED, BUSY);
+}
+
+static void test_mps(void **state)
+{
+    SHARED(n, MPS, 0);
+    n.gpus[0].mps_clients = 3;
+    static const uint32_t shares[] = {3500, 2100, 1400};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(shares); i++) {
+        struct dv_admission a = ask(&n, claim(DV_MODE_AUTO, 1, shares[i]));
+        assert_true(a.memory_bytes == DV_GIB && a.compute == shares[i] && a.mode == DV_MODE_MPS);
+        assert_true(a.memory_wall == DV_WALL_COOPERATIVE && a.compute_wall == DV_WALL_COOPERATIVE);
+        take(&n, &a);
+    }
+    struct dv_admission a = ask(&n, claim(DV_MODE_AUTO, 1, 0)); /* no client is left */
+    assert_verdict(a, QUEUED, FULL);
+    assert_int_equal(a.verdict.replicas, 3);
+}
+
+static void test_mps_parts_are_ceilings(void **state)
+{
+    SHARED(n, MPS, 4);
+    struct dv_admission a = ask(&n, claim(DV_MODE_AUTO, 11, 0));
+    assert_verdict(a, REFUSED, TOO_LARGE_PART);
+    assert_true(a.verdict.limit_bytes == 10 * DV_GIB && a.verdict.limit_compute == 1750);
+    a = ask(&n, claim(DV_MODE_AUTO, 5, 0));
+    assert_verdict(a, GRANTED, FITS); /* less than a part, which the daemon does not know of */
+    assert_int_equal(a.memory_wall, DV_WALL_COOPERATIVE);
+    n.gpus[0].mps_namespaces = true;
+    a = ask(&n, claim(DV_MODE_AUTO, 11, 0));
+    assert_verdict(a, GRANTED, FITS);
+    assert_true(a.memory_wall == DV_WALL_DRIVER && a.compute_wall == DV_WALL_DRIVER);
+}
+
+static void test_preparing(void **state)
+{
+    SHARED(n, AUTO, 0);
+    struct dv_claim c = claim(DV_MODE_MPS, 10, 0);
+    c.wait = false; /* the machine's time, not that of others */
+    struct dv_admission a = ask(&n, c);
+    assert_verdict(a, QUEUED, PREPARING);
+    assert_string_equal(a.device, "GPU-0");
+    assert_int_equal(a.verdict.gpu, 0);
+    add_gpu(&n, 80, DV_MODE_AUTO)->mps_up = true; /* a larger one, but ready */
+    a = ask(&n, c);
+    assert_verdict(a, GRANTED, FITS);
+    assert_string_equal(a.device, "GPU-1");
+    struct dv_admit_view view = {.barred = (bool[]){false, true}};
+    dv_admit_claim_except(&n.s, &c, &view, &a); /* not behind others where a start would do */
+    assert_verdict(a, QUEUED, PREPARING);
+    assert_string_equal(a.device, "GPU-0");
+    view.barred = (bool[]){true, true};
+    c.wait = true;
+    dv_admit_claim_except(&n.s, &c, &view, &a);
+    assert_verdict(a, QUEUED, BEHIND);
+}
+
+static void test_draining(void **state)
+{
+    SHARED(n, GOVERNED, 4);
+    n.devices[0].draining = true;
+    struct dv_admission a = ask(&n, claim(DV_MODE_AUTO, 1, 0));
+    assert_verdict(a, QUEUED, DRAINING);
+    assert_int_equal(a.verdict.gpu, 0);
+    a = ask(&n, claim(DV_MODE_EXCLUSIVE, 0, 0)); /* the layout may bring it */
+    assert_verdict(a, QUEUED, DRAINING);
+    bool mark = false;
+    struct dv_claim c = claim(DV_MODE_GOVERNED, 1, 0);
+    dv_admit_mark(&n.s, &c, &mark);
+    assert_false(mark);
+    c.wait = false;
+    a = ask(&n, c);
+    assert_verdict(a, REFUSED, NOT_WAITING);
+    assert_int_equal(a.verdict.because, DV_REASON_DRAINING);
+    add_gpu(&n, 40, DV_MODE_AUTO);
+    a = ask(&n, claim(DV_MODE_GOVERNED, 1, 0));
+    assert_string_equal(a.device, "GPU-1");
+    c = claim(DV_MODE_GOVERNED, 1, 0);
+    c.gpu = (struct dv_selector){.kind = DV_SELECTOR_INDEX, .index = 0, .text = "0"};
+    a = ask(&n, c);
+    assert_verdict(a, QUEUED, DRAINING);
+}
+
+/* Untrusted, and what is refused or given for it. */
+static void test_untrusted_walls(void **state)
+{
+    struct dv_claim c = claim(DV_MODE_AUTO, 0, 0);
+    c.trust = DV_TRUST_UNTRUSTED;
+    SHARED(n, MPS, 4);
+    struct dv_admission a = ask(&n, c);
+    assert_verdict(a, GRANTED, FITS);
+    assert_true(a.memory_wall == DV_WALL_DRIVER && a.compute_wall == DV_WALL_DRIVER);
+    c.memory_bytes = 10 * DV_GIB; /* exactly a part */
+    a = ask(&n, c);
+    assert_verdict(a, GRANTED, FITS);
+    c.memory_bytes -= DV_MIB;
+    a = ask(&n, c);
+    assert_verdict(a, REFUSED, UNTRUSTED);
+    n.gpus[0].mps_namespaces = true;
+    a = ask(&n, c);
+    assert_verdict(a, GRANTED, FITS);
+    n.devices[0].replicas = 0;
+    n.gpus[0].mps_namespaces = false;
+    c.memory_bytes = 0;
+    a = ask(&n, c);
+    assert_verdict(a, REFUSED, UNTRUSTED);
+    n.gpus[0].memory_limits = true; /* one wall of two */
+    for (enum dv_mode m = DV_MODE_MPS; m <= DV_MODE_GOVERNED; m++) {
+        n.devices[0].layout = n.devices[0].mode = m;
+        a = ask(&n, c);
+        assert_verdict(a, REFUSED, UNTRUSTED);
+        assert_int_equal(a.verdict.mode, m);
+    }
 }
 
 static void test_layout_wins(void **state)
@@ -260,6 +460,36 @@ static void test_limit(void **state)
     assert_int_equal(limit(&n, 10, 0, 0).reason, DV_REASON_FIXED);
 }
 
+static void test_limit_of_shared_modes(void **state)
+{
+    SHARED(n, MPS, 4);
+    struct dv_admission a = ask(&n, claim(DV_MODE_AUTO, 0, 0));
+    take(&n, &a);
+    assert_int_equal(limit(&n, 5, 0, 0).reason, DV_REASON_FIXED);
+    assert_int_equal(limit(&n, 10, 1750, 0).result, DV_VERDICT_GRANTED); /* no change at all */
+    n.gpus[0].mps_namespaces = true;
+    struct dv_verdict v = limit(&n, 30, 3500, 0);
+    assert_int_equal(v.result, DV_VERDICT_GRANTED);
+    assert_true(v.new_processes_only);
+    n.gpus[0].mps_namespaces = false;
+    n.s.n_slices = 0;
+    a = ask(&n, claim(DV_MODE_AUTO, 5, 0));
+    take(&n, &a);
+    assert_int_equal(limit(&n, 8, 0, 0).result, DV_VERDICT_GRANTED);
+    assert_int_equal(limit(&n, 11, 0, 0).reason, DV_REASON_TOO_LARGE_PART);
+    SHARED(t, TIMESLICE, 4);
+    a = ask(&t, claim(DV_MODE_AUTO, 5, 0));
+    take(&t, &a);
+    v = limit(&t, 12, 0, 0);
+    assert_int_equal(v.result, DV_VERDICT_GRANTED);
+    assert_false(v.new_processes_only);
+    assert_int_equal(limit(&t, 12, 3500, 0).reason, DV_REASON_NO_SHARES);
+    t.s.n_slices = 0;
+    a = ask(&t, claim(DV_MODE_AUTO, 0, 0));
+    take(&t, &a);
+    assert_int_equal(limit(&t, 12, 0, 0).reason, DV_REASON_FIXED);
+}
+
 static void test_names(void **state)
 {
     for (int i = DV_REASON_FITS; i <= DV_REASON_FIXED; i++) {
@@ -277,7 +507,16 @@ int main(void)
         cmocka_unit_test(test_refused_for_ever),
         cmocka_unit_test(test_mig_devices_are_smaller),
         cmocka_unit_test(test_trust),
+        cmocka_unit_test(test_replicas_are_parts),
+        cmocka_unit_test(test_parts_too_small_for_a_context),
+        cmocka_unit_test(test_timeslice),
+        cmocka_unit_test(test_mps),
+        cmocka_unit_test(test_mps_parts_are_ceilings),
+        cmocka_unit_test(test_preparing),
+        cmocka_unit_test(test_draining),
+        cmocka_unit_test(test_untrusted_walls),
         cmocka_unit_test(test_layout_wins),
+        cmocka_unit_test(test_limit_of_shared_modes),
         cmocka_unit_test(test_queued),
         cmocka_unit_test(test_best_fit),
         cmocka_unit_test(test_limit),

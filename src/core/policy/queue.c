@@ -126,6 +126,23 @@ int dv_queue_next(const struct dv_snapshot *snapshot, uint64_t *ret_id,
     return r;
 }
 
+int dv_queue_prepare(const struct dv_snapshot *snapshot, bool *marks)
+{
+    struct walk w;
+    int r = walk_init(&w, snapshot);
+    memset(marks, 0, snapshot->n_devices * sizeof *marks);
+    for (size_t i = 0; !r && i < snapshot->n_claims; i++) {
+        struct dv_admission a;
+        walk_step(&w, i, &a);
+        for (size_t d = 0; d < snapshot->n_devices; d++)
+            if (a.verdict.reason == DV_REASON_PREPARING &&
+                !strcmp(snapshot->devices[d].uuid, a.device))
+                marks[d] = true;
+    }
+    walk_done(&w);
+    return r;
+}
+
 int dv_queue_explain(const struct dv_snapshot *snapshot, uint64_t id, struct dv_verdict *ret)
 {
     struct walk w;

@@ -9,6 +9,9 @@
  *
  *     while (!dv_queue_next(snapshot, &id, &admission))
  *         ... apply DV_EVENT_SLICE_GRANTED (or withdraw the claim when it is REFUSED) ...
+ *     dv_queue_prepare(snapshot, marks);
+ *     ... start the MPS daemons of the marked devices; when one is up, DV_EVENT_DEVICE_SEEN with
+ *     mps_up, and the same again. A daemon that cannot be started: withdraw the claim ...
  */
 #ifndef DV_POLICY_QUEUE_H
 #define DV_POLICY_QUEUE_H
@@ -24,6 +27,10 @@ int dv_queue_order(const struct dv_snapshot *snapshot, size_t *ret);
  */
 int dv_queue_next(const struct dv_snapshot *snapshot, uint64_t *ret_id,
                   struct dv_admission *ret_admission);
+
+/* Sets marks[i] for each snapshot device that a waiting claim would get if its MPS daemon were up,
+ * clears the others. -ENOMEM. */
+int dv_queue_prepare(const struct dv_snapshot *snapshot, bool *marks);
 
 /* What a waiting claim waits for, seen from its place in the queue: its position from 1 is in the
  * verdict. 0, -ENOENT when it does not wait, -ENOMEM. */

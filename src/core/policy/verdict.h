@@ -24,22 +24,31 @@ enum dv_reason {
     DV_REASON_BUSY,       /* device held in a way that leaves no room [gpu, holder, mode] */
     DV_REASON_UNHEALTHY,  /* the only GPUs that would do have failed [gpu] */
     DV_REASON_BEHIND,     /* it would fit, but who came first could use that device [holder: who] */
+    DV_REASON_FULL,       /* no further slice, whatever its size [replicas: most, mode, gpu] */
+    DV_REASON_DRAINING,   /* the layout is changing the only devices that might do [gpu] */
+    DV_REASON_PREPARING,  /* it fits; the device's MPS daemon is being started [gpu, asked_*] */
 
     /* refused */
     DV_REASON_NO_GPU,            /* the node has none */
     DV_REASON_NO_SUCH_GPU,       /* nothing matches the selector [text] */
     DV_REASON_TOO_LARGE_MEMORY,  /* [asked_bytes, limit_bytes: of the largest device, gpu] */
     DV_REASON_TOO_LARGE_COMPUTE, /* [asked_compute, limit_compute, gpu] */
-    DV_REASON_TOO_SMALL_MEMORY,  /* a context alone needs more [asked_bytes, limit_bytes] */
-    DV_REASON_UNTRUSTED,         /* only a cooperative wall is to be had [mode] */
-    DV_REASON_LAYOUT,           /* the layout keeps all such devices for another mode [mode, gpu] */
-    DV_REASON_MODE_UNSUPPORTED, /* this version cannot share in that mode [mode] */
+    /* a context alone needs more [asked_bytes, limit_bytes; of a part of `replicas`,
+     * limit_replicas: so many would do] */
+    DV_REASON_TOO_SMALL_MEMORY,
+    DV_REASON_TOO_LARGE_PART, /* MPS parts are equal, none is larger [asked_*, limit_*, replicas] */
+    DV_REASON_NO_SHARES, /* time-slices are equal turns [asked_compute, limit_compute, replicas] */
+    DV_REASON_UNTRUSTED, /* no wall that holds it is to be had [mode] */
+    DV_REASON_LAYOUT,    /* the layout keeps all such devices for another mode [mode, gpu] */
+    DV_REASON_MODE_UNSUPPORTED, /* this GPU cannot be shared in that mode [mode, gpu] */
     DV_REASON_NOT_WAITING,      /* it would have to wait and was told not to [because, ...] */
 
     /* a live change of limits */
     DV_REASON_BELOW_USE, /* refused [asked_bytes, limit_bytes: in use] */
     DV_REASON_NO_ROOM,   /* refused [asked_*, free_*: what could be added to it, gpu] */
-    DV_REASON_FIXED,     /* refused: an exclusive slice has its device's size [gpu] */
+    /* refused: the size is the device's, an equal part, or a time-slice without a memory wall [gpu,
+     * mode] */
+    DV_REASON_FIXED,
 };
 
 struct dv_verdict {
@@ -50,7 +59,9 @@ struct dv_verdict {
     enum dv_mode mode;
     uint64_t asked_bytes, free_bytes, limit_bytes;
     uint32_t asked_compute, free_compute, limit_compute; /* 1/7000 GPU */
-    uint32_t position;                                   /* in the queue, from 1; 0: not in it */
+    uint32_t replicas, limit_replicas;
+    uint32_t position;       /* in the queue, from 1; 0: not in it */
+    bool new_processes_only; /* a changed limit that running processes do not take over */
     uint64_t holder_id;
     char holder[DV_TENANT_SIZE];
     char text[DV_UUID_SIZE]; /* the selector as written */

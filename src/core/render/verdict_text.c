@@ -42,14 +42,57 @@ static void say_granted(const struct dv_verdict *v, struct dv_str *s)
     struct pair c = shares(v->asked_compute, v->free_compute);
     dv_str_addf(s, "%s and %s of GPU %d, %s", m.asked, c.asked, v->gpu,
                 dv_device_mode_name(v->mode));
+    if (v->new_processes_only)
+        dv_str_add(s, "; for processes that start from now on");
 }
 
 static void say_untrusted(const struct dv_verdict *v, struct dv_str *s)
 {
     dv_str_addf(s,
-                "an untrusted workload does not go behind a cooperative wall, and mode %s on GPU "
-                "%d has no other; a GPU or MIG device to itself would do (--mode exclusive)",
+                "an untrusted workload goes only behind walls of hardware or driver, and mode %s "
+                "on GPU %d does not have both; a MIG device, a whole GPU (--mode exclusive), or "
+                "an MPS device with equal replicas would do",
                 dv_device_mode_name(v->mode), v->gpu);
+}
+
+static void say_full(const struct dv_verdict *v, struct dv_str *s)
+{
+    dv_str_addf(s, "GPU %d has room for %u slice%s in mode %s and %s held", v->gpu, v->replicas,
+                v->replicas == 1 ? "" : "s", dv_device_mode_name(v->mode),
+                v->replicas == 1 ? "it is" : "all are");
+}
+
+static void say_too_small(const struct dv_verdict *v, struct dv_str *s)
+{
+    struct pair m = sizes(v->asked_bytes, v->limit_bytes);
+    if (!v->replicas) {
+        dv_str_addf(s, "asked %s, but a CUDA context alone takes %s on GPU %d; ask for more",
+                    m.asked, m.other, v->gpu);
+        return;
+    }
+    dv_str_addf(s,
+                "one of %u parts of GPU %d has %s, but a CUDA context alone takes %s; at most %u "
+                "replicas would do",
+                v->replicas, v->gpu, m.asked, m.other, v->limit_replicas);
+}
+
+static void say_too_large_part(const struct dv_verdict *v, struct dv_str *s)
+{
+    struct pair m = sizes(v->asked_bytes, v->limit_bytes);
+    struct pair c = shares(v->asked_compute, v->limit_compute);
+    dv_str_addf(s,
+                "asked %s and %s of a GPU, but GPU %d is laid out as %u equal MPS parts of %s and "
+                "%s; ask for less, or for a device without replicas",
+                m.asked, c.asked, v->gpu, v->replicas, m.other, c.other);
+}
+
+static void say_no_shares(const struct dv_verdict *v, struct dv_str *s)
+{
+    struct pair c = shares(v->asked_compute, v->limit_compute);
+    dv_str_addf(s,
+                "asked %s of a GPU, but time-slices are equal turns (%s each of %u on GPU %d); ask "
+                "for governed or mps",
+                c.asked, c.other, v->replicas, v->gpu);
 }
 
 /* Why a claim has to wait. */
@@ -80,8 +123,37 @@ static void say_waiting(const struct dv_verdict *v, enum dv_reason reason, struc
                     "can use it too",
                     v->gpu, v->holder_id, v->holder);
         break;
+    case DV_REASON_FULL:
+        say_full(v, s);
+        break;
+    case DV_REASON_DRAINING:
+        dv_str_addf(s, "GPU %d is being laid out anew; the claim waits for what comes", v->gpu);
+        break;
+    case DV_REASON_PREPARING:
+        dv_str_addf(s, "there is room on GPU %d; its MPS daemon is being started", v->gpu);
+        break;
     default:
         dv_str_add(s, dv_verdict_reason_name(reason));
+        break;
+    }
+}
+
+static void say_fixed(const struct dv_verdict *v, struct dv_str *s)
+{
+    switch (v->mode) {
+    case DV_MODE_MPS:
+        dv_str_addf(s, "GPU %d is laid out as equal MPS parts; the size of one cannot change",
+                    v->gpu);
+        break;
+    case DV_MODE_TIMESLICE:
+        dv_str_addf(s,
+                    "this time-slice on GPU %d was claimed without a memory size and has no wall "
+                    "that could move; claim it again with --memory",
+                    v->gpu);
+        break;
+    default:
+        dv_str_addf(s, "an exclusive slice has the size of its device (GPU %d); it cannot change",
+                    v->gpu);
         break;
     }
 }
@@ -92,8 +164,7 @@ static void say_limit(const struct dv_verdict *v, struct dv_str *s)
     struct pair room = sizes(v->asked_bytes, v->free_bytes);
     struct pair c = shares(v->asked_compute, v->free_compute);
     if (v->reason == DV_REASON_FIXED)
-        dv_str_addf(s, "an exclusive slice has the size of its device (GPU %d); it cannot change",
-                    v->gpu);
+        say_fixed(v, s);
     else if (v->reason == DV_REASON_BELOW_USE)
         dv_str_addf(s, "asked %s, but %s is in use; free memory in the workload first", use.asked,
                     use.other);
@@ -133,8 +204,13 @@ void dv_verdict_text_claim(const struct dv_verdict *verdict, struct dv_str *text
                     c.asked, c.other, v->gpu);
         break;
     case DV_REASON_TOO_SMALL_MEMORY:
-        dv_str_addf(text, "asked %s, but a CUDA context alone takes %s on GPU %d; ask for more",
-                    m.asked, m.other, v->gpu);
+        say_too_small(v, text);
+        break;
+    case DV_REASON_TOO_LARGE_PART:
+        say_too_large_part(v, text);
+        break;
+    case DV_REASON_NO_SHARES:
+        say_no_shares(v, text);
         break;
     case DV_REASON_UNTRUSTED:
         say_untrusted(v, text);
@@ -147,9 +223,9 @@ void dv_verdict_text_claim(const struct dv_verdict *verdict, struct dv_str *text
         break;
     case DV_REASON_MODE_UNSUPPORTED:
         dv_str_addf(text,
-                    "mode %s is not available in this version; auto, exclusive or governed "
-                    "are",
-                    dv_device_mode_name(v->mode));
+                    "GPU %d cannot be shared in mode %s (see divvy doctor); auto, exclusive, "
+                    "timeslice or governed may do",
+                    v->gpu, dv_device_mode_name(v->mode));
         break;
     case DV_REASON_NOT_WAITING:
         say_waiting(v, v->because, text);

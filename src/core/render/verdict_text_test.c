@@ -16,6 +16,8 @@ static const struct dv_verdict base = {.result = DV_VERDICT_QUEUED,
                                        .asked_compute = 3500,
                                        .free_compute = 1750,
                                        .limit_compute = 3000,
+                                       .replicas = 4,
+                                       .limit_replicas = 2,
                                        .holder_id = 7,
                                        .holder = "team-a",
                                        .text = "h100"};
@@ -45,8 +47,56 @@ static void test_words(void **state)
                 "no GPU of this node matches \"h100\"; divvy status lists them");
     assert_says(DV_REASON_TOO_LARGE_MEMORY, "asked 40.0 GiB, but the largest device that could do "
                                             "has 39.0 GiB (GPU 3); ask for less");
+    assert_says(DV_REASON_FULL, "GPU 3 has room for 4 slices in mode governed and all are held");
+    assert_says(DV_REASON_DRAINING, "GPU 3 is being laid out anew; the claim waits for what comes");
+    assert_says(DV_REASON_PREPARING, "there is room on GPU 3; its MPS daemon is being started");
+    assert_says(DV_REASON_NO_SHARES, "asked 50% of a GPU, but time-slices are equal turns (42.9% "
+                                     "each of 4 on GPU 3); ask for governed or mps");
+    assert_says(DV_REASON_TOO_LARGE_PART,
+                "asked 40.0 GiB and 50% of a GPU, but GPU 3 is laid out as 4 equal MPS parts of "
+                "39.0 GiB and 42.9%; ask for less, or for a device without replicas");
+    assert_says(DV_REASON_UNTRUSTED,
+                "an untrusted workload goes only behind walls of hardware or driver, and mode "
+                "governed on GPU 3 does not have both; a MIG device, a whole GPU (--mode "
+                "exclusive), or an MPS device with equal replicas would do");
+    assert_says(DV_REASON_MODE_UNSUPPORTED,
+                "GPU 3 cannot be shared in mode governed (see divvy doctor); auto, exclusive, "
+                "timeslice or governed may do");
+    assert_says(DV_REASON_TOO_SMALL_MEMORY,
+                "one of 4 parts of GPU 3 has 40.0 GiB, but a CUDA context alone takes 39.0 GiB; "
+                "at most 2 replicas would do");
     assert_says(DV_REASON_BELOW_USE,
                 "asked 40.0 GiB, but 39.0 GiB is in use; free memory in the workload first");
+}
+
+static void assert_variant(struct dv_verdict v, const char *expected)
+{
+    dv_cleanup(dv_str_done) struct dv_str s = {0};
+    dv_verdict_text_claim(&v, &s);
+    assert_string_equal(dv_str_get(&s), expected);
+}
+
+static void test_words_by_mode(void **state)
+{
+    struct dv_verdict v = base;
+    v.reason = DV_REASON_TOO_SMALL_MEMORY;
+    v.replicas = 0;
+    assert_variant(v, "asked 40.0 GiB, but a CUDA context alone takes 39.0 GiB on GPU 3; ask for "
+                      "more");
+    v.reason = DV_REASON_FULL;
+    v.replicas = 1;
+    v.mode = DV_MODE_MPS;
+    assert_variant(v, "GPU 3 has room for 1 slice in mode mps and it is held");
+    v.reason = DV_REASON_FITS;
+    v.new_processes_only = true;
+    assert_variant(v, "40.0 GiB and 50% of GPU 3, mps; for processes that start from now on");
+    v.reason = DV_REASON_FIXED;
+    assert_variant(v, "GPU 3 is laid out as equal MPS parts; the size of one cannot change");
+    v.mode = DV_MODE_TIMESLICE;
+    assert_variant(v, "this time-slice on GPU 3 was claimed without a memory size and has no wall "
+                      "that could move; claim it again with --memory");
+    v.mode = DV_MODE_EXCLUSIVE;
+    assert_variant(v, "an exclusive slice has the size of its device (GPU 3); it cannot change");
 }
 
 /* Every reason has words of its own: no names of reasons, no digits of the enum, one line. */
@@ -107,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),
+        cmocka_unit_test(test_words_by_mode),
         cmocka_unit_test(test_all_reasons_are_worded),
         cmocka_unit_test(test_sizes_that_round_alike_are_exact),
         cmocka_unit_test(test_mig),
