@@ -302,8 +302,14 @@ void dv_api_handle(void *arg, struct dv_http_request *rq)
     bool known = false;
     if (rq->body_too_long) {
         char message[80];
-        snprintf(message, sizeof message, "the body is longer than %u bytes", DV_HTTP_BODY_MAX);
+        snprintf(message, sizeof message, "the body is longer than %u bytes (%u for layouts)",
+                 DV_HTTP_BODY_MAX, DV_HTTP_BODY_LARGE_MAX);
         dv_view_reply_error(rq, 413, 2, "too_large", message);
+        return;
+    }
+    if (rq->too_busy) {
+        dv_view_reply_error(rq, 503, 5, "busy",
+                            "too many large requests at once; ask again in a moment");
         return;
     }
     for (size_t i = 0; i < DV_ARRAY_SIZE(routes); i++) {

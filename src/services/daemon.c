@@ -435,6 +435,7 @@ static int make_node(struct daemon *d)
     r = dv_http_server_new(d->loop, d->api_fd, dv_api_handle, d->node, &d->node->http);
     if (r < 0)
         return fail(1, "cannot start the API: %s", strerror(-r));
+    dv_http_server_allow_large(d->node->http, "/v1/layout");
     d->api_fd = -1;
     return 0;
 }

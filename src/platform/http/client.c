@@ -238,8 +238,10 @@ int dv_http_client_call(struct dv_http_client *client, const char *method, const
     dv_str_clear(&client->answer);
     client->too_large = false;
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+    /* curl would ask first whether a large body is welcome, and wait for an answer. */
+    struct curl_slist *both = headers ? curl_slist_append(headers, "Expect:") : NULL;
     CURLcode code =
-        headers ? perform(client, method, path, body, timeout_ms, headers) : CURLE_OUT_OF_MEMORY;
+        both ? perform(client, method, path, body, timeout_ms, both) : CURLE_OUT_OF_MEMORY;
     curl_slist_free_all(headers);
     if (code != CURLE_OK)
         return explain(client, code, err);

@@ -10,15 +10,17 @@
 
 #define HEADERS_MAX (32u * 1024)
 #define SILENCE_MAX_S 10u
-#define DRAIN_MAX (1024u * 1024) /* of a body that is too long; then the line is cut */
+#define DRAIN_MAX (2u * DV_HTTP_BODY_LARGE_MAX) /* of a body too long; then the line is cut */
 
 struct request {
     struct dv_http_request rq; /* first: what the handler sees */
     struct dv_http_server *server;
     struct MHD_Connection *connection;
     struct request *next, **link; /* among those that wait */
+    struct request *next_large;
     char *body;
     size_t size, seen;
+    bool large; /* counted among those */
     bool handled, suspended, answered;
     unsigned status;
     struct MHD_Response *response;
@@ -39,6 +41,8 @@ struct dv_http_server {
     void *arg;
     struct request *waiting;
     struct peer *peers;
+    const char *large_path; /* NULL: none */
+    struct request *larges; /* with bodies above DV_HTTP_BODY_MAX */
 };
 
 /* ---- driving libmicrohttpd ---- */
@@ -152,9 +156,45 @@ static struct request *request_new(struct dv_http_server *s, struct MHD_Connecti
     return r;
 }
 
+/* ---- bodies ---- */
+
+static bool may_be_large(const struct request *r)
+{
+    const char *path = r->server->large_path;
+    size_t len = path ? strlen(path) : 0;
+    return len && !strncmp(r->path, path, len) && (!r->path[len] || r->path[len] == '/');
+}
+
+static void large_end(struct request *r)
+{
+    struct request **at = &r->server->larges;
+    while (*at && *at != r)
+        at = &(*at)->next_large;
+    if (*at)
+        *at = r->next_large;
+    r->large = false;
+}
+
+/* Memory for large bodies is bounded as a whole, and nobody takes all of it. */
+static bool large_begin(struct request *r)
+{
+    unsigned n = 0, own = 0;
+    for (const struct request *o = r->server->larges; o; o = o->next_large) {
+        n++;
+        own += o->rq.uid == r->rq.uid;
+    }
+    if (n >= DV_HTTP_LARGE_MAX || (r->rq.uid && own >= DV_HTTP_LARGE_USER_MAX))
+        return false;
+    r->next_large = r->server->larges;
+    r->server->larges = r;
+    r->large = true;
+    return true;
+}
+
 static void request_free(struct request *r)
 {
     unlink_waiting(r);
+    large_end(r);
     if (r->response)
         MHD_destroy_response(r->response);
     free(r->body);
@@ -162,18 +202,31 @@ static void request_free(struct request *r)
     free(r);
 }
 
-/* Keeps the body up to the bound; what is beyond is read and dropped, up to another bound. */
+static enum MHD_Result drop_body(struct request *r)
+{
+    free(r->body);
+    r->body = NULL;
+    r->size = 0;
+    large_end(r);
+    return MHD_YES;
+}
+
+/* Keeps the body up to its bound; what is beyond is read and dropped, up to another bound. */
 static enum MHD_Result take_body(struct request *r, const char *data, size_t size)
 {
+    size_t max = may_be_large(r) ? DV_HTTP_BODY_LARGE_MAX : DV_HTTP_BODY_MAX;
     r->seen += size;
     if (r->seen > DRAIN_MAX)
         return MHD_NO;
-    if (r->seen > DV_HTTP_BODY_MAX) {
-        r->rq.body_too_long = true;
-        free(r->body);
-        r->body = NULL;
-        r->size = 0;
+    if (r->rq.too_busy)
         return MHD_YES;
+    if (r->seen > max) {
+        r->rq.body_too_long = true;
+        return drop_body(r);
+    }
+    if (r->seen > DV_HTTP_BODY_MAX && !r->large && !large_begin(r)) {
+        r->rq.too_busy = true;
+        return drop_body(r);
     }
     char *bigger = realloc(r->body, r->size + size + 1);
     if (!bigger)
@@ -283,6 +336,11 @@ int dv_http_server_new(struct dv_loop *loop, int fd, dv_http_handler *handler, v
     }
     *ret = s;
     return 0;
+}
+
+void dv_http_server_allow_large(struct dv_http_server *s, const char *path)
+{
+    s->large_path = path;
 }
 
 void dv_http_server_free(struct dv_http_server *s)

@@ -10,7 +10,10 @@
  *     }
  *     dv_http_server_new(loop, fd, handle, self, &server);
  *
- * Bounds: DV_HTTP_BODY_MAX bytes of body (longer: 413, by the server itself), 32 KiB of headers,
+ * Bounds: DV_HTTP_BODY_MAX bytes of body, DV_HTTP_BODY_LARGE_MAX under the path of
+ * dv_http_server_allow_large(), of which DV_HTTP_LARGE_MAX at a time in all and
+ * DV_HTTP_LARGE_USER_MAX of one user other than root (what is beyond is dropped, and the handler is
+ * told; far beyond, the line is cut), 32 KiB of headers,
  * DV_HTTP_CONNECTIONS_MAX connections, DV_HTTP_CONNECTIONS_USER_MAX of one user other than root
  * (more are hung up on, so that nobody shuts the others out), 10 s of silence. Who calls is what
  * the kernel says (SO_PEERCRED), never what the request says.
@@ -24,6 +27,10 @@
 #include <sys/types.h>
 
 #define DV_HTTP_BODY_MAX 65536u
+/* A layout file of 512 KiB as a JSON string: escapes at most double it. */
+#define DV_HTTP_BODY_LARGE_MAX (1024u * 1024 + 65536)
+#define DV_HTTP_LARGE_MAX 8u
+#define DV_HTTP_LARGE_USER_MAX 2u
 #define DV_HTTP_CONNECTIONS_MAX 1024u
 #define DV_HTTP_CONNECTIONS_USER_MAX 320u
 
@@ -34,6 +41,7 @@ struct dv_http_request {
     const char *body; /* NUL-terminated after body_size bytes */
     size_t body_size;
     bool body_too_long; /* then body is empty */
+    bool too_busy;      /* too many large bodies at a time; then body is empty too */
     pid_t pid;
     uid_t uid;
     gid_t gid;
@@ -46,6 +54,9 @@ int dv_http_server_new(struct dv_loop *loop, int fd, dv_http_handler *handler, v
                        struct dv_http_server **ret);
 /* Requests that still wait for an answer get 503. */
 void dv_http_server_free(struct dv_http_server *server);
+
+/* Bodies of requests for `path`, or below it, may be large. One path; borrowed. */
+void dv_http_server_allow_large(struct dv_http_server *server, const char *path);
 
 /* A query parameter's value, decoded, or NULL. A loan until the reply. */
 const char *dv_http_server_query(struct dv_http_request *rq, const char *name);

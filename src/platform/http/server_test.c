@@ -35,8 +35,12 @@ static void handle(void *arg, struct dv_http_request *rq)
     }
     const char *q = dv_http_server_query(rq, "q");
     int n = snprintf(body, sizeof body, "%s %s q=%s body=%zu%s pid=%d", rq->method, rq->path,
-                     q ? q : "-", rq->body_size, rq->body_too_long ? "!" : "", rq->pid == getpid());
-    dv_http_server_reply(rq, rq->body_too_long ? 413 : 200, body, (size_t)n);
+                     q ? q : "-", rq->body_size,
+                     rq->body_too_long ? "!"
+                     : rq->too_busy    ? "?"
+                                       : "",
+                     rq->pid == getpid());
+    dv_http_server_reply(rq, rq->body_too_long ? 413 : rq->too_busy ? 503 : 200, body, (size_t)n);
 }
 
 static void on_timer(void *arg)
@@ -94,6 +98,7 @@ static int setup(void **state)
     assert_true(fd >= 0);
     assert_int_equal(dv_loop_timer(t.loop, UINT32_MAX, 0, on_timer, NULL, &t.timer), 0);
     assert_int_equal(dv_http_server_new(t.loop, fd, handle, NULL, &t.server), 0);
+    dv_http_server_allow_large(t.server, "/big");
     return 0;
 }
 
@@ -129,9 +134,70 @@ static void test_bounds(void **state)
     assert_non_null(strstr(t.text, "200 OK"));
 }
 
+static void post(const char *path, size_t size)
+{
+    char head[128];
+    snprintf(head, sizeof head,
+             "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+             path, size);
+    exchange(head, size);
+}
+
+static void test_large(void **state)
+{
+    post("/big", 100000);
+    assert_non_null(strstr(t.text, "POST /big q=- body=100000 "));
+    post("/big/er", DV_HTTP_BODY_LARGE_MAX / 1000 * 1000);
+    assert_non_null(strstr(t.text, "200 OK"));
+    post("/bigger", 100000);
+    assert_non_null(strstr(t.text, "413"));
+    post("/big", 1200000);
+    assert_non_null(strstr(t.text, "413"));
+    assert_non_null(strstr(t.text, "body=0!"));
+}
+
+/* Sends the head and the first bytes of a large body, and leaves the rest open. */
+static void *begin_large(void *arg)
+{
+    static const char head[] = "POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n";
+    int *fd = arg;
+    *fd = dv_fd_connect(t.path, SOCK_STREAM, NULL);
+    if (send(*fd, head, sizeof head - 1, MSG_NOSIGNAL) < 0)
+        return NULL;
+    for (int i = 0; i < 100; i++)
+        if (send(*fd, memset((char[1000]){0}, 'x', 1000), 1000, MSG_NOSIGNAL) < 0)
+            break;
+    return NULL;
+}
+
+/* While so many are on their way, one more is refused; when they are gone, it is not. */
+static void test_many_large(void **state)
+{
+    int fds[DV_HTTP_LARGE_MAX];
+    pthread_t threads[DV_HTTP_LARGE_MAX];
+    for (size_t i = 0; i < DV_HTTP_LARGE_MAX; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, begin_large, &fds[i]), 0);
+    do {
+        post("/big", 100000);
+    } while (strstr(t.text, "200 OK")); /* until theirs have arrived */
+    assert_non_null(strstr(t.text, "503"));
+    assert_non_null(strstr(t.text, "body=0?"));
+    post("/big", 1000);
+    assert_non_null(strstr(t.text, "200 OK"));
+    for (size_t i = 0; i < DV_HTTP_LARGE_MAX; i++) {
+        pthread_join(threads[i], NULL);
+        close(fds[i]);
+    }
+    do {
+        post("/big", 100000);
+    } while (strstr(t.text, "503")); /* until the server has seen them go */
+    assert_non_null(strstr(t.text, "200 OK"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_requests),
-                                       cmocka_unit_test(test_bounds)};
+                                       cmocka_unit_test(test_bounds), cmocka_unit_test(test_large),
+                                       cmocka_unit_test(test_many_large)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
