@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * YAML text, one mapping, as the tree of an answer (render/output.h): to print as JSON what
+ * somebody has as YAML. Plain scalars that look like JSON's null, booleans and numbers become
+ * those, all others strings. Anchors and aliases are refused: what is read is never larger than
+ * what was written.
+ *
+ *     dv_cleanup(dv_output_free) struct dv_output *o = NULL;
+ *     r = dv_yaml_tree_read(text, len, &o, &err);
+ */
+#ifndef DV_YAML_YAML_TREE_H
+#define DV_YAML_YAML_TREE_H
+
+#include "base/err.h"
+#include "render/output.h"
+
+#define DV_YAML_TREE_MAX (16u << 20)
+
+/* 0; -EINVAL with line and column; -E2BIG (too long or too deep); -ENOMEM. */
+int dv_yaml_tree_read(const char *text, size_t len, struct dv_output **ret, struct dv_err *err);
+
+#endif
