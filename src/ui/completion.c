@@ -19,6 +19,12 @@ static void each_option(const struct dv_ui_verb *verb,
             visit(&groups[g].options[i], verb, out);
 }
 
+/* What a shell can complete by itself. */
+static bool is_file(const char *arg)
+{
+    return arg && (!strcmp(arg, "PATH") || !strcmp(arg, "FILE"));
+}
+
 /* The program's name as part of a shell function's name. */
 static void add_identifier(const char *p, struct dv_str *out)
 {
@@ -167,7 +173,7 @@ static void zsh_one(const struct dv_option *o, const char *name, struct dv_str *
             dv_str_addc(out, '(');
             add_words(o->choices, out);
             dv_str_addc(out, ')');
-        } else if (!strcmp(o->arg, "PATH")) {
+        } else if (is_file(o->arg)) {
             dv_str_add(out, "_files");
         }
     }
@@ -239,8 +245,10 @@ static void write_zsh(const struct dv_ui_program *program, struct dv_str *out)
         const struct dv_ui_verb *verb = program->verbs[i];
         dv_str_addf(out, "        '%s') _arguments -s", verb->name);
         each_option(verb, zsh_option, out);
-        dv_str_add(out, verb->runs_command ? " \\\n            '*::command:_normal' ;;\n"
-                                           : " \\\n            '*:word:_default' ;;\n");
+        dv_str_addf(out, " \\\n            '%s' ;;\n",
+                    verb->runs_command    ? "*::command:_normal"
+                    : is_file(verb->args) ? "*:file:_files"
+                                          : "*:word:_default");
     }
     dv_str_add(out, "    esac\n}\n_");
     add_identifier(program->name, out);
@@ -280,7 +288,7 @@ static void fish_option(const struct dv_option *o, struct dv_str *out)
         add_words(o->choices, out);
         dv_str_addc(out, '\'');
     } else if (o->arg) {
-        dv_str_add(out, strcmp(o->arg, "PATH") ? " -x" : " -r");
+        dv_str_add(out, is_file(o->arg) ? " -r -F" : " -x");
     }
     dv_str_add(out, " -d ");
     add_fish_text(o->help, out);
@@ -307,6 +315,10 @@ static void write_fish(const struct dv_ui_program *program, struct dv_str *out)
         if (group && !(i && !strncmp(program->verbs[i - 1]->name, verb->name, len + 1)))
             dv_str_addf(out, "complete -c %s -n __fish_use_subcommand -a %.*s\n", program->name,
                         (int)len, verb->name);
+        if (is_file(verb->args)) {
+            fish_condition(program->name, verb->name, out);
+            dv_str_add(out, " -F\n");
+        }
         struct dv_ui_common common;
         struct dv_option_group groups[DV_UI_GROUPS_MAX];
         size_t n = dv_ui_groups(verb, &common, NULL, groups);

@@ -57,6 +57,8 @@ static void add_option(const struct dv_option *o, struct dv_str *out)
         dv_help_choices(o->choices, &help);
     if (o->otherwise)
         dv_str_addf(&help, " (default %s)", o->otherwise);
+    if (o->env)
+        dv_str_addf(&help, " [$%s]", o->env);
     dv_str_add(out, head);
     size_t at = (size_t)n;
     if (at + 2 > OPTION_COLUMN) {

@@ -61,6 +61,8 @@ static void add_option(const struct dv_option *o, struct dv_str *out)
     dv_str_add(&help, ".");
     if (o->otherwise)
         dv_str_addf(&help, " Default: %s.", o->otherwise);
+    if (o->env)
+        dv_str_addf(&help, " Where it is not given, the environment's %s counts.", o->env);
     add_text(dv_str_get(&help), out);
 }
 

@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define NAMES_MAX 64
 #define TEXT_MAX_LEN 4096
@@ -225,14 +227,39 @@ static int take_letters(struct parser *p, const char *letters)
     return 0;
 }
 
+static int parse_truth(const char *text, bool *ret, struct dv_err *err)
+{
+    static const char *const yes[] = {"true", "1", "yes"}, *const no[] = {"false", "0", "no"};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(yes); i++)
+        if (!strcasecmp(text, yes[i]) || !strcasecmp(text, no[i])) {
+            *ret = !strcasecmp(text, yes[i]);
+            return 0;
+        }
+    return dv_err_set(err, -EINVAL, "'%.40s' is neither true nor false", text);
+}
+
+/* 1: taken from the environment; 0: not there. */
+static int take_environment(const struct dv_option *o, char *to, struct dv_err *err)
+{
+    const char *text = o->env ? getenv(o->env) : NULL;
+    if (!text || !*text)
+        return 0;
+    int r = o->type == DV_OPTION_FLAG ? parse_truth(text, (bool *)to, err)
+                                      : parse_value(o, text, to, err);
+    if (r < 0)
+        dv_err_prefix(err, "$%s: ", o->env);
+    return r < 0 ? r : 1;
+}
+
 static int set_defaults(const struct dv_option_group *groups, size_t n_groups, struct dv_err *err)
 {
     for (size_t g = 0; g < n_groups; g++)
         for (size_t i = 0; i < groups[g].n; i++) {
             const struct dv_option *o = &groups[g].options[i];
-            if (!o->otherwise)
-                continue;
-            int r = parse_value(o, o->otherwise, (char *)groups[g].values + o->offset, err);
+            char *to = (char *)groups[g].values + o->offset;
+            int r = take_environment(o, to, err);
+            if (r == 0 && o->otherwise)
+                r = parse_value(o, o->otherwise, to, err);
             if (r < 0)
                 return r;
         }

@@ -11,6 +11,9 @@
  *     struct dv_option_group groups[] = {{options, DV_ARRAY_SIZE(options), &values}};
  *     r = dv_option_parse(groups, 1, false, argc, argv, &n_words, &err);
  *
+ * An option that is not given takes its environment variable's value, where it has one that is
+ * set; a FLAG's is "true", "1", "yes" or their opposites.
+ *
  * "--memory 1GiB", "--memory=1GiB", "-m 1GiB" and "-m1GiB" are the same; "--" ends the options;
  * the last of repeated options counts. Unknown names are errors with a suggestion.
  */
@@ -42,6 +45,7 @@ struct dv_option {
     int64_t min, max;
     const char *choices;
     const char *otherwise; /* the default, parsed like a value and shown in the help; or NULL */
+    const char *env;       /* where it is set and not empty, its value comes before the default */
 };
 
 struct dv_option_group {

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 struct values {
-    bool watch, quiet;
+    bool watch, quiet, mode_only;
     const char *tenant, *mode;
     uint64_t memory, timeout, rate;
     uint32_t compute;
@@ -24,6 +24,7 @@ static const struct dv_option options[] = {
     {"watch", 'w', NULL, "", DV_OPTION_FLAG, AT(watch)},
     {"quiet", 'q', NULL, "", DV_OPTION_FLAG, AT(quiet)},
     {"tenant", 't', "NAME", "", DV_OPTION_TEXT, AT(tenant)},
+    {"mode-only", 'M', NULL, "", DV_OPTION_FLAG, AT(mode_only), .env = "DV_TEST_ONLY"},
     {"mode", 0, "MODE", "", DV_OPTION_CHOICE, AT(mode), .choices = "auto|exclusive|governed",
      .otherwise = "auto"},
     {"memory", 'm', "SIZE", "", DV_OPTION_BYTES, AT(memory)},
@@ -31,7 +32,8 @@ static const struct dv_option options[] = {
     {"timeout", 0, "TIME", "", DV_OPTION_DURATION, AT(timeout), .min = 1, .max = 60000000000,
      .otherwise = "5s"},
     {"rate", 'r', "RATE", "", DV_OPTION_MILLI, AT(rate), .min = 1, .max = 1000000},
-    {"priority", 'p', "N", "", DV_OPTION_INTEGER, AT(priority), .min = -100, .max = 100},
+    {"priority", 'p', "N", "", DV_OPTION_INTEGER, AT(priority), .min = -100, .max = 100,
+     .otherwise = "7", .env = "DV_TEST_PRIORITY"},
 };
 
 static int words;
@@ -80,6 +82,28 @@ static void test_defaults(void **state)
     assert_string_equal(v.mode, "auto");
     assert_int_equal(v.timeout, UINT64_C(5000000000));
     assert_int_equal(v.memory, 0);
+}
+
+static void test_environment(void **state)
+{
+    struct values v;
+    setenv("DV_TEST_PRIORITY", "-4", 1);
+    setenv("DV_TEST_ONLY", "true", 1);
+    assert_int_equal(parse("", false, &v), 0);
+    assert_int_equal(v.priority, -4);
+    assert_true(v.mode_only);
+    assert_int_equal(parse("-p 5", false, &v), 0);
+    assert_int_equal(v.priority, 5);
+    setenv("DV_TEST_PRIORITY", "", 1);
+    setenv("DV_TEST_ONLY", "False", 1);
+    assert_int_equal(parse("", false, &v), 0);
+    assert_int_equal(v.priority, 7);
+    assert_false(v.mode_only);
+    setenv("DV_TEST_ONLY", "perhaps", 1);
+    assert_int_equal(parse("", false, &v), -EINVAL);
+    assert_string_equal(err.msg, "$DV_TEST_ONLY: 'perhaps' is neither true nor false");
+    unsetenv("DV_TEST_ONLY");
+    unsetenv("DV_TEST_PRIORITY");
 }
 
 static void test_words(void **state)
@@ -154,7 +178,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),  cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_words),  cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random), cmocka_unit_test(test_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VERBS_MAX 32
+#define VERBS_MAX 64
 
 static const struct dv_option help_option[] = {
     {"help", 'h', NULL, "explain this command", DV_OPTION_FLAG,
