@@ -44,12 +44,11 @@ static int exit_of(const struct dv_http_reply *reply)
                                   : DV_UI_FAILURE;
 }
 
-int dv_ask(const struct dv_ui *ui, const char *method, const char *path, struct dv_output *body,
-           struct dv_output **ret)
+int dv_ask_reply(const struct dv_ui *ui, const char *method, const char *path,
+                 struct dv_output *body, struct dv_http_reply *ret)
 {
     dv_cleanup(dv_http_client_free) struct dv_http_client *client = NULL;
     dv_cleanup(dv_str_done) struct dv_str text = {0};
-    struct dv_http_reply reply = {0};
     struct dv_err err = {{0}};
     int r = body ? dv_json_write(body, false, &text) : 0;
     if (r < 0)
@@ -57,16 +56,28 @@ int dv_ask(const struct dv_ui *ui, const char *method, const char *path, struct 
     r = dv_http_client_new(ui->socket, &client, &err);
     if (!r)
         r = dv_http_client_call(client, method, path, body ? dv_str_get(&text) : NULL,
-                                DV_ASK_TIMEOUT_MS, &reply, &err);
-    if (r < 0)
-        return dv_ui_fail(ui, dv_ask_exit(r), "%s", err.msg);
-    if (reply.status >= 400) {
-        dv_cleanup(dv_str_done) struct dv_str message = {0};
-        dv_value_clean(dv_ask_message(dv_output_root(reply.body)), &message);
-        int exit = dv_ui_fail(ui, exit_of(&reply), "%s", dv_str_get(&message));
-        dv_http_reply_done(&reply);
+                                DV_ASK_TIMEOUT_MS, ret, &err);
+    return r < 0 ? dv_ui_fail(ui, dv_ask_exit(r), "%s", err.msg) : DV_UI_OK;
+}
+
+int dv_ask_refused(const struct dv_ui *ui, struct dv_http_reply *reply)
+{
+    dv_cleanup(dv_str_done) struct dv_str message = {0};
+    dv_value_clean(dv_ask_message(dv_output_root(reply->body)), &message);
+    int exit = dv_ui_fail(ui, exit_of(reply), "%s", dv_str_get(&message));
+    dv_http_reply_done(reply);
+    return exit;
+}
+
+int dv_ask(const struct dv_ui *ui, const char *method, const char *path, struct dv_output *body,
+           struct dv_output **ret)
+{
+    struct dv_http_reply reply = {0};
+    int exit = dv_ask_reply(ui, method, path, body, &reply);
+    if (exit)
         return exit;
-    }
+    if (reply.status >= 400)
+        return dv_ask_refused(ui, &reply);
     *ret = reply.body;
     return DV_UI_OK;
 }

@@ -19,6 +19,12 @@
 int dv_ask(const struct dv_ui *ui, const char *method, const char *path, struct dv_output *body,
            struct dv_output **ret);
 
+/* The same, with whatever the daemon answered, errors too; and how an error is said. The reply is
+ * done after dv_ask_refused(). */
+int dv_ask_reply(const struct dv_ui *ui, const char *method, const char *path,
+                 struct dv_output *body, struct dv_http_reply *ret);
+int dv_ask_refused(const struct dv_ui *ui, struct dv_http_reply *reply);
+
 /* The exit status for a negative errno of dv_http_client_*. */
 int dv_ask_exit(int r);
 /* "/v1/slices/" + escaped id + tail. */

@@ -3,15 +3,20 @@
 #include "verbs.h"
 
 static const struct dv_ui_verb *const verbs[] = {
-    &dv_verb_status,     &dv_verb_run,          &dv_verb_ps,       &dv_verb_kill,
-    &dv_verb_limit,      &dv_verb_queue,        &dv_verb_explain,  &dv_verb_usage,
-    &dv_verb_doctor,     &dv_verb_mig_profiles, &dv_verb_mig_plan, &dv_verb_help,
-    &dv_verb_completion,
+    &dv_verb_status,         &dv_verb_run,          &dv_verb_ps,
+    &dv_verb_kill,           &dv_verb_limit,        &dv_verb_queue,
+    &dv_verb_explain,        &dv_verb_usage,        &dv_verb_doctor,
+    &dv_verb_layout_show,    &dv_verb_layout_plan,  &dv_verb_layout_apply,
+    &dv_verb_layout_undo,    &dv_verb_mig_profiles, &dv_verb_mig_plan,
+    &dv_verb_mig_apply,      &dv_verb_mig_assert,   &dv_verb_mig_export,
+    &dv_verb_mig_checkpoint, &dv_verb_mig_restore,  &dv_verb_mig_generate,
+    &dv_verb_help,           &dv_verb_completion,
 };
 
 static const struct dv_ui_entry environment[] = {
     {"DIVVY_SOCKET", "The daemon's socket, where --socket does not name it."},
     {"DIVVY_LIBDIR", "Where divvy's libraries are; default: lib/divvy beside the program's bin."},
+    {"MIG_PARTED_*", "The mig commands read mig-parted's variables where an option is missing."},
     {"NO_COLOR", "When set and not empty: no colours."},
     {0},
 };
@@ -26,14 +31,14 @@ static const struct dv_ui_entry exit_status[] = {
     {"0", "Done."},
     {"1", "It failed, or the policy refused it."},
     {"2", "Misuse: an unknown command, option or a value out of range."},
-    {"3", "doctor found problems; the plan of mig plan is infeasible."},
+    {"3", "doctor found problems; what mig plan or layout plan was asked is infeasible."},
     {"4", "Not permitted."},
     {"5", "No daemon, or the hardware does not answer."},
     {"124", "run: no slice within --wait-timeout."},
     {"125", "run: divvy itself failed, or the claim was refused."},
     {"126", "run: the command cannot be executed."},
     {"127", "run: the command was not found."},
-    {"128+N", "run: the command was ended by signal N."},
+    {"128+N", "run: the command was ended by signal N. layout, mig: no longer watched after it."},
     {0},
 };
 

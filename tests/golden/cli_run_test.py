@@ -4,22 +4,14 @@
 
 Nothing here depends on how fast the machine is: waits are for events, bounds are for hangs.
 """
-import http.server
 import json
 import os
 import pty
-import shutil
 import signal
-import socketserver
-import subprocess
 import sys
-import tempfile
-import threading
-import time
 import unittest
 
-DIVVY = sys.argv.pop(1) if len(sys.argv) > 1 else "divvy"
-PATIENCE = 60
+from fake_daemon import DIVVY, PATIENCE, Case, error, wait_for
 
 SLICE = {"id": "s-1", "tenant": "ann", "memory_bytes": 1 << 30, "compute_permille": 500,
          "memory_wall": "cooperative", "compute_wall": "cooperative", "profile": None,
@@ -31,86 +23,8 @@ QUEUED = {"apiVersion": "divvy/v1", "kind": "Claim", "id": "c-1", "state": "queu
           "position": 2, "verdict": {"result": "queued", "message": "asked 2 GiB, free 1 GiB"}}
 
 
-def error(message, exit_code):
-    return {"apiVersion": "divvy/v1", "kind": "Error", "reason": "x", "message": message,
-            "exit_code": exit_code}
-
-
-class Daemon(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-
-    def __init__(self, path, answer):
-        self.requests = []
-        self.answer = answer
-        super().__init__(path, Handler)
-
-    def handle_error(self, request, client_address):
-        pass  # clients that are interrupted hang up in the middle: that is what some tests do
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def handle_any(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        request = (self.command, self.path, json.loads(body) if body else None)
-        self.server.requests.append(request)
-        status, answer = self.server.answer(request)
-        text = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    do_GET = do_POST = do_DELETE = handle_any
-
-
-def wait_for(condition, what):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(what)
-        time.sleep(0.01)
-
-
-class CommandLine(unittest.TestCase):
-    def setUp(self):
-        self.directory = tempfile.mkdtemp(prefix="divvy-cli-")
-        self.socket = os.path.join(self.directory, "d.sock")
-        self.answers = {"POST": (200, GRANTED), "GET": (200, GRANTED), "DELETE": (200, GRANTED)}
-        self.daemon = Daemon(self.socket, lambda r: self.answers[r[0]])
-        threading.Thread(target=self.daemon.serve_forever, args=(0.02,), daemon=True).start()
-        self.started = []
-
-    def tearDown(self):
-        for p in self.started:
-            if p.poll() is None:
-                p.kill()
-            p.communicate()
-        self.daemon.shutdown()
-        self.daemon.server_close()
-        shutil.rmtree(self.directory)
-
-    def start(self, *args, env=None):
-        env = {**os.environ, "DIVVY_SOCKET": self.socket, **(env or {})}
-        p = subprocess.Popen([DIVVY, *args], env=env, stdin=subprocess.DEVNULL, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.started.append(p)
-        return p
-
-    def divvy(self, *args, env=None):
-        p = self.start(*args, env=env)
-        out, err = p.communicate(timeout=PATIENCE)
-        return p.returncode, out, err
-
-    def methods(self):
-        return [r[0] for r in self.daemon.requests]
-
-    def marker(self, name):
-        return os.path.join(self.directory, name)
+class CommandLine(Case):
+    granted = GRANTED
 
     # -- run: the exit status
 

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "layout_change.h"
+
+#include "ask.h"
+#include "layout_view.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAUSE_MS 300
+#define RETRIES_MAX 100 /* with the pause: half a minute; a daemon that restarts takes less */
+
+struct watch {
+    const struct dv_ui *ui;
+    struct dv_http_client *client;
+    struct dv_output *layout; /* the last answer */
+    uint64_t generation;      /* of the change that is watched */
+    bool rolled_back;
+    struct dv_str said;
+};
+
+static volatile int interrupted; /* the signal; 0: none */
+
+static void on_signal(int signal)
+{
+    interrupted = signal;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static const struct dv_output_node *root_of(const struct watch *w)
+{
+    return dv_output_root(w->layout);
+}
+
+static bool is(const struct dv_output_node *o, const char *key, const char *word)
+{
+    return !strcmp(dv_output_text(dv_output_get(o, key), ""), word);
+}
+
+static bool is_over(const struct dv_output_node *layout)
+{
+    return is(layout, "state", "settled") || is(layout, "state", "failed") ||
+           is(layout, "state", "none");
+}
+
+static bool is_rolling_back(const struct dv_output_node *layout)
+{
+    const struct dv_output_node *gpus = dv_output_get(layout, "gpus");
+    if (is(layout, "state", "rolling_back"))
+        return true;
+    for (const struct dv_output_node *g = gpus ? gpus->first : NULL; g; g = g->next)
+        if (is(g, "state", "rolling_back"))
+            return true;
+    return false;
+}
+
+/* ---- what is said --------------------------------------------------------------------------- */
+
+static void say_progress(struct watch *w)
+{
+    if (!isatty(STDERR_FILENO))
+        return;
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    dv_layout_view_progress(root_of(w), &text);
+    if (!strcmp(dv_str_get(&text), dv_str_get(&w->said)))
+        return;
+    fputs(dv_str_get(&text), stderr);
+    dv_str_clear(&w->said);
+    dv_str_add(&w->said, dv_str_get(&text));
+}
+
+/* Why it did not come to be: the layout's own words, else those of the GPUs. */
+static int say_failure(const struct watch *w)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    const char *detail = dv_output_text(dv_output_get(root_of(w), "detail"), "");
+    const struct dv_output_node *gpus = dv_output_get(root_of(w), "gpus");
+    if (*detail)
+        dv_value_clean(detail, &text);
+    for (const struct dv_output_node *g = gpus ? gpus->first : NULL; g && !*detail; g = g->next) {
+        const char *own = dv_output_text(dv_output_get(g, "detail"), "");
+        if (!*own)
+            continue;
+        dv_str_add(&text, text.len ? "; GPU " : "GPU ");
+        dv_value_human(dv_output_get(g, "index"), DV_VALUE_AUTO, &text);
+        dv_str_add(&text, ": ");
+        dv_value_clean(own, &text);
+    }
+    return dv_ui_fail(w->ui, DV_UI_FAILURE, "%s%s%s",
+                      w->rolled_back ? "it did not work and was rolled back" : "it did not work",
+                      text.len ? ": " : "", dv_str_get(&text));
+}
+
+static int say_interrupted(const struct dv_ui *ui)
+{
+    return dv_ui_fail(ui, DV_UI_RUN_SIGNAL + interrupted,
+                      "no longer watching; the change goes on: 'divvy layout show' says how far it "
+                      "is, 'divvy layout undo' takes it back");
+}
+
+static int say_in_use(const struct dv_ui *ui, const struct dv_output_node *answer)
+{
+    const struct dv_output_node *blockers = dv_output_get(answer, "blockers");
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    dv_value_clean(dv_ask_message(answer), &text);
+    int exit = dv_ui_fail(ui, DV_UI_FAILURE, "%s", dv_str_get(&text));
+    dv_str_clear(&text);
+    dv_layout_view_blockers(blockers, NULL, "  ", &text);
+    fprintf(stderr,
+            "%snothing was changed; --wait lets them end by themselves, --evict ends them\n",
+            dv_str_get(&text));
+    return exit;
+}
+
+/* ---- watching ------------------------------------------------------------------------------- */
+
+static int look(struct watch *w, struct dv_err *err)
+{
+    struct dv_http_reply reply = {0};
+    int r =
+        dv_http_client_call(w->client, "GET", "/v1/layout", NULL, DV_ASK_TIMEOUT_MS, &reply, err);
+    if (r < 0)
+        return r;
+    if (reply.status >= 400) {
+        dv_err_set(err, -EIO, "%s", dv_ask_message(dv_output_root(reply.body)));
+        dv_http_reply_done(&reply);
+        return -EIO;
+    }
+    dv_output_free(&w->layout);
+    w->layout = reply.body;
+    return 0;
+}
+
+static int judge(const struct watch *w)
+{
+    uint64_t now = dv_output_count(dv_output_get(root_of(w), "generation"), w->generation);
+    if (w->rolled_back || is(root_of(w), "state", "failed"))
+        return say_failure(w);
+    if (now > w->generation)
+        return dv_ui_fail(w->ui, DV_UI_FAILURE, "another layout was applied meanwhile");
+    return now < w->generation ? say_failure(w) : DV_UI_OK;
+}
+
+static int watch(struct watch *w)
+{
+    struct timespec pause = {0, PAUSE_MS * 1000000L};
+    struct dv_err err = {{0}};
+    unsigned failures = 0;
+    while (!is_over(root_of(w))) {
+        w->rolled_back |= is_rolling_back(root_of(w));
+        say_progress(w);
+        nanosleep(&pause, NULL);
+        int r = interrupted ? -EINTR : look(w, &err);
+        if (interrupted)
+            return say_interrupted(w->ui);
+        failures = r < 0 ? failures + 1 : 0;
+        if (failures > RETRIES_MAX)
+            return dv_ui_fail(w->ui, DV_UI_UNAVAILABLE,
+                              "what became of the change is not known: %s", err.msg);
+    }
+    return judge(w);
+}
+
+static int watch_from(const struct dv_ui *ui, struct dv_output *answer, struct dv_output **ret)
+{
+    struct watch w = {.ui = ui, .layout = answer};
+    struct dv_err err = {{0}};
+    w.generation = dv_output_count(dv_output_get(root_of(&w), "generation"), 0);
+    int exit = DV_UI_FAILURE;
+    if (dv_http_client_new(ui->socket, &w.client, &err) < 0) {
+        dv_ui_fail(ui, exit, "%s", err.msg);
+    } else {
+        catch_signals();
+        dv_http_client_stop_at(w.client, &interrupted);
+        exit = watch(&w);
+    }
+    dv_http_client_free(&w.client);
+    dv_str_done(&w.said);
+    *ret = w.layout;
+    return exit;
+}
+
+/* ---- asking --------------------------------------------------------------------------------- */
+
+int dv_layout_change_check(const struct dv_ui *ui, const struct dv_layout_change *change)
+{
+    if (change->wait && change->evict)
+        return dv_ui_fail(ui, DV_UI_USAGE, "--wait and --evict exclude each other");
+    if (change->timeout && !change->wait)
+        return dv_ui_fail(ui, DV_UI_USAGE, "--timeout needs --wait: without it nothing is awaited");
+    return DV_UI_OK;
+}
+
+int dv_layout_change_run(const struct dv_ui *ui, const char *path, struct dv_output *body,
+                         const struct dv_layout_change *change, struct dv_output **ret)
+{
+    struct dv_http_reply reply = {0};
+    struct dv_output_node *root = dv_output_root(body);
+    int exit = dv_layout_change_check(ui, change);
+    if (exit)
+        return exit;
+    dv_output_string(root, "when", change->evict ? "evict" : change->wait ? "wait" : "idle");
+    if (change->timeout)
+        dv_output_uint(root, "timeout_seconds", (change->timeout + DV_NS_PER_S - 1) / DV_NS_PER_S);
+    exit = dv_ask_reply(ui, "POST", path, body, &reply);
+    if (exit)
+        return exit;
+    const struct dv_output_node *answer = dv_output_root(reply.body);
+    if (reply.status == 409 && is(answer, "reason", "in_use")) {
+        *ret = reply.body;
+        return say_in_use(ui, answer);
+    }
+    if (reply.status >= 400)
+        return dv_ask_refused(ui, &reply);
+    if (change->no_watch) {
+        *ret = reply.body;
+        return DV_UI_OK;
+    }
+    return watch_from(ui, reply.body, ret);
+}
