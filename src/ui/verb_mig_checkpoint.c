@@ -24,30 +24,36 @@ static const struct dv_output_node *get(const struct dv_output_node *o, const ch
     return dv_output_get(o, key);
 }
 
-static void add_device(struct dv_output_node *list, const struct dv_output_node *from)
+/* How it is shared, where the layout says so. */
+static void add_sharing(struct dv_output_node *to, const struct dv_output_node *from)
 {
-    struct dv_output_node *device = dv_output_object(list, NULL);
     const char *mode = dv_output_text(get(from, "layout_mode"), "auto");
-    dv_output_string(device, "profile", dv_output_text(get(from, "profile"), ""));
-    dv_output_uint(device, "start", dv_output_count(get(from, "placement_start"), 0));
-    if (!strcmp(mode, "auto"))
-        return;
-    dv_output_string(device, "mode", mode);
-    if (dv_output_count(get(from, "replicas"), 0))
-        dv_output_uint(device, "replicas", dv_output_count(get(from, "replicas"), 0));
+    const char *timeslice = dv_output_text(get(from, "timeslice"), "default");
+    uint64_t replicas = dv_output_count(get(from, "replicas"), 0);
+    dv_output_string(to, "mode", mode);
+    if (replicas > 1 && strcmp(mode, "auto") != 0)
+        dv_output_uint(to, "replicas", replicas);
+    if (!strcmp(mode, "timeslice") && strcmp(timeslice, "default") != 0)
+        dv_output_string(to, "timeslice", timeslice);
 }
 
 static void add_gpu(struct dv_output_node *list, const struct dv_output_node *from)
 {
     struct dv_output_node *gpu = dv_output_object(list, NULL);
     const struct dv_output_node *devices = get(from, "devices");
-    dv_output_string(gpu, "gpus", dv_output_text(get(from, "uuid"), ""));
-    dv_output_bool(gpu, "mig", dv_output_is_true(get(from, "mig_enabled")));
-    if (!dv_output_is_true(get(from, "mig_enabled")))
+    const struct dv_output_node *d = devices ? devices->first : NULL;
+    dv_output_string(gpu, "gpu", dv_output_text(get(from, "uuid"), ""));
+    if (!dv_output_is_true(get(from, "mig_enabled"))) {
+        add_sharing(gpu, d);
         return;
-    struct dv_output_node *to = dv_output_array(gpu, "devices");
-    for (const struct dv_output_node *d = devices ? devices->first : NULL; d; d = d->next)
-        add_device(to, d);
+    }
+    struct dv_output_node *mig = dv_output_array(gpu, "mig");
+    for (; d; d = d->next) {
+        struct dv_output_node *device = dv_output_object(mig, NULL);
+        dv_output_string(device, "profile", dv_output_text(get(d, "profile"), ""));
+        dv_output_uint(device, "start", dv_output_count(get(d, "placement_start"), 0));
+        add_sharing(device, d);
+    }
 }
 
 static int run(const struct dv_ui *ui)
@@ -62,6 +68,7 @@ static int run(const struct dv_ui *ui)
     int exit = dv_ask(ui, "GET", "/v1/layout", NULL, &o);
     if (exit)
         return exit;
+    dv_output_string(dv_output_root(layout), "part", "cut");
     struct dv_output_node *list = dv_output_array(dv_output_root(layout), "gpus");
     const struct dv_output_node *gpus = get(dv_output_root(o), "gpus");
     for (const struct dv_output_node *g = gpus ? gpus->first : NULL; g; g = g->next)

@@ -9,7 +9,7 @@
 #include "layout_file.h"
 #include "render/json.h"
 #include "verbs.h"
-#include "yaml/yaml_tree.h"
+#include "yaml/yaml_output.h"
 
 #include <string.h>
 
@@ -280,7 +280,7 @@ static int export(const struct dv_ui *ui, const struct export_values *v, const c
     if (!text)
         return dv_ui_fail(ui, DV_UI_FAILURE, "the daemon's answer has no text");
     if (!strcmp(v->format, "json")) {
-        if (dv_yaml_tree_read(text, strlen(text), &tree, &err) < 0)
+        if (dv_yaml_output_read(text, strlen(text), &tree, &err) < 0)
             return dv_ui_fail(ui, DV_UI_FAILURE, "the daemon's answer: %s", err.msg);
         if (dv_json_write(tree, true, &json) < 0)
             return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");

@@ -382,6 +382,11 @@ nothing was changed; --wait lets them end by themselves, --evict ends them
         self.assertEqual(self.divvy("mig", "checkpoint", "-f", path), (0, "", ""))
         with open(path, encoding="utf-8") as f:
             text = f.read()
+        self.assertEqual(json.loads(text), {
+            "apiVersion": "divvy/v1", "kind": "Layout", "part": "cut",
+            "gpus": [{"gpu": "GPU-0", "mig": [{"profile": "3g.40gb", "start": 4, "mode": "mps",
+                                               "replicas": 3}]},
+                     {"gpu": "GPU-1", "mode": "auto"}]})
         self.assertEqual(self.divvy("mig", "restore", "-f", path), (0, "restored\n", ""))
         self.assertEqual(self.last(), ("POST", "/v1/layout/apply", {
             "name": path, "text": text, "when": "idle"}))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "yaml/yaml_tree.h"
+#include "yaml/yaml_output.h"
 
 #include "base/str.h"
 
@@ -150,11 +150,11 @@ static int read_document(struct reader *rd, struct dv_output_node *root)
     return add_children(rd, root, YAML_MAPPING_END_EVENT);
 }
 
-int dv_yaml_tree_read(const char *text, size_t len, struct dv_output **ret, struct dv_err *err)
+int dv_yaml_output_read(const char *text, size_t len, struct dv_output **ret, struct dv_err *err)
 {
     struct reader rd = {.err = err};
-    if (len > DV_YAML_TREE_MAX)
-        return dv_err_set(err, -E2BIG, "longer than %u MiB", DV_YAML_TREE_MAX >> 20);
+    if (len > DV_YAML_OUTPUT_MAX)
+        return dv_err_set(err, -E2BIG, "longer than %u MiB", DV_YAML_OUTPUT_MAX >> 20);
     struct dv_output *o = dv_output_new(NULL);
     if (!o || !yaml_parser_initialize(&rd.parser)) {
         dv_output_free(&o);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "render/json.h"
-#include "yaml/yaml_tree.h"
+#include "yaml/yaml_output.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -16,7 +16,7 @@ static void check(const char *yaml, const char *json)
 {
     dv_cleanup(dv_output_free) struct dv_output *o = NULL;
     dv_cleanup(dv_str_done) struct dv_str text = {0};
-    assert_int_equal(dv_yaml_tree_read(yaml, strlen(yaml), &o, &err), 0);
+    assert_int_equal(dv_yaml_output_read(yaml, strlen(yaml), &o, &err), 0);
     assert_int_equal(dv_json_write(o, false, &text), 0);
     text.data[text.len - 1] = 0; /* the newline */
     assert_string_equal(text.data, json);
@@ -25,7 +25,7 @@ static void check(const char *yaml, const char *json)
 static void refuse(const char *yaml, int expected, const char *message)
 {
     struct dv_output *o = NULL;
-    assert_int_equal(dv_yaml_tree_read(yaml, strlen(yaml), &o, &err), expected);
+    assert_int_equal(dv_yaml_output_read(yaml, strlen(yaml), &o, &err), expected);
     assert_non_null(strstr(err.msg, message));
     assert_null(o);
 }

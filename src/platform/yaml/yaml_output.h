@@ -6,17 +6,17 @@
  * what was written.
  *
  *     dv_cleanup(dv_output_free) struct dv_output *o = NULL;
- *     r = dv_yaml_tree_read(text, len, &o, &err);
+ *     r = dv_yaml_output_read(text, len, &o, &err);
  */
-#ifndef DV_YAML_YAML_TREE_H
-#define DV_YAML_YAML_TREE_H
+#ifndef DV_YAML_YAML_OUTPUT_H
+#define DV_YAML_YAML_OUTPUT_H
 
 #include "base/err.h"
 #include "render/output.h"
 
-#define DV_YAML_TREE_MAX (16u << 20)
+#define DV_YAML_OUTPUT_MAX (16u << 20)
 
 /* 0; -EINVAL with line and column; -E2BIG (too long or too deep); -ENOMEM. */
-int dv_yaml_tree_read(const char *text, size_t len, struct dv_output **ret, struct dv_err *err);
+int dv_yaml_output_read(const char *text, size_t len, struct dv_output **ret, struct dv_err *err);
 
 #endif
