@@ -196,6 +196,7 @@ static void add_devices(struct dv_output_node *parent, const struct dv_node *nod
         dv_output_uint(o, "placement_start", d->placement_start);
         dv_output_uint(o, "placement_size", d->placement_size);
         dv_output_bytes(o, "memory_bytes", d->memory_bytes);
+        dv_output_compute(o, "compute_permille", d->compute);
         dv_output_string(o, "mode", dv_device_mode_name(d->mode));
     }
 }

@@ -199,6 +199,119 @@ class CommandLine(Case):
                          f"0,GPU-1,A100,{80 << 30},{5 << 30},governed,ok,s-1,ann,{1 << 30},,500,"
                          "cooperative,cooperative,,,11 12")
 
+    # -- top
+
+    def node(self, looks):
+        """A daemon whose clock and slices go on from look to look; each is {slice: (busy, wait)} in
+        seconds, 2 s of its time apart. The last one repeats."""
+        gpus = [{"index": 0, "uuid": "GPU-0", "model": "A100", "memory_bytes": 80 << 30,
+                 "memory_used_bytes": 5 << 30, "mode": "timeslice", "health": "ok",
+                 "mig_enabled": False, "devices": [], "slices": []},
+                {"index": 1, "uuid": "GPU-1", "model": "A100", "memory_bytes": 80 << 30,
+                 "memory_used_bytes": None, "mode": "mig", "health": "degraded",
+                 "mig_enabled": True, "slices": [], "devices": [
+                     {"uuid": "MIG-a", "profile": "3g.40gb", "placement_start": 4,
+                      "placement_size": 4, "memory_bytes": 40 << 30, "compute_permille": 429,
+                      "mode": "exclusive"}]}]
+        on = {"s-1": ("GPU-0", 250), "s-2": ("GPU-0", 500), "s-3": ("GPU-0", 250),
+              "s-4": ("MIG-a", 429)}
+        asked = {"/v1/status": 0, "/v1/slices": 0}
+
+        def answer(request):
+            path = request[1]
+            at = min(asked[path], len(looks) - 1)
+            asked[path] += 1
+            if path == "/v1/status":
+                return 200, {"kind": "NodeStatus", "gpus": gpus, "driver": {"state": "ok"},
+                             "daemon": {"uptime_seconds": 100 + 2 * at}}
+            slices = [{**SLICE, "id": s, "tenant": "t" + s[2:], "mode": "timeslice",
+                       "gpu_index": int(on[s][0] == "MIG-a"), "gpu_uuid": on[s][0],
+                       "profile": "3g.40gb" if on[s][0] == "MIG-a" else None,
+                       "compute_permille": on[s][1], "memory_used_bytes": 1 << 20,
+                       "memory_wall": "none", "compute_wall": "none", "pids": [7, 8],
+                       "busy_seconds": times[0], "wait_seconds": times[1]}
+                      for s, times in looks[at].items()]
+            return 200, {"kind": "SliceList", "slices": slices}
+
+        self.daemon.answer = answer
+
+    LOOKS = [{"s-1": (5, 1), "s-2": (5, 1), "s-4": (9, 0)},
+             {"s-1": (5.4, 2), "s-2": (6.2, 1.5), "s-3": (0.1, 0), "s-4": (10, 0)},
+             {"s-1": (6.4, 2), "s-2": (6.2, 1.5), "s-3": (1.1, 1), "s-4": (10, 0)}]
+
+    def test_top_once(self):
+        self.node(self.LOOKS)
+        code, out, err = self.divvy("top", "--once", "--interval", "100ms")
+        self.assertEqual((code, err), (0, ""))
+        rows = [" ".join(line.split()) for line in out.splitlines()]
+        # 0.4 s of a quarter and 1.2 s of a half: 1.6 and 2.4 a share, (4.0^2) / (2 x 8.32) = 0.962
+        self.assertEqual(rows, [
+            "GPU MODEL MODE HEALTH USED MEMORY BUSY SLICES FAIR",
+            "0 A100 timeslice ok 5.00 GiB 80.0 GiB 80% 3 0.962",
+            "1 A100 mig degraded - 80.0 GiB 21.5% 1 -",
+            "",
+            "GPU DEVICE AT MODE USED MEMORY BUSY SLICES FAIR",
+            "1 3g.40gb 4 exclusive 1.00 MiB 40.0 GiB 50% 1 -",
+            "",
+            "SLICE TENANT GPU MODE DEVICE COMPUTE WALL USED MEMORY WALL BUSY WAITS PIDS",
+            "s-2 t2 0 timeslice - 50% none 1.00 MiB 1.00 GiB none 60% 25% 7 8",
+            "s-4 t4 1 timeslice 3g.40gb 42.9% none 1.00 MiB 1.00 GiB none 50% 0% 7 8",
+            "s-1 t1 0 timeslice - 25% none 1.00 MiB 1.00 GiB none 20% 50% 7 8",
+            "s-3 t3 0 timeslice - 25% none 1.00 MiB 1.00 GiB none - - 7 8",
+            ""])
+
+    def test_top_as_lines_and_rows(self):
+        self.node(self.LOOKS)
+        code, out, _ = self.divvy("top", "--count", "2", "-n", "100ms", "-o", "json")
+        first, second = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual((code, first["kind"], first["interval_seconds"]), (0, "TopSample", 2))
+        self.assertEqual([(s["id"], s["busy_permille"]) for s in second["slices"]],
+                         [("s-1", 500), ("s-3", 500), ("s-2", 0), ("s-4", 0)])
+        self.assertEqual(second["gpus"][0]["fairness"], 1.0)
+        self.node(self.LOOKS)
+        out = self.divvy("top", "--count", "2", "-n", "100ms", "-o", "csv")[1].splitlines()
+        self.assertEqual(len(out), 1 + 4 + 4)
+        self.assertTrue(out[0].startswith("time_unix,interval_seconds,gpu_index,gpu_uuid,slice,"))
+        self.assertEqual(out[1].split(",")[1:8],
+                         ["2.000000000", "0", "GPU-0", "s-2", "t2", "timeslice", ""])
+
+    def test_top_after_a_restart_of_the_daemon(self):
+        self.node([self.LOOKS[1], {"s-1": (0.5, 0)}])
+        out = json.loads(self.divvy("top", "--once", "-n", "100ms", "-o", "json")[1])
+        self.assertIsNone(out["slices"][0]["busy_permille"])
+
+    def test_top_on_a_terminal(self):
+        self.node(self.LOOKS)
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.environ.update(DIVVY_SOCKET=self.socket, NO_COLOR="1")
+            os.execv(DIVVY, [DIVVY, "top", "--interval", "100ms"])
+        seen = b""
+        try:
+            while seen.count(b"\x1b[J") < 3:  # three pictures
+                seen += os.read(terminal, 4096)
+            os.write(terminal, b"\x03")
+            while True:
+                try:
+                    more = os.read(terminal, 4096)
+                except OSError:  # EIO: the other end is gone
+                    break
+                if not more:
+                    break
+                seen += more
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        finally:
+            os.close(terminal)
+        self.assertEqual(status, 0)
+        self.assertTrue(seen.startswith(b"\x1b[?25l\x1b[?7l\x1b[H"))
+        self.assertIn(b"\x1b[?7h\x1b[?25h", seen[-20:])
+        self.assertIn(b"SLICE  TENANT", seen)
+
+    def test_top_without_a_daemon_or_with_nonsense(self):
+        self.assertEqual(self.divvy("top", "--socket", "/nonexistent/s")[0], 5)
+        code, out, err = self.divvy("top")
+        self.assertEqual((code, out, err), (1, "", "divvy top: that was no answer of divvyd\n"))
+
     def test_numbers_stay_exact(self):
         text = b'{"apiVersion":"divvy/v1","kind":"Usage","tenants":[{"tenant":"a",' \
                b'"busy_seconds":1.000000001,"wait_seconds":0.000000000,' \
