@@ -49,6 +49,7 @@ enum dv_sim_client {
     DV_SIM_CLIENT_CUDA = 1,
     DV_SIM_CLIENT_NVML = 2,
     DV_SIM_CLIENT_CONTROL = 3, /* divvy-sim itself: statistics, injection, stop */
+    DV_SIM_CLIENT_MPS = 4,     /* an MPS control daemon */
 };
 
 /* Requests. A block of numbers per client kind; payloads are declared beside their users. */
@@ -57,6 +58,7 @@ enum dv_sim_op {
     DV_SIM_OP_CUDA = 100,    /* .. 199, below */
     DV_SIM_OP_NVML = 200,    /* .. 399, abi_sim_nvml.h */
     DV_SIM_OP_CONTROL = 400, /* .. 499, below */
+    DV_SIM_OP_MPS = 500,     /* .. 599, abi_sim_mps.h */
 };
 
 struct dv_sim_header {
@@ -247,6 +249,13 @@ enum dv_sim_control_op {
     DV_SIM_CTL_STOP,
 };
 
+/* What a process is to MPS. */
+enum dv_sim_mps_role {
+    DV_SIM_MPS_NONE = 0,
+    DV_SIM_MPS_IS_SERVER = 1,
+    DV_SIM_MPS_IS_CLIENT = 2,
+};
+
 /* The engine's truth about one GPU, for tests and for the audit. */
 struct dv_sim_stats {
     char node[64];
@@ -265,9 +274,11 @@ struct dv_sim_stats {
     uint32_t processes;
     uint32_t reserved;
     struct {
-        uint32_t pid, reserved;
+        uint32_t pid;
+        uint32_t mps; /* enum dv_sim_mps_role */
         uint64_t memory_used_bytes, memory_high_water_bytes;
         uint64_t executed_ns; /* GPU time of its kernels */
+        uint64_t sm_ns;       /* the same times the SMs that they had */
     } process[256];
 };
 
@@ -278,6 +289,7 @@ enum dv_sim_injection {
     DV_SIM_INJECT_NVML_HANG = 3,  /* name = function or "*", a = milliseconds (0 = for ever) */
     DV_SIM_INJECT_CUDA_ERROR = 4, /* name = function, a = CUresult, b = how many times */
     DV_SIM_INJECT_CLEAR = 5,
+    DV_SIM_INJECT_FAULT = 6, /* a = pid: an illegal address in each of its contexts */
 };
 
 struct dv_sim_inject {

@@ -120,7 +120,7 @@ struct dv_sim_nvml_device {
 struct dv_sim_nvml_process {
     uint32_t pid;
     uint32_t gi, ci;
-    uint32_t reserved;
+    uint32_t mps; /* enum dv_sim_mps_role */
     uint64_t used_bytes;
 };
 

@@ -4,11 +4,12 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { GPU, XID, NVML_ERROR, NVML_HANG, CUDA_ERROR, CLEAR, RESET_HIGH_WATER, SOCKET };
+enum { GPU, XID, NVML_ERROR, NVML_HANG, CUDA_ERROR, CLEAR, FAULT, RESET_HIGH_WATER, SOCKET };
 
 /* "FUNCTION=NUMBER[:TIMES]" into name, a, b. 0 or an exit status. */
 static int parse_call(const char *option, const char *text, struct dv_sim_inject *j)
@@ -55,7 +56,8 @@ static int parse(const struct dv_simcli_args *args, struct dv_sim_inject *j)
                                      [NVML_ERROR] = DV_SIM_INJECT_NVML_ERROR,
                                      [NVML_HANG] = DV_SIM_INJECT_NVML_HANG,
                                      [CUDA_ERROR] = DV_SIM_INJECT_CUDA_ERROR,
-                                     [CLEAR] = DV_SIM_INJECT_CLEAR};
+                                     [CLEAR] = DV_SIM_INJECT_CLEAR,
+                                     [FAULT] = DV_SIM_INJECT_FAULT};
     uint64_t gpu = UINT32_MAX;
     int r = 0;
 
@@ -70,6 +72,8 @@ static int parse(const struct dv_simcli_args *args, struct dv_sim_inject *j)
             j->kind = kinds[i];
         if (i == XID)
             r = parse_number("--xid", args->option[i], 1000, &j->a);
+        else if (i == FAULT)
+            r = parse_number("--fault", args->option[i], INT32_MAX, &j->a);
         else if (i < CLEAR)
             r = parse_call(dv_simcli_verb_inject.options[i].name, args->option[i], j);
         if (r)
@@ -107,6 +111,8 @@ static int inject_verb(const struct dv_simcli_args *args)
     close(fd);
     if (r == -ENODEV)
         return dv_simcli_fail(DV_SIMCLI_USAGE, "the node has no GPU %u", j.gpu);
+    if (r == -ESRCH)
+        return dv_simcli_fail(DV_SIMCLI_FAILED, "process %" PRIu64 " has no context to fail", j.a);
     if (r == -ENOSPC)
         return dv_simcli_fail(DV_SIMCLI_FAILED, "too many injections; --clear forgets them");
     return r < 0 ? dv_simcli_fail(DV_SIMCLI_FAILED, "%s: %s", socket, strerror(-r)) : DV_SIMCLI_OK;
@@ -122,6 +128,7 @@ const struct dv_simcli_verb dv_simcli_verb_inject = {
                 "  divvy-sim inject --gpu 1 --nvml-error nvmlDeviceGetMemoryInfo=999:3\n"
                 "  divvy-sim inject --nvml-hang '*=0'         every NVML call, for ever\n"
                 "  divvy-sim inject --cuda-error cuMemAlloc_v2=2:1\n"
+                "  divvy-sim inject --fault 4711              an illegal address in that process\n"
                 "  divvy-sim inject --clear\n",
     .options = {[GPU] = {"--gpu", "N", "only this GPU (default: all)"},
                 [XID] = {"--xid", "N", "an XID event"},
@@ -129,6 +136,7 @@ const struct dv_simcli_verb dv_simcli_verb_inject = {
                 [NVML_HANG] = {"--nvml-hang", "FUNC=MS", "how long one takes; 0: for ever"},
                 [CUDA_ERROR] = {"--cuda-error", "FUNC=CODE[:TIMES]", "what a CUDA call answers"},
                 [CLEAR] = {"--clear", NULL, "forget all injections"},
+                [FAULT] = {"--fault", "PID", "an illegal address in a process' kernels"},
                 [RESET_HIGH_WATER] = {"--reset-high-water", NULL,
                                       "measure the most memory used from here on"},
                 [SOCKET] = {"--socket", "PATH", "where the node listens ($DIVVY_SIM_SOCKET)"}},

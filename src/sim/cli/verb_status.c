@@ -35,7 +35,12 @@ static void add_gpu(struct dv_output_node *gpus, uint32_t index, const struct dv
         dv_output_bytes(p, "memory_used_bytes", st->process[i].memory_used_bytes);
         dv_output_bytes(p, "memory_high_water_bytes", st->process[i].memory_high_water_bytes);
         dv_output_uint(p, "executed_ns", st->process[i].executed_ns);
+        dv_output_uint(p, "sm_ns", st->process[i].sm_ns);
         dv_output_seconds(p, "executed_seconds", st->process[i].executed_ns);
+        dv_output_string(p, "mps",
+                         st->process[i].mps == DV_SIM_MPS_IS_SERVER   ? "server"
+                         : st->process[i].mps == DV_SIM_MPS_IS_CLIENT ? "client"
+                                                                      : "none");
     }
 }
 

@@ -2,12 +2,12 @@
 /*
  * Inside of the simulated libcuda.so.1: its objects, and what its files call of each other.
  *
- *     process.c      connection, init, fork, injected errors
+ *     process.c      connection, init, fork, injected errors; mps.c: MPS client
  *     ring.c         work page: submit and wait
  *     object.c       handles that may be stale but never wild
  *     result.c       names of results
  *     symbols.c      table of names; lookup.c uses it
- *     device.c       devices and attributes
+ *     device.c       devices and attributes; visible.c: which ones
  *     context.c      contexts
  *     stream.c       streams; worker.c: host functions, waits; event.c: events
  *     value.c        streams that wait for a value in memory, or write one
@@ -152,6 +152,7 @@ struct dv_cuprocess {
     uint32_t driver_version;
     int n_devices;
     int socket, kick;
+    int mps; /* connection to an MPS control daemon, -1 = not its client */
     struct dv_sim_work *work;
     size_t work_size;
     pthread_mutex_t lock, ring;
@@ -187,6 +188,8 @@ static inline int dv_cuprocess_enter(const char *name)
 int dv_cuprocess_call_locked(uint16_t op, const void *in, uint32_t in_size, int fd_in, void *ret,
                              uint32_t ret_size, uint32_t *ret_got, int *ret_fd);
 int dv_cuprocess_call(uint16_t op, const void *in, uint32_t in_size, void *ret, uint32_t ret_size);
+/* mps.c: becomes the client of the MPS control daemon, if one answers. 0 also without. */
+int dv_cumps_join(void);
 bool dv_cuprocess_alive(void); /* looks whether the server hung up */
 void dv_cuprocess_lost(void);
 static inline void dv_cu_lock(void)

@@ -17,6 +17,7 @@
 struct dv_cuprocess dv_cuprocess_this = {
     .socket = -1,
     .kick = -1,
+    .mps = -1,
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .ring = PTHREAD_MUTEX_INITIALIZER,
 };
@@ -37,6 +38,7 @@ static void after_fork_in_child(void)
     __atomic_store_n(&P.state, DV_CU_FORKED, __ATOMIC_RELEASE);
     close_fd(&P.socket);
     close_fd(&P.kick);
+    close_fd(&P.mps);
 }
 
 static void watch_forks(void)
@@ -273,6 +275,7 @@ static int list_devices(void)
 static int init_locked(void)
 {
     DV_CU_TRY(greet());
+    DV_CU_TRY(dv_cumps_join());
     DV_CU_TRY(list_devices());
     P.content_left = content_budget();
     __atomic_store_n(&P.state, DV_CU_READY, __ATOMIC_RELEASE);

@@ -308,10 +308,17 @@ int nvmlDeviceGetProcessesUtilizationInfo(struct dv_nvml_device *device,
 /* ---- running processes ------------------------------------------------------------------------
  */
 
-/* Every process of the simulation is a compute one. A caller's list is a count and records of
- * `stride` bytes, which begin alike. */
-static int running(const char *function, struct dv_nvml_device *device, bool compute,
-                   uint32_t *count, void *list, size_t stride)
+/* Clients of an MPS server are in the list of MPS and not in that of compute processes, where the
+ * server itself is: nvidia-smi shows the two as M+C and C, and programs that ask for both lists and
+ * add them (nvtop does) would count a client twice. Nothing here draws. */
+static bool is_listed(const struct dv_sim_nvml_process *p, enum dv_nvml_process_mode mode)
+{
+    return mode == (p->mps == DV_SIM_MPS_IS_CLIENT ? DV_NVML_PROCESS_MPS : DV_NVML_PROCESS_COMPUTE);
+}
+
+/* A caller's list is a count and records of `stride` bytes, which begin alike. */
+static int running(const char *function, struct dv_nvml_device *device,
+                   enum dv_nvml_process_mode mode, uint32_t *count, void *list, size_t stride)
 {
     struct dv_nv_place p;
     int r = dv_nvhandles_device(device, &p);
@@ -325,13 +332,17 @@ static int running(const char *function, struct dv_nvml_device *device, bool com
     if (!all)
         return DV_NVML_ERROR_MEMORY;
     r = dv_nvclient_call(function, DV_SIM_NVML_PROCESSES, &q, all, size, &size);
-    uint32_t n = compute ? (uint32_t)(size / sizeof(*all)) : 0, room = list ? *count : 0;
-    for (uint32_t i = 0; r == DV_NVML_SUCCESS && i < n && i < room; i++) {
+    uint32_t n = 0, room = list ? *count : 0;
+    for (uint32_t i = 0; r == DV_NVML_SUCCESS && i < size / sizeof(*all); i++) {
         struct dv_nvml_process_detail row = {.pid = all[i].pid,
                                              .used_gpu_memory = all[i].used_bytes,
                                              .gpu_instance_id = all[i].gi,
                                              .compute_instance_id = all[i].ci};
-        memcpy((char *)list + i * stride, &row, stride);
+        if (!is_listed(&all[i], mode))
+            continue;
+        if (n < room)
+            memcpy((char *)list + n * stride, &row, stride);
+        n++;
     }
     free(all);
     if (r != DV_NVML_SUCCESS)
@@ -340,21 +351,22 @@ static int running(const char *function, struct dv_nvml_device *device, bool com
     return n > room ? DV_NVML_ERROR_INSUFFICIENT_SIZE : DV_NVML_SUCCESS;
 }
 
-#define DV_NV_RUNNING(function, compute, type)                                                     \
+#define DV_NV_RUNNING(function, mode, type)                                                        \
     int function(struct dv_nvml_device *device, uint32_t *count, struct type *processes)           \
     {                                                                                              \
-        return running(__func__, device, compute, count, processes, sizeof(*processes));           \
+        return running(__func__, device, DV_NVML_PROCESS_##mode, count, processes,                 \
+                       sizeof(*processes));                                                        \
     }
 
-DV_NV_RUNNING(nvmlDeviceGetComputeRunningProcesses, true, dv_nvml_process_info_v1)
-DV_NV_RUNNING(nvmlDeviceGetComputeRunningProcesses_v2, true, dv_nvml_process_info)
-DV_NV_RUNNING(nvmlDeviceGetComputeRunningProcesses_v3, true, dv_nvml_process_info)
-DV_NV_RUNNING(nvmlDeviceGetGraphicsRunningProcesses, false, dv_nvml_process_info_v1)
-DV_NV_RUNNING(nvmlDeviceGetGraphicsRunningProcesses_v2, false, dv_nvml_process_info)
-DV_NV_RUNNING(nvmlDeviceGetGraphicsRunningProcesses_v3, false, dv_nvml_process_info)
-DV_NV_RUNNING(nvmlDeviceGetMPSComputeRunningProcesses, false, dv_nvml_process_info_v1)
-DV_NV_RUNNING(nvmlDeviceGetMPSComputeRunningProcesses_v2, false, dv_nvml_process_info)
-DV_NV_RUNNING(nvmlDeviceGetMPSComputeRunningProcesses_v3, false, dv_nvml_process_info)
+DV_NV_RUNNING(nvmlDeviceGetComputeRunningProcesses, COMPUTE, dv_nvml_process_info_v1)
+DV_NV_RUNNING(nvmlDeviceGetComputeRunningProcesses_v2, COMPUTE, dv_nvml_process_info)
+DV_NV_RUNNING(nvmlDeviceGetComputeRunningProcesses_v3, COMPUTE, dv_nvml_process_info)
+DV_NV_RUNNING(nvmlDeviceGetGraphicsRunningProcesses, GRAPHICS, dv_nvml_process_info_v1)
+DV_NV_RUNNING(nvmlDeviceGetGraphicsRunningProcesses_v2, GRAPHICS, dv_nvml_process_info)
+DV_NV_RUNNING(nvmlDeviceGetGraphicsRunningProcesses_v3, GRAPHICS, dv_nvml_process_info)
+DV_NV_RUNNING(nvmlDeviceGetMPSComputeRunningProcesses, MPS, dv_nvml_process_info_v1)
+DV_NV_RUNNING(nvmlDeviceGetMPSComputeRunningProcesses_v2, MPS, dv_nvml_process_info)
+DV_NV_RUNNING(nvmlDeviceGetMPSComputeRunningProcesses_v3, MPS, dv_nvml_process_info)
 
 int nvmlDeviceGetRunningProcessDetailList(struct dv_nvml_device *device,
                                           struct dv_nvml_process_detail_list *list)
@@ -365,7 +377,7 @@ int nvmlDeviceGetRunningProcessDetailList(struct dv_nvml_device *device,
         return DV_NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
     if (list->mode > DV_NVML_PROCESS_MPS)
         return DV_NVML_ERROR_INVALID_ARGUMENT;
-    return running(__func__, device, list->mode == DV_NVML_PROCESS_COMPUTE, &list->count,
+    return running(__func__, device, (enum dv_nvml_process_mode)list->mode, &list->count,
                    list->processes, sizeof(*list->processes));
 }
 

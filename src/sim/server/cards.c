@@ -363,8 +363,10 @@ void dv_simcards_retire_ctx(struct dv_simserver *s, struct dv_simproc *p, uint32
     struct dv_engine *engine = s->node.gpu[c->gpu].engine;
     struct dv_engine_context_stats st;
 
-    if (dv_engine_context_stats(engine, s->node.now_ns, c->engine_context, &st) == 0)
+    if (dv_engine_context_stats(engine, s->node.now_ns, c->engine_context, &st) == 0) {
         p->gpu[c->gpu].gone_executed_ns += st.executed_ns;
+        p->gpu[c->gpu].gone_sm_ns += st.busy_sm_ns;
+    }
     dv_engine_context_kill(engine, s->node.now_ns, c->engine_context);
 }
 
@@ -401,15 +403,19 @@ static void refresh_gpu(struct dv_simserver *s, uint32_t gpu, uint64_t now)
 
 static void refresh_process(struct dv_simserver *s, struct dv_simproc *p, uint64_t now)
 {
-    for (uint32_t g = 0; g < s->node.n_gpus; g++)
+    for (uint32_t g = 0; g < s->node.n_gpus; g++) {
         p->gpu[g].executed_ns = p->gpu[g].gone_executed_ns;
+        p->gpu[g].sm_ns = p->gpu[g].gone_sm_ns;
+    }
     for (uint32_t i = 0; i < DV_SIM_CONTEXTS_MAX; i++) {
         const struct dv_simctx *c = &p->ctx[i];
         struct dv_engine_context_stats st;
 
-        if (c->used && !c->error &&
-            dv_engine_context_stats(s->node.gpu[c->gpu].engine, now, c->engine_context, &st) == 0)
-            p->gpu[c->gpu].executed_ns += st.executed_ns;
+        if (!c->used || c->error ||
+            dv_engine_context_stats(s->node.gpu[c->gpu].engine, now, c->engine_context, &st) < 0)
+            continue;
+        p->gpu[c->gpu].executed_ns += st.executed_ns;
+        p->gpu[c->gpu].sm_ns += st.busy_sm_ns;
     }
 }
 

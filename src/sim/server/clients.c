@@ -86,7 +86,7 @@ static int hello(struct dv_simserver *s, struct dv_simclientconn *c, const void 
     int fds[2];
     int r = 0;
 
-    if (size != sizeof(*h) || h->client < DV_SIM_CLIENT_CUDA || h->client > DV_SIM_CLIENT_CONTROL)
+    if (size != sizeof(*h) || h->client < DV_SIM_CLIENT_CUDA || h->client > DV_SIM_CLIENT_MPS)
         return -EPROTO;
     *w = (struct dv_sim_welcome){.abi = DV_SIM_ABI,
                                  .gpus = s->node.n_gpus,
@@ -121,7 +121,9 @@ static bool allowed(const struct dv_simclientconn *c, uint16_t op)
     case DV_SIM_CLIENT_NVML:
         return op >= DV_SIM_OP_NVML && op < DV_SIM_OP_CONTROL;
     case DV_SIM_CLIENT_CONTROL:
-        return op >= DV_SIM_OP_CONTROL && op < DV_SIM_OP_CONTROL + 100;
+        return op >= DV_SIM_OP_CONTROL && op < DV_SIM_OP_MPS;
+    case DV_SIM_CLIENT_MPS:
+        return op >= DV_SIM_OP_MPS && op < DV_SIM_OP_MPS + 100;
     }
     return false;
 }

@@ -143,18 +143,19 @@ static bool token_room(struct dv_simserver *s)
 
 /* ---- what processes ask for ---- */
 
-uint32_t dv_simmemory_alloc(struct dv_simserver *s, struct dv_simsession *ss,
-                            const struct dv_sim_mem_alloc *request,
-                            struct dv_sim_mem_allocated *ret)
+/* Managed memory can leave the device, and no MPS limit counts it. */
+static uint64_t counted(uint32_t kind, uint64_t bytes)
 {
-    struct dv_simproc *p = ss->process;
+    return kind == DV_SIM_MEM_MANAGED ? 0 : bytes;
+}
+
+static uint32_t take_block(struct dv_simserver *s, struct dv_simproc *p,
+                           const struct dv_sim_mem_alloc *request, struct dv_sim_mem_allocated *ret)
+{
     struct dv_simpid *pid = p->server;
     struct dv_simblock b = {.ctx = request->ctx, .kind = (uint8_t)request->kind};
-    uint32_t index;
+    uint32_t index = block_new(pid);
 
-    if (!request->bytes || request->kind > DV_SIM_MEM_MODULE)
-        return DV_SIMCU_INVALID_VALUE;
-    index = block_new(pid);
     if (index == DV_SIM_NONE)
         return DV_SIMCU_OUT_OF_MEMORY;
     b.address = address_take(s, request->bytes);
@@ -172,6 +173,24 @@ uint32_t dv_simmemory_alloc(struct dv_simserver *s, struct dv_simsession *ss,
     return DV_SIMCU_OK;
 }
 
+uint32_t dv_simmemory_alloc(struct dv_simserver *s, struct dv_simsession *ss,
+                            const struct dv_sim_mem_alloc *request,
+                            struct dv_sim_mem_allocated *ret)
+{
+    struct dv_simproc *p = ss->process;
+    uint64_t bytes = counted(request->kind, dv_memory_round(request->bytes));
+    uint32_t r;
+
+    if (!request->bytes || request->kind > DV_SIM_MEM_MODULE)
+        return DV_SIMCU_INVALID_VALUE;
+    if (!dv_simmps_take(p, &p->ctx[request->ctx], bytes))
+        return DV_SIMCU_OUT_OF_MEMORY;
+    r = take_block(s, p, request, ret);
+    if (r)
+        dv_simmps_give(p, &p->ctx[request->ctx], bytes);
+    return r;
+}
+
 static void block_free(struct dv_simserver *s, struct dv_simproc *p, uint32_t index)
 {
     struct dv_simpid *pid = p->server;
@@ -180,6 +199,7 @@ static void block_free(struct dv_simserver *s, struct dv_simproc *p, uint32_t in
     if (b->token)
         token_drop(s, b->token);
     if (!b->imported) {
+        dv_simmps_give(p, &p->ctx[b->ctx], counted(b->kind, b->bytes));
         dv_simcards_give(s, p, b->ctx, b->memory_id, b->bytes);
         address_give(s, b->address, b->bytes);
     }

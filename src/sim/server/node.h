@@ -131,7 +131,8 @@ struct dv_simctx {
 struct dv_simproc_gpu {
     uint64_t used_bytes, high_water_bytes; /* contexts included */
     uint64_t executed_ns;                  /* GPU time of its kernels */
-    uint64_t gone_executed_ns;             /* the server's: that of contexts that are no more */
+    uint64_t sm_ns;                        /* the same times the SMs that they had */
+    uint64_t gone_executed_ns, gone_sm_ns; /* the server's: of contexts that are no more */
     uint32_t contexts;
     uint32_t samples_head;
     struct dv_simsample samples[DV_SIM_SAMPLES];
@@ -142,6 +143,7 @@ struct dv_simproc {
     uid_t uid;
     uint64_t start_time; /* field 22 of /proc/PID/stat: with the pid it names the process */
     char name[256];      /* its executable, or comm when that cannot be read */
+    enum dv_sim_mps_role mps;
     struct dv_simctx ctx[DV_SIM_CONTEXTS_MAX];
     struct dv_simproc_gpu *gpu; /* n_gpus of them */
     void *server;               /* the server's own part */

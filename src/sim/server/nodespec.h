@@ -70,6 +70,7 @@ struct dv_nodespec {
     uint32_t cuda_version; /* 13000 = CUDA 13.0 */
     uint32_t numa_nodes;
     uint32_t cpus;
+    uint32_t mps_clients; /* most clients of an MPS server on a device; 0 = as the driver has it */
     uint32_t n_gpus;
     struct dv_nodespec_gpu gpu[DV_SIM_GPUS_MAX];
     struct dv_simlink_pair link[DV_SIM_GPUS_MAX][DV_SIM_GPUS_MAX]; /* symmetric */

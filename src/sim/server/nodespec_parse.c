@@ -10,6 +10,7 @@
  *     cuda: "13.0"                  # 11.0 .. 13.9
  *     numa: 2                       # NUMA nodes of the host, 1 .. 16
  *     cpus: 128
+ *     mps_clients: 48               # most clients of an MPS server on one device
  *     gpus:                         # 1 .. 16 GPUs in all
  *       - model: A100-80GB          # a name of `divvy mig profiles`
  *         count: 4                  # that many alike; not together with uuid and pci
@@ -35,7 +36,7 @@
 #include <string.h>
 #include <yaml.h>
 
-#define KEYS_MAX 12
+#define KEYS_MAX 16
 
 struct reader {
     const char *file;
@@ -513,6 +514,11 @@ static int read_slices(struct reader *in, const char *name, yaml_node_t *value, 
     return 0;
 }
 
+static int read_mps_clients(struct reader *in, const char *name, yaml_node_t *value, void *into)
+{
+    return read_integer(in, name, value, 1, 1024, &in->spec->mps_clients);
+}
+
 static int read_engine(struct reader *in, const char *name, yaml_node_t *value, void *into)
 {
     static const struct key keys[] = {
@@ -619,11 +625,19 @@ static int check_node(struct reader *in, yaml_node_t *root)
 
 static int read_root(struct reader *in)
 {
-    static const struct key keys[] = {
-        {"apiVersion", read_version}, {"kind", read_kind},       {"name", read_name},
-        {"hostname", read_hostname},  {"driver", read_driver},   {"cuda", read_cuda},
-        {"numa", read_numa},          {"cpus", read_cpus},       {"gpus", read_gpus},
-        {"links", keep_links},        {"kernels", read_kernels}, {"engine", read_engine}};
+    static const struct key keys[] = {{"apiVersion", read_version},
+                                      {"kind", read_kind},
+                                      {"name", read_name},
+                                      {"hostname", read_hostname},
+                                      {"driver", read_driver},
+                                      {"cuda", read_cuda},
+                                      {"numa", read_numa},
+                                      {"cpus", read_cpus},
+                                      {"gpus", read_gpus},
+                                      {"links", keep_links},
+                                      {"kernels", read_kernels},
+                                      {"engine", read_engine},
+                                      {"mps_clients", read_mps_clients}};
     yaml_node_t *root = yaml_document_get_root_node(&in->doc);
     struct top top = {0};
     uint32_t seen = 0;

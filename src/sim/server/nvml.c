@@ -263,6 +263,7 @@ static int processes(struct dv_simnvml_call *call)
         struct dv_sim_nvml_process p = {.pid = (uint32_t)rows[i].pid,
                                         .gi = rows[i].gi_id,
                                         .ci = rows[i].ci_id,
+                                        .mps = rows[i].process->mps,
                                         .used_bytes = rows[i].used_bytes};
         dv_simnvml_put(call, &p, sizeof(p));
     }

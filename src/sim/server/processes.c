@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/engine.h"
+#include "engine/memory.h"
 #include "server/state.h"
 
 #include <errno.h>
@@ -172,6 +173,7 @@ void dv_simprocesses_end(struct dv_simserver *s, struct dv_simproc *p)
     if (at == DV_SIM_PROCESSES_MAX)
         return; /* ended already */
     s->node.processes[at] = NULL;
+    dv_simmps_process_gone(s, p);
     end_sessions(s, priv);
     dv_simmemory_ctx_gone(s, p, DV_SIM_NONE);
     dv_simcards_process_gone(s, p);
@@ -197,7 +199,7 @@ static bool used_by_another(const struct dv_simserver *s, const struct dv_simpro
     for (uint32_t i = 0; i < DV_SIM_PROCESSES_MAX; i++) {
         const struct dv_simproc *p = s->node.processes[i];
 
-        if (p && p != me && p->gpu[gpu].contexts)
+        if (p && p != me && p->gpu[gpu].contexts && !dv_simmps_together(p, me))
             return true;
     }
     return false;
@@ -229,7 +231,9 @@ static uint32_t add_to_engine(struct dv_simserver *s, struct dv_simsession *ss,
     struct dv_simctx *c = &ss->process->ctx[ctx];
     struct dv_engine *engine = s->node.gpu[c->gpu].engine;
     struct dv_engine_context_spec spec = {.partition = place->partition,
-                                          .owner = (uint64_t)ss->process->pid};
+                                          .owner = (uint64_t)ss->process->pid,
+                                          .mps_group = dv_simmps_group(ss->process),
+                                          .sm_limit = dv_simmps_sms(ss->process, place->sm)};
     uint32_t r;
 
     if (dv_engine_context_add(engine, s->node.now_ns, &spec, &c->engine_context) < 0)
@@ -240,6 +244,31 @@ static uint32_t add_to_engine(struct dv_simserver *s, struct dv_simsession *ss,
     return r;
 }
 
+/* What the context itself costs. */
+static uint32_t take_overhead(struct dv_simserver *s, struct dv_simproc *p, uint32_t ctx)
+{
+    struct dv_simctx *c = &p->ctx[ctx];
+    uint64_t bytes = dv_memory_round(dv_simmps_context_bytes(s, p, c->gpu));
+
+    if (!dv_simmps_take(p, c, bytes))
+        return DV_SIMCU_OUT_OF_MEMORY;
+    if (dv_simcards_take(s, p, ctx, bytes, &c->overhead_id, &c->overhead_bytes) == 0)
+        return DV_SIMCU_OK;
+    dv_simmps_give(p, c, bytes);
+    return DV_SIMCU_OUT_OF_MEMORY;
+}
+
+static void give_overhead(struct dv_simserver *s, struct dv_simproc *p, uint32_t ctx)
+{
+    struct dv_simctx *c = &p->ctx[ctx];
+
+    if (!c->overhead_bytes)
+        return;
+    dv_simmps_give(p, c, c->overhead_bytes);
+    dv_simcards_give(s, p, ctx, c->overhead_id, c->overhead_bytes);
+    c->overhead_bytes = 0;
+}
+
 uint32_t dv_simprocesses_ctx_add(struct dv_simserver *s, struct dv_simsession *ss, uint32_t gpu,
                                  uint32_t gi, uint32_t ci, uint32_t *ret_ctx)
 {
@@ -247,11 +276,12 @@ uint32_t dv_simprocesses_ctx_add(struct dv_simserver *s, struct dv_simsession *s
     struct dv_simproc *p = ss->process;
     struct dv_simctx *c;
     uint32_t index = 0, r;
-    uint64_t id, bytes;
 
     if (!place)
         return DV_SIMCU_INVALID_DEVICE;
     r = check_mode(s, p, gpu);
+    if (!r)
+        r = dv_simmps_may_add(s, p, gpu, gi, ci);
     if (r)
         return r;
     while (index < DV_SIM_CONTEXTS_MAX && p->ctx[index].used)
@@ -260,15 +290,13 @@ uint32_t dv_simprocesses_ctx_add(struct dv_simserver *s, struct dv_simsession *s
         return DV_SIMCU_OUT_OF_MEMORY;
     c = &p->ctx[index];
     *c = (struct dv_simctx){.gpu = gpu, .gi_id = gi, .ci_id = ci, .session = ss};
-    if (dv_simcards_take(s, p, index, s->node.gpu[gpu].context_bytes, &id, &bytes))
-        return DV_SIMCU_OUT_OF_MEMORY;
-    r = add_to_engine(s, ss, place, index);
+    r = take_overhead(s, p, index);
+    if (!r)
+        r = add_to_engine(s, ss, place, index);
     if (r) {
-        dv_simcards_give(s, p, index, id, bytes);
+        give_overhead(s, p, index);
         return r;
     }
-    c->overhead_id = id;
-    c->overhead_bytes = bytes;
     c->used = true;
     count(s, p, c, 1);
     *ret_ctx = index;
@@ -294,6 +322,7 @@ void dv_simprocesses_ctx_fault(struct dv_simserver *s, struct dv_simproc *p, uin
     c->error = error;
     dv_simcards_retire_ctx(s, p, ctx);
     end_streams(s, c->session, ctx, error);
+    dv_simmps_faulted(s, p, ctx, error);
 }
 
 void dv_simprocesses_ctx_remove(struct dv_simserver *s, struct dv_simproc *p, uint32_t ctx)
@@ -304,7 +333,7 @@ void dv_simprocesses_ctx_remove(struct dv_simserver *s, struct dv_simproc *p, ui
         dv_simcards_retire_ctx(s, p, ctx);
     end_streams(s, c->session, ctx, 0);
     dv_simmemory_ctx_gone(s, p, ctx);
-    dv_simcards_give(s, p, ctx, c->overhead_id, c->overhead_bytes);
+    give_overhead(s, p, ctx);
     count(s, p, c, -1);
     c->used = false;
 }

@@ -13,7 +13,7 @@
  * stays the same when others come and go. */
 #define MIG_BIT 0x80000000u
 
-static uint32_t device_id(uint32_t gpu, uint32_t gi, uint32_t ci)
+uint32_t dv_simrequests_device_id(uint32_t gpu, uint32_t gi, uint32_t ci)
 {
     return gi == DV_SIM_ANY ? gpu : MIG_BIT | gpu << 16 | gi << 8 | ci;
 }
@@ -61,7 +61,7 @@ static void describe_mig(const struct dv_simgpu *g, const struct dv_simgi *gi,
                          const struct dv_simci *ci, struct dv_sim_device *ret)
 {
     describe_gpu(g, ret);
-    ret->id = device_id(g->index, gi->id, ci->id);
+    ret->id = dv_simrequests_device_id(g->index, gi->id, ci->id);
     ret->mig = 1;
     ret->mig_enabled = 0;
     ret->gi_id = gi->id;
@@ -74,10 +74,10 @@ static void describe_mig(const struct dv_simgpu *g, const struct dv_simgi *gi,
                  g->mig->profiles[gi->profile].name);
 }
 
-static void devices(struct dv_simserver *s)
+/* All of the node: the GPUs first. */
+static size_t all_devices(const struct dv_simserver *s, struct dv_sim_device *out, size_t max)
 {
-    struct dv_sim_device *out = (void *)s->reply.data;
-    size_t n = 0, max = DV_SIM_PAYLOAD_MAX / sizeof(*out);
+    size_t n = 0;
 
     for (uint32_t i = 0; i < s->node.n_gpus && n < max; i++)
         describe_gpu(&s->node.gpu[i], &out[n++]);
@@ -91,6 +91,41 @@ static void devices(struct dv_simserver *s)
             }
         }
     }
+    return n;
+}
+
+/* A process of MPS sees what its server serves, in the server's order, and with as many SMs as it
+ * may use. */
+static size_t served_devices(const struct dv_simserver *s, const struct dv_simproc *p,
+                             const uint32_t *ids, uint32_t n_ids, struct dv_sim_device *all,
+                             size_t n)
+{
+    size_t found = 0;
+
+    for (uint32_t i = 0; i < n_ids; i++) {
+        for (size_t k = found; k < n; k++) {
+            struct dv_sim_device d = all[k];
+
+            if (d.id != ids[i])
+                continue;
+            all[k] = all[found];
+            all[found] = d;
+            all[found++].sms = dv_simmps_sms(p, d.sms);
+            break;
+        }
+    }
+    return found;
+}
+
+void dv_simrequests_devices(struct dv_simserver *s, const struct dv_simproc *p)
+{
+    struct dv_sim_device *out = (void *)s->reply.data;
+    size_t n = all_devices(s, out, DV_SIM_PAYLOAD_MAX / sizeof(*out));
+    const uint32_t *ids;
+    uint32_t n_ids = p ? dv_simmps_devices(p, &ids) : DV_SIM_NONE;
+
+    if (n_ids != DV_SIM_NONE)
+        n = served_devices(s, p, ids, n_ids, out, n);
     s->reply.size = (uint32_t)(n * sizeof(*out));
 }
 
@@ -312,7 +347,7 @@ static uint32_t cuda(struct dv_simserver *s, struct dv_simsession *ss, uint16_t 
 {
     switch ((enum dv_sim_cuda_op)op) {
     case DV_SIM_CUDA_DEVICES:
-        devices(s);
+        dv_simrequests_devices(s, ss->process);
         return 0;
     case DV_SIM_CUDA_CTX_CREATE:
         return ctx_create(s, ss, data);
@@ -358,6 +393,8 @@ static void stats_processes(const struct dv_simserver *s, uint32_t gpu, struct d
         out->process[out->processes].memory_used_bytes = p->gpu[gpu].used_bytes;
         out->process[out->processes].memory_high_water_bytes = p->gpu[gpu].high_water_bytes;
         out->process[out->processes].executed_ns = p->gpu[gpu].executed_ns;
+        out->process[out->processes].sm_ns = p->gpu[gpu].sm_ns;
+        out->process[out->processes].mps = p->mps;
         out->processes++;
     }
 }
@@ -424,6 +461,26 @@ static void inject_xid(struct dv_simserver *s, uint32_t gpu, uint64_t xid)
     }
 }
 
+#define XID_PAGE_FAULT 31
+
+/* What an illegal address in one of its kernels does to a process. */
+static int32_t inject_fault(struct dv_simserver *s, uint64_t pid)
+{
+    struct dv_simproc *p = pid <= INT32_MAX ? dv_simnode_process(&s->node, (pid_t)pid) : NULL;
+    bool any = false;
+
+    for (uint32_t i = 0; p && i < DV_SIM_CONTEXTS_MAX; i++) {
+        const struct dv_simctx *c = &p->ctx[i];
+
+        if (!c->used || c->error)
+            continue;
+        any = true;
+        dv_simnode_xid(&s->node, c->gpu, c->gi_id, c->ci_id, XID_PAGE_FAULT);
+        dv_simprocesses_ctx_fault(s, p, i, DV_SIMCU_ILLEGAL_ADDRESS);
+    }
+    return any ? 0 : -ESRCH;
+}
+
 static int32_t inject(struct dv_simserver *s, const struct dv_sim_inject *q)
 {
     if (q->kind == DV_SIM_INJECT_CLEAR) {
@@ -433,6 +490,8 @@ static int32_t inject(struct dv_simserver *s, const struct dv_sim_inject *q)
         dv_simrequests_injections(s);
         return 0;
     }
+    if (q->kind == DV_SIM_INJECT_FAULT)
+        return inject_fault(s, q->a);
     if (q->gpu != DV_SIM_ANY && q->gpu >= s->node.n_gpus)
         return -ENODEV;
     if (q->kind == DV_SIM_INJECT_XID) {
@@ -500,6 +559,8 @@ int dv_simrequests_handle(struct dv_simserver *s, struct dv_simclientconn *c, ui
 
     if (c->base.kind == DV_SIM_CLIENT_CONTROL)
         return control(s, c, op, data, size);
+    if (c->base.kind == DV_SIM_CLIENT_MPS)
+        return dv_simmps_handle(s, c, op, data, size);
     if (at >= DV_ARRAY_SIZE(cuda_sizes) || (cuda_sizes[at] != DV_SIM_ANY && cuda_sizes[at] != size))
         return -EPROTO;
     if (must_wait(s, c->session, op)) {

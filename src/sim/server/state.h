@@ -10,11 +10,12 @@
  *     processes.c  processes and contexts       sessions.c   sessions and streams
  *     memory.c     allocations and IPC          cards.c      engines, pools, samples
  *     work.c       rings and completions        requests.c   CUDA and control requests
- *     node.c       what node.h promises
+ *     mps.c        MPS servers and clients  node.c       what node.h promises
  */
 #ifndef DV_SIM_SERVER_STATE_H
 #define DV_SIM_SERVER_STATE_H
 
+#include "abi_sim_mps.h"
 #include "server/node.h"
 
 #include <sys/epoll.h>
@@ -46,7 +47,12 @@ enum dv_simcuresult {
     DV_SIMCU_INVALID_DEVICE = 101,
     DV_SIMCU_INVALID_CONTEXT = 201,
     DV_SIMCU_INVALID_HANDLE = 400,
+    DV_SIMCU_ILLEGAL_ADDRESS = 700,
     DV_SIMCU_NOT_SUPPORTED = 801,
+    DV_SIMCU_MPS_RPC_FAILURE = 806,
+    DV_SIMCU_MPS_SERVER_NOT_READY = 807,
+    DV_SIMCU_MPS_MAX_CLIENTS_REACHED = 808,
+    DV_SIMCU_MPS_CLIENT_TERMINATED = 810,
     DV_SIMCU_UNKNOWN = 999,
 };
 
@@ -124,6 +130,17 @@ struct dv_simblock {
     uint64_t token; /* 0 = not exported */
 };
 
+/* What a process is to MPS (mps.c). */
+struct dv_simmps_member {
+    struct dv_simmps *group; /* of a client: NULL once its server is gone */
+    uint32_t threads;        /* thousandths of a percent */
+    int32_t priority;
+    uint64_t memory_limit[DV_SIM_MPS_DEVICES_MAX]; /* on each of the group's devices; 0 = none */
+    uint64_t limited_bytes[DV_SIM_GPUS_MAX];       /* what counts against them, by GPU */
+    uint32_t error; /* it gets no more contexts: a fault, terminated, its server gone */
+    bool fatal;     /* the error is a fault's: the server is in FAULT until the client is gone */
+};
+
 /* dv_simproc.server */
 struct dv_simpid {
     struct dv_simsource pidfd; /* fd -1 where the pid cannot be seen */
@@ -133,6 +150,7 @@ struct dv_simpid {
     struct {
         uint64_t executed_ns; /* at the start of the sample window */
     } window[DV_SIM_GPUS_MAX];
+    struct dv_simmps_member mps;
 };
 
 /* ---- connections ---------------------------------------------------------------------------- */
@@ -189,6 +207,15 @@ struct dv_simcross { /* a stream of one card waits for an event of another card 
     uint64_t ticket;
 };
 
+/* An MPS server: the clients' contexts on one of its devices are one hardware context. */
+struct dv_simmps {
+    struct dv_simproc *server; /* NULL = free */
+    uint64_t number;           /* the engine's mps_group */
+    bool multiuser;
+    uint32_t n_devices;
+    uint32_t device[DV_SIM_MPS_DEVICES_MAX]; /* dv_sim_device.id */
+};
+
 struct dv_simtoken {
     uint64_t token;
     struct dv_simproc *process;
@@ -230,6 +257,9 @@ struct dv_simserver {
     uint64_t next_token;
     uint64_t address_next;
     struct dv_simaddresses addresses[48];
+
+    struct dv_simmps mps[DV_SIM_MPS_SERVERS_MAX];
+    uint64_t mps_number;
 
     uint64_t window_ns;  /* start of the sample window; DV_NEVER = nothing runs */
     uint64_t xid_served; /* node.xid_head that held requests have seen */
@@ -337,7 +367,36 @@ void dv_simwork_wake(uint32_t *word);
 /* A stream is gone, and with it its waits for other cards. */
 void dv_simwork_stream_gone(struct dv_simserver *s, uint32_t gpu, uint32_t engine_stream);
 
+/* ---- mps.c ---- */
+/* Of contexts of MPS servers and clients; of others they allow everything. CUresults. */
+uint32_t dv_simmps_may_add(const struct dv_simserver *s, const struct dv_simproc *p, uint32_t gpu,
+                           uint32_t gi, uint32_t ci);
+/* What a context of the process costs there. */
+uint64_t dv_simmps_context_bytes(const struct dv_simserver *s, const struct dv_simproc *p,
+                                 uint32_t gpu);
+/* Its group in the engine, and the most SMs of `sms` at once; 0 = none, and all. */
+uint64_t dv_simmps_group(const struct dv_simproc *p);
+uint32_t dv_simmps_sms(const struct dv_simproc *p, uint32_t sms);
+/* Both belong to one server: they may share a card in exclusive-process mode. */
+bool dv_simmps_together(const struct dv_simproc *a, const struct dv_simproc *b);
+/* Counts bytes in and out; with a limit that they would pass, false and nothing is counted. */
+bool dv_simmps_take(struct dv_simproc *p, const struct dv_simctx *c, uint64_t bytes);
+void dv_simmps_give(struct dv_simproc *p, const struct dv_simctx *c, uint64_t bytes);
+/* The devices that a process sees, when MPS says so: ids, how many; DV_SIM_NONE: all. */
+uint32_t dv_simmps_devices(const struct dv_simproc *p, const uint32_t **ret);
+/* A context has faulted: takes the server's other clients on the device with it. */
+void dv_simmps_faulted(struct dv_simserver *s, struct dv_simproc *p, uint32_t ctx, uint32_t error);
+/* The process ends: with a server, its clients' contexts. */
+void dv_simmps_process_gone(struct dv_simserver *s, struct dv_simproc *p);
+/* A request of a control daemon, as dv_simrequests_handle. */
+int dv_simmps_handle(struct dv_simserver *s, const struct dv_simclientconn *c, uint16_t op,
+                     const void *data, uint32_t size);
+
 /* ---- requests.c ---- */
+/* A device's number in requests. */
+uint32_t dv_simrequests_device_id(uint32_t gpu, uint32_t gi, uint32_t ci);
+/* Puts the devices that `p` sees into the reply; NULL: all of the node. */
+void dv_simrequests_devices(struct dv_simserver *s, const struct dv_simproc *p);
 /* Tells the processes how many CUDA errors are injected. */
 void dv_simrequests_injections(struct dv_simserver *s);
 /* A request after HELLO. 0: s->reply is to be sent, with *ret_fds. DV_SIM_AGAIN. Negative: drop. */

@@ -185,7 +185,8 @@ static void id_text(uint32_t id, char to[12])
         snprintf(to, 12, "%u ", id);
 }
 
-static void print_process(const struct dv_smi_gpu *g, const struct dv_nvml_process_info *p)
+static void print_process(const struct dv_smi_gpu *g, const struct dv_nvml_process_info *p,
+                          const char *type)
 {
     char name[512] = "-", gi[12], ci[12], shown[NAME_WIDTH + 1];
     dv_smi.nvmlSystemGetProcessName(p->pid, name, sizeof(name));
@@ -196,8 +197,21 @@ static void print_process(const struct dv_smi_gpu *g, const struct dv_nvml_proce
         snprintf(shown, sizeof(shown), "%s", name);
     id_text(p->gpu_instance_id, gi);
     id_text(p->compute_instance_id, ci);
-    printf("|%5u%6s%5s%16u%7s   %-37s%6lluMiB |\n", g->index, gi, ci, p->pid, "C", shown,
+    printf("|%5u%6s%5s%16u%7s   %-37s%6lluMiB |\n", g->index, gi, ci, p->pid, type, shown,
            (unsigned long long)(p->used_gpu_memory >> 20));
+}
+
+/* What is found in two lists: processes with a context of their own, and clients of MPS servers. */
+static uint32_t print_list(const struct dv_smi_gpu *g, bool mps, struct dv_nvml_process_info *room)
+{
+    uint32_t count = PROCESSES_MAX;
+    int r = mps ? dv_smi.nvmlDeviceGetMPSComputeRunningProcesses_v3(g->device, &count, room)
+                : dv_smi.nvmlDeviceGetComputeRunningProcesses_v3(g->device, &count, room);
+    if (r != DV_NVML_SUCCESS)
+        return 0;
+    for (uint32_t k = 0; k < count; k++)
+        print_process(g, &room[k], mps ? "M+C" : "C");
+    return count;
 }
 
 static void print_processes(const struct dv_smi_gpu *gpus, size_t n)
@@ -213,12 +227,8 @@ static void print_processes(const struct dv_smi_gpu *gpus, size_t n)
            "|======================================================================================"
            "===|\n");
     for (size_t i = 0; all && i < n; i++) {
-        uint32_t count = PROCESSES_MAX;
-        if (dv_smi.nvmlDeviceGetComputeRunningProcesses_v3(gpus[i].device, &count, all))
-            continue;
-        for (uint32_t k = 0; k < count; k++)
-            print_process(&gpus[i], &all[k]);
-        any |= count > 0;
+        any |= print_list(&gpus[i], false, all) > 0;
+        any |= print_list(&gpus[i], true, all) > 0;
     }
     if (!any)
         printf("|  No running processes found                                                      "

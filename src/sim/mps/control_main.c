@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * nvidia-cuda-mps-control for simulated GPUs: own code, on the PATH only inside a simulated
+ * environment. With -d or -f it is the daemon; else it takes commands from its standard input to
+ * the daemon of CUDA_MPS_PIPE_DIRECTORY. Options, commands and what is printed follow NVIDIA's
+ * documentation of MPS and its man page (driver 580).
+ */
+#include "mps/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static const char *directory(const char *name, const char *otherwise)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : otherwise;
+}
+
+static int usage(FILE *to, int status)
+{
+    fprintf(to,
+            "nvidia-cuda-mps-control [-d | -f] [-M]: a stand-in for simulated GPUs (divvy %s)\n\n"
+            "    -d                        Start the daemon in the background.\n"
+            "    -f                        Start the daemon in the foreground.\n"
+            "    -M, -multiuser-server     One server for all users.\n"
+            "    -v                        Print the version.\n"
+            "    -h                        Print this.\n\n"
+            "Without -d and -f, commands are read from standard input; 'help' lists them.\n",
+            DV_VERSION);
+    return status;
+}
+
+/* ---- the daemon ---- */
+
+static int run(const struct dv_mpsd_options *o, int report)
+{
+    struct dv_mpsd *d;
+    struct dv_err err = {0};
+    int r = dv_mpsd_new(o, &d, &err);
+
+    if (r < 0) {
+        fprintf(stderr, "%s\n", err.msg);
+        return 1;
+    }
+    if (report >= 0) {
+        if (write(report, "", 1) < 0)
+            fprintf(stderr, "nvidia-cuda-mps-control: who started it is gone\n");
+        close(report);
+        fflush(NULL);
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        for (int fd = 0; null >= 0 && fd < 3; fd++)
+            dup2(null, fd);
+        close(null);
+    }
+    r = dv_mpsd_run(d);
+    dv_mpsd_free(d);
+    return r < 0;
+}
+
+/* Returns when the daemon listens, or cannot. */
+static int run_in_background(const struct dv_mpsd_options *o)
+{
+    int up[2];
+    char byte;
+    pid_t pid;
+
+    if (pipe2(up, O_CLOEXEC) < 0 || (pid = fork()) < 0) {
+        fprintf(stderr, "nvidia-cuda-mps-control: %s\n", strerror(errno));
+        return 1;
+    }
+    if (pid > 0) {
+        close(up[1]);
+        return read(up[0], &byte, 1) == 1 ? 0 : 1;
+    }
+    close(up[0]);
+    setsid();
+    if (chdir("/") < 0)
+        return 1;
+    return run(o, up[1]);
+}
+
+/* ---- commands ---- */
+
+static int connect_daemon(void)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s/control",
+                     directory(DV_MPS_PIPE_ENV, DV_MPS_PIPE_DEFAULT));
+    int fd = -1;
+
+    if ((size_t)n < sizeof(a.sun_path))
+        fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* Prints the answer. 0, or -1: the daemon is gone. */
+static int ask(int fd, const char *line)
+{
+    static char text[DV_MPS_TEXT_MAX + 1];
+    struct dv_mps_message m = {
+        .magic = DV_MPS_MAGIC, .kind = DV_MPS_COMMAND, .size = (uint32_t)strlen(line)};
+    struct iovec iov[2] = {{&m, sizeof(m)}, {(void *)(uintptr_t)line, m.size}};
+    struct msghdr h = {.msg_iov = iov, .msg_iovlen = m.size ? 2 : 1};
+    ssize_t n;
+
+    if (sendmsg(fd, &h, MSG_NOSIGNAL) < 0)
+        return -1;
+    iov[1] = (struct iovec){text, DV_MPS_TEXT_MAX};
+    h.msg_iovlen = 2;
+    do {
+        n = recvmsg(fd, &h, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n < (ssize_t)sizeof(m) || m.magic != DV_MPS_MAGIC)
+        return -1;
+    text[n - (ssize_t)sizeof(m)] = '\0';
+    fputs(text, stdout);
+    fflush(stdout);
+    return 0;
+}
+
+/* What a command comes to is in what it prints; the exit status says only whether there was a
+ * daemon. */
+static int take_commands(void)
+{
+    char line[DV_MPSCOMMAND_LINE_MAX];
+    int fd = connect_daemon(), r = 0;
+
+    if (fd < 0) {
+        fprintf(stderr, "Cannot find MPS control daemon process\n");
+        return 1;
+    }
+    while (r == 0 && fgets(line, sizeof(line), stdin)) {
+        size_t n = strcspn(line, "\n");
+
+        if (!line[n] && n == sizeof(line) - 1) {
+            fprintf(stderr, "a command has at most %zu bytes\n", sizeof(line) - 2);
+            return 1;
+        }
+        line[n] = '\0';
+        r = ask(fd, line);
+        if (strncmp(line + strspn(line, " \t"), "quit", 4) == 0)
+            break;
+    }
+    close(fd);
+    if (r < 0)
+        fprintf(stderr, "The MPS control daemon is gone\n");
+    return r < 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct dv_mpsd_options o = {.pipes = directory(DV_MPS_PIPE_ENV, DV_MPS_PIPE_DEFAULT),
+                                .logs = directory(DV_MPS_LOG_ENV, DV_MPS_LOG_DEFAULT)};
+    bool background = false;
+
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "-d"))
+            background = true;
+        else if (!strcmp(argv[i], "-f"))
+            o.foreground = true;
+        else if (!strcmp(argv[i], "-M") || !strcmp(argv[i], "-multiuser-server") ||
+                 !strcmp(argv[i], "--multiuser-server"))
+            o.multiuser = true;
+        else if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help"))
+            return usage(stdout, 0);
+        else if (!strcmp(argv[i], "-v"))
+            return printf("CUDA MPS Control of divvy %s, for simulated GPUs\n", DV_VERSION) < 0;
+        else
+            return usage(stderr, 1);
+    }
+    if (background && !o.foreground)
+        return run_in_background(&o);
+    return o.foreground ? run(&o, -1) : take_commands();
+}
