@@ -16,6 +16,7 @@
 
 #define DV_SIM_NVML_NONE UINT32_MAX
 #define DV_SIM_NVML_NAME 96u
+#define DV_SIM_NVML_CGROUP 1024u
 
 enum dv_sim_nvml_op {
     DV_SIM_NVML_NODE = DV_SIM_OP_NVML, /* -> dv_sim_nvml_node; may be asked before anything else */
@@ -47,6 +48,8 @@ enum dv_sim_nvml_op {
     DV_SIM_NVML_EVENTS_HEAD, /* -> uint64: sequence number of the newest event */
     DV_SIM_NVML_EVENTS_WAIT, /* dv_sim_nvml_wait behind the request -> dv_sim_nvml_event, or
                                 status NVML_ERROR_TIMEOUT */
+    DV_SIM_NVML_LIMITS_SET,  /* gpu; dv_sim_nvml_limits behind the request */
+    DV_SIM_NVML_LIMITS_GET,  /* the same -> dv_sim_nvml_limits */
     DV_SIM_NVML_OP_END,
 };
 
@@ -60,6 +63,16 @@ enum dv_sim_nvml_setting {
     DV_SIM_NVML_PERSISTENCE = 0,
     DV_SIM_NVML_COMPUTE_MODE = 1,
     DV_SIM_NVML_POWER_LIMIT = 2,
+    DV_SIM_NVML_TIMESLICE = 3, /* enum dv_sim_timeslice */
+};
+
+/* The driver's settings for the turns of contexts, as nvidia-smi compute-policy numbers them. */
+enum dv_sim_timeslice {
+    DV_SIM_TIMESLICE_DEFAULT = 0,
+    DV_SIM_TIMESLICE_SHORT = 1,
+    DV_SIM_TIMESLICE_MEDIUM = 2,
+    DV_SIM_TIMESLICE_LONG = 3,
+    DV_SIM_TIMESLICES,
 };
 
 struct dv_sim_nvml_request {
@@ -107,7 +120,7 @@ struct dv_sim_nvml_device {
     uint32_t temperature;
     uint32_t clock_sm_mhz, clock_memory_mhz, max_clock_sm_mhz, max_clock_memory_mhz;
     uint32_t busy_permille, memory_busy_permille; /* of the last sample window */
-    uint32_t reserved;
+    uint32_t timeslice;                           /* enum dv_sim_timeslice */
     uint64_t memory_total_bytes, memory_reserved_bytes, memory_used_bytes;
     uint64_t bar1_total_bytes;
     uint64_t energy_uj; /* since the server started */
@@ -164,6 +177,13 @@ struct dv_sim_nvml_event {
     uint64_t type, data;
     uint32_t gpu, gi, ci;
     uint32_t reserved;
+};
+
+/* Limits of a cgroup: soft 0 and hard UINT64_MAX are none. */
+struct dv_sim_nvml_limits {
+    char cgroup[DV_SIM_NVML_CGROUP]; /* its directory */
+    uint64_t soft_bytes, hard_bytes;
+    uint64_t used_bytes; /* of the answer */
 };
 
 _Static_assert((int)DV_SIM_NVML_OP_END <= (int)DV_SIM_OP_CONTROL, "ABI");

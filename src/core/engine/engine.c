@@ -74,11 +74,16 @@ void dv_engine_config_default(struct dv_engine_config *c)
     };
 }
 
+static bool timeslice_ok(uint64_t ns)
+{
+    return ns >= DV_NS_PER_US && ns <= 10 * DV_NS_PER_S;
+}
+
 static bool config_ok(const struct dv_engine_config *c)
 {
     bool ok = c->sm_total >= 1 && c->sm_total <= DV_ENGINE_SM_MAX &&
-              c->timeslice_ns >= DV_NS_PER_US && c->timeslice_ns <= 10 * DV_NS_PER_S &&
-              c->switch_ns <= 10 * DV_NS_PER_MS && c->copy_latency_ns <= DV_NS_PER_S &&
+              timeslice_ok(c->timeslice_ns) && c->switch_ns <= 10 * DV_NS_PER_MS &&
+              c->copy_latency_ns <= DV_NS_PER_S &&
               (c->slicing == DV_ENGINE_SLICE_PHASE || c->slicing == DV_ENGINE_SLICE_INSTANT) &&
               c->contexts_max >= 1 && c->contexts_max <= INDEX_MASK && c->streams_max >= 1 &&
               c->streams_max <= INDEX_MASK && c->queue_max >= 1 && c->queue_max <= 1u << 20 &&
@@ -583,6 +588,15 @@ int dv_engine_context_limit(struct dv_engine *e, uint64_t now, uint32_t id, uint
     c->spec.sm_limit = sm_limit;
     p->dirty = true;
     drain(e);
+    return 0;
+}
+
+int dv_engine_set_timeslice(struct dv_engine *e, uint64_t now, uint64_t timeslice_ns)
+{
+    if (!timeslice_ok(timeslice_ns))
+        return -EINVAL;
+    dv_engine_advance(e, now);
+    e->config.timeslice_ns = timeslice_ns;
     return 0;
 }
 

@@ -107,6 +107,10 @@ void dv_engine_free(struct dv_engine *e);
 /* The time up to which the engine has worked. */
 uint64_t dv_engine_now(const struct dv_engine *e);
 
+/* Changes the length of a turn at `now`, in all partitions. A turn under way whose end is set keeps
+ * that end; the next is of the new length. 0, -EINVAL (not 1 us .. 10 s). */
+int dv_engine_set_timeslice(struct dv_engine *e, uint64_t now, uint64_t timeslice_ns);
+
 /* ---- partitions and contexts ----
  * `now` of these calls advances the engine first (completions then wait to be popped); a time in
  * the past counts as the engine's own. */

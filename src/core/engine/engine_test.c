@@ -145,6 +145,25 @@ static void test_three_contexts_take_turns(void **state)
     finish(&c, 100 * round);
 }
 
+/* The turn under way ends where it would have; those after it are of the new length. */
+static void test_timeslice_changes(void **state)
+{
+    struct card c = make(DV_ENGINE_SLICE_PHASE);
+    uint32_t a = context(&c, 1, 0, 0), b = context(&c, 2, 0, 0);
+    struct dv_engine_context_stats s;
+    kernel(&c, stream(&c, a), 0, DV_NS_PER_S, 100, 1);
+    kernel(&c, stream(&c, b), 0, DV_NS_PER_S, 100, 2);
+    assert_int_equal(dv_engine_set_timeslice(c.e, SLICE / 2, 5 * MS), 0);
+    uint64_t first = SLICE + SWITCH; /* then b, a, b, a, ... at 5 ms each */
+    dv_engine_context_stats(c.e, first + 20 * (5 * MS + SWITCH), a, &s);
+    assert_int_equal(s.executed_ns, SLICE + 10 * 5 * MS);
+    dv_engine_context_stats(c.e, first + 20 * (5 * MS + SWITCH), b, &s);
+    assert_int_equal(s.executed_ns, 10 * 5 * MS);
+    assert_int_equal(dv_engine_set_timeslice(c.e, DV_NS_PER_S, 999), -EINVAL);
+    assert_int_equal(dv_engine_set_timeslice(c.e, DV_NS_PER_S, 10 * DV_NS_PER_S + 1), -EINVAL);
+    finish(&c, DV_NS_PER_S);
+}
+
 /* A newcomer beside one that ran alone: to the end of the running slice, or the next kernel's. */
 static void test_newcomer(void **state)
 {
@@ -490,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_one_stream_is_fifo),
         cmocka_unit_test(test_two_contexts_take_turns),
         cmocka_unit_test(test_three_contexts_take_turns),
+        cmocka_unit_test(test_timeslice_changes),
         cmocka_unit_test(test_newcomer),
         cmocka_unit_test(test_streams_share_sms),
         cmocka_unit_test(test_more_kernels_than_fit),

@@ -181,11 +181,23 @@ static struct message message_of(const char *function, enum dv_sim_nvml_op op,
 int dv_nvclient_call(const char *function, enum dv_sim_nvml_op op, struct dv_sim_nvml_request *q,
                      void *reply, size_t size, size_t *ret_size)
 {
+    return dv_nvclient_call_more(function, op, q, NULL, 0, reply, size, ret_size);
+}
+
+int dv_nvclient_call_more(const char *function, enum dv_sim_nvml_op op,
+                          struct dv_sim_nvml_request *q, const void *more, size_t more_size,
+                          void *reply, size_t size, size_t *ret_size)
+{
     int r = dv_nvclient_ready();
     if (r != DV_NVML_SUCCESS)
         return r;
     struct message m = message_of(function, op, q);
     size_t got = 0;
+    if (more_size) {
+        m.header.size += (uint32_t)more_size;
+        m.parts[2] = (struct iovec){(void *)more, more_size};
+        m.n_parts = 3;
+    }
     r = exchange(&m, reply, size, &got);
     if (r == DV_NVML_SUCCESS && !ret_size && got < size)
         return DV_NVML_ERROR_UNKNOWN;
@@ -197,16 +209,8 @@ int dv_nvclient_call(const char *function, enum dv_sim_nvml_op op, struct dv_sim
 int dv_nvclient_wait(const char *function, struct dv_sim_nvml_request *q,
                      const struct dv_sim_nvml_wait *wait, struct dv_sim_nvml_event *ret)
 {
-    int r = dv_nvclient_ready();
-    if (r != DV_NVML_SUCCESS)
-        return r;
-    struct message m = message_of(function, DV_SIM_NVML_EVENTS_WAIT, q);
-    size_t got = 0;
-    m.header.size += (uint32_t)sizeof(*wait);
-    m.parts[2] = (struct iovec){(void *)wait, sizeof(*wait)};
-    m.n_parts = 3;
-    r = exchange(&m, ret, sizeof(*ret), &got);
-    return r == DV_NVML_SUCCESS && got < sizeof(*ret) ? DV_NVML_ERROR_UNKNOWN : r;
+    return dv_nvclient_call_more(function, DV_SIM_NVML_EVENTS_WAIT, q, wait, sizeof(*wait), ret,
+                                 sizeof(*ret), NULL);
 }
 
 /* ---- life -------------------------------------------------------------------------------------

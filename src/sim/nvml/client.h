@@ -33,7 +33,11 @@ struct dv_sim_nvml_request dv_nvclient_request(uint32_t gpu, uint32_t gi, uint32
  * UNKNOWN. */
 int dv_nvclient_call(const char *function, enum dv_sim_nvml_op op, struct dv_sim_nvml_request *q,
                      void *reply, size_t size, size_t *ret_size);
-/* The same with a struct dv_sim_nvml_wait behind the request. */
+/* The same with something behind the request. */
+int dv_nvclient_call_more(const char *function, enum dv_sim_nvml_op op,
+                          struct dv_sim_nvml_request *q, const void *more, size_t more_size,
+                          void *reply, size_t size, size_t *ret_size);
+/* EVENTS_WAIT. */
 int dv_nvclient_wait(const char *function, struct dv_sim_nvml_request *q,
                      const struct dv_sim_nvml_wait *wait, struct dv_sim_nvml_event *ret);
 

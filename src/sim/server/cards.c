@@ -6,6 +6,7 @@
  */
 #include "engine/engine.h"
 #include "engine/memory.h"
+#include "server/cgroups.h"
 #include "server/state.h"
 
 #include <errno.h>
@@ -248,6 +249,16 @@ static void copy_usage(struct dv_simserver *s, uint32_t gpu, uint32_t gi)
             .total_bytes = pool->bytes, .used_bytes = u.used, .high_water_bytes = u.high_water};
 }
 
+static bool limits_allow(struct dv_simserver *s, const struct dv_simproc *p, uint32_t gpu,
+                         uint64_t bytes)
+{
+    struct dv_memory_usage u;
+
+    if (!s->node.n_limits || dv_memory_pool(s->card[gpu].memory, 0, &u) < 0)
+        return true;
+    return dv_simcgroups_allow(&s->node, p, gpu, dv_memory_round(bytes), u.capacity - u.used);
+}
+
 int dv_simcards_take(struct dv_simserver *s, struct dv_simproc *p, uint32_t ctx, uint64_t bytes,
                      uint64_t *ret_id, uint64_t *ret_bytes)
 {
@@ -260,6 +271,8 @@ int dv_simcards_take(struct dv_simserver *s, struct dv_simproc *p, uint32_t ctx,
 
     if (c->gi_id != DV_SIM_ANY && !pool)
         return -ENOENT;
+    if (!pool && !limits_allow(s, p, c->gpu, bytes))
+        return DV_MEMORY_FULL;
     r = dv_memory_alloc(card->memory, pool ? pool->pool : 0, (uint64_t)(uintptr_t)p, bytes, &id);
     if (r)
         return r;
@@ -289,6 +302,42 @@ void dv_simcards_process_gone(struct dv_simserver *s, const struct dv_simproc *p
 {
     for (uint32_t i = 0; i < s->node.n_gpus; i++)
         dv_memory_owner_gone(s->card[i].memory, (uint64_t)(uintptr_t)p);
+}
+
+/* ---- turns ---- */
+
+/* NVIDIA publishes no lengths for the settings. These are estimates: each twice the last, as the
+ * three priorities of the public Tegra driver (nvgpu: 1.3, 2.6, 5.2 ms), around the node's own. */
+static uint64_t timeslice_ns(const struct dv_simserver *s, uint32_t setting)
+{
+    uint64_t ns = s->spec.timeslice_ns;
+
+    switch ((enum dv_sim_timeslice)setting) {
+    case DV_SIM_TIMESLICE_SHORT:
+        ns /= 2;
+        break;
+    case DV_SIM_TIMESLICE_MEDIUM:
+        ns *= 2;
+        break;
+    case DV_SIM_TIMESLICE_LONG:
+        ns *= 4;
+        break;
+    case DV_SIM_TIMESLICE_DEFAULT:
+    case DV_SIM_TIMESLICES:
+        break;
+    }
+    return DV_MAX(DV_NS_PER_US, DV_MIN(ns, 10 * DV_NS_PER_S));
+}
+
+static void follow_timeslice(struct dv_simserver *s, uint32_t gpu)
+{
+    struct dv_simcard *card = &s->card[gpu];
+
+    if (card->timeslice == s->node.gpu[gpu].timeslice)
+        return;
+    card->timeslice = s->node.gpu[gpu].timeslice;
+    dv_engine_set_timeslice(s->node.gpu[gpu].engine, s->node.now_ns,
+                            timeslice_ns(s, card->timeslice));
 }
 
 /* ---- start and changes ---- */
@@ -343,6 +392,7 @@ void dv_simcards_done(struct dv_simserver *s)
 void dv_simcards_follow(struct dv_simserver *s)
 {
     for (uint32_t i = 0; i < s->node.n_gpus; i++) {
+        follow_timeslice(s, i);
         follow_places(s, i);
         if (s->card[i].mig != s->node.gpu[i].mig_current)
             memory_make(s, i);

@@ -67,6 +67,7 @@ int dv_simmig_reset(struct dv_simnode *node, uint32_t gpu)
     clear_instances(g);
     g->mig_current = g->mig_pending;
     g->compute_mode = 0;
+    g->timeslice = 0;
     g->lost = false;
     return DV_NVML_SUCCESS;
 }

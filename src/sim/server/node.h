@@ -16,7 +16,7 @@
 #ifndef DV_SIM_SERVER_NODE_H
 #define DV_SIM_SERVER_NODE_H
 
-#include "abi_sim.h"
+#include "abi_sim_nvml.h"
 #include "base/err.h"
 #include "model/gpu_model.h"
 #include "model/mig.h"
@@ -35,6 +35,8 @@ struct dv_engine;
 #define DV_SIM_SAMPLE_NS (DV_NS_PER_S / 6)
 #define DV_SIM_XIDS 64u /* events kept */
 #define DV_SIM_INJECTIONS 64u
+#define DV_SIM_LIMITS_MAX 128u /* memory limits by cgroup */
+#define DV_SIM_CGROUP_SIZE DV_SIM_NVML_CGROUP
 
 /* ---- hardware ------------------------------------------------------------------------------- */
 
@@ -95,6 +97,7 @@ struct dv_simgpu {
 
     uint32_t persistence;  /* 0, 1 */
     uint32_t compute_mode; /* NVML: 0 default, 2 prohibited, 3 exclusive process */
+    uint32_t timeslice;    /* enum dv_sim_timeslice; the server follows */
     uint32_t power_limit_mw;
     uint32_t clock_sm_mhz, clock_memory_mhz; /* limits set by the administrator; 0 = none */
     uint64_t context_bytes;                  /* what one context costs here */
@@ -151,6 +154,14 @@ struct dv_simproc {
 
 /* ---- the node ------------------------------------------------------------------------------- */
 
+struct dv_simlimit { /* cgroups.h */
+    uint32_t gpu;
+    char path[DV_SIM_CGROUP_SIZE];   /* of the directory */
+    char cgroup[DV_SIM_CGROUP_SIZE]; /* the same as /proc/PID/cgroup has it */
+    uint64_t inode;
+    uint64_t soft, hard; /* bytes */
+};
+
 struct dv_simnode {
     char name[64];
     char hostname[64];
@@ -168,6 +179,9 @@ struct dv_simnode {
 
     uint64_t xid_head; /* XIDs ever seen; the last is xids[(head - 1) % XIDS] */
     struct dv_simxid xids[DV_SIM_XIDS];
+
+    uint32_t n_limits;
+    struct dv_simlimit limit[DV_SIM_LIMITS_MAX];
 
     struct dv_sim_inject injections[DV_SIM_INJECTIONS]; /* kind 0 = free; b counts down */
     uint64_t now_ns;                                    /* of this request */

@@ -24,6 +24,8 @@ struct builtin_gpu {
 struct builtin {
     const char *name;
     const char *about;
+    const char *driver; /* NULL: DRIVER, with CUDA_VERSION */
+    uint32_t cuda_version;
     struct builtin_gpu gpu[6];
     uint32_t numa_nodes, cpus;
     uint8_t nvlinks; /* between any two; through NVSwitches on the HGX boards */
@@ -80,6 +82,14 @@ static const struct builtin builtins[] = {
      .numa_nodes = 1,
      .cpus = 32,
      .bus = {0x07}},
+    {.name = "h100-r615",
+     .about = "1x H100-SXM5-80GB, driver 615: memory limits by cgroup",
+     .driver = "615.71",
+     .cuda_version = 13040,
+     .gpu = {{"H100-80GB", 1}},
+     .numa_nodes = 1,
+     .cpus = 32,
+     .bus = {0x1b}},
 };
 
 const char *dv_nodespec_builtin(size_t i, const char **ret_about)
@@ -186,6 +196,10 @@ static int build(const struct builtin *b, struct dv_nodespec *spec, struct dv_er
     dv_nodespec_init(spec, b->name);
     spec->numa_nodes = b->numa_nodes;
     spec->cpus = b->cpus;
+    if (b->driver) {
+        snprintf(spec->driver, sizeof(spec->driver), "%s", b->driver);
+        spec->cuda_version = b->cuda_version;
+    }
     for (uint32_t i = 0; i < DV_ARRAY_SIZE(b->gpu) && b->gpu[i].count; i++) {
         const struct dv_gpu_model *model = dv_gpu_model_find(b->gpu[i].model, err);
 

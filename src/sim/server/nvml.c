@@ -2,6 +2,7 @@
 #include "server/nvml.h"
 
 #include "base/str.h"
+#include "server/cgroups.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -186,6 +187,7 @@ static void fill_state(struct dv_simnode *node, struct dv_simgpu *g, struct dv_s
     d->mig_pending = g->mig_pending;
     d->persistence = g->persistence;
     d->compute_mode = g->compute_mode;
+    d->timeslice = g->timeslice;
     d->power_mw = dv_simnode_power_mw(node, g->index);
     d->power_limit_mw = g->power_limit_mw ? g->power_limit_mw : g->model->power_limit_mw;
     d->temperature = dv_simnode_temperature(node, g->index);
@@ -243,6 +245,8 @@ static int device(struct dv_simnvml_call *call)
     }
     if (dv_simnode_memory(call->node, g->index, gi_id, &memory) < 0)
         return DV_NVML_ERROR_NOT_FOUND;
+    if (gi_id == DV_SIM_NVML_NONE && !g->mig_current)
+        dv_simcgroups_view(call->node, call->client->pid, g->index, &memory);
     d.memory_total_bytes = memory.total_bytes;
     d.memory_reserved_bytes = memory.reserved_bytes;
     d.memory_used_bytes = memory.used_bytes;
@@ -320,6 +324,8 @@ static int process_samples(struct dv_simnvml_call *call)
 /* ---- settings ----------------------------------------------------------------------------------
  */
 
+#define TIMESLICE_CC_MAJOR 7 /* the first architecture whose turns can be set */
+
 static int set(struct dv_simnvml_call *call)
 {
     struct dv_simgpu *g = gpu_of(call);
@@ -346,8 +352,43 @@ static int set(struct dv_simnvml_call *call)
             return DV_NVML_ERROR_INVALID_ARGUMENT;
         g->power_limit_mw = (uint32_t)value;
         return DV_NVML_SUCCESS;
+    case DV_SIM_NVML_TIMESLICE:
+        if (value >= DV_SIM_TIMESLICES)
+            return DV_NVML_ERROR_INVALID_ARGUMENT;
+        if (g->model->cc_major < TIMESLICE_CC_MAJOR)
+            return DV_NVML_ERROR_NOT_SUPPORTED;
+        g->timeslice = (uint32_t)value;
+        return DV_NVML_SUCCESS;
     }
     return DV_NVML_ERROR_INVALID_ARGUMENT;
+}
+
+static int limits_set(struct dv_simnvml_call *call)
+{
+    const struct dv_sim_nvml_limits *l = call->limits;
+    if (!dv_simnvml_may_change(call))
+        return DV_NVML_ERROR_NO_PERMISSION;
+    if (gpu_of(call)->mig_current)
+        return DV_NVML_ERROR_NOT_SUPPORTED;
+    return dv_simcgroups_set(call->node, call->request->gpu, l->cgroup, l->soft_bytes,
+                             l->hard_bytes);
+}
+
+static int limits_get(struct dv_simnvml_call *call)
+{
+    struct dv_simcgroups_state state;
+    struct dv_sim_nvml_limits out = {0};
+    if (gpu_of(call)->mig_current)
+        return DV_NVML_ERROR_NOT_SUPPORTED;
+    int r = dv_simcgroups_get(call->node, call->request->gpu, call->limits->cgroup, &state);
+    if (r != DV_NVML_SUCCESS)
+        return r;
+    dv_str_copy(out.cgroup, sizeof(out.cgroup), call->limits->cgroup);
+    out.soft_bytes = state.soft;
+    out.hard_bytes = state.hard;
+    out.used_bytes = state.used;
+    dv_simnvml_put(call, &out, sizeof(out));
+    return DV_NVML_SUCCESS;
 }
 
 /* ---- events ------------------------------------------------------------------------------------
@@ -415,6 +456,10 @@ static int dispatch(struct dv_simnvml_call *call, enum dv_sim_nvml_op op)
         return samples(call);
     case DV_SIM_NVML_SET:
         return set(call);
+    case DV_SIM_NVML_LIMITS_SET:
+        return limits_set(call);
+    case DV_SIM_NVML_LIMITS_GET:
+        return limits_get(call);
     case DV_SIM_NVML_EVENTS_HEAD:
         return events_head(call);
     case DV_SIM_NVML_EVENTS_WAIT:
@@ -438,18 +483,35 @@ static bool injected(struct dv_simnvml_call *call)
     return true;
 }
 
+/* What follows the request. */
+static uint32_t more_size(uint16_t op)
+{
+    if (op == DV_SIM_NVML_EVENTS_WAIT)
+        return sizeof(struct dv_sim_nvml_wait);
+    if (op == DV_SIM_NVML_LIMITS_SET || op == DV_SIM_NVML_LIMITS_GET)
+        return sizeof(struct dv_sim_nvml_limits);
+    return 0;
+}
+
+static bool ends(const char *text, size_t size)
+{
+    return !text[size - 1];
+}
+
 int dv_simnvml_handle(struct dv_simnode *node, struct dv_simclient *client, uint16_t op,
                       const void *request, uint32_t size, struct dv_simreply *reply)
 {
     const struct dv_sim_nvml_request *r = request;
-    bool waits = op == DV_SIM_NVML_EVENTS_WAIT;
-    if (op < DV_SIM_OP_NVML || op >= DV_SIM_NVML_OP_END ||
-        size != sizeof(*r) + (waits ? sizeof(struct dv_sim_nvml_wait) : 0) ||
-        r->function[sizeof(r->function) - 1] || r->text[sizeof(r->text) - 1])
+    if (op < DV_SIM_OP_NVML || op >= DV_SIM_NVML_OP_END || size != sizeof(*r) + more_size(op) ||
+        !ends(r->function, sizeof(r->function)) || !ends(r->text, sizeof(r->text)))
         return -EPROTO;
     struct dv_simnvml_call call = {.node = node, .client = client, .request = r, .reply = reply};
-    if (waits)
+    if (op == DV_SIM_NVML_EVENTS_WAIT)
         call.wait = (const struct dv_sim_nvml_wait *)(r + 1);
+    else if (more_size(op))
+        call.limits = (const struct dv_sim_nvml_limits *)(r + 1);
+    if (call.limits && !ends(call.limits->cgroup, sizeof(call.limits->cgroup)))
+        return -EPROTO;
     reply->status = DV_NVML_SUCCESS;
     reply->delay_ns = 0;
     reply->size = 0;

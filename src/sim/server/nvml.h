@@ -19,7 +19,8 @@ struct dv_simnvml_call {
     struct dv_simnode *node;
     const struct dv_simclient *client;
     const struct dv_sim_nvml_request *request;
-    const struct dv_sim_nvml_wait *wait; /* EVENTS_WAIT only */
+    const struct dv_sim_nvml_wait *wait;     /* EVENTS_WAIT only */
+    const struct dv_sim_nvml_limits *limits; /* LIMITS_* only */
     struct dv_simreply *reply;
     bool again; /* set by a handler: no answer yet */
 };

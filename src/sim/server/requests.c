@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA and control requests: sizes are checked here, meaning where the work is done. */
 #include "engine/memory.h"
+#include "server/cgroups.h"
 #include "server/state.h"
 
 #include <errno.h>
@@ -219,7 +220,7 @@ static uint32_t mem_alloc(struct dv_simserver *s, struct dv_simsession *ss,
     return r;
 }
 
-static uint32_t mem_info(struct dv_simserver *s, const uint32_t *q)
+static uint32_t mem_info(struct dv_simserver *s, const struct dv_simproc *p, const uint32_t *q)
 {
     struct dv_sim_mem_info *out = (void *)s->reply.data;
     uint32_t gpu, gi, ci;
@@ -228,6 +229,8 @@ static uint32_t mem_info(struct dv_simserver *s, const uint32_t *q)
     device_place(*q, &gpu, &gi, &ci);
     if (!dv_simcards_place(s, gpu, gi, ci) || dv_simnode_memory(&s->node, gpu, gi, &m) < 0)
         return DV_SIMCU_INVALID_DEVICE;
+    if (gi == DV_SIM_ANY)
+        dv_simcgroups_view(&s->node, p->pid, gpu, &m);
     out->total_bytes = m.total_bytes - m.reserved_bytes;
     out->free_bytes = out->total_bytes - DV_MIN(m.used_bytes, out->total_bytes);
     s->reply.size = sizeof(*out);
@@ -362,7 +365,7 @@ static uint32_t cuda(struct dv_simserver *s, struct dv_simsession *ss, uint16_t 
     case DV_SIM_CUDA_MEM_FREE:
         return dv_simmemory_free(s, ss->process, *(const uint64_t *)data);
     case DV_SIM_CUDA_MEM_INFO:
-        return mem_info(s, data);
+        return mem_info(s, ss->process, data);
     case DV_SIM_CUDA_KERNEL_INFO:
         return kernel_info(s, data, size);
     case DV_SIM_CUDA_IPC_EXPORT:

@@ -191,7 +191,8 @@ struct dv_simpool {
 
 struct dv_simcard {
     struct dv_memory *memory;
-    uint32_t mig; /* the MIG mode that memory and places were made for */
+    uint32_t mig;       /* the MIG mode that memory and places were made for */
+    uint32_t timeslice; /* the setting that the engine has */
     struct dv_simplace place[DV_SIM_GPUS_MAX];
     struct dv_simpool pool[DV_MIG_INSTANCES_MAX];
     uint64_t gone_busy_ns, gone_switch_ns; /* of partitions that are no more */

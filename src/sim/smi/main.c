@@ -33,6 +33,7 @@ static int help(void)
            "    -mig, --multi-instance-gpu= 0/DISABLED, 1/ENABLED.\n"
            "    -r,   --gpu-reset           Reset GPUs that nobody uses.\n\n"
            "    topo -m                     Display how GPUs are connected.\n"
+           "    compute-policy              How contexts take turns; see compute-policy -h.\n"
            "    mig                         Multi Instance GPU management; see mig -h.\n",
            DV_VERSION);
     return 0;
@@ -59,9 +60,7 @@ static int wrong_option(const char *option)
     return DV_SMI_USAGE;
 }
 
-/* The value of "--name=value", "--name value" or "-n value", and *i moved past it; NULL when this
- * is another option. A value that is missing is "". */
-static const char *value_of(int argc, char **argv, int *i, const char *brief, const char *full)
+const char *dv_smi_value(int argc, char **argv, int *i, const char *brief, const char *full)
 {
     size_t length = strlen(full);
     if (strncmp(argv[*i], full, length) == 0 && argv[*i][length] == '=')
@@ -102,23 +101,23 @@ static int parse(int argc, char **argv, struct options *o)
             o->log = true;
         else if (is(option, "-r", "--gpu-reset"))
             o->reset = true;
-        else if ((v = value_of(argc, argv, &i, "-i", "--id")))
+        else if ((v = dv_smi_value(argc, argv, &i, "-i", "--id")))
             to = &o->gpus;
-        else if ((v = value_of(argc, argv, &i, NULL, "--query-gpu")))
+        else if ((v = dv_smi_value(argc, argv, &i, NULL, "--query-gpu")))
             to = &o->query_gpu;
-        else if ((v = value_of(argc, argv, &i, NULL, "--query-compute-apps")))
+        else if ((v = dv_smi_value(argc, argv, &i, NULL, "--query-compute-apps")))
             to = &o->query_apps;
-        else if ((v = value_of(argc, argv, &i, NULL, "--format")))
+        else if ((v = dv_smi_value(argc, argv, &i, NULL, "--format")))
             to = &o->format;
-        else if ((v = value_of(argc, argv, &i, "-pm", "--persistence-mode")))
+        else if ((v = dv_smi_value(argc, argv, &i, "-pm", "--persistence-mode")))
             to = &o->persistence;
-        else if ((v = value_of(argc, argv, &i, "-c", "--compute-mode")))
+        else if ((v = dv_smi_value(argc, argv, &i, "-c", "--compute-mode")))
             to = &o->compute;
-        else if ((v = value_of(argc, argv, &i, "-mig", "--multi-instance-gpu")))
+        else if ((v = dv_smi_value(argc, argv, &i, "-mig", "--multi-instance-gpu")))
             to = &o->mig;
-        else if ((v = value_of(argc, argv, &i, "-lms", "--loop-ms")))
+        else if ((v = dv_smi_value(argc, argv, &i, "-lms", "--loop-ms")))
             r = parse_loop(v, 1, o);
-        else if ((v = value_of(argc, argv, &i, "-l", "--loop")))
+        else if ((v = dv_smi_value(argc, argv, &i, "-l", "--loop")))
             r = parse_loop(v, 1000, o);
         else
             r = wrong_option(option);
@@ -199,6 +198,8 @@ int main(int argc, char **argv)
         return dv_smi_help_query(true);
     if (argc > 1 && strcmp(argv[1], "mig") == 0)
         return dv_smi_mig(argc - 2, argv + 2);
+    if (argc > 1 && strcmp(argv[1], "compute-policy") == 0)
+        return dv_smi_policy(argc - 2, argv + 2);
     if (argc > 1 && strcmp(argv[1], "topo") == 0)
         return topology(argc, argv);
     int r = parse(argc, argv, &o);

@@ -28,6 +28,10 @@ static void load(void *library)
 #include "abi_nvml_calls.def"
 #undef NVML_CALL
     dv_smi.reset = (int (*)(struct dv_nvml_device *))dlsym(library, "nvmlDivvySimReset");
+    dv_smi.get_timeslice =
+        (int (*)(struct dv_nvml_device *, uint32_t *))dlsym(library, "nvmlDivvySimGetTimeslice");
+    dv_smi.set_timeslice =
+        (int (*)(struct dv_nvml_device *, uint32_t))dlsym(library, "nvmlDivvySimSetTimeslice");
 }
 
 int dv_smi_open(void)

@@ -26,8 +26,11 @@ struct dv_smi_nvml {
 #define NVML_CALL(name, parameters) __typeof__(&name) name;
 #include "abi_nvml_calls.def"
 #undef NVML_CALL
-    /* Not NVML's: the simulated library's own, for --gpu-reset. NULL elsewhere. */
+    /* Not NVML's: the simulated library's own, for --gpu-reset and compute-policy. NULL elsewhere.
+     */
     int (*reset)(struct dv_nvml_device *device);
+    int (*get_timeslice)(struct dv_nvml_device *device, uint32_t *setting);
+    int (*set_timeslice)(struct dv_nvml_device *device, uint32_t setting);
 };
 extern struct dv_smi_nvml dv_smi;
 
@@ -65,8 +68,14 @@ int dv_smi_set_persistence(const struct dv_smi_gpu *gpus, size_t n, const char *
 int dv_smi_set_compute(const struct dv_smi_gpu *gpus, size_t n, const char *mode);
 int dv_smi_set_mig(const struct dv_smi_gpu *gpus, size_t n, const char *mode);
 int dv_smi_reset(const struct dv_smi_gpu *gpus, size_t n);
+/* policy.c: `nvidia-smi compute-policy ...`; the same */
+int dv_smi_policy(int argc, char **argv);
 /* mig.c: `nvidia-smi mig ...`; argv[0] is the first word after "mig" */
 int dv_smi_mig(int argc, char **argv);
+
+/* The value of "--name=value", "--name value" or "-n value" (brief may be NULL), and *i moved past
+ * it; NULL when this is another option. A value that is missing is "". */
+const char *dv_smi_value(int argc, char **argv, int *i, const char *brief, const char *full);
 
 /* Shared: the name of a process for people, the compute mode as the table has it, and "MIG " less
  * what stands before it in a MIG device's name. */
