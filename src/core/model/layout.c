@@ -223,8 +223,8 @@ int dv_layout_pack(const struct dv_layout_gpu *entry, const struct dv_mig_geomet
     return 0;
 }
 
-static int refuse(const struct dv_mig_geometry *geometry, const struct dv_mig_refusal *why,
-                  struct dv_err *err)
+int dv_layout_refuse(const struct dv_mig_geometry *geometry, const struct dv_mig_refusal *why,
+                     struct dv_err *err)
 {
     const char *name = geometry->profiles[why->profile].name;
     switch (why->rule) {
@@ -236,6 +236,12 @@ static int refuse(const struct dv_mig_geometry *geometry, const struct dv_mig_re
     case DV_MIG_RULE_MEDIA:
         return dv_err_set(err, -EINVAL, "%s and %s need the same media engines", name,
                           geometry->profiles[why->other].name);
+    case DV_MIG_RULE_PLACEMENT:
+        return dv_err_set(
+            err, -EINVAL,
+            "no place is left for %s: the sums fit, the places do not. divvy mig plan "
+            "finds places for a set; or leave the starts out",
+            name);
     default:
         return dv_err_set(err, -EINVAL, "with %s, %u are asked of %u %s", name, why->asked,
                           why->limit,
@@ -259,7 +265,7 @@ static int check_mig(const struct dv_layout_gpu *entry, const struct dv_gpu *gpu
         return r;
     for (uint32_t i = 0; i < n; i++)
         instances[i] = (struct dv_mig_instance){packed[i].profile, packed[i].start};
-    return dv_mig_check(geometry, instances, n, &why) ? refuse(geometry, &why, err) : 0;
+    return dv_mig_check(geometry, instances, n, &why) ? dv_layout_refuse(geometry, &why, err) : 0;
 }
 
 static int check_mps(const struct dv_layout_gpu *entry, const struct dv_gpu *gpu,

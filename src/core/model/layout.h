@@ -113,6 +113,10 @@ int dv_layout_pack(const struct dv_layout_gpu *entry, const struct dv_mig_geomet
                    struct dv_layout_instance ret[DV_LAYOUT_DEVICES_MAX], uint32_t *ret_n,
                    struct dv_err *err);
 
+/* Says which rule a set of MIG instances breaks. -EINVAL. */
+int dv_layout_refuse(const struct dv_mig_geometry *geometry, const struct dv_mig_refusal *why,
+                     struct dv_err *err);
+
 /*
  * Is the layout possible on this node? geometries[i] is that of snapshot->gpus[i], NULL where the
  * GPU has none. Checked: every entry by index or UUID means a GPU that is there; no two of one rank

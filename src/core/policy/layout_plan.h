@@ -12,7 +12,22 @@
  * ask again and go on from there. The plan of a GPU that is as wanted has no steps.
  *
  * Instances in use are never moved. The plan keeps as many instances as any layout of the wanted
- * set can keep, in-use ones first, so it destroys and creates the fewest (mig_change.h).
+ * set can keep, in-use ones first, so it destroys and creates the fewest (mig_change.h). Which of
+ * several alike becomes which wanted one is chosen so that the fewest devices in use are shared
+ * otherwise than now, then so that the fewest compute instances go.
+ *
+ * What is in the way (blockers), and what is not:
+ *   device or MIG mode goes      every slice on it
+ *   a kept device's mode         every slice that is in another mode; to AUTO nobody, for the
+ *                                slices keep their mode until the last leaves
+ *   fewer replicas than slices   the youngest slices, as many as are too many; more or fewer
+ *                                replicas otherwise disturb nobody, what is held stays as large
+ *   length of a time-slice       nobody: it holds from the next turn on
+ *   pending MIG mode taken back  nobody: the mode in force stays
+ *
+ * A GPU has one time-slice length: that of its wanted timeslice devices that name one (DEFAULT is
+ * "none named"); with none of those named it is DEFAULT, and without timeslice devices it stays.
+ * On a GPU that is not managed only a rule that names a length changes it.
  */
 #ifndef DV_POLICY_LAYOUT_PLAN_H
 #define DV_POLICY_LAYOUT_PLAN_H
@@ -49,7 +64,7 @@ struct dv_plan_gpu {
 
 /* In the order in which a plan has them. An undo of each is the plan back. */
 enum dv_step_kind {
-    DV_STEP_MPS_STOP,   /* device: its daemon ends */
+    DV_STEP_MPS_STOP,   /* device: its daemon ends; sharing: what it will be, AUTO if it goes */
     DV_STEP_CI_DESTROY, /* gi, ci, device */
     DV_STEP_GI_DESTROY, /* gi, profile, start */
     DV_STEP_MIG_MODE,   /* value: 0, 1; with the reset that the driver asks for, where it does */
@@ -64,13 +79,15 @@ struct dv_step {
     uint32_t gpu;
     uint32_t gi, ci;      /* the driver's ids, where they exist already; else UINT32_MAX */
     uint32_t profile;     /* the driver's profile id of the GPU instance */
-    uint32_t start, size; /* of the GPU instance on the memory grid; whole GPU: 0, 0 */
+    uint32_t start, size; /* of the GPU instance on the memory grid; whole GPU: 0, 0. With
+                             `order` this tells apart the devices of a plan */
     uint32_t slices;      /* compute slices of a compute instance */
-    uint32_t order;       /* number of the compute instance within its GPU instance, from 0 */
+    uint32_t order;       /* of the compute instance within its GPU instance, from 0: among those
+                             wanted (CI_CREATE, SHARING), those there (MPS_STOP, CI_DESTROY) */
     uint32_t value;
     struct dv_layout_sharing sharing;
-    char device[DV_UUID_SIZE]; /* where one exists */
-    char name[DV_MIG_NAME];    /* "3g.40gb", for people */
+    char device[DV_UUID_SIZE]; /* where one exists; of a whole GPU to come too */
+    char name[DV_MIG_NAME];    /* "3g.40gb", for people; "" of a whole GPU */
 };
 
 /* "destroy_instance", ...: stable, for JSON and logs. */
@@ -80,7 +97,7 @@ const char *dv_step_name(enum dv_step_kind kind);
 struct dv_plan_device {
     char profile[DV_MIG_NAME];
     uint32_t start, size; /* of its GPU instance */
-    uint32_t order;       /* of its compute instance within the GPU instance */
+    uint32_t order;       /* of its compute instance among the wanted ones of the GPU instance */
     uint32_t slices;
     struct dv_layout_sharing sharing;
     char uuid[DV_UUID_SIZE]; /* of one that stays; "" of one to be made */
@@ -94,8 +111,9 @@ struct dv_plan_blocker {
 };
 
 struct dv_gpu_plan {
-    bool managed; /* false: no entry means this GPU; only SHARING steps by rules */
-    bool mig;     /* what it will be */
+    /* false: no entry means this GPU; nothing is cut, its devices are shared by the rules */
+    bool managed;
+    bool mig; /* what it will be */
     uint32_t n_devices, n_steps, n_blockers;
     uint32_t created, destroyed, kept; /* GPU instances */
     struct dv_plan_device devices[DV_LAYOUT_DEVICES_MAX];
@@ -104,8 +122,10 @@ struct dv_gpu_plan {
 };
 
 /*
- * The layout has passed dv_layout_check() on this snapshot. 0; -EINVAL with a message: the wanted
- * set cannot be (which rule it breaks); -ENOSPC: more steps or blockers than fit; -ENOMEM.
+ * The layout has passed dv_layout_check() on this snapshot. Devices of the plan and blockers are
+ * sorted: by start and order, by slice. 0; -EINVAL with a message: the wanted set cannot be (which
+ * rule it breaks), or `now` contradicts itself; -ENOSPC: more devices, steps or blockers than fit;
+ * -ENOMEM.
  */
 int dv_layout_plan_gpu(const struct dv_layout *layout, const struct dv_snapshot *snapshot,
                        const struct dv_plan_gpu *now, struct dv_gpu_plan *ret, struct dv_err *err);

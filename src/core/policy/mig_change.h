@@ -5,9 +5,10 @@
  *
  * Cost, compared in this order: instances in use that would have to go (they block: the caller
  * waits for them, or refuses), instances destroyed, instances created; of equals the placement that
- * keeps most of those that the caller prefers, then the one that leaves most room (mig_plan.h), then
- * the lowest starts, large instances first. Instances of one profile are alike: which of `want` is
- * which does not matter, only their starts. Deterministic; the order of `want` changes no cost.
+ * keeps most of those that the caller prefers, then the one that leaves most room (mig_plan.h),
+ * then the lowest starts, large instances first. Instances of one profile are alike: which of
+ * `want` is which does not matter, only their starts. Deterministic; the order of `want` changes no
+ * cost.
  *
  *     struct dv_mig_have have[] = {{p1g, 0, true}, {p1g, 1, false}};
  *     struct dv_mig_instance want[] = {{p3g, DV_MIG_UNPLACED}, {p1g, DV_MIG_UNPLACED}};

@@ -4,6 +4,8 @@
  * time the call that meets it says -ENOMEM, leaves what it was given as it was, and leaks nothing
  * (which the address sanitizer sees).
  */
+#include "base/str.h"
+#include "policy/layout_plan.h"
 #include "policy/mig_change.h"
 #include "policy/mig_plan.h"
 #include "policy/queue.h"
@@ -128,6 +130,21 @@ static int change(const char *text)
     return r;
 }
 
+static int lay_out(const struct dv_snapshot *s)
+{
+    struct dv_layout_gpu entry = {.gpus.kind = DV_SELECTOR_ANY, .n_devices = 1};
+    struct dv_layout_rule rule = {.profile = "*", .sharing.mode = DV_MODE_MPS};
+    struct dv_layout layout = {.entries = &entry, .n_entries = 1, .rules = &rule, .n_rules = 1};
+    struct dv_plan_gpu now = {.geometry = dv_mig_geometry_find("A100-40GB")};
+    static struct dv_gpu_plan plan;
+    dv_str_copy(entry.devices[0].profile, sizeof entry.devices[0].profile, "1g.5gb");
+    entry.devices[0].start = DV_MIG_UNPLACED;
+    plan.n_steps = 99;
+    int r = met(dv_layout_plan_gpu(&layout, s, &now, &plan, NULL));
+    assert_int_equal(plan.n_steps, r ? 99 : 4);
+    return r;
+}
+
 static int life(void)
 {
     dv_cleanup(dv_snapshot_freep) struct dv_snapshot *s = NULL;
@@ -136,6 +153,7 @@ static int life(void)
     r = r ? r : build(s);
     r = r ? r : met(dv_snapshot_dup(s, &copy));
     r = r ? r : ask(s);
+    r = r ? r : lay_out(s);
     r = r ? r : plan();
     r = r ? r : change("4g.20gb,2g.10gb");
     return r ? r : change("3g.20gb@0,1g.5gb*4"); /* which cannot be */
