@@ -280,8 +280,8 @@ static int export(const struct dv_ui *ui, const struct export_values *v, const c
     if (!text)
         return dv_ui_fail(ui, DV_UI_FAILURE, "the daemon's answer has no text");
     if (!strcmp(v->format, "json")) {
-        if (dv_yaml_output_read(text, strlen(text), &tree, &err) < 0)
-            return dv_ui_fail(ui, DV_UI_FAILURE, "the daemon's answer: %s", err.msg);
+        if (dv_yaml_output_read("the daemon's answer", text, strlen(text), &tree, &err) < 0)
+            return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);
         if (dv_json_write(tree, true, &json) < 0)
             return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
         text = dv_str_get(&json);

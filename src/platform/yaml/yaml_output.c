@@ -1,32 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "yaml/yaml_output.h"
 
-#include "base/str.h"
+#include "yaml/yaml_tree.h"
 
 #include <errno.h>
 #include <string.h>
-#include <yaml.h>
-
-struct reader {
-    yaml_parser_t parser;
-    struct dv_err *err;
-};
-
-static int fail_at(struct reader *rd, const yaml_mark_t *at, const char *what)
-{
-    return dv_err_set(rd->err, -EINVAL, "line %zu, column %zu: %s", at->line + 1, at->column + 1,
-                      what);
-}
-
-static int next(struct reader *rd, yaml_event_t *ret)
-{
-    if (yaml_parser_parse(&rd->parser, ret))
-        return 0;
-    if (rd->parser.error == YAML_MEMORY_ERROR)
-        return dv_err_set(rd->err, -ENOMEM, "out of memory");
-    return fail_at(rd, &rd->parser.problem_mark,
-                   rd->parser.problem ? rd->parser.problem : "not YAML");
-}
 
 /* A number as JSON writes it: -?int frac? exp? */
 static bool is_number(const char *p)
@@ -52,122 +30,58 @@ static bool is_number(const char *p)
     return !*p;
 }
 
-static int add_scalar(struct reader *rd, const yaml_event_t *event, struct dv_output_node *parent,
-                      const char *key)
+static void add_scalar(const struct dv_yaml_node *node, struct dv_output_node *parent,
+                       const char *key)
 {
-    const char *text = (const char *)event->data.scalar.value;
-    bool plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-    if (strlen(text) != event->data.scalar.length)
-        return fail_at(rd, &event->start_mark, "a NUL byte");
-    if (plain && (!*text || !strcmp(text, "null") || !strcmp(text, "~")))
+    const char *text = node->text;
+    if (dv_yaml_is_null(node))
         dv_output_null(parent, key);
-    else if (plain && (!strcmp(text, "true") || !strcmp(text, "false")))
+    else if (node->plain && (!strcmp(text, "true") || !strcmp(text, "false")))
         dv_output_bool(parent, key, *text == 't');
-    else if (plain && is_number(text))
+    else if (node->plain && is_number(text))
         dv_output_number(parent, key, text);
     else
         dv_output_string(parent, key, text);
-    return 0;
 }
 
-static int add_children(struct reader *rd, struct dv_output_node *to, yaml_event_type_t end);
+/* A tree is bounded in depth, so that this may recurse. */
+static void add(const struct dv_yaml_node *node, struct dv_output_node *parent, const char *key);
 
-static int add_value(struct reader *rd, const yaml_event_t *event, struct dv_output_node *parent,
-                     const char *key)
+static void add_pairs(const struct dv_yaml_node *map, struct dv_output_node *to)
 {
-    struct dv_output_node *to;
-    switch (event->type) {
-    case YAML_SCALAR_EVENT:
-        if (event->data.scalar.anchor)
-            break;
-        return add_scalar(rd, event, parent, key);
-    case YAML_MAPPING_START_EVENT:
-        if (event->data.mapping_start.anchor)
-            break;
-        to = dv_output_object(parent, key);
-        return to ? add_children(rd, to, YAML_MAPPING_END_EVENT)
-                  : dv_err_set(rd->err, -E2BIG, "it is nested too deeply");
-    case YAML_SEQUENCE_START_EVENT:
-        if (event->data.sequence_start.anchor)
-            break;
-        to = dv_output_array(parent, key);
-        return to ? add_children(rd, to, YAML_SEQUENCE_END_EVENT)
-                  : dv_err_set(rd->err, -E2BIG, "it is nested too deeply");
-    default:
-        break;
+    for (uint32_t i = 0; i < map->n; i++)
+        add(map->items[2 * i + 1], to, map->items[2 * i]->text);
+}
+
+static void add(const struct dv_yaml_node *node, struct dv_output_node *parent, const char *key)
+{
+    if (node->kind == DV_YAML_SCALAR) {
+        add_scalar(node, parent, key);
+    } else if (node->kind == DV_YAML_MAP) {
+        add_pairs(node, dv_output_object(parent, key));
+    } else {
+        struct dv_output_node *list = dv_output_array(parent, key);
+        for (uint32_t i = 0; i < node->n; i++)
+            add(node->items[i], list, NULL);
     }
-    return fail_at(rd, &event->start_mark, "anchors and aliases are not read");
 }
 
-/* The value of a key, or an element. */
-static int add_next(struct reader *rd, struct dv_output_node *to, const char *key)
+int dv_yaml_output_read(const char *name, const char *text, size_t len, struct dv_output **ret,
+                        struct dv_err *err)
 {
-    yaml_event_t event;
-    int r = next(rd, &event);
+    dv_cleanup(dv_yaml_freep) struct dv_yaml *yaml = NULL;
+    int r = dv_yaml_parse(name, text, len, &yaml, err);
     if (r < 0)
         return r;
-    r = add_value(rd, &event, to, key);
-    yaml_event_delete(&event);
-    return r;
-}
-
-/* Recursion ends with the depth that a tree takes (DV_OUTPUT_DEPTH_MAX). */
-static int add_children(struct reader *rd, struct dv_output_node *to, yaml_event_type_t end)
-{
-    for (;;) {
-        yaml_event_t event;
-        int r = next(rd, &event);
-        if (r < 0)
-            return r;
-        bool done = event.type == end;
-        if (!done && end == YAML_SEQUENCE_END_EVENT)
-            r = add_value(rd, &event, to, NULL);
-        else if (!done && event.type != YAML_SCALAR_EVENT)
-            r = fail_at(rd, &event.start_mark, "a key that is not a word");
-        else if (!done)
-            r = add_next(rd, to, (const char *)event.data.scalar.value);
-        yaml_event_delete(&event);
-        if (r < 0 || done)
-            return r;
-    }
-}
-
-/* Stream and document begin before the mapping. */
-static int read_document(struct reader *rd, struct dv_output_node *root)
-{
-    for (int i = 0; i < 3; i++) {
-        yaml_event_t event;
-        int r = next(rd, &event);
-        if (r < 0)
-            return r;
-        bool wrong = i == 2 && event.type != YAML_MAPPING_START_EVENT;
-        if (wrong || event.type == YAML_STREAM_END_EVENT)
-            r = fail_at(rd, &event.start_mark, "not a mapping");
-        yaml_event_delete(&event);
-        if (r < 0)
-            return r;
-    }
-    return add_children(rd, root, YAML_MAPPING_END_EVENT);
-}
-
-int dv_yaml_output_read(const char *text, size_t len, struct dv_output **ret, struct dv_err *err)
-{
-    struct reader rd = {.err = err};
-    if (len > DV_YAML_OUTPUT_MAX)
-        return dv_err_set(err, -E2BIG, "longer than %u MiB", DV_YAML_OUTPUT_MAX >> 20);
+    if (yaml->n_roots != 1 || yaml->roots[0]->kind != DV_YAML_MAP)
+        return dv_err_set(err, -EINVAL, "%s: one mapping is wanted", name);
     struct dv_output *o = dv_output_new(NULL);
-    if (!o || !yaml_parser_initialize(&rd.parser)) {
+    if (o)
+        add_pairs(yaml->roots[0], dv_output_root(o));
+    if (!o || dv_output_failed(o)) {
         dv_output_free(&o);
-        return dv_err_set(err, -ENOMEM, "out of memory");
+        return dv_err_set(err, -ENOMEM, "%s: too large or nested too deeply", name);
     }
-    yaml_parser_set_input_string(&rd.parser, (const unsigned char *)text, len);
-    int r = read_document(&rd, dv_output_root(o));
-    yaml_parser_delete(&rd.parser);
-    if (r == 0 && dv_output_failed(o))
-        r = dv_err_set(err, -ENOMEM, "out of memory");
-    if (r < 0)
-        dv_output_free(&o);
-    else
-        *ret = o;
-    return r;
+    *ret = o;
+    return 0;
 }

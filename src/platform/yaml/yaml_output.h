@@ -2,11 +2,10 @@
 /*
  * YAML text, one mapping, as the tree of an answer (render/output.h): to print as JSON what
  * somebody has as YAML. Plain scalars that look like JSON's null, booleans and numbers become
- * those, all others strings. Anchors and aliases are refused: what is read is never larger than
- * what was written.
+ * those, all others strings.
  *
  *     dv_cleanup(dv_output_free) struct dv_output *o = NULL;
- *     r = dv_yaml_output_read(text, len, &o, &err);
+ *     r = dv_yaml_output_read("answer", text, len, &o, &err);
  */
 #ifndef DV_YAML_YAML_OUTPUT_H
 #define DV_YAML_YAML_OUTPUT_H
@@ -14,9 +13,8 @@
 #include "base/err.h"
 #include "render/output.h"
 
-#define DV_YAML_OUTPUT_MAX (16u << 20)
-
-/* 0; -EINVAL with line and column; -E2BIG (too long or too deep); -ENOMEM. */
-int dv_yaml_output_read(const char *text, size_t len, struct dv_output **ret, struct dv_err *err);
+/* Errors as dv_yaml_parse(). */
+int dv_yaml_output_read(const char *name, const char *text, size_t len, struct dv_output **ret,
+                        struct dv_err *err);
 
 #endif

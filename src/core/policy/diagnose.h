@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is wrong with a node: facts in, findings out. A finding names its trouble and the operands;
+ * the words, with the command that mends it, are in render/diagnosis_text.h. What is fine, or as
+ * the layout wants it, makes no finding.
+ *
+ *     struct dv_diagnose_facts facts = {.driver = DV_DIAGNOSE_DRIVER_OK, .snapshot = snapshot};
+ *     dv_diagnose(&facts, &diagnosis);
+ *     for (i = 0; i < diagnosis.n; i++) ... diagnosis.findings[i] ...
+ */
+#ifndef DV_POLICY_DIAGNOSE_H
+#define DV_POLICY_DIAGNOSE_H
+
+#include "model/snapshot.h"
+
+#define DV_DIAGNOSE_UNKNOWN UINT32_MAX
+#define DV_DIAGNOSE_GIS_MAX 16u
+#define DV_DIAGNOSE_DETAIL 320u
+#define DV_DIAGNOSE_MAX 256u
+
+enum dv_severity {
+    DV_SEVERITY_NOTE, /* can stay */
+    DV_SEVERITY_WARNING,
+    DV_SEVERITY_ERROR,
+};
+
+/* In the order in which people see them. In brackets: the operands that are set. */
+enum dv_trouble {
+    /* Seen from the command line, without a daemon: */
+    DV_TROUBLE_DAEMON_CLOSED,      /* its socket does not let us in [detail] */
+    DV_TROUBLE_DAEMON_NOT_STARTED, /* [detail] */
+    DV_TROUBLE_DAEMON_DIED,        /* [detail] */
+    DV_TROUBLE_DAEMON_STRANGE,     /* what answers is no divvyd [detail] */
+    DV_TROUBLE_DAEMON_REFUSES,     /* it answers an error [detail] */
+    DV_TROUBLE_NOT_INSTALLED,      /* [detail: the file] */
+    DV_TROUBLE_NO_DEVICE_NODE,
+    DV_TROUBLE_DEVICE_NODE_CLOSED, /* [detail] */
+    DV_TROUBLE_MPS_STALE,          /* [detail: the folder] */
+
+    DV_TROUBLE_KEEPER_GONE,
+    DV_TROUBLE_DRIVER_MISSING,    /* [detail] */
+    DV_TROUBLE_DRIVER_NOT_LOADED, /* [detail] */
+    DV_TROUBLE_DRIVER_MISMATCH,   /* [detail] */
+    DV_TROUBLE_DRIVER_WEDGED,     /* [detail] */
+    DV_TROUBLE_DRIVER_FAILED,     /* [detail] */
+    DV_TROUBLE_LIBCUDA_MISSING,
+
+    DV_TROUBLE_GPU_LOST,        /* [gpu] */
+    DV_TROUBLE_XID_FATAL,       /* [gpu, n: the XID] */
+    DV_TROUBLE_XID_CONTAINED,   /* [gpu, n] */
+    DV_TROUBLE_XID_APPLICATION, /* [gpu, n] */
+    DV_TROUBLE_XID_OTHER,       /* [gpu, n] */
+    DV_TROUBLE_XID_CLEANUP,     /* [gpu, n] */
+    DV_TROUBLE_PROHIBITED,      /* [gpu] compute mode */
+    DV_TROUBLE_ONE_PROCESS,     /* [gpu] compute mode, where the device is to be shared */
+    DV_TROUBLE_MIG_PENDING,     /* [gpu] */
+    DV_TROUBLE_MIG_EMPTY,       /* [gpu] */
+    DV_TROUBLE_GI_EMPTY,        /* [gpu, n: the GPU instance's id] */
+    DV_TROUBLE_MEMORY_GHOST,    /* [gpu, bytes] */
+    DV_TROUBLE_PERSISTENCE_OFF, /* [gpu] */
+
+    DV_TROUBLE_LAYOUT_FAILED,  /* [gpu, detail] */
+    DV_TROUBLE_LAYOUT_WAITS,   /* [gpu, slice, tenant, n: how many are in the way] */
+    DV_TROUBLE_MPS_DOWN,       /* [gpu, device, detail] */
+    DV_TROUBLE_MPS_FAULT,      /* [gpu, device, detail: what happened, and whom it took down] */
+    DV_TROUBLE_REPLICAS_TIGHT, /* [gpu, device, n: replicas, bytes: of one] */
+    DV_TROUBLE_TURNS_UNFAIR,   /* [gpu, device, slice, tenant, n: processes] */
+
+    DV_TROUBLE_STATE_UNWRITTEN, /* [detail] */
+    DV_TROUBLE_STATE_ASIDE,     /* [detail] */
+    DV_TROUBLE_NOT_REALTIME,
+    DV_TROUBLE_COUNT,
+};
+
+struct dv_diagnosis_finding {
+    enum dv_trouble trouble;
+    uint32_t gpu; /* unknown: about none */
+    char device[DV_UUID_SIZE];
+    uint64_t slice, n, bytes;
+    char tenant[DV_TENANT_SIZE];
+    char detail[DV_DIAGNOSE_DETAIL]; /* words of others */
+};
+
+struct dv_diagnosis {
+    uint32_t n;
+    bool more; /* there would have been more than fit */
+    struct dv_diagnosis_finding findings[DV_DIAGNOSE_MAX];
+};
+
+enum dv_diagnose_driver {
+    DV_DIAGNOSE_DRIVER_OK,
+    DV_DIAGNOSE_DRIVER_STARTING,
+    DV_DIAGNOSE_DRIVER_ALONE, /* nobody asks it any more */
+    DV_DIAGNOSE_DRIVER_MISSING,
+    DV_DIAGNOSE_DRIVER_NOT_LOADED,
+    DV_DIAGNOSE_DRIVER_MISMATCH,
+    DV_DIAGNOSE_DRIVER_WEDGED,
+    DV_DIAGNOSE_DRIVER_FAILED,
+};
+
+/* What is known of a GPU of the snapshot beyond it. Numbers may be unknown. */
+struct dv_diagnose_gpu {
+    uint32_t index;
+    bool lost;
+    uint64_t xid;          /* the last that still counts; 0: none */
+    uint32_t compute_mode; /* NVML: 0 default, 2 prohibited, 3 exclusive process */
+    uint32_t persistence;  /* 0, 1 */
+    bool mig_pending;      /* a change of MIG mode waits for a reset */
+    bool empty_wanted;     /* the layout wants MIG mode without instances, or is at work */
+    uint32_t n_gi;
+    struct {
+        uint32_t id;
+        bool has_ci;
+    } gi[DV_DIAGNOSE_GIS_MAX];
+    uint64_t ghost_bytes; /* in use for a while although no process is listed; 0: none */
+};
+
+struct dv_diagnose_layout { /* of one GPU that is not settled */
+    uint32_t gpu;           /* unknown: the layout as a whole */
+    bool failed;
+    const char *detail; /* NULL, "": none */
+    uint32_t n_blockers;
+    uint64_t slice; /* the first of them */
+    const char *tenant;
+};
+
+struct dv_diagnose_mps { /* of one device that is to be shared by MPS */
+    const char *device;
+    const char *problem; /* why it does not come up; NULL, "": it does */
+    const char *fault;   /* the last, while it counts; NULL, "": none */
+};
+
+/* A slice on a time-sliced device, with others, whose processes each get a turn. */
+struct dv_diagnose_crowd {
+    const char *device, *tenant;
+    uint64_t slice;
+    uint32_t processes;
+};
+
+struct dv_diagnose_facts {
+    enum dv_diagnose_driver driver;
+    const char *driver_detail;
+    bool libcuda_missing;
+    const struct dv_snapshot *snapshot; /* may be NULL */
+    const struct dv_diagnose_gpu *gpus;
+    uint32_t n_gpus;
+    const struct dv_diagnose_layout *layout;
+    uint32_t n_layout;
+    const struct dv_diagnose_mps *mps;
+    uint32_t n_mps;
+    const struct dv_diagnose_crowd *crowds;
+    uint32_t n_crowds;
+    const char *state_problem, *state_note; /* NULL, "": none */
+    bool not_realtime;
+};
+
+/* Sorted by trouble, then by GPU. */
+void dv_diagnose(const struct dv_diagnose_facts *facts, struct dv_diagnosis *ret);
+
+/* "mig_empty", ...: stable, for JSON. */
+const char *dv_diagnose_name(enum dv_trouble trouble);
+enum dv_severity dv_diagnose_severity(enum dv_trouble trouble);
+/* "note", "warning", "error". */
+const char *dv_diagnose_severity_name(enum dv_severity severity);
+
+#endif
