@@ -36,6 +36,7 @@ struct daemon {
     char socket[108], tenant_socket[120], state[PATH_MAX], lib[PATH_MAX], bin[PATH_MAX];
     char sim_socket[PATH_MAX + 16], sim_text[PATH_MAX + 24];
     char libcuda[PATH_MAX], libnvml[PATH_MAX];
+    char tools[PATH_MAX]; /* where nvidia-smi is; "": on PATH */
     uid_t uid;
     gid_t gid;
     struct dv_keeper keeper;
@@ -160,6 +161,7 @@ static int find_places(struct daemon *d)
     }
     join(d->libcuda, sizeof d->libcuda, d->lib, "/sim/libcuda.so.1");
     join(d->libnvml, sizeof d->libnvml, d->lib, "/sim/libnvidia-ml.so.1");
+    join(d->tools, sizeof d->tools, d->lib, "/sim/bin");
     if (!strncmp(sim, "unix:", 5))
         join(d->sim_socket, sizeof d->sim_socket, sim + 5, "");
     else
@@ -475,7 +477,10 @@ static int prepare(struct daemon *d)
     struct dv_err err;
     struct dv_keeper_config config = {.library = d->libnvml,
                                       .replay = d->options->replay,
-                                      .sim_socket = d->options->sim ? d->sim_socket : NULL};
+                                      .sim_socket = d->options->sim ? d->sim_socket : NULL,
+                                      .libcuda = d->libcuda,
+                                      .tools = d->tools,
+                                      .state_dir = d->state};
     struct rlimit files;
     if (dv_keeper_start(&config, &d->keeper, &err) < 0)
         return fail(1, "%s", err.msg);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define ROUND_NS (5 * DV_NS_PER_S)
+#define TIMESLICES_NS (600 * DV_NS_PER_S)
 #define ROUNDS_MAX                                                                                 \
     10u /* that may fail before the node goes on without the GPUs that do not answer */
 #define SAMPLE_BUSY_NS (250 * DV_NS_PER_MS)
@@ -296,6 +297,25 @@ static void set_driver(struct dv_node *node, int status, const char *detail)
     snprintf(node->driver_detail, sizeof node->driver_detail, "%s", detail);
 }
 
+static void on_timeslices(void *arg, const struct dv_worker_reply *reply, int error)
+{
+    /* Whatever the answer: the worker tells what it knows with each GPU. */
+}
+
+/* Rarely: it runs a program that takes long where GPUs sleep, and others seldom change it. */
+static void ask_timeslices(struct dv_node *node)
+{
+    struct dv_worker_request q = {.op = DV_WORKER_TIMESLICES};
+    uint64_t now = dv_clock_now();
+    uint32_t worker = dv_hardware_link_replaced(node->link);
+    if (node->timeslices_ns && node->timeslices_worker == worker &&
+        now - node->timeslices_ns < TIMESLICES_NS)
+        return;
+    node->timeslices_ns = now;
+    node->timeslices_worker = worker;
+    dv_hardware_link_ask(node->link, &q, on_timeslices, node);
+}
+
 static void on_driver(void *arg, const struct dv_worker_reply *reply, int error)
 {
     struct dv_node *node = arg;
@@ -313,6 +333,7 @@ static void on_driver(void *arg, const struct dv_worker_reply *reply, int error)
     set_driver(node, 0, "");
     node->inventory_failed = false;
     node->inventory_left = 1;
+    ask_timeslices(node);
     for (uint32_t i = 0; i < node->driver.gpus; i++) {
         struct dv_worker_request q = {.op = DV_WORKER_GPU, .index = i};
         node->inventory_left++;

@@ -179,6 +179,8 @@ struct dv_node {
     uint32_t inventory_left; /* GPUs still to be read in this round */
     bool inventory_asked, inventory_failed;
     uint64_t inventory_ns;
+    uint64_t timeslices_ns; /* when they were last asked for, of which worker */
+    uint32_t timeslices_worker;
     uint32_t inventory_rounds; /* failed before the first that did not */
     struct dv_node_gpu gpus[DV_FACTS_GPUS_MAX];
 

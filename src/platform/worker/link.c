@@ -146,7 +146,10 @@ static void send_next(struct dv_hardware_link *l)
     if (r < 0)
         give_up_worker(l, DV_HARDWARE_LINK_CRASHED, r);
     else
-        dv_loop_timer_set(l->timer, l->deadline_ms, 0);
+        dv_loop_timer_set(
+            l->timer,
+            dv_worker_deadline_ms((enum dv_worker_op)l->queue[l->first].request.op, l->deadline_ms),
+            0);
 }
 
 int dv_hardware_link_ask(struct dv_hardware_link *l, const struct dv_worker_request *request,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Main's side of the worker: asks, is called back, never waits. One question is under way at a
- * time. A worker that has not answered after the deadline is wedged: it is replaced, after a
+ * time. A worker that has not answered after the deadline (of facts the one given here, of changes
+ * a longer one: dv_worker_deadline_ms) is wedged: it is replaced, after a
  * pause that grows from 1 s to 60 s, and the question fails with -ETIMEDOUT.
  *
  *     dv_hardware_link_new(loop, &keeper, 5000, on_state, self, &link);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/worker.h"
 
+#include "actuate/nvml_actuator.h"
 #include "base/str.h"
 #include "hardware/nvml.h"
 #include "hardware/replay.h"
@@ -21,17 +22,35 @@
 
 /* ---- the worker ---- */
 
+struct worker {
+    const struct dv_keeper_config *config;
+    struct dv_hardware *hw;
+    struct dv_actuator *actuator;
+    uint32_t timeslice[DV_FACTS_GPUS_MAX]; /* as of the last TIMESLICES or TIMESLICE step */
+};
+
 /* Loaded at the first question: a library that hangs while it is loaded is a wedged worker like
  * any other. A missing driver is tried again at each DRIVER request, so that one that is
  * installed later is found. */
-static int open_hardware(const struct dv_keeper_config *config, struct dv_hardware **hw,
-                         struct dv_err *err)
+static int open_hardware(struct worker *w, struct dv_err *err)
 {
-    if (*hw)
+    if (w->hw)
         return 0;
-    if (config->replay)
-        return dv_hardware_replay_new(config->replay, hw, err);
-    return dv_hardware_nvml_new(config->library, hw, err);
+    if (w->config->replay)
+        return dv_hardware_replay_new(w->config->replay, &w->hw, err);
+    return dv_hardware_nvml_new(w->config->library, &w->hw, err);
+}
+
+static int open_actuator(struct worker *w, struct dv_err *err)
+{
+    const struct dv_keeper_config *c = w->config;
+    struct dv_actuator_config config = {
+        .library = c->library, .libcuda = c->libcuda, .tools = c->tools, .state = c->state_dir};
+    if (w->actuator)
+        return 0;
+    if (c->replay)
+        return dv_err_set(err, DV_ACTUATE_NOT_SUPPORTED, "a captured node cannot be changed");
+    return dv_nvml_actuator_new(&config, &w->actuator, err);
 }
 
 /* The pidfd is opened before the start time is compared, so that the process that is checked is
@@ -47,31 +66,85 @@ static int signal_process(const struct dv_worker_request *q)
     return syscall(SYS_pidfd_send_signal, fd, q->signo, NULL, 0) < 0 ? -errno : 0;
 }
 
-static size_t answer(struct dv_hardware *hw, const struct dv_worker_request *q,
-                     struct dv_worker_reply *a, struct dv_err *err)
+static size_t answer_facts(struct worker *w, const struct dv_worker_request *q,
+                           struct dv_worker_reply *a, struct dv_err *err)
 {
     size_t fixed = offsetof(struct dv_worker_reply, u);
     switch (q->op) {
     case DV_WORKER_DRIVER:
-        a->status = dv_hardware_driver(hw, &a->u.driver, err);
+        a->status = dv_hardware_driver(w->hw, &a->u.driver, err);
         return fixed + sizeof a->u.driver;
     case DV_WORKER_GPU:
-        a->status = dv_hardware_gpu(hw, q->index, &a->u.gpu, err);
+        a->status = dv_hardware_gpu(w->hw, q->index, &a->u.gpu, err);
+        if (!a->status && !w->config->replay && q->index < DV_FACTS_GPUS_MAX)
+            a->u.gpu.timeslice = w->timeslice[q->index];
         return fixed + sizeof a->u.gpu;
     case DV_WORKER_SAMPLE:
-        a->status = dv_hardware_sample(hw, q->index, q->since_us, &a->u.sample, err);
+        a->status = dv_hardware_sample(w->hw, q->index, q->since_us, &a->u.sample, err);
         return fixed + sizeof a->u.sample;
     case DV_WORKER_EVENTS:
-        a->status = dv_hardware_events(hw, a->u.events, DV_WORKER_EVENTS_MAX, &a->count, err);
+        a->status = dv_hardware_events(w->hw, a->u.events, DV_WORKER_EVENTS_MAX, &a->count, err);
         return fixed + a->count * sizeof a->u.events[0];
     default:
-        a->status = -EINVAL;
+        a->status = dv_err_set(err, -EINVAL, "the worker knows no question %u", q->op);
         return fixed;
     }
 }
 
-static int serve_one(int sock, const struct dv_keeper_config *config, struct dv_hardware **hw,
-                     struct dv_worker_reply *a)
+static int make_step(struct worker *w, const struct dv_step *step, struct dv_receipt *ret,
+                     struct dv_err *err)
+{
+    if (step->kind == DV_STEP_MIG_MODE) { /* a GPU that is open here cannot be reset */
+        dv_hardware_free(w->hw);
+        w->hw = NULL;
+    }
+    int r = dv_actuate_step(w->actuator, step, ret, err);
+    if (r == 0 && step->kind == DV_STEP_TIMESLICE)
+        w->timeslice[step->gpu] = step->value;
+    if (r == 0 && step->kind == DV_STEP_MIG_MODE && ret->reset)
+        w->timeslice[step->gpu] = DV_FACT_UNKNOWN32; /* a reset GPU has forgotten it */
+    return r;
+}
+
+static size_t answer_change(struct worker *w, const struct dv_worker_request *q,
+                            struct dv_worker_reply *a, struct dv_err *err)
+{
+    size_t fixed = offsetof(struct dv_worker_reply, u);
+    switch (q->op) {
+    case DV_WORKER_TIMESLICES:
+        a->status = dv_nvml_actuator_timeslices(w->actuator, w->timeslice, DV_FACTS_GPUS_MAX, err);
+        return fixed;
+    case DV_WORKER_STEP:
+        a->status = make_step(w, &q->change.step, &a->u.receipt, err);
+        return fixed + sizeof a->u.receipt;
+    case DV_WORKER_MPS:
+        a->status = dv_actuate_mps(w->actuator, (enum dv_mps_op)q->change.mps.op,
+                                   &q->change.mps.spec, q->change.mps.argument, &a->u.mps, err);
+        return fixed + sizeof a->u.mps;
+    default:
+        a->status = dv_actuate_memory_limit(w->actuator, &q->change.limit, err);
+        return fixed;
+    }
+}
+
+static size_t answer(struct worker *w, const struct dv_worker_request *q, struct dv_worker_reply *a,
+                     struct dv_err *err)
+{
+    bool change = q->op >= DV_WORKER_TIMESLICES && q->op <= DV_WORKER_MEMORY_LIMIT;
+    size_t fixed = offsetof(struct dv_worker_reply, u);
+    a->status = dv_worker_check(q, err);
+    if (!a->status && q->op == DV_WORKER_SIGNAL) {
+        a->status = signal_process(q);
+        return fixed;
+    }
+    if (!a->status)
+        a->status = change ? open_actuator(w, err) : open_hardware(w, err);
+    if (a->status)
+        return fixed;
+    return change ? answer_change(w, q, a, err) : answer_facts(w, q, a, err);
+}
+
+static int serve_one(int sock, struct worker *w, struct dv_worker_reply *a)
 {
     struct dv_worker_request q;
     struct dv_err err = {0};
@@ -82,14 +155,7 @@ static int serve_one(int sock, const struct dv_keeper_config *config, struct dv_
     a->magic = DV_WORKER_MAGIC;
     a->op = q.op;
     a->seq = q.seq;
-    size_t size = offsetof(struct dv_worker_reply, u);
-    if (q.op == DV_WORKER_SIGNAL)
-        a->status = signal_process(&q);
-    else {
-        a->status = open_hardware(config, hw, &err);
-        if (!a->status)
-            size = answer(*hw, &q, a, &err);
-    }
+    size_t size = answer(w, &q, a, &err);
     if (a->status) {
         size = offsetof(struct dv_worker_reply, u);
         snprintf(a->message, sizeof a->message, "%.*s", (int)sizeof a->message - 1, err.msg);
@@ -99,13 +165,15 @@ static int serve_one(int sock, const struct dv_keeper_config *config, struct dv_
 
 void dv_worker_serve(int sock, const struct dv_keeper_config *config)
 {
-    struct dv_hardware *hw = NULL;
+    struct worker w = {.config = config};
     struct dv_worker_reply *a = malloc(sizeof *a);
+    memset(w.timeslice, 0xff, sizeof w.timeslice);
     if (a)
-        while (serve_one(sock, config, &hw, a) == 0)
+        while (serve_one(sock, &w, a) == 0)
             ;
     free(a);
-    dv_hardware_free(hw);
+    dv_actuator_free(w.actuator);
+    dv_hardware_free(w.hw);
 }
 
 /* ---- the keeper ---- */

@@ -6,10 +6,10 @@
  *     main      asks, never waits; gives up its rights
  *       keeper  keeps them; forks workers when asked and passes their socket on, so that a wedged
  *               or crashed worker can be replaced although main cannot fork a privileged process
- *         worker  alone loads the library; typed requests in, typed replies out
+ *         worker  alone loads the library and changes GPUs; typed requests in, typed replies out
  *
  * This header is the wire between them: SOCK_SEQPACKET, one struct per message, same program on
- * both ends. The worker checks every field that it uses.
+ * both ends. The worker checks every field that it uses (dv_worker_check): main has fewer rights.
  *
  *     dv_keeper_start(&config, &keeper, &err)      early, single-threaded, still privileged
  *     dv_hardware_link_new(loop, &keeper, ...)     link.h: main's side
@@ -17,6 +17,7 @@
 #ifndef DV_WORKER_WORKER_H
 #define DV_WORKER_WORKER_H
 
+#include "actuate/actuate.h"
 #include "hardware/hardware.h"
 
 #include <sys/types.h>
@@ -29,7 +30,15 @@ enum dv_worker_op {
     DV_WORKER_SAMPLE = 3, /* index, since_us -> dv_facts_sample */
     DV_WORKER_EVENTS = 4, /* -> dv_facts_event[] */
     DV_WORKER_SIGNAL = 5, /* pid, start, signo: -errno in `status` */
+    /* Asks nvidia-smi for the time-slice settings, which NVML does not tell and which may take
+     * seconds; from then on GPU's answers carry them. A TIMESLICE step keeps them up to date. */
+    DV_WORKER_TIMESLICES = 6,
+    DV_WORKER_STEP = 7,         /* change.step -> dv_receipt */
+    DV_WORKER_MPS = 8,          /* change.mps -> dv_mps_status */
+    DV_WORKER_MEMORY_LIMIT = 9, /* change.limit */
 };
+
+#define DV_WORKER_ARGUMENT 64u
 
 struct dv_worker_request {
     uint32_t magic;
@@ -40,7 +49,23 @@ struct dv_worker_request {
     uint32_t reserved;
     uint64_t start; /* with pid: who it must be */
     uint64_t since_us;
+    union {
+        struct dv_step step; /* with its own number of the GPU */
+        struct {
+            uint32_t op; /* enum dv_mps_op */
+            uint32_t reserved;
+            struct dv_mps_spec spec;
+            char argument[DV_WORKER_ARGUMENT]; /* a namespace's name */
+        } mps;
+        struct dv_memory_limit limit;
+    } change;
 };
+
+/* Is what main asks for well-formed: texts that end and have only the characters that such texts
+ * have, numbers within their bounds? 0, or -EINVAL with a message that names the field. */
+int dv_worker_check(const struct dv_worker_request *request, struct dv_err *err);
+/* How long a question of this kind may take; facts_ms: how long a question for facts may. */
+uint32_t dv_worker_deadline_ms(enum dv_worker_op op, uint32_t facts_ms);
 
 #define DV_WORKER_EVENTS_MAX 64u
 
@@ -48,7 +73,8 @@ struct dv_worker_reply {
     uint32_t magic;
     uint32_t op;
     uint64_t seq;
-    int32_t status; /* 0, negative errno, or enum dv_hardware_status */
+    int32_t status; /* 0, negative errno, or enum dv_hardware_status; of STEP, MPS and
+                       MEMORY_LIMIT enum dv_actuate_status */
     uint32_t count; /* of events */
     char message[200];
     union {
@@ -56,6 +82,8 @@ struct dv_worker_reply {
         struct dv_facts_gpu gpu;
         struct dv_facts_sample sample;
         struct dv_facts_event events[DV_WORKER_EVENTS_MAX];
+        struct dv_receipt receipt;
+        struct dv_mps_status mps;
     } u;
 };
 
@@ -63,6 +91,9 @@ struct dv_keeper_config {
     const char *library;    /* NVML: a path or "libnvidia-ml.so.1" */
     const char *replay;     /* a capture to answer from instead; NULL */
     const char *sim_socket; /* $DIVVY_SIM_SOCKET of the workers; NULL without a simulated GPU */
+    const char *libcuda;    /* for the MPS probe; NULL: "libcuda.so.1" */
+    const char *tools;      /* where nvidia-smi and the like are; NULL or "": on PATH */
+    const char *state_dir;  /* MPS daemons live below its mps/; NULL: no MPS */
 };
 
 struct dv_keeper {

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps through a worker process on a simulated node: what the driver's rules make of each, that a
+ * repeated step changes nothing, and that one whose worker was killed in the middle can be asked
+ * for again.
+ */
+#include "server/fake.h"
+#include "server/state.h"
+#include "sys/fd.h"
+#include "worker/worker.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct dv_fakenode node;
+static char library[600], tools[600];
+
+struct worker {
+    int sock;
+    pid_t pid;
+};
+
+static struct worker worker_start(void)
+{
+    struct dv_keeper_config config = {
+        .library = library, .sim_socket = node.socket, .tools = tools, .state_dir = node.directory};
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    struct worker w = {.sock = pair[0], .pid = fork()};
+    assert_true(w.pid >= 0);
+    if (w.pid == 0) {
+        close(pair[0]);
+        close(node.lifeline); /* a worker that a failed test leaves behind keeps no server alive */
+        dv_worker_serve(pair[1], &config);
+        _exit(0);
+    }
+    close(pair[1]);
+    return w;
+}
+
+static void worker_stop(struct worker *w, int signo)
+{
+    if (signo)
+        kill(w->pid, signo);
+    dv_fd_close(&w->sock);
+    assert_int_equal(waitpid(w->pid, NULL, 0), w->pid);
+}
+
+static void send_question(const struct worker *w, struct dv_worker_request q)
+{
+    q.magic = DV_WORKER_MAGIC;
+    assert_int_equal(dv_fd_send(w->sock, &q, sizeof q, NULL, 0), 0);
+}
+
+static struct dv_worker_reply *ask(const struct worker *w, struct dv_worker_request q)
+{
+    static struct dv_worker_reply a;
+    send_question(w, q);
+    assert_true(dv_fd_receive(w->sock, &a, sizeof a, NULL, NULL) > 0);
+    a.message[sizeof a.message - 1] = 0;
+    return &a;
+}
+
+static struct dv_worker_reply *step(const struct worker *w, struct dv_step s)
+{
+    return ask(w, (struct dv_worker_request){.op = DV_WORKER_STEP, .change.step = s});
+}
+
+static const struct dv_facts_gpu *facts(const struct worker *w, uint32_t gpu)
+{
+    struct dv_worker_reply *a =
+        ask(w, (struct dv_worker_request){.op = DV_WORKER_GPU, .index = gpu});
+    assert_int_equal(a->status, 0);
+    return &a->u.gpu;
+}
+
+static struct dv_step mode(uint32_t gpu, uint32_t on)
+{
+    return (struct dv_step){.kind = DV_STEP_MIG_MODE,
+                            .gpu = gpu,
+                            .gi = UINT32_MAX,
+                            .ci = UINT32_MAX,
+                            .profile = UINT32_MAX,
+                            .value = on};
+}
+
+static struct dv_step gi_create(uint32_t profile, uint32_t start, uint32_t size)
+{
+    return (struct dv_step){.kind = DV_STEP_GI_CREATE,
+                            .gi = UINT32_MAX,
+                            .ci = UINT32_MAX,
+                            .profile = profile,
+                            .start = start,
+                            .size = size,
+                            .name = "3g.40gb"};
+}
+
+static struct dv_step ci_create(uint32_t profile, uint32_t start, uint32_t size, uint32_t order,
+                                uint32_t compute)
+{
+    struct dv_step s = gi_create(profile, start, size);
+    s.kind = DV_STEP_CI_CREATE;
+    s.order = order;
+    s.value = compute;
+    return s;
+}
+
+static struct dv_step destroyed(struct dv_step s, enum dv_step_kind kind,
+                                const struct dv_receipt *made)
+{
+    s.kind = kind;
+    s.gi = made->gi;
+    s.ci = made->ci;
+    memcpy(s.device, made->device, sizeof s.device);
+    return s;
+}
+
+static void start(const char *name)
+{
+    const char *lib = getenv("DIVVY_LIBDIR");
+    assert_non_null(lib);
+    snprintf(library, sizeof library, "%s/sim/libnvidia-ml.so.1", lib);
+    snprintf(tools, sizeof tools, "%s/sim/bin", lib);
+    node = dv_fakenode_start(name);
+    setenv("DIVVY_SIM_SOCKET", node.socket, 1);
+}
+
+static int start_ampere(void **state)
+{
+    start("dgx-a100");
+    return 0;
+}
+
+static int start_hopper(void **state)
+{
+    start("dgx-h100");
+    return 0;
+}
+
+static int stop(void **state)
+{
+    dv_fakenode_stop(&node);
+    return 0;
+}
+
+static void test_mode(void **state)
+{
+    struct worker w = worker_start();
+    struct dv_worker_reply *a = step(&w, mode(0, 1));
+    assert_string_equal(a->message, "");
+    assert_int_equal(a->status, 0);
+    assert_int_equal(facts(&w, 0)->mig_current, 1);
+    assert_int_equal(step(&w, mode(0, 1))->status, 0); /* again: nothing to do */
+    assert_int_equal(facts(&w, 1)->mig_current, 0);    /* the other GPU never noticed */
+    assert_int_equal(step(&w, mode(0, 0))->status, 0);
+    assert_int_equal(facts(&w, 0)->mig_current, 0);
+    assert_int_equal(step(&w, mode(31, 1))->status, DV_ACTUATE_NOT_FOUND);
+    worker_stop(&w, 0);
+}
+
+static void test_mode_in_use(void **state)
+{
+    struct worker w = worker_start();
+    struct dv_fake c = dv_fake_open(&node, DV_SIM_CLIENT_CUDA);
+    dv_fake_ctx(&c, 0);
+    struct dv_worker_reply *a = step(&w, mode(0, 1));
+    assert_int_equal(a->status, DV_ACTUATE_IN_USE);
+    assert_non_null(strstr(a->message, "while a process uses the GPU"));
+    const struct dv_facts_gpu *f = facts(&w, 0);
+    assert_int_equal(f->mig_current, 0);
+    assert_int_equal(f->mig_pending, 0); /* nothing waits for the next reset */
+    dv_fake_close(&c);
+    worker_stop(&w, 0);
+}
+
+static void test_instances(void **state)
+{
+    struct worker w = worker_start();
+    assert_int_equal(step(&w, mode(0, 1))->status, 0);
+    struct dv_worker_reply *a = step(&w, gi_create(9, 4, 4));
+    assert_string_equal(a->message, "");
+    struct dv_receipt gi = a->u.receipt;
+    assert_int_equal(gi.gi, 2);
+    assert_int_equal(step(&w, gi_create(9, 4, 4))->u.receipt.gi, gi.gi); /* the same one */
+    const struct dv_facts_gpu *f = facts(&w, 0);
+    assert_int_equal(f->n_gi, 1); /* seen without a compute instance in it */
+    assert_int_equal(f->n_mig, 0);
+    assert_int_equal(f->gi[0].profile, 9);
+    assert_int_equal(f->gi[0].start, 4);
+
+    /* 1c and 2c of a 3g: the small one leaves room for the larger. */
+    a = step(&w, ci_create(9, 4, 4, 0, 0));
+    assert_string_equal(a->message, "");
+    struct dv_receipt one = a->u.receipt;
+    assert_int_equal(one.gi, 2);
+    assert_memory_equal(one.device, "MIG-", 4);
+    a = step(&w, ci_create(9, 4, 4, 0, 0));
+    assert_string_equal(a->u.receipt.device, one.device);
+    a = step(&w, ci_create(9, 4, 4, 1, 1));
+    assert_string_equal(a->message, "");
+    struct dv_receipt two = a->u.receipt;
+    f = facts(&w, 0);
+    assert_int_equal(f->n_mig, 2);
+    assert_string_equal(f->mig[0].uuid, one.device);
+    assert_int_equal(f->mig[0].ci_profile, 0);
+    assert_int_equal(f->mig[0].ci_start, 2);
+    assert_string_equal(f->mig[1].uuid, two.device);
+    assert_int_equal(f->mig[1].ci_start, 0);
+
+    assert_int_equal(step(&w, ci_create(9, 4, 4, 2, 0))->status, DV_ACTUATE_NO_ROOM);
+    assert_int_equal(step(&w, gi_create(5, 0, 4))->status, 0); /* 4g beside it */
+    assert_int_equal(step(&w, gi_create(0, 0, 8))->status, DV_ACTUATE_NO_ROOM);
+    a = step(&w, gi_create(9, 2, 4)); /* no place for a 3g */
+    assert_int_equal(a->status, DV_ACTUATE_FAILED);
+    assert_non_null(strstr(a->message, "3g.40gb at 2: the driver did not create it"));
+    assert_int_equal(step(&w, ci_create(19, 1, 1, 0, 0))->status, DV_ACTUATE_NOT_FOUND);
+
+    struct dv_step gone = destroyed(gi_create(9, 4, 4), DV_STEP_GI_DESTROY, &gi);
+    assert_int_equal(step(&w, gone)->status, DV_ACTUATE_IN_USE); /* compute instances in it */
+    struct dv_step ci_gone = destroyed(ci_create(9, 4, 4, 0, 0), DV_STEP_CI_DESTROY, &one);
+    assert_int_equal(step(&w, ci_gone)->status, 0);
+    assert_int_equal(step(&w, ci_gone)->status, 0);
+    ci_gone.ci = two.ci; /* the ids of one, the UUID of another: that one is gone */
+    assert_int_equal(step(&w, ci_gone)->status, 0);
+    assert_int_equal(facts(&w, 0)->n_mig, 1);
+    assert_int_equal(
+        step(&w, destroyed(ci_create(9, 4, 4, 1, 1), DV_STEP_CI_DESTROY, &two))->status, 0);
+    gone.profile = 5; /* not what has this id */
+    assert_int_equal(step(&w, gone)->status, 0);
+    assert_int_equal(facts(&w, 0)->n_gi, 2);
+    gone.profile = 9;
+    assert_int_equal(step(&w, gone)->status, 0);
+    assert_int_equal(step(&w, gone)->status, 0);
+    assert_int_equal(facts(&w, 0)->n_gi, 1);
+    assert_int_equal(step(&w, mode(0, 0))->status, 0);
+    worker_stop(&w, 0);
+}
+
+static void test_destroy_in_use(void **state)
+{
+    struct worker w = worker_start();
+    assert_int_equal(step(&w, mode(0, 1))->status, 0);
+    assert_int_equal(step(&w, gi_create(9, 0, 4))->status, 0);
+    struct dv_worker_reply *a = step(&w, ci_create(9, 0, 4, 0, 2));
+    assert_string_equal(a->message, "");
+    struct dv_receipt made = a->u.receipt;
+    struct dv_fake c = dv_fake_open(&node, DV_SIM_CLIENT_CUDA);
+    dv_fake_ctx(&c, dv_simrequests_device_id(0, made.gi, made.ci));
+    struct dv_step gone = destroyed(ci_create(9, 0, 4, 0, 2), DV_STEP_CI_DESTROY, &made);
+    assert_int_equal(step(&w, gone)->status, DV_ACTUATE_IN_USE);
+    assert_int_equal(facts(&w, 0)->n_mig, 1);
+    dv_fake_close(&c);
+    for (int i = 0; step(&w, gone)->status == DV_ACTUATE_IN_USE && i < 2000; i++)
+        usleep(5000); /* the server sees the hang-up in its own time */
+    assert_int_equal(facts(&w, 0)->n_mig, 0);
+    assert_int_equal(step(&w, mode(0, 0))->status, 0);
+    worker_stop(&w, 0);
+}
+
+/* Killed at whatever point it has reached, a worker leaves a GPU on which the same step ends as if
+ * it had been asked for once. */
+static void test_killed_worker(void **state)
+{
+    const struct dv_step steps[] = {mode(0, 1), gi_create(9, 4, 4), ci_create(9, 4, 4, 0, 2)};
+    for (useconds_t pause = 0; pause < 3000; pause += 150) {
+        struct worker w = worker_start();
+        struct dv_receipt made = {0};
+        for (size_t i = 0; i < DV_ARRAY_SIZE(steps); i++) {
+            send_question(
+                &w, (struct dv_worker_request){.op = DV_WORKER_STEP, .change.step = steps[i]});
+            usleep(pause);
+            worker_stop(&w, SIGKILL);
+            w = worker_start();
+            struct dv_worker_reply *a = step(&w, steps[i]);
+            assert_string_equal(a->message, "");
+            made = a->u.receipt;
+        }
+        const struct dv_facts_gpu *f = facts(&w, 0);
+        assert_int_equal(f->n_gi, 1);
+        assert_int_equal(f->n_mig, 1);
+        assert_string_equal(f->mig[0].uuid, made.device);
+        step(&w, destroyed(steps[2], DV_STEP_CI_DESTROY, &made));
+        step(&w, destroyed(steps[1], DV_STEP_GI_DESTROY, &made));
+        assert_int_equal(step(&w, mode(0, 0))->status, 0);
+        worker_stop(&w, 0);
+    }
+}
+
+static void test_bad_questions(void **state)
+{
+    struct worker w = worker_start();
+    struct dv_step s = mode(0, 2);
+    assert_int_equal(step(&w, s)->status, -EINVAL);
+    s = mode(DV_FACTS_GPUS_MAX, 1);
+    assert_int_equal(step(&w, s)->status, -EINVAL);
+    s = mode(0, 1);
+    s.kind = (enum dv_step_kind)77;
+    assert_int_equal(step(&w, s)->status, -EINVAL);
+    s = gi_create(9, 99, 4);
+    assert_string_equal(step(&w, s)->message, "start is 99, at most 15 is possible");
+    s = gi_create(9, 0, 4);
+    memset(s.name, 'x', sizeof s.name);
+    assert_string_equal(step(&w, s)->message, "name does not end");
+    s = gi_create(9, 0, 4);
+    strcpy(s.device, "GPU-1;reboot");
+    assert_int_equal(step(&w, s)->status, -EINVAL);
+    s = gi_create(9, 0, 4);
+    s.kind = DV_STEP_GI_DESTROY; /* of none */
+    assert_int_equal(step(&w, s)->status, -EINVAL);
+    struct dv_worker_request q = {.op = DV_WORKER_MPS};
+    strcpy(q.change.mps.spec.device, "GPU-1");
+    strcpy(q.change.mps.spec.name, "../etc");
+    q.change.mps.op = DV_MPS_START;
+    assert_int_equal(ask(&w, q)->status, -EINVAL);
+    q = (struct dv_worker_request){.op = DV_WORKER_MEMORY_LIMIT};
+    strcpy(q.change.limit.device, "GPU-1");
+    strcpy(q.change.limit.cgroup, "..");
+    assert_int_equal(ask(&w, q)->status, -EINVAL);
+    q.op = 99;
+    assert_int_equal(ask(&w, q)->status, -EINVAL);
+    worker_stop(&w, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest ampere[] = {
+        cmocka_unit_test(test_mode),          cmocka_unit_test(test_mode_in_use),
+        cmocka_unit_test(test_instances),     cmocka_unit_test(test_destroy_in_use),
+        cmocka_unit_test(test_killed_worker), cmocka_unit_test(test_bad_questions),
+    };
+    const struct CMUnitTest hopper[] = {
+        cmocka_unit_test(test_mode),
+        cmocka_unit_test(test_mode_in_use),
+        cmocka_unit_test(test_instances),
+    };
+    return cmocka_run_group_tests_name("ampere", ampere, start_ampere, stop) +
+           cmocka_run_group_tests_name("hopper", hopper, start_hopper, stop);
+}
