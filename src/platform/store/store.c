@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define FILE_NAME "divvyd.db"
-#define VERSION 1
+#define VERSION 2
 #define BOOT_ID_SIZE 40
 
 struct dv_store {
@@ -39,6 +39,8 @@ static const char *const migrations[VERSION] = {
     " start INTEGER NOT NULL, PRIMARY KEY (claim, pid, start)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE ids (one INTEGER PRIMARY KEY CHECK (one = 1), next INTEGER NOT NULL) STRICT;"
     "INSERT INTO ids VALUES (1, 1);",
+    "CREATE TABLE documents (key TEXT PRIMARY KEY, name TEXT NOT NULL, config TEXT NOT NULL,"
+    " unix_time INTEGER NOT NULL, text TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 };
 
 static int db_errno(int code)
@@ -314,6 +316,17 @@ int dv_store_put_usage(struct dv_store *s, const char *tenant, const struct dv_u
                dv_usage_format(u->byte_ns, bytes));
 }
 
+int dv_store_put_document(struct dv_store *s, const struct dv_store_document *d, struct dv_err *err)
+{
+    return run(s, err, "INSERT OR REPLACE INTO documents VALUES (?,?,?,?,?)", "tttit", d->key,
+               d->name, d->config, I(d->unix_time), d->text);
+}
+
+int dv_store_drop_document(struct dv_store *s, const char *key, struct dv_err *err)
+{
+    return run(s, err, "DELETE FROM documents WHERE key = ?", "t", key);
+}
+
 /* ---- reading ---- */
 
 static void read_text(sqlite3_stmt *st, int column, char *buf, size_t size)
@@ -367,6 +380,7 @@ struct reader {
     dv_store_on_claim *on_claim;
     dv_store_on_process *on_process;
     dv_store_on_usage *on_usage;
+    dv_store_on_document *on_document;
     void *arg;
 };
 
@@ -400,6 +414,18 @@ static void usage_row(struct reader *r, sqlite3_stmt *st)
     r->on_usage(r->arg, name, &u);
 }
 
+static void document_row(struct reader *r, sqlite3_stmt *st)
+{
+    struct dv_store_document d = {.unix_time = sqlite3_column_int64(st, 3)};
+    read_text(st, 0, d.key, sizeof d.key);
+    read_text(st, 1, d.name, sizeof d.name);
+    read_text(st, 2, d.config, sizeof d.config);
+    d.text = (const char *)sqlite3_column_text(st, 4);
+    d.len = (size_t)sqlite3_column_bytes(st, 4);
+    if (d.text)
+        r->on_document(r->arg, &d);
+}
+
 static int each(struct reader *r, const char *sql, void (*row)(struct reader *, sqlite3_stmt *),
                 struct dv_err *err)
 {
@@ -418,13 +444,20 @@ static int each(struct reader *r, const char *sql, void (*row)(struct reader *, 
 int dv_store_load(struct dv_store *s, dv_store_on_claim *on_claim, dv_store_on_process *on_process,
                   dv_store_on_usage *on_usage, void *arg, struct dv_err *err)
 {
-    struct reader reader = {s, on_claim, on_process, on_usage, arg};
+    struct reader reader = {s, on_claim, on_process, on_usage, NULL, arg};
     int r = each(&reader, "SELECT * FROM claims ORDER BY id", claim_row, err);
     if (r == 0)
         r = each(&reader, "SELECT * FROM processes ORDER BY claim, pid", process_row, err);
     if (r == 0)
         r = each(&reader, "SELECT * FROM tenants ORDER BY name", usage_row, err);
     return r;
+}
+
+int dv_store_load_documents(struct dv_store *s, dv_store_on_document *on_document, void *arg,
+                            struct dv_err *err)
+{
+    struct reader reader = {.store = s, .on_document = on_document, .arg = arg};
+    return each(&reader, "SELECT * FROM documents ORDER BY key", document_row, err);
 }
 
 int dv_store_next_id(struct dv_store *s, uint64_t *ret, struct dv_err *err)

@@ -66,6 +66,28 @@ int dv_store_put_process(struct dv_store *store, uint64_t claim, const struct dv
                          struct dv_err *err);
 int dv_store_drop_process(struct dv_store *store, uint64_t claim, const struct dv_proc_id *process,
                           struct dv_err *err);
+
+/*
+ * Texts that are kept as they are, by name: layout files, and what GPUs were before a change that
+ * is under way. Each write is a transaction of its own, or part of the one that is open.
+ */
+#define DV_STORE_KEY_SIZE 128
+struct dv_store_document {
+    char key[DV_STORE_KEY_SIZE];
+    char name[256]; /* the file it came from */
+    char config[64];
+    int64_t unix_time;
+    const char *text; /* a loan for the call */
+    size_t len;
+};
+typedef void dv_store_on_document(void *arg, const struct dv_store_document *document);
+int dv_store_put_document(struct dv_store *store, const struct dv_store_document *document,
+                          struct dv_err *err);
+int dv_store_drop_document(struct dv_store *store, const char *key, struct dv_err *err);
+/* All of them, by key. */
+int dv_store_load_documents(struct dv_store *store, dv_store_on_document *on_document, void *arg,
+                            struct dv_err *err);
+
 int dv_store_put_usage(struct dv_store *store, const char *tenant, const struct dv_usage *usage,
                        struct dv_err *err);
 

@@ -167,6 +167,40 @@ static void overwrite(struct seen *s, const char *name, const char *text)
     close(fd);
 }
 
+static void on_document(void *arg, const struct dv_store_document *d)
+{
+    struct dv_str *all = arg;
+    dv_str_addf(all, "%s|%s|%s|%lld|%s;", d->key, d->name, d->config, (long long)d->unix_time,
+                d->text);
+    assert_int_equal(d->len, strlen(d->text));
+}
+
+static void test_documents(void **state)
+{
+    struct seen *s = *state;
+    struct dv_err err;
+    dv_cleanup(dv_str_done) struct dv_str note = {0}, all = {0};
+    struct dv_store *store;
+    assert_int_equal(dv_store_open(s->dir, &store, &note, &err), 0);
+    struct dv_store_document d = {
+        .key = "cut", .name = "a.yaml", .config = "all", .unix_time = 7, .text = "x: 'y'\n"};
+    assert_int_equal(dv_store_put_document(store, &d, &err), 0);
+    d.text = "z";
+    assert_int_equal(dv_store_put_document(store, &d, &err), 0);
+    strcpy(d.key, "change:GPU-1");
+    assert_int_equal(dv_store_put_document(store, &d, &err), 0);
+    dv_store_close(store);
+    assert_int_equal(dv_store_open(s->dir, &store, &note, &err), 0);
+    assert_int_equal(dv_store_load_documents(store, on_document, &all, &err), 0);
+    assert_string_equal(dv_str_get(&all), "change:GPU-1|a.yaml|all|7|z;cut|a.yaml|all|7|z;");
+    assert_int_equal(dv_store_drop_document(store, "cut", &err), 0);
+    assert_int_equal(dv_store_drop_document(store, "cut", &err), 0);
+    dv_str_clear(&all);
+    assert_int_equal(dv_store_load_documents(store, on_document, &all, &err), 0);
+    assert_string_equal(dv_str_get(&all), "change:GPU-1|a.yaml|all|7|z;");
+    dv_store_close(store);
+}
+
 static void test_corrupt(void **state)
 {
     struct seen *s = *state;
@@ -240,6 +274,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_documents, setup, teardown),
         cmocka_unit_test_setup_teardown(test_corrupt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_newer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full, setup, teardown),
