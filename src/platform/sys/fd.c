@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -205,4 +206,51 @@ int dv_fd_unread(int sock)
 {
     int n;
     return ioctl(sock, SIOCOUTQ, &n) < 0 ? dv_fd_errno() : n;
+}
+
+/* ---- files ---- */
+
+static int read_all(int fd, const char *path, size_t max, char **ret, size_t *ret_len,
+                    struct dv_err *err)
+{
+    size_t size = 0, capacity = 4096;
+    char *text = malloc(capacity + 1);
+    ssize_t n = 1;
+    while (text && n > 0) {
+        n = read(fd, text + size, capacity - size);
+        if (n < 0 && errno == EINTR)
+            n = 1;
+        else if (n > 0)
+            size += (size_t)n;
+        if (n < 0 || size < capacity || capacity > max)
+            continue;
+        capacity = DV_MIN(capacity * 2, max + 1);
+        char *more = realloc(text, capacity + 1);
+        if (!more)
+            free(text);
+        text = more;
+    }
+    int error = n < 0 ? dv_fd_errno() : 0;
+    if (text && !error && size <= max) {
+        text[size] = 0;
+        *ret = text;
+        *ret_len = size;
+        return 0;
+    }
+    bool memory = !text;
+    free(text);
+    if (memory)
+        return dv_err_set(err, -ENOMEM, "%s: out of memory", path);
+    return error ? dv_err_set(err, error, "%s: %s", path, strerror(-error))
+                 : dv_err_set(err, -E2BIG, "%s: it has more than %zu bytes", path, max);
+}
+
+int dv_fd_read_file(const char *path, size_t max, char **ret, size_t *ret_len, struct dv_err *err)
+{
+    if (!strcmp(path, "-"))
+        return read_all(STDIN_FILENO, "the standard input", max, ret, ret_len, err);
+    dv_cleanup(dv_fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return dv_err_set(err, dv_fd_errno(), "%s: %s", path, strerror(errno));
+    return read_all(fd, path, max, ret, ret_len, err);
 }

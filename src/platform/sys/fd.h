@@ -40,6 +40,10 @@ int dv_fd_seal_writes(int fd);
 int dv_fd_listen(const char *path, int type, mode_t mode, struct dv_err *err);
 int dv_fd_connect(const char *path, int type, struct dv_err *err);
 
+/* A whole file ("-": the standard input) of at most `max` bytes, NUL-terminated, malloc'ed. -E2BIG
+ * when it is longer, -EISDIR, -ENOENT ... with a message that names it. */
+int dv_fd_read_file(const char *path, size_t max, char **ret, size_t *ret_len, struct dv_err *err);
+
 #define DV_FD_PASS_MAX 8u
 /* One message and up to DV_FD_PASS_MAX descriptors. Does not raise SIGPIPE. 0 or -errno. */
 int dv_fd_send(int sock, const void *data, size_t size, const int *fds, uint32_t count);

@@ -86,9 +86,33 @@ static void test_listen(void **state)
     assert_int_equal(dv_fd_listen(longname, SOCK_STREAM, 0600, &err), -ENAMETOOLONG);
 }
 
+static void test_read_file(void **state)
+{
+    char path[] = "/tmp/divvy-fd-XXXXXX", block[5000], *text;
+    struct dv_err err;
+    size_t len;
+    int fd = mkstemp(path);
+    memset(block, 'x', sizeof block);
+    assert_int_equal(write(fd, block, sizeof block), sizeof block);
+    assert_int_equal(dv_fd_read_file(path, sizeof block, &text, &len, &err), 0);
+    assert_int_equal(len, sizeof block);
+    assert_memory_equal(text, block, sizeof block);
+    assert_int_equal(text[len], 0);
+    free(text);
+    assert_int_equal(dv_fd_read_file(path, sizeof block - 1, &text, &len, &err), -E2BIG);
+    assert_non_null(strstr(err.msg, "more than 4999 bytes"));
+    assert_int_equal(dv_fd_read_file("/dev/zero", 100000, &text, &len, &err), -E2BIG);
+    assert_int_equal(dv_fd_read_file("/tmp", 100, &text, &len, &err), -EISDIR);
+    close(fd);
+    unlink(path);
+    assert_int_equal(dv_fd_read_file(path, 100, &text, &len, &err), -ENOENT);
+    assert_non_null(strstr(err.msg, path));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_seal), cmocka_unit_test(test_pass),
-                                       cmocka_unit_test(test_listen)};
+                                       cmocka_unit_test(test_listen),
+                                       cmocka_unit_test(test_read_file)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
