@@ -45,7 +45,7 @@ enum dv_slice_state {
     DV_SLICE_ENDED = 2, /* released or revoked: no new allocation, no new lease */
 };
 
-#define DV_SLICE_FLAG_EXCLUSIVE 1u /* the whole device: metered, not limited */
+#define DV_SLICE_FLAG_UNLEASED 1u /* no turns to wait for: time is metered, not given */
 
 struct dv_slice_page {
     uint32_t magic, abi;

@@ -89,13 +89,13 @@ struct dv_gate_price *dv_gate_price(struct dv_gate *g, uint64_t key)
 
 static bool leased(const struct dv_gate *g)
 {
-    return !g->selfpaced && !g->view.exclusive && !g->view.open;
+    return !g->selfpaced && !g->view.unleased && !g->view.open;
 }
 
-/* An exclusive slice is metered only. While leases are off, in flight stays bounded. */
+/* Without leases a slice is metered only. While leases are off, in flight stays bounded. */
 static bool limited(const struct dv_gate *g)
 {
-    return g->selfpaced || !g->view.exclusive;
+    return g->selfpaced || !g->view.unleased;
 }
 
 static bool named(const struct dv_gate *g, uint64_t turn)
@@ -684,7 +684,7 @@ static void account(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t b
         learn(g, b, measured, rough, shared);
     if (g->selfpaced && !b->predicted_ns) /* the first of its kind; else prices are truer */
         g->bucket_ns -= (int64_t)measured;
-    if (g->view.exclusive)
+    if (g->view.unleased)
         g->charged_total_ns += measured; /* no lease will ever charge it */
     g->last_end_ns = max64(g->last_end_ns, end_ns);
 }
@@ -851,7 +851,7 @@ void dv_gate_view_read(struct dv_gate_view *v, const struct dv_arbiter_page *arb
     v->contended = GET(arbiter->contended) != 0;
     v->open = (GET(arbiter->flags) & DV_ARBITER_FLAG_OPEN) != 0;
     v->compute = cap && cap < share ? cap : share;
-    v->exclusive = (flags & DV_SLICE_FLAG_EXCLUSIVE) != 0;
+    v->unleased = (flags & DV_SLICE_FLAG_UNLEASED) != 0;
     v->ended = GET(slice->state) == DV_SLICE_ENDED;
     if (holder)
         read_holder(v, holder);

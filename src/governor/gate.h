@@ -103,7 +103,7 @@ struct dv_gate_view {
     uint64_t heartbeat_ns;
     bool contended, open;
     uint32_t compute; /* of the slice: for pacing without a daemon */
-    bool exclusive;   /* the slice has the whole device: metered, not limited */
+    bool unleased;    /* the slice waits for no turns: metered, not limited */
     bool ended;       /* the slice is no more: nothing goes */
     /* Of the slot that `turn` names, if it is another's; zero when its page is not at hand. */
     uint64_t holder_epoch, holder_announced_ns, holder_remainder_ns, holder_handed;

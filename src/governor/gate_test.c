@@ -381,12 +381,12 @@ static void test_an_ended_slice_launches_nothing(void **state)
     dv_gate_done(&g);
 }
 
-static void test_exclusive_is_metered_only(void **state)
+static void test_unleased_is_metered_only(void **state)
 {
     start();
     struct dv_gate_view v = view(MS);
     struct dv_gate_price *p = dv_gate_price(&g, 1);
-    v.exclusive = true;
+    v.unleased = true;
     dv_gate_look(&g, MS, &v);
     for (unsigned i = 0; i < 100000; i++) {
         if (dv_gate_try(&g, p))
@@ -477,7 +477,7 @@ static void test_view_of_pages(void **state)
     slot.released_epoch = 9;
     dv_gate_view_read(&v, &a, &s, &slot);
     assert_int_equal(v.turn, a.turn);
-    assert_true(v.contended && v.open && v.ended && !v.exclusive);
+    assert_true(v.contended && v.open && v.ended && !v.unleased);
     assert_int_equal(v.compute, 1400);
     assert_int_equal(v.holder_handed, 42);
     dv_gate_view_read(&v, &a, &s, NULL);
@@ -499,7 +499,7 @@ int main(void)
         cmocka_unit_test(test_prices_follow_slowly),
         cmocka_unit_test(test_prices_follow_at_once_when_the_work_changes),
         cmocka_unit_test(test_an_ended_slice_launches_nothing),
-        cmocka_unit_test(test_exclusive_is_metered_only),
+        cmocka_unit_test(test_unleased_is_metered_only),
         cmocka_unit_test(test_settings_and_crowded_prices),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_view_of_pages),
