@@ -18,6 +18,8 @@ static const char help[] =
     "                       $XDG_RUNTIME_DIR/divvy/divvyd.sock)\n"
     "  --state DIR          where to keep the books (default /var/lib/divvy as root, else\n"
     "                       ~/.local/state/divvy)\n"
+    "  --config FILE        the layout that the node should have: divvy's own file, mig-parted's or\n"
+    "                       the NVIDIA device plugin's; applied when it is another than last time\n"
     "  --user NAME          as root: whom to become (default divvy, else nobody)\n"
     "  --operator NAME      a user who may act for any tenant, as root may\n"
     "  --intruder WHAT      a process that uses a shared GPU without leases is always named;\n"
@@ -37,6 +39,7 @@ enum {
     SIM = 1000,
     SOCKET,
     STATE,
+    CONFIG,
     USER,
     OPERATOR,
     INTRUDER,
@@ -53,6 +56,7 @@ static const struct option options[] = {
     {"sim", required_argument, NULL, SIM},
     {"socket", required_argument, NULL, SOCKET},
     {"state", required_argument, NULL, STATE},
+    {"config", required_argument, NULL, CONFIG},
     {"user", required_argument, NULL, USER},
     {"operator", required_argument, NULL, OPERATOR},
     {"intruder", required_argument, NULL, INTRUDER},
@@ -122,6 +126,9 @@ static int parse(int argc, char **argv, struct dv_daemon_options *o, const char 
             break;
         case STATE:
             o->state = optarg;
+            break;
+        case CONFIG:
+            o->config = optarg;
             break;
         case USER:
             o->user = optarg;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api.h"
 
+#include "api_layout.h"
 #include "base/units.h"
 #include "claims.h"
 #include "request.h"
@@ -255,6 +256,43 @@ static void post_kill(struct dv_node *node, struct dv_http_request *rq, const ch
     dv_view_reply(rq, 200, o);
 }
 
+/* ---- layouts ---- */
+
+static void get_layout(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_layout_get(node, rq);
+}
+
+static void post_layout_plan(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_layout_plan(node, rq);
+}
+
+static void post_layout_assert(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_layout_assert(node, rq);
+}
+
+static void post_layout_apply(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_layout_apply(node, rq, is_operator(node, rq->uid));
+}
+
+static void post_layout_undo(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_layout_undo(node, rq, is_operator(node, rq->uid));
+}
+
+static void get_layout_export(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_layout_export(node, rq);
+}
+
+static void get_layout_generate(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_layout_generate(node, rq);
+}
+
 /* ---- routes ---- */
 
 struct route {
@@ -275,6 +313,13 @@ static const struct route routes[] = {
     {"DELETE", "/v1/claims/", "", true, delete_claim},
     {"POST", "/v1/slices/", "/limit", true, post_limit},
     {"POST", "/v1/slices/", "/kill", true, post_kill},
+    {"GET", "/v1/layout", "", false, get_layout},
+    {"POST", "/v1/layout/plan", "", false, post_layout_plan},
+    {"POST", "/v1/layout/assert", "", false, post_layout_assert},
+    {"POST", "/v1/layout/apply", "", false, post_layout_apply},
+    {"POST", "/v1/layout/undo", "", false, post_layout_undo},
+    {"GET", "/v1/layout/export", "", false, get_layout_export},
+    {"GET", "/v1/layout/generate", "", false, get_layout_generate},
 };
 
 #define ID_SIZE 64

@@ -4,6 +4,7 @@
 #include "claims.h"
 #include "inventory.h"
 #include "meter.h"
+#include "mps.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 #include "tenants.h"
@@ -191,6 +192,13 @@ static void check_memory(struct dv_node *node, uint32_t gpu, struct dv_member *m
     report(node, &f);
 }
 
+/* Turns are the driver's to give; without a memory wall there is nothing to go around. */
+static bool needs_handshake(const struct dv_holding *h)
+{
+    const struct dv_slice *s = dv_node_slice(h);
+    return !s || s->mode != DV_MODE_TIMESLICE || s->memory_wall == DV_WALL_COOPERATIVE;
+}
+
 static void check_process(struct dv_node *node, uint32_t gpu, const struct dv_facts_process *p)
 {
     struct dv_proc_id id;
@@ -204,23 +212,37 @@ static void check_process(struct dv_node *node, uint32_t gpu, const struct dv_fa
     }
     if (dv_proc_identify((pid_t)p->pid, &id) < 0)
         return; /* it has ended since */
+    if (dv_mps_is_ours(node, &id))
+        return;
     struct dv_holding *h = dv_tenants_find(node, &id, NULL);
+    if (h && !needs_handshake(h)) {
+        dv_tenants_add_stray(h, &id, false);
+        return;
+    }
     if (h || is_shared(node, gpu))
         name_process(node, gpu, &id, h);
 }
 
 /* ---- time ---- */
 
-static bool is_exclusive(const struct dv_holding *h)
+static enum dv_mode mode_of(const struct dv_holding *h)
 {
     const struct dv_slice *s = dv_node_slice(h);
-    return s && s->mode == DV_MODE_EXCLUSIVE;
+    return s ? s->mode : DV_MODE_AUTO;
 }
 
-/* Nobody charges it by leases: it has the device to itself, or leases are off. */
+/* Nobody charges it by leases: its mode has none, or they are off. */
 static bool is_unleased(const struct dv_node *node, uint32_t gpu, const struct dv_holding *h)
 {
-    return node->gpus[gpu].open || is_exclusive(h);
+    return node->gpus[gpu].open || mode_of(h) != DV_MODE_GOVERNED;
+}
+
+/* The driver's utilization is all that says how long it was busy. */
+static bool is_metered_by_driver(const struct dv_node *node, uint32_t gpu,
+                                 const struct dv_holding *h)
+{
+    return mode_of(h) == DV_MODE_TIMESLICE ||
+           (node->gpus[gpu].open && mode_of(h) == DV_MODE_GOVERNED);
 }
 
 static void check_time(struct dv_node *node, uint32_t gpu, struct dv_holding *h, uint64_t window)
@@ -260,7 +282,7 @@ static void add_utilization(struct dv_node *node, uint32_t gpu, const struct dv_
         uint64_t ns = DV_MIN(u->time_us - m->utilized_us, 2000000u) * u->sm_percent * 10;
         m->utilized_us = u->time_us;
         m->holding->utilized_audit_ns += ns;
-        if (node->gpus[gpu].open && !is_exclusive(m->holding))
+        if (is_metered_by_driver(node, gpu, m->holding))
             dv_meter_add_busy(m->holding, ns);
     }
     g->since_us = newest;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "claims.h"
 
+#include "arm.h"
 #include "keep.h"
 #include "meter.h"
 #include "policy/queue.h"
@@ -24,9 +25,9 @@
 
 const char *dv_claims_state_name(const struct dv_holding *h)
 {
-    return h->state == DV_HOLDING_QUEUED    ? "queued"
-           : h->state == DV_HOLDING_GRANTED ? "granted"
-                                            : "ending";
+    return h->state == DV_HOLDING_QUEUED || h->state == DV_HOLDING_ARMING ? "queued"
+           : h->state == DV_HOLDING_GRANTED                               ? "granted"
+                                                                          : "ending";
 }
 
 static void log_event(const struct dv_holding *h, const char *event, const char *reason)
@@ -132,6 +133,13 @@ static void finish(struct dv_holding *h, const char *state, const struct dv_verd
 
 /* ---- granting ---- */
 
+/* What its processes can have of the card: where nothing holds them in, all of it. */
+static uint64_t memory_limit(const struct dv_node *node, const struct dv_slice *slice)
+{
+    const struct dv_device *d = dv_snapshot_device(node->snapshot, slice->device);
+    return slice->memory_wall == DV_WALL_NONE && d ? d->memory_bytes : slice->memory_bytes;
+}
+
 static int make_pages(struct dv_holding *h, const struct dv_slice *slice)
 {
     struct dv_node *node = h->node;
@@ -143,13 +151,13 @@ static int make_pages(struct dv_holding *h, const struct dv_slice *slice)
         .device_uuid = slice->device,
         .libcuda = node->config.libcuda,
         .libnvml = node->config.libnvml,
-        .memory_bytes = slice->memory_bytes,
+        .memory_bytes = memory_limit(node, slice),
         .context_bytes = dv_node_context_bytes(node, dv_node_gpu_of(node, slice->device)),
         .module_bytes = MODULE_BYTES,
         .compute = slice->compute,
         .compute_cap = DV_COMPUTE_FULL,
         .tier = slice->tier,
-        .flags = slice->mode == DV_MODE_EXCLUSIVE ? DV_SLICE_FLAG_EXCLUSIVE : 0,
+        .flags = slice->mode == DV_MODE_GOVERNED ? 0 : DV_SLICE_FLAG_UNLEASED,
     };
     return dv_governor_slice_new(&spec, &h->pages);
 }
@@ -182,6 +190,7 @@ static int actuate(struct dv_holding *h, const struct dv_slice *slice)
 
 static void deactuate(struct dv_holding *h)
 {
+    dv_arm_end(h);
     dv_meter_holding(h, dv_clock_now());
     if (h->entity != UINT32_MAX)
         dv_lease_slice_remove(h->node->lease, h->device, h->entity);
@@ -225,8 +234,28 @@ static bool grant(struct dv_holding *h, const struct dv_admission *admission)
     }
     log_event(h, "slice.granted", dv_verdict_reason_name(admission->verdict.reason));
     dv_keep_put(h);
+    if (dv_arm_begin(h)) {
+        h->state = DV_HOLDING_ARMING;
+        if (h->arming)
+            return true;
+        deactuate(h);
+        dv_node_apply(node, &(struct dv_event){.kind = DV_EVENT_SLICE_RELEASED, .id = h->claim.id});
+        return false;
+    }
     changed(h);
     return true;
+}
+
+void dv_claims_armed(struct dv_holding *h, bool up)
+{
+    if (h->state != DV_HOLDING_ARMING)
+        return;
+    if (up) {
+        h->state = DV_HOLDING_GRANTED;
+        changed(h);
+        return;
+    }
+    release(h, "no_wall");
 }
 
 /* Works through the queue; the answer to claim `watched` goes to *watched_verdict. */
@@ -388,9 +417,11 @@ int dv_claims_limit(struct dv_holding *h, uint64_t memory_bytes, uint32_t comput
     dv_meter_holding(h, dv_clock_now());
     h->meter.memory_bytes = e.memory_bytes;
     h->meter.compute = e.compute;
-    dv_governor_slice_limit(&h->pages, e.memory_bytes, e.compute, DV_COMPUTE_FULL);
+    dv_governor_slice_limit(&h->pages, memory_limit(node, dv_node_slice(h)), e.compute,
+                            DV_COMPUTE_FULL);
     struct dv_arbiter_entity_spec spec = entity_spec(dv_node_slice(h));
     dv_lease_slice_change(node->lease, h->device, h->entity, &spec);
+    dv_arm_limit(h);
     log_event(h, "slice.limited", "asked");
     dv_keep_put(h);
     dv_claims_pump(node);
@@ -476,11 +507,24 @@ void dv_claims_let_go(struct dv_holding *h)
         dv_claims_pump(node);
         return;
     }
-    if (h->state == DV_HOLDING_GRANTED) {
+    if (h->state == DV_HOLDING_GRANTED || h->state == DV_HOLDING_ARMING) {
         h->state = DV_HOLDING_ENDING;
         changed(h);
     }
     dv_claims_check_end(h, dv_clock_now());
+}
+
+void dv_claims_evict(struct dv_holding *h, const char *reason)
+{
+    uint64_t now = dv_clock_now();
+    if (h->state != DV_HOLDING_GRANTED && h->state != DV_HOLDING_ARMING)
+        return;
+    log_event(h, "slice.evicted", reason);
+    h->state = DV_HOLDING_ENDING;
+    changed(h);
+    dv_claims_signal(h, SIGTERM);
+    h->kill_at_ns = now + KILL_AFTER_NS;
+    dv_claims_check_end(h, now);
 }
 
 static void owner_gone(struct dv_holding *h)

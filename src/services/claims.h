@@ -24,6 +24,8 @@ int dv_claims_submit(struct dv_node *node, const struct dv_claims_request *reque
                      struct dv_verdict *ret_verdict, struct dv_holding **ret, struct dv_err *err);
 /* The owner (or somebody who may) takes it back: withdrawn, or released when its processes end. */
 void dv_claims_let_go(struct dv_holding *holding);
+/* Ends the workload of a slice: SIGTERM, and SIGKILL 5 s later; then the slice is released. */
+void dv_claims_evict(struct dv_holding *holding, const char *reason);
 /* Grants, or refuses, whatever can be now; then tells those who wait about their places. */
 void dv_claims_pump(struct dv_node *node);
 /* Place in the queue from 1; 0 when it does not wait. */
@@ -31,6 +33,8 @@ uint32_t dv_claims_position(const struct dv_node *node, const struct dv_holding 
 /* What the policy says about a waiting claim now; GRANTED of a slice. */
 void dv_claims_verdict(const struct dv_node *node, const struct dv_holding *holding,
                        struct dv_verdict *ret);
+/* The driver's walls of an ARMING claim are up, or cannot be raised. */
+void dv_claims_armed(struct dv_holding *holding, bool up);
 /* Live change; sizes of 0 stay. 0 and a verdict; negative errno when the pages are gone. */
 int dv_claims_limit(struct dv_holding *holding, uint64_t memory_bytes, uint32_t compute,
                     struct dv_verdict *ret);

@@ -6,6 +6,7 @@
 #include "hardware/nvml.h"
 #include "hardware/replay.h"
 #include "keep.h"
+#include "layoutfile/layoutfile.h"
 #include "sys/fd.h"
 #include "sys/log.h"
 
@@ -37,6 +38,7 @@ struct daemon {
     char sim_socket[PATH_MAX + 16], sim_text[PATH_MAX + 24];
     char libcuda[PATH_MAX], libnvml[PATH_MAX];
     char tools[PATH_MAX]; /* where nvidia-smi is; "": on PATH */
+    char *layout;         /* the --config file's text */
     uid_t uid;
     gid_t gid;
     struct dv_keeper keeper;
@@ -168,6 +170,27 @@ static int find_places(struct daemon *d)
         join(d->sim_socket, sizeof d->sim_socket, d->state, "/sim.sock");
     join(d->sim_text, sizeof d->sim_text, "unix:", d->sim_socket);
     return 0;
+}
+
+/* Read before rights are given up; what it says is judged once the GPUs are known. */
+static int read_config(struct daemon *d)
+{
+    struct dv_err err;
+    size_t len;
+    if (!d->options->config)
+        return 0;
+    int r = dv_fd_read_file(d->options->config, DV_LAYOUTFILE_MAX, &d->layout, &len, &err);
+    if (r < 0)
+        return fail(r == -ENOMEM ? 1 : EXIT_USAGE, "--config: %s", err.msg);
+    if (strlen(d->layout) != len)
+        return fail(EXIT_USAGE, "--config: %s: there is a NUL byte in it", d->options->config);
+    struct dv_layoutfile_info *info = calloc(1, sizeof *info);
+    struct dv_layout *layout = NULL;
+    r = info ? dv_layoutfile_read(d->options->config, d->layout, len, NULL, &layout, info, &err)
+             : dv_err_set(&err, -ENOMEM, "out of memory");
+    free(info);
+    dv_layout_free(layout);
+    return r < 0 ? fail(r == -ENOMEM ? 1 : EXIT_USAGE, "--config: %s", err.msg) : 0;
 }
 
 /* ---- who to be ---- */
@@ -423,6 +446,8 @@ static int make_node(struct daemon *d)
         .lib_dir = d->lib,
         .tenant_socket = d->tenant_socket,
         .state_dir = d->state,
+        .layout_name = o->config,
+        .layout_text = d->layout,
         .intruder = o->intruder,
         .operator_uid = operator_uid,
         .nvml_timeout_ms = o->nvml_timeout_ms,
@@ -535,12 +560,15 @@ int dv_daemon_run(const struct dv_daemon_options *options)
     d->keeper.sock = d->lock_fd = d->api_fd = d->tenant_fd = -1;
     int status = find_places(d);
     if (status == 0)
+        status = read_config(d);
+    if (status == 0)
         status = find_user(d);
     if (status == 0)
         status = prepare(d);
     if (status == 0)
         status = serve(d);
     finish(d);
+    free(d->layout);
     free(d);
     return status;
 }

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """divvyd from outside: a wedged driver, books that cannot be written, strangers, owners that end."""
-import http.client
 import json
 import os
 import signal
@@ -14,25 +13,8 @@ import harness  # noqa: E402
 from harness import GIB  # noqa: E402
 
 
-class Connection(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=harness.PATIENCE)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(harness.PATIENCE)
-        self.sock.connect(self.path)
-
-
 def ask(node, method, path, body=None):
-    c = Connection(node.socket)
-    try:
-        c.request(method, path, None if body is None else json.dumps(body))
-        answer = c.getresponse()
-        return answer.status, json.loads(answer.read())
-    finally:
-        c.close()
+    return node.ask(method, path, body)
 
 
 class Claims(unittest.TestCase):
@@ -72,7 +54,7 @@ class Claims(unittest.TestCase):
         self.assertEqual((status, refused["kind"]), (409, "Error"))
         self.assertEqual(refused["verdict"]["result"], "refused")
         # A long poll ends when the state changes.
-        late = Connection(self.node.socket)
+        late = harness.Connection(self.node.socket)
         late.request("GET", f"/v1/claims/{low[1]['id']}?wait_ms=30000&seen=queued:2")
         self.assertEqual(ask(self.node, "DELETE", f"/v1/claims/{first['id']}")[0], 200)
         answer = json.loads(late.getresponse().read())

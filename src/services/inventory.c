@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inventory.h"
 
+#include "arm.h"
 #include "audit.h"
 #include "claims.h"
 #include "keep.h"
+#include "layouts.h"
 #include "model/gpu_model.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -130,7 +132,7 @@ static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, s
     gpu->mig_capable = f->mig_current != DV_FACT_UNKNOWN32;
     gpu->mig_enabled = f->mig_current == 1;
     gpu->pci_subsystem_id = f->pci_subsystem_id == DV_FACT_UNKNOWN32 ? 0 : f->pci_subsystem_id;
-    gpu->memory_limits = f->memory_limits == 1;
+    gpu->memory_limits = f->memory_limits == 1 && node->limits_usable;
     gpu->mps_clients = mps_clients(f);
     gpu->mps_namespaces = strtoul(node->driver.version, NULL, 10) >= MPS_NAMESPACES_DRIVER;
     judge(node, f->index, gpu);
@@ -194,6 +196,7 @@ static void see_device(struct dv_node *node, const struct dv_device *d)
 {
     struct dv_event e = {.kind = DV_EVENT_DEVICE_SEEN, .device = *d};
     const struct dv_device *old = dv_snapshot_device(node->snapshot, d->uuid);
+    dv_reconcile_assign(node, &e.device);
     if (old)
         e.device.mode = old->mode;
     if (!old || !dv_snapshot_device_equal(old, &e.device))
@@ -250,7 +253,9 @@ static void end_of_round(struct dv_node *node)
         node->ready = true;
         dv_log(DV_LOG_INFO, "inventory.ready", "gpus=%u devices=%zu driver=%s", node->driver.gpus,
                node->snapshot->n_devices, node->driver.version);
+        dv_arm_probe(node);
         dv_keep_restore(node);
+        dv_layouts_restore(node);
     }
     dv_inventory_update_health(node);
     dv_claims_pump(node);
@@ -264,27 +269,65 @@ static void count_down(struct dv_node *node)
     }
 }
 
+static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
+{
+    struct dv_node_gpu *g = &node->gpus[f->index];
+    if (!g->facts)
+        g->facts = calloc(1, sizeof *g->facts);
+    if (!g->facts)
+        return;
+    bool known = f->uuid[0] != 0;
+    uint32_t timeslice = g->present ? g->facts->timeslice : DV_FACT_UNKNOWN32;
+    if (known || !g->present)
+        *g->facts = *f;
+    if (g->facts->timeslice == DV_FACT_UNKNOWN32)
+        g->facts->timeslice = timeslice; /* a new worker has not asked for it yet */
+    g->present = true;
+    if (g->lost && !f->lost)
+        g->xid = 0; /* it was reset */
+    g->lost = f->lost;
+    see_gpu(node, g->facts);
+}
+
 static void on_gpu(void *arg, const struct dv_worker_reply *reply, int error)
 {
     struct dv_node *node = arg;
-    if (reply && reply->status == 0 && reply->u.gpu.index < DV_FACTS_GPUS_MAX) {
-        struct dv_node_gpu *g = &node->gpus[reply->u.gpu.index];
-        if (!g->facts)
-            g->facts = calloc(1, sizeof *g->facts);
-        if (g->facts) {
-            bool known = reply->u.gpu.uuid[0] != 0;
-            if (known || !g->present)
-                *g->facts = reply->u.gpu;
-            g->present = true;
-            if (g->lost && !reply->u.gpu.lost)
-                g->xid = 0; /* it was reset */
-            g->lost = reply->u.gpu.lost;
-            see_gpu(node, g->facts);
-        }
-    } else {
+    if (reply && reply->status == 0 && reply->u.gpu.index < DV_FACTS_GPUS_MAX)
+        take_gpu(node, &reply->u.gpu);
+    else
         node->inventory_failed = true;
-    }
     count_down(node);
+}
+
+struct sample_asked {
+    struct dv_node *node;
+    uint32_t gpu;
+};
+
+static void on_look(void *arg, const struct dv_worker_reply *reply, int error)
+{
+    struct sample_asked *asked = arg;
+    struct dv_node *node = asked->node;
+    uint32_t gpu = asked->gpu;
+    free(asked);
+    if (reply && reply->status == 0 && reply->u.gpu.index == gpu) {
+        take_gpu(node, &reply->u.gpu);
+        dv_claims_pump(node);
+    }
+    dv_reconcile_seen(node, gpu);
+}
+
+int dv_inventory_look(struct dv_node *node, uint32_t gpu)
+{
+    struct dv_worker_request q = {.op = DV_WORKER_GPU, .index = gpu};
+    struct sample_asked *asked = malloc(sizeof *asked);
+    if (!asked)
+        return -ENOMEM;
+    *asked = (struct sample_asked){node, gpu};
+    int r = dv_hardware_link_ask(node->link, &q, on_look, asked);
+    if (r < 0)
+        free(asked);
+    return r;
 }
 
 static void set_driver(struct dv_node *node, int status, const char *detail)
@@ -344,11 +387,6 @@ static void on_driver(void *arg, const struct dv_worker_reply *reply, int error)
     }
     count_down(node);
 }
-
-struct sample_asked {
-    struct dv_node *node;
-    uint32_t gpu;
-};
 
 static void take_sample(struct dv_node *node, uint32_t i, const struct dv_facts_sample *s)
 {

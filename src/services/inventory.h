@@ -13,6 +13,8 @@
 
 /* Asks for what is due. Called by the node's tick. */
 void dv_inventory_tick(struct dv_node *node, uint64_t now);
+/* Reads one GPU now; dv_reconcile_seen() is told when it has been. 0 or negative errno. */
+int dv_inventory_look(struct dv_node *node, uint32_t gpu);
 /* The hardware's state as people name it: "ok", "missing", "wedged", "starting". */
 const char *dv_inventory_driver_state(const struct dv_node *node);
 /* Sets each GPU's health from what is known and from the audit's findings. */

@@ -20,8 +20,10 @@ static void charge(struct dv_holding *h, const struct dv_usage *more)
 }
 
 /*
- * An exclusive slice has no leases: its processes time their own work. What they say is bounded by
- * the time that has passed; who lies says so about a device that is his alone.
+ * A slice that is alone on its device, or overlaps with others under MPS, has no leases: its
+ * processes time their own work. What they say is bounded by the time that has passed; under MPS
+ * it is an estimate, since kernels that overlap each count in full. Time-slices are metered by the
+ * driver's utilization (audit.h): a process cannot tell its own turns from those of others.
  */
 static uint64_t own_metering(struct dv_holding *h, uint64_t now)
 {
@@ -47,7 +49,7 @@ void dv_meter_holding(struct dv_holding *h, uint64_t now)
         dv_usage_wait(&more, step(&h->waited_seen_ns, counters.waited_ns));
     }
     const struct dv_slice *slice = dv_node_slice(h);
-    if (slice && slice->mode == DV_MODE_EXCLUSIVE)
+    if (slice && (slice->mode == DV_MODE_EXCLUSIVE || slice->mode == DV_MODE_MPS))
         dv_usage_busy(&more, own_metering(h, now));
     charge(h, &more);
 }

@@ -6,8 +6,10 @@
 #include "claims.h"
 #include "inventory.h"
 #include "keep.h"
+#include "layouts.h"
 #include "meter.h"
 #include "model/gpu_model.h"
+#include "mps.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 #include "tenants.h"
@@ -114,6 +116,8 @@ static void on_tick(void *arg)
     dv_tenants_tick(node, now);
     dv_claims_tick(node, now);
     dv_audit_tick(node, now);
+    dv_mps_tick(node, now);
+    dv_reconcile_tick(node, now);
 }
 
 static void on_slow(void *arg)
@@ -144,6 +148,10 @@ static void on_link_state(void *arg)
 static int start(struct dv_node *node, const struct dv_keeper *keeper)
 {
     int r = dv_snapshot_new(&node->snapshot);
+    if (r == 0)
+        r = dv_layouts_new(&node->layouts);
+    if (r == 0)
+        r = dv_mps_new(&node->mps);
     if (r == 0)
         r = dv_hardware_link_new(node->loop, keeper, node->config.nvml_timeout_ms, on_link_state,
                                  node, &node->link);
@@ -200,6 +208,8 @@ void dv_node_free(struct dv_node *node)
     dv_loop_remove(node->tick);
     dv_loop_remove(node->slow);
     dv_snapshot_free(node->snapshot);
+    dv_layouts_free(node->layouts);
+    dv_mps_free(node->mps);
     for (size_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         free(node->gpus[i].facts);
     free(node->tenants);

@@ -6,8 +6,11 @@
  *   inventory.h   facts of the hardware -> the snapshot
  *   claims.h      a claim's life: asked, queued, granted, released; its owner's death
  *   tenants.h     the handshake with processes inside slices
+ *   arm.h         walls that the driver keeps, set before a tenant starts
  *   lease.h       the arbiter thread
  *   meter.h       what tenants used
+ *   layouts.h     what the node should have, and the way there, GPU by GPU
+ *   mps.h         MPS daemons and their health
  *   audit.h       the driver's view against the slots: who is there without a lease
  *   keep.h        the store
  *   view.h, request.h, api.h   answers, requests, routes
@@ -19,12 +22,12 @@
 #define DV_SERVICES_NODE_H
 
 #include "actuate/governor.h"
-#include "worker/link.h"
 #include "http/server.h"
 #include "lease.h"
 #include "model/event.h"
 #include "policy/verdict.h"
 #include "store/store.h"
+#include "worker/link.h"
 
 #define DV_NODE_HOLDINGS_MAX 1024u /* claims waiting and slices, together */
 #define DV_NODE_HOLDINGS_USER_MAX 256u
@@ -45,6 +48,7 @@ struct dv_node_config {
     const char *lib_dir;       /* .../lib/divvy */
     const char *tenant_socket; /* path */
     const char *state_dir;
+    const char *layout_name, *layout_text; /* the --config file; NULL: none */
     enum dv_intruder_policy intruder;
     uid_t operator_uid; /* may name other tenants; (uid_t)-1: nobody but root */
     uint32_t nvml_timeout_ms;
@@ -52,12 +56,15 @@ struct dv_node_config {
 
 enum dv_holding_state {
     DV_HOLDING_QUEUED,
+    DV_HOLDING_ARMING, /* has its slice; the driver's walls are not up yet (arm.h) */
     DV_HOLDING_GRANTED,
     DV_HOLDING_ENDING, /* the owner has gone or let go; waits for the processes to end */
 };
 
 struct dv_node;
 struct dv_holding;
+struct dv_layouts;
+struct dv_mps;
 
 /* A process of a slice that has shaken hands, or is about to. */
 struct dv_member {
@@ -114,6 +121,8 @@ struct dv_holding {
     uint64_t charged_seen_ns, waited_seen_ns;
     uint64_t charged_audit_ns, utilized_audit_ns; /* of the running audit window */
     uint32_t over_time;                           /* windows in a row above what was charged */
+    uint32_t arming;                              /* answers awaited */
+    bool arm_failed;
     uint64_t kill_at_ns; /* ENDING: SIGKILL at that time; 0: not asked for */
     struct dv_stray strays[DV_NODE_STRAYS_MAX];
     size_t n_strays;
@@ -169,7 +178,10 @@ struct dv_node {
     struct dv_lease *lease;
     struct dv_store *store; /* NULL when it could not be opened */
     struct dv_http_server *http;
-    bool ready; /* the first inventory is complete */
+    struct dv_layouts *layouts; /* layouts.h */
+    struct dv_mps *mps;         /* mps.h */
+    bool ready;                 /* the first inventory is complete */
+    bool limits_usable;         /* memory limits by cgroup can be set here */
     uint64_t started_ns;
     uint64_t next_id;
 

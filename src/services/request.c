@@ -7,6 +7,7 @@
 #include <json-c/json.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DEPTH_MAX 8
@@ -225,6 +226,72 @@ int dv_request_limit(const char *body, size_t size, uint64_t *ret_memory, uint32
         return r;
     *ret_memory = (uint64_t)memory;
     *ret_compute = (uint32_t)compute;
+    return 0;
+}
+
+void dv_request_layout_done(struct dv_request_layout *layout)
+{
+    free(layout->text);
+    layout->text = NULL;
+}
+
+static int get_file(struct json_object *o, struct dv_request_layout *q, struct dv_err *err)
+{
+    struct json_object *v;
+    if (!json_object_object_get_ex(o, "text", &v))
+        return dv_err_set(err, -EINVAL, "text is missing: what the file holds");
+    if (!json_object_is_type(v, json_type_string))
+        return dv_err_set(err, -EINVAL, "text must be a string");
+    q->len = (size_t)json_object_get_string_len(v);
+    q->text = malloc(q->len + 1);
+    if (!q->text)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    memcpy(q->text, json_object_get_string(v), q->len);
+    q->text[q->len] = 0;
+    return 0;
+}
+
+static int get_when(struct json_object *o, int *ret, struct dv_err *err)
+{
+    static const char *const whens[] = {"idle", "wait", "evict"};
+    char when[16] = "idle";
+    int r = get_text(o, "when", when, sizeof when, err);
+    for (size_t i = 0; r == 0 && i < DV_ARRAY_SIZE(whens); i++) {
+        if (strcmp(whens[i], when) != 0)
+            continue;
+        *ret = (int)i;
+        return 0;
+    }
+    return r < 0 ? r : dv_err_set(err, -EINVAL, "when must be idle, wait or evict");
+}
+
+#define TIMEOUT_MAX_S (30 * 24 * 3600)
+
+int dv_request_layout(const char *body, size_t size, bool needs_text, struct dv_request_layout *ret,
+                      struct dv_err *err)
+{
+    static const char *const keys[] = {"when", "timeout_seconds", "name", "config", "text"};
+    dv_cleanup(put_json) struct json_object *o = NULL;
+    dv_cleanup(dv_request_layout_done) struct dv_request_layout q = {0};
+    int64_t seconds = 0;
+    int r = size || needs_text ? parse(body, size, &o, err) : 0;
+    if (r == 0 && o)
+        r = check_keys(o, keys, needs_text ? DV_ARRAY_SIZE(keys) : 2, err);
+    if (r == 0 && o)
+        r = get_text(o, "name", q.name, sizeof q.name, err);
+    if (r == 0 && o)
+        r = get_text(o, "config", q.config, sizeof q.config, err);
+    if (r == 0 && o)
+        r = get_when(o, &q.when, err);
+    if (r == 0 && o)
+        r = get_integer(o, "timeout_seconds", 0, TIMEOUT_MAX_S, &seconds, err);
+    if (r == 0 && needs_text)
+        r = get_file(o, &q, err);
+    if (r < 0)
+        return r;
+    q.timeout_ns = (uint64_t)seconds * DV_NS_PER_S;
+    *ret = q;
+    q.text = NULL; /* handed on */
     return 0;
 }
 

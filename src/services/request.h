@@ -23,6 +23,19 @@ int dv_request_claim(const char *body, size_t size, struct dv_request_claim *ret
 /* 0 in *ret_memory or *ret_compute: not said; at least one is. */
 int dv_request_limit(const char *body, size_t size, uint64_t *ret_memory, uint32_t *ret_compute,
                      struct dv_err *err);
+/* A layout: its file's text, and how it is to be applied. */
+struct dv_request_layout {
+    char name[256];  /* "" when not said */
+    char config[64]; /* "" when not said */
+    char *text;      /* malloc'ed; NULL when not said */
+    size_t len;
+    int when; /* 0 idle, 1 wait, 2 evict */
+    uint64_t timeout_ns;
+};
+void dv_request_layout_done(struct dv_request_layout *layout);
+/* needs_text: whether a file must be there (plan, apply) or must not (undo). */
+int dv_request_layout(const char *body, size_t size, bool needs_text, struct dv_request_layout *ret,
+                      struct dv_err *err);
 /* An empty body is SIGTERM. */
 int dv_request_kill(const char *body, size_t size, int *ret_signo, struct dv_err *err);
 

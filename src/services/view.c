@@ -6,6 +6,7 @@
 #include "claims.h"
 #include "inventory.h"
 #include "meter.h"
+#include "mps.h"
 #include "render/json.h"
 #include "render/verdict_text.h"
 #include "sys/clock.h"
@@ -92,7 +93,7 @@ static uint64_t used_bytes(const struct dv_holding *h)
 }
 
 /* Those with something on the GPU: the driver lists them, or will in a moment. */
-static void add_pids(struct dv_output_node *parent, struct dv_holding *h)
+void dv_view_add_pids(struct dv_output_node *parent, struct dv_holding *h)
 {
     struct dv_output_node *list = dv_output_array(parent, "pids");
     for (const struct dv_member *m = h->node->members; m; m = m->next)
@@ -124,7 +125,7 @@ static void add_slice_fields(struct dv_output_node *o, struct dv_holding *h)
         dv_output_null(o, "profile");
         dv_output_null(o, "placement_start");
     }
-    add_pids(o, h);
+    dv_view_add_pids(o, h);
 }
 
 static const char *process_state(const struct dv_member *m)
@@ -288,6 +289,7 @@ struct dv_output *dv_view_usage(struct dv_node *node)
 static void add_env(struct dv_output_node *parent, const struct dv_holding *h)
 {
     const struct dv_node_config *c = &h->node->config;
+    const struct dv_slice *slice = dv_node_slice(h);
     struct dv_output_node *env = dv_output_object(parent, "env");
     dv_cleanup(dv_str_done) struct dv_str path = {0};
     char id[32];
@@ -296,6 +298,8 @@ static void add_env(struct dv_output_node *parent, const struct dv_holding *h)
     dv_output_string(env, "NVIDIA_VISIBLE_DEVICES", h->device_uuid);
     dv_output_string(env, DV_TENANT_SOCKET_ENV, c->tenant_socket);
     dv_output_string(env, "DIVVY_SLICE", id);
+    if (slice && slice->mode == DV_MODE_MPS)
+        dv_mps_environment(h->node, slice, env);
     dv_str_addf(&path, "%s/standin", c->lib_dir);
     if (c->sim_socket)
         dv_str_addf(&path, ":%s/sim", c->lib_dir);

@@ -18,6 +18,9 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *holdi
 struct dv_output *dv_view_claim(struct dv_node *node, struct dv_holding *holding, const char *state,
                                 const struct dv_verdict *verdict);
 
+/* "pids": those of the slice's processes with something on the GPU. */
+void dv_view_add_pids(struct dv_output_node *parent, struct dv_holding *holding);
+
 /* Sends and frees the tree. */
 void dv_view_reply(struct dv_http_request *rq, unsigned status, struct dv_output *output);
 void dv_view_reply_claim(struct dv_http_request *rq, unsigned status, struct dv_holding *holding,

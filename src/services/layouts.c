@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "layouts.h"
+
+#include "keep.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const keys[DV_LAYOUTS_PARTS] = {"cut", "sharing"};
+static const char *const previous_keys[DV_LAYOUTS_PARTS] = {"previous-cut", "previous-sharing"};
+
+/* ---- sources ---- */
+
+static void source_done(struct dv_layouts_source *s)
+{
+    free(s->text);
+    dv_layout_free(s->layout);
+    *s = (struct dv_layouts_source){0};
+}
+
+/* Reads a file; on success the source owns a copy of its text. */
+static int source_read(const char *name, const char *config, const char *text, size_t len,
+                       struct dv_layouts_source *ret, struct dv_layoutfile_info *info,
+                       struct dv_err *err)
+{
+    struct dv_layouts_source s = {.len = len, .applied_unix = dv_clock_unix()};
+    int r = dv_layoutfile_read(name, text, len, config[0] ? config : NULL, &s.layout, info, err);
+    if (r < 0)
+        return r;
+    s.text = malloc(len + 1);
+    if (!s.text) {
+        source_done(&s);
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    }
+    memcpy(s.text, text, len);
+    s.text[len] = 0;
+    snprintf(s.name, sizeof s.name, "%s", name);
+    snprintf(s.config, sizeof s.config, "%s", info->config);
+    s.format = info->format;
+    *ret = s;
+    return 0;
+}
+
+/* A file about both parts stands in the place of the cut, and empties that of the sharing. */
+static void put_source(struct dv_layouts_source to[DV_LAYOUTS_PARTS], struct dv_layouts_source *s)
+{
+    bool both = s->layout->has_cut && s->layout->has_sharing;
+    int part = s->layout->has_cut ? DV_LAYOUTS_CUT : DV_LAYOUTS_SHARING;
+    if (both)
+        source_done(&to[DV_LAYOUTS_SHARING]);
+    source_done(&to[part]);
+    to[part] = *s;
+}
+
+static struct dv_layout merge(const struct dv_layouts_source s[DV_LAYOUTS_PARTS])
+{
+    const struct dv_layout *cut = s[DV_LAYOUTS_CUT].layout;
+    const struct dv_layout *sharing = s[DV_LAYOUTS_SHARING].layout;
+    struct dv_layout m = {0};
+    if (cut) {
+        m = *cut;
+        m.has_cut = true;
+    }
+    if (sharing) {
+        m.has_sharing = true;
+        m.rules = sharing->rules;
+        m.n_rules = sharing->n_rules;
+    }
+    return m;
+}
+
+/* ---- life ---- */
+
+int dv_layouts_new(struct dv_layouts **ret)
+{
+    *ret = calloc(1, sizeof **ret);
+    return *ret ? 0 : -ENOMEM;
+}
+
+void dv_layouts_free(struct dv_layouts *l)
+{
+    if (!l)
+        return;
+    for (int i = 0; i < DV_LAYOUTS_PARTS; i++) {
+        source_done(&l->now[i]);
+        source_done(&l->before[i]);
+    }
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++) {
+        free(l->undo[i]);
+        free(l->gpu[i].checkpoint);
+        free(l->gpu[i].plan);
+        dv_layout_free(l->gpu[i].instead);
+    }
+    free(l);
+}
+
+void dv_layouts_plans_done(struct dv_layouts_plans *p)
+{
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++) {
+        free(p->plans[i]);
+        p->plans[i] = NULL;
+    }
+}
+
+const char *dv_layouts_state_name(enum dv_change_state state)
+{
+    static const char *const names[] = {[DV_CHANGE_SETTLED] = "settled",
+                                        [DV_CHANGE_DRAINING] = "draining",
+                                        [DV_CHANGE_CHANGING] = "changing",
+                                        [DV_CHANGE_ROLLING_BACK] = "rolling_back",
+                                        [DV_CHANGE_FAILED] = "failed"};
+    return names[state];
+}
+
+enum dv_change_state dv_layouts_state(const struct dv_node *node)
+{
+    /* What is under way says more than what has failed. */
+    static const int rank[] = {[DV_CHANGE_SETTLED] = 0,
+                               [DV_CHANGE_FAILED] = 1,
+                               [DV_CHANGE_DRAINING] = 2,
+                               [DV_CHANGE_CHANGING] = 3,
+                               [DV_CHANGE_ROLLING_BACK] = 4};
+    enum dv_change_state worst = DV_CHANGE_SETTLED;
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        if (rank[node->layouts->gpu[i].state] > rank[worst])
+            worst = node->layouts->gpu[i].state;
+    return worst;
+}
+
+bool dv_layouts_any(const struct dv_node *node)
+{
+    return node->layouts->now[DV_LAYOUTS_CUT].text || node->layouts->now[DV_LAYOUTS_SHARING].text;
+}
+
+bool dv_layouts_gpu_is_still(const struct dv_node *node, uint32_t gpu)
+{
+    enum dv_change_state s = node->layouts->gpu[gpu].state;
+    return s == DV_CHANGE_SETTLED || s == DV_CHANGE_FAILED;
+}
+
+static bool is_busy(const struct dv_node *node)
+{
+    enum dv_change_state s = dv_layouts_state(node);
+    return s != DV_CHANGE_SETTLED && s != DV_CHANGE_FAILED;
+}
+
+/* ---- plans ---- */
+
+static int check(struct dv_node *node, const struct dv_layout *layout, struct dv_err *err)
+{
+    const struct dv_mig_geometry *geometries[DV_GPUS_MAX] = {0};
+    for (size_t i = 0; i < node->snapshot->n_gpus; i++) {
+        const struct dv_facts_gpu *f = node->gpus[node->snapshot->gpus[i].index].facts;
+        geometries[i] = f && f->geometry.n_profiles ? &f->geometry : NULL;
+    }
+    return dv_layout_check(layout, node->snapshot, geometries, err);
+}
+
+static const struct dv_gpu *gpu_at(const struct dv_node *node, size_t i)
+{
+    return &node->snapshot->gpus[i];
+}
+
+/* The plans of all GPUs to `layout`, or to `instead` where a GPU has one. */
+static int plan_all(struct dv_node *node, const struct dv_layout *layout,
+                    struct dv_layout *const *instead, struct dv_layouts_plans *ret,
+                    struct dv_err *err)
+{
+    for (size_t i = 0; i < node->snapshot->n_gpus; i++) {
+        uint32_t index = gpu_at(node, i)->index;
+        struct dv_gpu_plan *p = calloc(1, sizeof *p);
+        if (!p)
+            return dv_err_set(err, -ENOMEM, "out of memory");
+        ret->plans[index] = p;
+        const struct dv_layout *to = instead && instead[index] ? instead[index] : layout;
+        int r = dv_reconcile_plan(node, index, to, p, err);
+        if (r < 0)
+            return r == -ENOMEM ? r : DV_LAYOUTS_INFEASIBLE;
+        ret->changes |= p->n_steps || p->n_blockers;
+        ret->blockers += p->n_blockers;
+    }
+    return 0;
+}
+
+/* What a request wants: the sources as they would be, each a loan but the new one. */
+struct wish {
+    struct dv_layouts_source sources[DV_LAYOUTS_PARTS], fresh;
+    struct dv_layout merged;
+    struct dv_layout *instead[DV_FACTS_GPUS_MAX]; /* of an undo; its own */
+};
+
+static void wish_done(struct wish *w)
+{
+    source_done(&w->fresh);
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        dv_layout_free(w->instead[i]);
+}
+
+static int wish_file(struct dv_node *node, const struct dv_layouts_request *q, struct wish *w,
+                     struct dv_layoutfile_info *info, struct dv_err *err)
+{
+    int r = source_read(q->name, q->config, q->text, q->len, &w->fresh, info, err);
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0)
+        return DV_LAYOUTS_WRONG;
+    memcpy(w->sources, node->layouts->now, sizeof w->sources);
+    bool both = w->fresh.layout->has_cut && w->fresh.layout->has_sharing;
+    if (both || !w->fresh.layout->has_cut)
+        w->sources[DV_LAYOUTS_SHARING] = (struct dv_layouts_source){0};
+    w->sources[w->fresh.layout->has_cut ? DV_LAYOUTS_CUT : DV_LAYOUTS_SHARING] = w->fresh;
+    return 0;
+}
+
+/* Back to the files of before; a GPU that they do not mean goes back to what it was. */
+static int wish_undo(struct dv_node *node, struct wish *w, struct dv_err *err)
+{
+    struct dv_layouts *l = node->layouts;
+    struct dv_layoutfile_info *info = calloc(1, sizeof *info);
+    int r = info ? 0 : dv_err_set(err, -ENOMEM, "out of memory");
+    memcpy(w->sources, l->before, sizeof w->sources);
+    w->merged = merge(w->sources);
+    for (size_t i = 0; r == 0 && i < node->snapshot->n_gpus; i++) {
+        const struct dv_gpu *gpu = gpu_at(node, i);
+        if (l->undo[gpu->index] && !dv_layout_find(&w->merged, gpu))
+            r = dv_layoutfile_read("what was before", l->undo[gpu->index],
+                                   strlen(l->undo[gpu->index]), NULL, &w->instead[gpu->index], info,
+                                   err);
+    }
+    free(info);
+    return r;
+}
+
+static int make_wish(struct dv_node *node, const struct dv_layouts_request *q, struct wish *w,
+                     struct dv_layouts_plans *ret, struct dv_err *err)
+{
+    if (!node->ready)
+        return dv_err_set(err, -EAGAIN, "no GPU is known: %s",
+                          node->driver_detail[0] ? node->driver_detail
+                                                 : "the driver has not answered yet");
+    if (!q->text && !node->layouts->can_undo)
+        return dv_err_set(err, DV_LAYOUTS_NOTHING, "there is no earlier layout to go back to");
+    int r = q->text ? wish_file(node, q, w, &ret->info, err) : wish_undo(node, w, err);
+    if (r)
+        return r;
+    w->merged = merge(w->sources);
+    r = check(node, &w->merged, err);
+    if (r < 0) {
+        dv_err_prefix(err, "%s: ", q->text ? q->name : "what was before");
+        return DV_LAYOUTS_INFEASIBLE;
+    }
+    r = plan_all(node, &w->merged, w->instead, ret, err);
+    if (r > 0)
+        dv_err_prefix(err, "%s: ", q->text ? q->name : "what was before");
+    return r;
+}
+
+int dv_layouts_plan(struct dv_node *node, const struct dv_layouts_request *q,
+                    struct dv_layouts_plans *ret, struct dv_err *err)
+{
+    struct wish *w = calloc(1, sizeof *w);
+    if (!w)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    int r = make_wish(node, q, w, ret, err);
+    wish_done(w);
+    free(w);
+    return r;
+}
+
+/* ---- applying ---- */
+
+static void move_source(struct dv_layouts_source *to, struct dv_layouts_source *from)
+{
+    source_done(to);
+    *to = *from;
+    *from = (struct dv_layouts_source){0};
+}
+
+/* What every GPU with something to do is now, for the next undo. */
+static int take_undo(struct dv_node *node, const struct dv_layouts_plans *plans,
+                     char *ret[DV_FACTS_GPUS_MAX], struct dv_err *err)
+{
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++) {
+        const struct dv_gpu_plan *p = plans->plans[i];
+        if (!p || (!p->n_steps && !p->n_blockers))
+            continue;
+        ret[i] = dv_reconcile_checkpoint(node, i);
+        if (!ret[i])
+            return dv_err_set(err, -ENOMEM, "out of memory");
+    }
+    return 0;
+}
+
+static void commit_undo(struct dv_node *node)
+{
+    struct dv_layouts *l = node->layouts;
+    struct dv_layouts_source older[DV_LAYOUTS_PARTS] = {0};
+    for (int i = 0; i < DV_LAYOUTS_PARTS; i++)
+        move_source(&older[i], &l->now[i]);
+    for (int i = 0; i < DV_LAYOUTS_PARTS; i++) {
+        move_source(&l->now[i], &l->before[i]);
+        l->before[i] = older[i];
+    }
+}
+
+static int commit_file(struct dv_node *node, struct dv_layouts_source *fresh, struct dv_err *err)
+{
+    struct dv_layouts *l = node->layouts;
+    struct dv_layoutfile_info *info = calloc(1, sizeof *info);
+    struct dv_layouts_source copy[DV_LAYOUTS_PARTS] = {0};
+    int r = info ? 0 : dv_err_set(err, -ENOMEM, "out of memory");
+    /* What was wanted stays for undo, as copies: a part that the new file is not about stays. */
+    for (int i = 0; r == 0 && i < DV_LAYOUTS_PARTS; i++)
+        if (l->now[i].text)
+            r = source_read(l->now[i].name, l->now[i].config, l->now[i].text, l->now[i].len,
+                            &copy[i], info, err);
+    free(info);
+    for (int i = 0; i < DV_LAYOUTS_PARTS; i++) {
+        if (r == 0)
+            copy[i].applied_unix = l->now[i].applied_unix;
+        if (r == 0)
+            move_source(&l->before[i], &copy[i]);
+        else
+            source_done(&copy[i]);
+    }
+    if (r < 0)
+        return r;
+    put_source(l->now, fresh);
+    *fresh = (struct dv_layouts_source){0};
+    return 0;
+}
+
+static int put_source_document(struct dv_node *node, const char *key,
+                               const struct dv_layouts_source *s, struct dv_err *err)
+{
+    struct dv_store_document d = {.unix_time = s->applied_unix, .text = s->text, .len = s->len};
+    if (!s->text)
+        return dv_store_drop_document(node->store, key, err);
+    snprintf(d.key, sizeof d.key, "%s", key);
+    memcpy(d.name, s->name, sizeof d.name);
+    memcpy(d.config, s->config, sizeof d.config);
+    return dv_store_put_document(node->store, &d, err);
+}
+
+static int put_undo_document(struct dv_node *node, uint32_t gpu, struct dv_err *err)
+{
+    const struct dv_gpu *g = dv_snapshot_gpu(node->snapshot, gpu);
+    struct dv_store_document d = {.text = node->layouts->undo[gpu]};
+    if (!g)
+        return 0;
+    snprintf(d.key, sizeof d.key, "undo:%s", g->uuid);
+    return d.text ? dv_store_put_document(node->store, &d, err)
+                  : dv_store_drop_document(node->store, d.key, err);
+}
+
+static int write_all(struct dv_node *node, struct dv_err *err)
+{
+    struct dv_layouts *l = node->layouts;
+    if (!node->store)
+        return 0;
+    int r = dv_store_begin(node->store, err);
+    for (int i = 0; r == 0 && i < DV_LAYOUTS_PARTS; i++) {
+        r = put_source_document(node, keys[i], &l->now[i], err);
+        if (r == 0)
+            r = put_source_document(node, previous_keys[i], &l->before[i], err);
+    }
+    for (uint32_t i = 0; r == 0 && i < DV_FACTS_GPUS_MAX; i++)
+        r = put_undo_document(node, i, err);
+    if (r == 0)
+        r = dv_store_commit(node->store, err);
+    if (r < 0)
+        dv_store_rollback(node->store);
+    return r;
+}
+
+static int commit(struct dv_node *node, const struct dv_layouts_request *q, struct wish *w,
+                  char *undo[DV_FACTS_GPUS_MAX], struct dv_err *err)
+{
+    struct dv_layouts *l = node->layouts;
+    int r = 0;
+    if (q->text)
+        r = commit_file(node, &w->fresh, err);
+    else
+        commit_undo(node);
+    if (r < 0)
+        return r;
+    l->merged = merge(l->now);
+    l->can_undo = true;
+    l->generation++;
+    l->problem[0] = 0;
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++) {
+        free(l->undo[i]);
+        l->undo[i] = undo[i];
+        undo[i] = NULL;
+        dv_layout_free(l->gpu[i].instead);
+        l->gpu[i].instead = w->instead[i];
+        w->instead[i] = NULL;
+    }
+    return write_all(node, err);
+}
+
+static void begin_all(struct dv_node *node, const struct dv_layouts_request *q,
+                      const struct dv_layouts_plans *plans)
+{
+    uint64_t deadline = q->timeout_ns ? dv_clock_now() + q->timeout_ns : 0;
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        if (plans->plans[i])
+            dv_reconcile_begin(node, i, q->when == DV_LAYOUTS_EVICT, deadline);
+}
+
+static int apply(struct dv_node *node, const struct dv_layouts_request *q, struct wish *w,
+                 struct dv_layouts_plans *ret, struct dv_err *err)
+{
+    char *undo[DV_FACTS_GPUS_MAX] = {0}, value[DV_LOG_VALUE];
+    if (is_busy(node))
+        return dv_err_set(err, DV_LAYOUTS_BUSY,
+                          "another change of the layout is under way; see `divvy layout show`");
+    int r = make_wish(node, q, w, ret, err);
+    if (r)
+        return r;
+    if (q->when == DV_LAYOUTS_IDLE && ret->blockers)
+        return dv_err_set(err, DV_LAYOUTS_IN_USE,
+                          "%u slice%s in the way; wait for them (--wait), end them (--evict), or "
+                          "see `divvy layout plan`",
+                          ret->blockers, ret->blockers == 1 ? " is" : "s are");
+    r = take_undo(node, ret, undo, err);
+    if (r == 0)
+        r = commit(node, q, w, undo, err);
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        free(undo[i]);
+    if (r < 0)
+        return r;
+    dv_log(DV_LOG_INFO, "layout.applied", "file=%s generation=%llu blockers=%u",
+           dv_log_value(q->text ? q->name : "undo", value),
+           (unsigned long long)node->layouts->generation, ret->blockers);
+    begin_all(node, q, ret);
+    return is_busy(node) ? DV_LAYOUTS_UNDER_WAY : DV_LAYOUTS_DONE;
+}
+
+int dv_layouts_apply(struct dv_node *node, const struct dv_layouts_request *q,
+                     struct dv_layouts_plans *ret, struct dv_err *err)
+{
+    struct wish *w = calloc(1, sizeof *w);
+    if (!w)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    int r = apply(node, q, w, ret, err);
+    wish_done(w);
+    free(w);
+    return r;
+}
+
+/* ---- a restart ---- */
+
+struct documents {
+    struct dv_node *node;
+    struct {
+        uint32_t gpu;
+        bool back;
+        char *checkpoint;
+    } changes[DV_FACTS_GPUS_MAX];
+    uint32_t n_changes;
+    char *instead[DV_FACTS_GPUS_MAX];
+    char *config; /* the --config file of last time */
+};
+
+static uint32_t gpu_by_uuid(const struct dv_node *node, const char *uuid)
+{
+    for (size_t i = 0; i < node->snapshot->n_gpus; i++)
+        if (!strcmp(gpu_at(node, i)->uuid, uuid))
+            return gpu_at(node, i)->index;
+    return UINT32_MAX;
+}
+
+static void read_back(struct dv_node *node, const struct dv_store_document *d,
+                      struct dv_layouts_source *to)
+{
+    struct dv_layoutfile_info *info = calloc(1, sizeof *info);
+    struct dv_err err = {0};
+    if (!info || source_read(d->name, d->config, d->text, d->len, to, info, &err) < 0)
+        snprintf(node->layouts->problem, sizeof node->layouts->problem,
+                 "the stored layout cannot be read: %.300s", err.msg);
+    else
+        to->applied_unix = d->unix_time;
+    free(info);
+}
+
+static void on_document(void *arg, const struct dv_store_document *d)
+{
+    struct documents *docs = arg;
+    struct dv_layouts *l = docs->node->layouts;
+    for (int i = 0; i < DV_LAYOUTS_PARTS; i++) {
+        if (!strcmp(d->key, keys[i]))
+            read_back(docs->node, d, &l->now[i]);
+        if (!strcmp(d->key, previous_keys[i]))
+            read_back(docs->node, d, &l->before[i]);
+    }
+    if (!strcmp(d->key, "config") && !docs->config)
+        docs->config = strdup(d->text);
+    const char *colon = strchr(d->key, ':');
+    uint32_t gpu = colon ? gpu_by_uuid(docs->node, colon + 1) : UINT32_MAX;
+    if (gpu == UINT32_MAX)
+        return;
+    if (!strncmp(d->key, "undo:", 5) && !l->undo[gpu])
+        l->undo[gpu] = strdup(d->text);
+    if (!strncmp(d->key, "instead:", 8) && !docs->instead[gpu])
+        docs->instead[gpu] = strdup(d->text);
+    if (!strncmp(d->key, "change:", 7) && docs->n_changes < DV_FACTS_GPUS_MAX) {
+        docs->changes[docs->n_changes].gpu = gpu;
+        docs->changes[docs->n_changes].back = !strcmp(d->name, "back");
+        docs->changes[docs->n_changes++].checkpoint = strdup(d->text);
+    }
+}
+
+/* The --config file: applied when it is another than the one that was applied last, so that a
+ * layout that was changed live survives a restart. */
+static void apply_config(struct dv_node *node, const char *last)
+{
+    const struct dv_node_config *c = &node->config;
+    struct dv_layouts_plans plans = {0};
+    struct dv_err err = {0};
+    char value[DV_LOG_VALUE];
+    if (!c->layout_text || (last && !strcmp(last, c->layout_text)))
+        return;
+    struct dv_layouts_request q = {.text = (char *)(uintptr_t)c->layout_text,
+                                   .len = strlen(c->layout_text),
+                                   .when = DV_LAYOUTS_WAIT};
+    snprintf(q.name, sizeof q.name, "%s", c->layout_name);
+    int r = dv_layouts_apply(node, &q, &plans, &err);
+    dv_layouts_plans_done(&plans);
+    if (r != DV_LAYOUTS_DONE && r != DV_LAYOUTS_UNDER_WAY) {
+        dv_log(DV_LOG_ERROR, "layout.refused", "detail=%s", dv_log_value(err.msg, value));
+        snprintf(node->layouts->problem, sizeof node->layouts->problem, "%.399s", err.msg);
+        return;
+    }
+    struct dv_store_document d = {.key = "config", .text = c->layout_text};
+    if (node->store)
+        dv_store_put_document(node->store, &d, &err);
+}
+
+void dv_layouts_restore(struct dv_node *node)
+{
+    struct dv_layouts *l = node->layouts;
+    struct documents docs = {.node = node};
+    struct dv_err err = {0};
+    if (node->store && dv_store_load_documents(node->store, on_document, &docs, &err) < 0)
+        snprintf(l->problem, sizeof l->problem, "%.399s", err.msg);
+    for (int i = 0; i < DV_LAYOUTS_PARTS; i++)
+        l->can_undo |= l->now[i].text || l->before[i].text;
+    l->merged = merge(l->now);
+    for (uint32_t i = 0; i < docs.n_changes; i++) {
+        if (docs.changes[i].checkpoint)
+            dv_reconcile_resume(node, docs.changes[i].gpu, docs.changes[i].checkpoint,
+                                docs.instead[docs.changes[i].gpu], docs.changes[i].back);
+        free(docs.changes[i].checkpoint);
+    }
+    /* The rest is led to what is wanted: a boot forgets MIG instances, Hopper the mode too. */
+    for (size_t i = 0; dv_layouts_any(node) && i < node->snapshot->n_gpus; i++)
+        if (l->gpu[gpu_at(node, i)->index].state == DV_CHANGE_SETTLED)
+            dv_reconcile_begin(node, gpu_at(node, i)->index, false, 0);
+    apply_config(node, docs.config);
+    free(docs.config);
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        free(docs.instead[i]);
+}
