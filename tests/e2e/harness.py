@@ -8,10 +8,12 @@
 Everything that a Node starts ends with it, also when the test fails. Programs come from the staged
 install that DIVVY_BIN names (Meson sets it).
 """
+import http.client
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -44,6 +46,19 @@ def wait_for(condition, what, patience=PATIENCE):
         if time.monotonic() > end:
             raise AssertionError(f"did not happen within {patience:.0f} s: {what}")
         time.sleep(0.02)
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP on the daemon's Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=PATIENCE)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(self.path)
 
 
 class Node:
@@ -146,6 +161,16 @@ class Node:
         return subprocess.run([program("divvy"), *args], env=self.env(), text=True,
                               capture_output=True, timeout=timeout, check=False,
                               stdin=subprocess.DEVNULL, **kw)
+
+    def ask(self, method, path, body=None):
+        """The API itself: HTTP status and answer."""
+        c = Connection(self.socket)
+        try:
+            c.request(method, path, None if body is None else json.dumps(body))
+            answer = c.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            c.close()
 
     def json(self, *args):
         out = self.divvy(*args, "-o", "json")
