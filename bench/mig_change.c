@@ -3,13 +3,15 @@
  * How long a MIG change takes to plan, and how much it moves: every pair of layouts of the A30,
  * 10,000 random pairs of larger boards (fixed seeds). The baseline in the same run is what
  * mig-parted does, which is to clear the GPU and create all of the wanted set, unless the GPU has
- * that set already.
+ * that set already. Then whole plans of a layout for one GPU of a full node: 8 GPUs, each cut at
+ * random, 4 slices on every second device, sharing by the cut and by rules.
  *
- *     mig_change                 prints a table
+ *     mig_change                 prints the tables
  */
 #include "policy/mig_change.h"
 
 #include "base/rng.h"
+#include "policy/layout_plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,6 +137,110 @@ static int by_number(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* ---- whole plans ---- */
+
+#define GPUS 8
+#define SLICES 4
+
+struct node {
+    struct dv_gpu gpus[GPUS];
+    struct dv_device devices[GPUS * DV_MIG_INSTANCES_MAX];
+    struct dv_slice slices[GPUS * DV_MIG_INSTANCES_MAX * SLICES];
+    struct dv_snapshot snapshot;
+    struct dv_plan_gpu now[GPUS];
+};
+
+static void add_device(struct node *n, uint32_t gpu, const struct dv_mig_profile *p, uint32_t start)
+{
+    size_t at = n->snapshot.n_devices++;
+    struct dv_device *d = &n->devices[at];
+    *d = (struct dv_device){.gpu = gpu,
+                            .mig = true,
+                            .placement_start = start,
+                            .placement_size = p->size,
+                            .mode = at % 2 ? DV_MODE_GOVERNED : DV_MODE_MPS,
+                            .layout = at % 2 ? DV_MODE_GOVERNED : DV_MODE_MPS};
+    snprintf(d->uuid, sizeof d->uuid, "MIG-7a9c3f6e-0b52-5d10-8e44-%012zx", at);
+    memcpy(d->profile, p->name, sizeof d->profile);
+    struct dv_plan_instance *i = &n->now[gpu].instances[n->now[gpu].n_instances - 1];
+    i->n_ci = 1;
+    i->ci[0].slices = p->slices;
+    memcpy(i->ci[0].uuid, d->uuid, sizeof d->uuid);
+    for (size_t k = 0; at % 4 < 2 && k < SLICES; k++) {
+        struct dv_slice *s = &n->slices[n->snapshot.n_slices];
+        *s = (struct dv_slice){.id = ++n->snapshot.n_slices, .mode = d->mode};
+        memcpy(s->device, d->uuid, sizeof s->device);
+    }
+}
+
+static void fill_node(struct node *n, const struct dv_mig_geometry *g, struct dv_rng *rng)
+{
+    memset(n, 0, sizeof *n);
+    n->snapshot = (struct dv_snapshot){
+        .gpus = n->gpus, .n_gpus = GPUS, .devices = n->devices, .slices = n->slices};
+    for (uint32_t i = 0; i < GPUS; i++) {
+        struct set set = random_set(g, rng);
+        n->gpus[i] = (struct dv_gpu){.index = i, .mig_capable = true, .mig_enabled = true};
+        n->now[i] = (struct dv_plan_gpu){
+            .index = i, .geometry = g, .mig_enabled = true, .mig_pending = true};
+        for (size_t k = 0; k < set.n; k++) {
+            n->now[i].instances[n->now[i].n_instances++] = (struct dv_plan_instance){
+                .id = (uint32_t)k, .profile = set.v[k].profile, .start = set.v[k].start};
+            add_device(n, i, &g->profiles[set.v[k].profile], set.v[k].start);
+        }
+    }
+}
+
+static void random_entry(const struct dv_mig_geometry *g, struct dv_rng *rng,
+                         struct dv_layout_gpu *entry)
+{
+    struct set set = random_set(g, rng);
+    *entry = (struct dv_layout_gpu){.gpus.kind = DV_SELECTOR_ANY, .n_devices = (uint32_t)set.n};
+    for (size_t i = 0; i < set.n; i++) {
+        memcpy(entry->devices[i].profile, g->profiles[set.v[i].profile].name, DV_MIG_NAME);
+        entry->devices[i].start = DV_MIG_UNPLACED;
+        entry->devices[i].sharing.mode = (enum dv_mode)dv_rng_below(rng, DV_MODE_GOVERNED + 1);
+    }
+}
+
+static void whole_plans(const struct dv_mig_geometry *g, struct result *result)
+{
+    static struct node node;
+    static struct dv_gpu_plan plan;
+    struct dv_rng rng = {1};
+    struct dv_layout_gpu entry;
+    struct dv_layout_rule rules[] = {
+        {.profile = "2g.20gb", .sharing = {DV_MODE_TIMESLICE, 4, 0}},
+        {.profile = "*", .count = 20, .sharing = {DV_MODE_MPS, 4, 0}},
+    };
+    struct dv_layout layout = {
+        .entries = &entry, .n_entries = 1, .rules = rules, .n_rules = DV_ARRAY_SIZE(rules)};
+    for (int i = 0; i < PAIRS; i++) {
+        if (i % GPUS == 0)
+            fill_node(&node, g, &rng);
+        random_entry(g, &rng, &entry);
+        uint64_t start = now_ns();
+        int r = dv_layout_plan_gpu(&layout, &node.snapshot, &node.now[i % GPUS], &plan, NULL);
+        uint64_t end = now_ns();
+        if (r) {
+            fprintf(stderr, "mig_change: no plan between two legal layouts\n");
+            exit(1);
+        }
+        result->ns[result->n++] = end - start;
+        result->moved += plan.n_steps;
+        result->disturbed += plan.n_blockers;
+    }
+}
+
+static void print_plans(const char *name, struct result *r)
+{
+    qsort(r->ns, r->n, sizeof *r->ns, by_number);
+    uint64_t median = r->ns[r->n / 2];
+    printf("  %-13s %6zu %8.1f us %8.1f us %10.2f %10.2f\n", name, r->n, (double)median / 1e3,
+           (double)r->ns[r->n - 1] / 1e3, (double)r->moved / (double)r->n,
+           (double)r->disturbed / (double)r->n);
+}
+
 static void print(const char *name, struct result *r)
 {
     qsort(r->ns, r->n, sizeof *r->ns, by_number);
@@ -146,6 +252,30 @@ static void print(const char *name, struct result *r)
            (double)r->disturbed_by_clearing / (double)r->n);
 }
 
+static int each(const char *const names[4],
+                void (*fill)(const struct dv_mig_geometry *, struct result *),
+                void (*show)(const char *, struct result *))
+{
+    for (size_t i = 0; i < 4; i++) {
+        struct result r = {.max = PAIRS};
+        r.ns = calloc(r.max, sizeof *r.ns);
+        if (!r.ns)
+            return 1;
+        fill(dv_mig_geometry_find(names[i]), &r);
+        show(names[i], &r);
+        free(r.ns);
+    }
+    return 0;
+}
+
+static void changes(const struct dv_mig_geometry *g, struct result *r)
+{
+    if (g->grid == 4)
+        all_pairs(g, r);
+    else
+        random_pairs(g, r);
+}
+
 int main(void)
 {
     static const char *const names[] = {"A30", "A100-40GB", "H200-141GB", "RTX-PRO-6000"};
@@ -153,20 +283,10 @@ int main(void)
            "use, per change,\nby divvy and by clearing the GPU as mig-parted does\n");
     printf("  %-13s %6s %11s %11s %10s %10s %6s %10s %10s\n", "board", "pairs", "p50", "max",
            "moved", "clearing", "ratio", "in use", "clearing");
-    for (size_t i = 0; i < DV_ARRAY_SIZE(names); i++) {
-        const struct dv_mig_geometry *g = dv_mig_geometry_find(names[i]);
-        struct result r = {.max = PAIRS};
-        r.ns = calloc(r.max, sizeof *r.ns);
-        if (!g || !r.ns) {
-            free(r.ns);
-            return 1;
-        }
-        if (i)
-            random_pairs(g, &r);
-        else
-            all_pairs(g, &r);
-        print(names[i], &r);
-        free(r.ns);
-    }
-    return 0;
+    if (each(names, changes, print))
+        return 1;
+    printf("layout plans of one GPU of a full node of %d\n", GPUS);
+    printf("  %-13s %6s %11s %11s %10s %10s\n", "board", "plans", "p50", "max", "steps",
+           "blockers");
+    return each(names, whole_plans, print_plans);
 }

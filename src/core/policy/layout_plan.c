@@ -157,7 +157,7 @@ static bool must_stop_mps(const struct there *t, const struct dv_layout_sharing 
 #define IN_USE_GOES (INT64_C(1) << 40)
 #define GOES (INT64_C(1) << 32)
 #define CHANGED (INT64_C(1) << 24)
-#define OTHER_KIND (INT64_C(1) << 23) /* than none, which is free */
+#define OTHER_KIND (INT64_C(1) << 23) /* never taken: none at all is free */
 
 static int64_t distance(uint32_t a, uint32_t b)
 {
@@ -202,7 +202,7 @@ static int64_t fit(const struct work *w, const struct dv_layout_instance *p, uin
     dv_assign_find(p->n_ci, columns, cost, ret_number);
     for (uint32_t i = 0; i < p->n_ci; i++) {
         sum += cost[i * columns + ret_number[i]];
-        if (ret_number[i] >= now->n_ci || p->ci[i].slices != now->ci[ret_number[i]].slices)
+        if (ret_number[i] >= now->n_ci)
             ret_number[i] = NONE;
     }
     return sum;

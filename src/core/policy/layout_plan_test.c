@@ -484,6 +484,18 @@ static void test_two_alike_keep_their_modes(void **state)
     h->entry.n_devices = 1;
     assert_steps(h, "stop_mps destroy_compute_instance destroy_instance", 2);
     assert_int_equal(h->plan.steps[2].start, 2);
+    h->entry.devices[0].sharing.mode = DV_MODE_MPS;
+    assert_steps(h, "destroy_compute_instance destroy_instance set_sharing", 2);
+    assert_int_equal(h->plan.steps[1].start, 5);
+    /* One that must lie elsewhere is no reason to keep what is like it. */
+    h->entry.devices[0].start = 0;
+    want(h, "1g.10gb", DV_MODE_GOVERNED, 3);
+    assert_int_equal(plan(h), 0);
+    assert_int_equal(h->plan.n_blockers, 2);
+    h->entry.devices[0].sharing.mode = DV_MODE_GOVERNED;
+    h->entry.devices[1].sharing.mode = DV_MODE_MPS;
+    assert_int_equal(plan(h), 0);
+    assert_int_equal(h->plan.n_blockers, 2);
     free(h);
 }
 
@@ -511,10 +523,68 @@ static void test_compute_instances(void **state)
     free(h);
 }
 
+/* An instance is in use if any part of it is. */
+static void test_a_part_in_use_keeps_the_whole(void **state)
+{
+    for (uint32_t used = 0; used < 2; used++) {
+        struct hand *h = hand("A100-40GB", true);
+        for (uint32_t i = 0; i < 2; i++) {
+            struct dv_plan_instance *now = dv_plan_model_add_instance(&h->model, 3, 2 * i);
+            struct dv_device *first = dv_plan_model_add_compute(&h->model, now, 1);
+            dv_plan_model_add_compute(&h->model, now, 1);
+            dv_plan_model_hold(&h->model, first, DV_MODE_GOVERNED, i == used);
+        }
+        want(h, "1c.2g.10gb", DV_MODE_AUTO, 0);
+        want(h, "1c.2g.10gb", DV_MODE_AUTO, 0);
+        assert_steps(h, "destroy_compute_instance destroy_compute_instance destroy_instance", 0);
+        check(&h->model, &h->layout);
+        free(h);
+    }
+}
+
+/* Rules count devices by the ids that new ones will have: the lowest that are free. */
+static void test_rules_count_what_will_be(void **state)
+{
+    struct hand *h = hand("A100-40GB", true);
+    struct dv_plan_instance *now = dv_plan_model_add_instance(&h->model, 4, 4); /* 3g.20gb */
+    dv_plan_model_add_compute(&h->model, now, 1);
+    want(h, "1c.3g.20gb", DV_MODE_AUTO, 0);
+    want(h, "1c.3g.20gb", DV_MODE_AUTO, 0);
+    h->layout.n_rules = 1;
+    dv_str_copy(h->rule.profile, sizeof h->rule.profile, "*");
+    h->rule.count = 1;
+    h->rule.sharing = (struct dv_layout_sharing){DV_MODE_GOVERNED, 2, 0};
+    assert_steps(h, "create_compute_instance set_sharing", 0);
+    assert_string_equal(h->plan.steps[1].device, "MIG-0");
+    now->ci[0].id = dv_plan_model_device(&h->model, "MIG-0")->ci = 1;
+    assert_steps(h, "create_compute_instance set_sharing", 0);
+    assert_string_equal(h->plan.steps[1].device, "");
+    check(&h->model, &h->layout);
+    free(h);
+}
+
+/* A slice that the inventory still knows on a device that the driver has not any more. */
+static void test_slice_on_a_lost_device(void **state)
+{
+    struct hand *h = hand("A100-40GB", true);
+    dv_plan_model_hold(&h->model, there(h, "1g.5gb", 0), DV_MODE_GOVERNED, 1);
+    h->model.now.n_instances = 0;
+    assert_steps(h, "", 0);
+    want(h, "", DV_MODE_AUTO, 0);
+    assert_steps(h, "set_mig_mode", 1);
+    assert_int_equal(h->plan.blockers[0].because, DV_STEP_MIG_MODE);
+    h->layout.n_entries = 0;
+    assert_steps(h, "", 0);
+    free(h);
+}
+
 static void test_sharing(void **state)
 {
     struct hand *h = hand("A30", false);
     struct dv_device *d = dv_plan_model_device(&h->model, "GPU-1");
+    dv_plan_model_hold(&h->model, dv_plan_model_device(&h->model, "GPU-0"), DV_MODE_GOVERNED, 3);
+    for (size_t i = 0; i < 3; i++) /* of another GPU, and older */
+        h->model.slices[i].since_ns = 0;
     dv_plan_model_hold(&h->model, d, DV_MODE_GOVERNED, 4);
     want(h, "", DV_MODE_GOVERNED, 6);
     assert_steps(h, "set_sharing", 0); /* the mode in force is laid down */
@@ -530,7 +600,14 @@ static void test_sharing(void **state)
         }
     assert_int_equal(h->plan.blockers[0].slice, youngest);
     assert_int_equal(h->plan.blockers[0].because, DV_STEP_SHARING);
+    h->entry.devices[0].sharing.replicas = 4;
+    assert_steps(h, "set_sharing", 0);
+    d->replicas = 3; /* as wanted on paper, and still one too many: nothing is left to do */
+    h->entry.devices[0].sharing.replicas = 3;
+    assert_steps(h, "", 0);
     h->entry.devices[0].sharing = (struct dv_layout_sharing){DV_MODE_MPS, 3, 0};
+    assert_steps(h, "set_sharing", 4);
+    d->layout = DV_MODE_MPS; /* laid out, but its slices have not left */
     assert_steps(h, "set_sharing", 4);
     h->entry.devices[0].sharing = (struct dv_layout_sharing){DV_MODE_AUTO, 0, 0};
     assert_steps(h, "set_sharing", 0);
@@ -682,6 +759,9 @@ int main(void)
         cmocka_unit_test(test_a_tenant_keeps_its_instance),
         cmocka_unit_test(test_two_alike_keep_their_modes),
         cmocka_unit_test(test_compute_instances),
+        cmocka_unit_test(test_a_part_in_use_keeps_the_whole),
+        cmocka_unit_test(test_rules_count_what_will_be),
+        cmocka_unit_test(test_slice_on_a_lost_device),
         cmocka_unit_test(test_sharing),
         cmocka_unit_test(test_mps_daemon),
         cmocka_unit_test(test_timeslice),
