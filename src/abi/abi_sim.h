@@ -289,7 +289,11 @@ enum dv_sim_injection {
     DV_SIM_INJECT_NVML_HANG = 3,  /* name = function or "*", a = milliseconds (0 = for ever) */
     DV_SIM_INJECT_CUDA_ERROR = 4, /* name = function, a = CUresult, b = how many times */
     DV_SIM_INJECT_CLEAR = 5,
-    DV_SIM_INJECT_FAULT = 6, /* a = pid: an illegal address in each of its contexts */
+    DV_SIM_INJECT_LEAK = 7,           /* a = bytes of a GPU that no process is listed with */
+    DV_SIM_INJECT_RESET = 8,          /* a GPU comes up anew, as after a reboot */
+    DV_SIM_INJECT_ECC = 9,            /* a = uncorrectable errors of its memory */
+    DV_SIM_INJECT_REMAP_FAILURE = 10, /* no row is left to remap to */
+    DV_SIM_INJECT_FAULT = 6,          /* a = pid: an illegal address in each of its contexts */
 };
 
 struct dv_sim_inject {

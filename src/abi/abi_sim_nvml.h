@@ -123,7 +123,10 @@ struct dv_sim_nvml_device {
     uint32_t timeslice;                           /* enum dv_sim_timeslice */
     uint64_t memory_total_bytes, memory_reserved_bytes, memory_used_bytes;
     uint64_t bar1_total_bytes;
-    uint64_t energy_uj; /* since the server started */
+    uint64_t energy_uj;                   /* since the server started */
+    uint64_t ecc_volatile, ecc_aggregate; /* uncorrectable */
+    uint32_t rows_pending, rows_remapped, rows_failure;
+    uint32_t reserved;
     struct {
         uint8_t pcie;    /* enum dv_nvml_topology, 0xff for itself */
         uint8_t nvlinks; /* between the two */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """smi_test DIVVY_SIM NVIDIA_SMI NVML_LIBRARY GOLDEN [--update]: nvidia-smi as people see it.
 
-A golden file is a transcript: "node: NODE", then "$ COMMAND", what it prints (both streams as one),
+A golden file is a transcript: "node: NODE" (a file is one beside it), then "$ COMMAND", what it prints (both streams as one),
 and "[exit N]" where N is not 0. The commands run one after the other on one simulated node. Times
 are masked. --update writes what there is now.
 """
@@ -32,9 +32,10 @@ def play(command, env):
 
 def run(sim, smi, library, node, commands):
     with tempfile.TemporaryDirectory(prefix="divvy-smi-") as directory:
+        libraries = os.path.dirname(library)
         socket = os.path.join(directory, "sim.sock")
         env = {"PATH": f"{os.path.dirname(smi)}:{os.path.dirname(sim)}:/usr/bin:/bin",
-               "LC_ALL": "C", "TZ": "UTC", "LD_LIBRARY_PATH": os.path.dirname(library),
+               "LC_ALL": "C", "TZ": "UTC", "LD_LIBRARY_PATH": f"{libraries}:{os.path.join(os.path.dirname(libraries), 'cuda')}",
                "DIVVY_SIM_SOCKET": socket, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")}
         ready, tell = os.pipe()
         server = subprocess.Popen([sim, "start", node, "--foreground", "--socket", socket,
@@ -57,9 +58,11 @@ def main():
     with open(golden, encoding="utf-8") as f:
         expected = f.read()
     lines = expected.splitlines()
-    node = lines[0].removeprefix("node: ")
+    name = node = lines[0].removeprefix("node: ")
+    if node.endswith(".yaml"):
+        node = os.path.join(os.path.dirname(golden), node)
     commands = [line[2:] for line in lines if line.startswith("$ ")]
-    found = f"node: {node}\n\n" + run(sim, smi, library, node, commands)
+    found = f"node: {name}\n\n" + run(sim, smi, library, node, commands)
     if "--update" in sys.argv:
         with open(golden, "w", encoding="utf-8") as f:
             f.write(found)

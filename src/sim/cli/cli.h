@@ -33,7 +33,7 @@ struct dv_simcli_option {
 
 /* What was given, in the order of the verb's options. */
 struct dv_simcli_args {
-    const char *option[12]; /* NULL = not given; a switch that is given is "" */
+    const char *option[14]; /* NULL = not given; a switch that is given is "" */
     const char *word[DV_SIMCLI_WORDS_MAX];
     int words;
     char **command; /* `takes_command`: argv of what follows; NULL = nothing */
@@ -45,7 +45,7 @@ struct dv_simcli_verb {
     const char *about;    /* one line */
     const char *more;     /* paragraphs of --help, may be NULL */
     const char *examples; /* indented lines of --help */
-    struct dv_simcli_option options[12];
+    struct dv_simcli_option options[14];
     int words_min, words_max;
     bool takes_command; /* the words after the first `words_max`, or after "--", are a command */
     int usage_exit;     /* 0 = DV_SIMCLI_USAGE */

@@ -9,7 +9,22 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { GPU, XID, NVML_ERROR, NVML_HANG, CUDA_ERROR, CLEAR, FAULT, RESET_HIGH_WATER, SOCKET };
+/* Those from XID to RESET_HIGH_WATER say what; one of them at a time. */
+enum {
+    GPU,
+    XID,
+    NVML_ERROR,
+    NVML_HANG,
+    CUDA_ERROR,
+    CLEAR,
+    FAULT,
+    LEAK,
+    ECC,
+    REMAP_FAILURE,
+    RESET,
+    RESET_HIGH_WATER,
+    SOCKET
+};
 
 /* "FUNCTION=NUMBER[:TIMES]" into name, a, b. 0 or an exit status. */
 static int parse_call(const char *option, const char *text, struct dv_sim_inject *j)
@@ -50,6 +65,22 @@ static int parse_number(const char *option, const char *text, int64_t max, uint6
     return 0;
 }
 
+static int parse_bytes(const char *option, const char *text, uint64_t *ret)
+{
+    struct dv_err err = {0};
+
+    return dv_units_parse_bytes(text, ret, &err) < 0
+               ? dv_simcli_fail(DV_SIMCLI_USAGE, "%s: %s", option, err.msg)
+               : 0;
+}
+
+/* These happen to one GPU. */
+static bool needs_gpu(uint32_t kind)
+{
+    return kind == DV_SIM_INJECT_XID || kind == DV_SIM_INJECT_LEAK || kind == DV_SIM_INJECT_ECC ||
+           kind == DV_SIM_INJECT_REMAP_FAILURE || kind == DV_SIM_INJECT_RESET || kind == UINT32_MAX;
+}
+
 static int parse(const struct dv_simcli_args *args, struct dv_sim_inject *j)
 {
     static const uint32_t kinds[] = {[XID] = DV_SIM_INJECT_XID,
@@ -57,7 +88,11 @@ static int parse(const struct dv_simcli_args *args, struct dv_sim_inject *j)
                                      [NVML_HANG] = DV_SIM_INJECT_NVML_HANG,
                                      [CUDA_ERROR] = DV_SIM_INJECT_CUDA_ERROR,
                                      [CLEAR] = DV_SIM_INJECT_CLEAR,
-                                     [FAULT] = DV_SIM_INJECT_FAULT};
+                                     [FAULT] = DV_SIM_INJECT_FAULT,
+                                     [LEAK] = DV_SIM_INJECT_LEAK,
+                                     [ECC] = DV_SIM_INJECT_ECC,
+                                     [REMAP_FAILURE] = DV_SIM_INJECT_REMAP_FAILURE,
+                                     [RESET] = DV_SIM_INJECT_RESET};
     uint64_t gpu = UINT32_MAX;
     int r = 0;
 
@@ -74,6 +109,10 @@ static int parse(const struct dv_simcli_args *args, struct dv_sim_inject *j)
             r = parse_number("--xid", args->option[i], 1000, &j->a);
         else if (i == FAULT)
             r = parse_number("--fault", args->option[i], INT32_MAX, &j->a);
+        else if (i == ECC)
+            r = parse_number("--ecc", args->option[i], 1000000, &j->a);
+        else if (i == LEAK)
+            r = parse_bytes("--leak", args->option[i], &j->a);
         else if (i < CLEAR)
             r = parse_call(dv_simcli_verb_inject.options[i].name, args->option[i], j);
         if (r)
@@ -85,7 +124,7 @@ static int parse(const struct dv_simcli_args *args, struct dv_sim_inject *j)
     if (args->option[GPU])
         r = parse_number("--gpu", args->option[GPU], DV_SIM_GPUS_MAX - 1, &gpu);
     j->gpu = (uint32_t)gpu;
-    if (r == 0 && gpu == UINT32_MAX && (j->kind == DV_SIM_INJECT_XID || j->kind == UINT32_MAX))
+    if (r == 0 && gpu == UINT32_MAX && needs_gpu(j->kind))
         return dv_simcli_fail(DV_SIMCLI_USAGE, "--gpu N is wanted with this");
     return r;
 }
@@ -113,6 +152,10 @@ static int inject_verb(const struct dv_simcli_args *args)
         return dv_simcli_fail(DV_SIMCLI_USAGE, "the node has no GPU %u", j.gpu);
     if (r == -ESRCH)
         return dv_simcli_fail(DV_SIMCLI_FAILED, "process %" PRIu64 " has no context to fail", j.a);
+    if (r == -ENOBUFS)
+        return dv_simcli_fail(DV_SIMCLI_FAILED, "GPU %u has not so much free memory", j.gpu);
+    if (r == -EOPNOTSUPP)
+        return dv_simcli_fail(DV_SIMCLI_FAILED, "GPU %u has no such thing", j.gpu);
     if (r == -ENOSPC)
         return dv_simcli_fail(DV_SIMCLI_FAILED, "too many injections; --clear forgets them");
     return r < 0 ? dv_simcli_fail(DV_SIMCLI_FAILED, "%s: %s", socket, strerror(-r)) : DV_SIMCLI_OK;
@@ -129,6 +172,8 @@ const struct dv_simcli_verb dv_simcli_verb_inject = {
                 "  divvy-sim inject --nvml-hang '*=0'         every NVML call, for ever\n"
                 "  divvy-sim inject --cuda-error cuMemAlloc_v2=2:1\n"
                 "  divvy-sim inject --fault 4711              an illegal address in that process\n"
+                "  divvy-sim inject --gpu 0 --leak 3GiB       used, and no process listed with it\n"
+                "  divvy-sim inject --gpu 0 --reset           as after a reboot\n"
                 "  divvy-sim inject --clear\n",
     .options = {[GPU] = {"--gpu", "N", "only this GPU (default: all)"},
                 [XID] = {"--xid", "N", "an XID event"},
@@ -137,6 +182,10 @@ const struct dv_simcli_verb dv_simcli_verb_inject = {
                 [CUDA_ERROR] = {"--cuda-error", "FUNC=CODE[:TIMES]", "what a CUDA call answers"},
                 [CLEAR] = {"--clear", NULL, "forget all injections"},
                 [FAULT] = {"--fault", "PID", "an illegal address in a process' kernels"},
+                [LEAK] = {"--leak", "BYTES", "memory that is used by nobody"},
+                [ECC] = {"--ecc", "N", "uncorrectable memory errors: XID 48, rows to remap"},
+                [REMAP_FAILURE] = {"--remap-failure", NULL, "no row is left to remap to"},
+                [RESET] = {"--reset", NULL, "the GPU comes up anew, as after a reboot"},
                 [RESET_HIGH_WATER] = {"--reset-high-water", NULL,
                                       "measure the most memory used from here on"},
                 [SOCKET] = {"--socket", "PATH", "where the node listens ($DIVVY_SIM_SOCKET)"}},

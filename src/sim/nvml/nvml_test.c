@@ -296,6 +296,81 @@ static void test_a_lost_gpu(void **state)
     inject(DV_SIM_INJECT_CLEAR, UINT32_MAX, "", 0, 0);
 }
 
+static uint64_t used(uint32_t index)
+{
+    struct dv_nvml_memory_v2 memory = {.version = DV_NVML_VERSION(dv_nvml_memory_v2, 2)};
+    assert_int_equal(nvmlDeviceGetMemoryInfo_v2(gpu(index), &memory), DV_NVML_SUCCESS);
+    return memory.used;
+}
+
+static void test_leaked_memory(void **state)
+{
+    struct dv_nvml_process_info p[4];
+    uint32_t n = 4;
+    inject(DV_SIM_INJECT_LEAK, 6, "", 3ull << 30, 0);
+    inject(DV_SIM_INJECT_LEAK, 6, "", 1ull << 30, 0);
+    assert_int_equal(used(6), 4ull << 30);
+    assert_int_equal(used(5), 0);
+    assert_int_equal(nvmlDeviceGetComputeRunningProcesses_v3(gpu(6), &n, p), DV_NVML_SUCCESS);
+    assert_int_equal(n, 0);
+    inject(DV_SIM_INJECT_CLEAR, UINT32_MAX, "", 0, 0);
+    assert_int_equal(used(6), 0);
+    inject(DV_SIM_INJECT_LEAK, 6, "", 3ull << 30, 0);
+    inject(DV_SIM_INJECT_RESET, 6, "", 0, 0);
+    assert_int_equal(used(6), 0);
+}
+
+static void test_uncorrectable_errors(void **state)
+{
+    uint32_t corrected, uncorrected, pending, failure;
+    uint64_t count;
+    inject(DV_SIM_INJECT_ECC, 6, "", 2, 0);
+    assert_int_equal(
+        nvmlDeviceGetTotalEccErrors(gpu(6), DV_NVML_ECC_UNCORRECTED, DV_NVML_ECC_VOLATILE, &count),
+        DV_NVML_SUCCESS);
+    assert_int_equal(count, 2);
+    assert_int_equal(
+        nvmlDeviceGetRemappedRows(gpu(6), &corrected, &uncorrected, &pending, &failure),
+        DV_NVML_SUCCESS);
+    assert_int_equal(uncorrected, 2);
+    assert_int_equal(pending, 1);
+    assert_int_equal(failure, 0);
+    inject(DV_SIM_INJECT_REMAP_FAILURE, 6, "", 0, 0);
+    inject(DV_SIM_INJECT_RESET, 6, "", 0, 0);
+    struct dv_nvml_field_value f[] = {{.field = DV_NVML_FIELD_ECC_DBE_VOL_TOTAL},
+                                      {.field = DV_NVML_FIELD_ECC_DBE_AGG_TOTAL},
+                                      {.field = DV_NVML_FIELD_REMAPPED_PENDING},
+                                      {.field = DV_NVML_FIELD_REMAPPED_FAILURE}};
+    assert_int_equal(nvmlDeviceGetFieldValues(gpu(6), 4, f), DV_NVML_SUCCESS);
+    assert_int_equal(f[0].value.u64, 0);
+    assert_int_equal(f[1].value.u64, 2);
+    assert_int_equal(f[2].value.u32, 0);
+    assert_int_equal(f[3].value.u32, 1);
+    inject(DV_SIM_INJECT_CLEAR, UINT32_MAX, "", 0, 0);
+    assert_int_equal(
+        nvmlDeviceGetRemappedRows(gpu(6), &corrected, &uncorrected, &pending, &failure),
+        DV_NVML_SUCCESS);
+    assert_int_equal(uncorrected + pending + failure, 0);
+}
+
+/* Whoever had a context has it no more, and a pending MIG mode is active. */
+static void test_a_restart(void **state)
+{
+    struct dv_fake c = dv_fake_open(&server, DV_SIM_CLIENT_CUDA);
+    uint32_t activation = 0, current = 9, pending = 9;
+    dv_fake_ctx(&c, 6);
+    assert_int_equal(nvmlDeviceSetMigMode(gpu(6), 1, &activation), DV_NVML_SUCCESS);
+    assert_int_equal(activation, DV_NVML_ERROR_IN_USE);
+    inject(DV_SIM_INJECT_RESET, 6, "", 0, 0);
+    assert_int_equal(nvmlDeviceGetMigMode(gpu(6), &current, &pending), DV_NVML_SUCCESS);
+    assert_int_equal(current, 1);
+    assert_int_equal(pending, 1);
+    assert_int_equal(used(6), 0);
+    assert_int_equal(nvmlDeviceSetMigMode(gpu(6), 0, &activation), DV_NVML_SUCCESS);
+    assert_int_equal(activation, DV_NVML_SUCCESS);
+    dv_fake_close(&c);
+}
+
 static void test_what_is_absent_says_so(void **state)
 {
     extern int nvmlDeviceGetGpuFabricInfo(struct dv_nvml_device * device, void *info);
@@ -359,6 +434,9 @@ int main(void)
         cmocka_unit_test(test_events),
         cmocka_unit_test(test_injected_errors),
         cmocka_unit_test(test_a_lost_gpu),
+        cmocka_unit_test(test_leaked_memory),
+        cmocka_unit_test(test_uncorrectable_errors),
+        cmocka_unit_test(test_a_restart),
         cmocka_unit_test(test_what_is_absent_says_so),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_threads),

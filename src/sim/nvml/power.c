@@ -268,11 +268,12 @@ int nvmlDeviceGetViolationStatus(struct dv_nvml_device *device, uint32_t policy,
     return DV_NVML_SUCCESS;
 }
 
-/* ---- errors of the memory: the simulated memory has none --------------------------------------
+/* ---- errors of the memory: those that are injected, all of them uncorrectable and in DRAM -----
  */
 
-static int no_errors(const char *function, struct dv_nvml_device *device, uint32_t error,
-                     uint32_t counter, void *ret, size_t size)
+/* How many of this kind there were. */
+static int errors(const char *function, struct dv_nvml_device *device, uint32_t error,
+                  uint32_t counter, uint64_t *ret)
 {
     struct dv_sim_nvml_device d;
     int r = dv_nvhandles_read_gpu(function, device, &d);
@@ -282,34 +283,46 @@ static int no_errors(const char *function, struct dv_nvml_device *device, uint32
         return DV_NVML_ERROR_NOT_SUPPORTED;
     if (!ret || error > DV_NVML_ECC_UNCORRECTED || counter > DV_NVML_ECC_AGGREGATE)
         return DV_NVML_ERROR_INVALID_ARGUMENT;
-    memset(ret, 0, size);
+    *ret = error == DV_NVML_ECC_CORRECTED     ? 0
+           : counter == DV_NVML_ECC_AGGREGATE ? d.ecc_aggregate
+                                              : d.ecc_volatile;
     return DV_NVML_SUCCESS;
 }
 
 int nvmlDeviceGetTotalEccErrors(struct dv_nvml_device *device, uint32_t error, uint32_t counter,
                                 uint64_t *count)
 {
-    return no_errors(__func__, device, error, counter, count, sizeof(*count));
+    return errors(__func__, device, error, counter, count);
 }
 
 int nvmlDeviceGetDetailedEccErrors(struct dv_nvml_device *device, uint32_t error, uint32_t counter,
                                    struct dv_nvml_ecc_counts *counts)
 {
-    return no_errors(__func__, device, error, counter, counts, sizeof(*counts));
+    uint64_t n;
+    int r = errors(__func__, device, error, counter, counts ? &n : NULL);
+    if (r == DV_NVML_SUCCESS)
+        *counts = (struct dv_nvml_ecc_counts){.device_memory = n};
+    return r;
 }
+
+#define LOCATION_DRAM 2 /* NVML_MEMORY_LOCATION_DEVICE_MEMORY and _DRAM */
 
 int nvmlDeviceGetMemoryErrorCounter(struct dv_nvml_device *device, uint32_t error, uint32_t counter,
                                     uint32_t location, uint64_t *count)
 {
     if (location > 7)
         return DV_NVML_ERROR_INVALID_ARGUMENT;
-    return no_errors(__func__, device, error, counter, count, sizeof(*count));
+    int r = errors(__func__, device, error, counter, count);
+    if (r == DV_NVML_SUCCESS && location != LOCATION_DRAM)
+        *count = 0;
+    return r;
 }
 
+/* The injected ones stay until the injections are cleared. */
 int nvmlDeviceClearEccErrorCounts(struct dv_nvml_device *device, uint32_t counter)
 {
     uint64_t count;
-    return no_errors(__func__, device, 0, counter, &count, sizeof(count));
+    return errors(__func__, device, 0, counter, &count);
 }
 
 /* Ampere and later remap rows; the older retire pages. */
@@ -324,7 +337,7 @@ int nvmlDeviceGetRetiredPages_v2(struct dv_nvml_device *device, uint32_t cause, 
         return DV_NVML_ERROR_INVALID_ARGUMENT;
     if (!d.ecc || d.architecture >= DV_NVML_ARCH_AMPERE)
         return DV_NVML_ERROR_NOT_SUPPORTED;
-    *count = 0;
+    *count = 0; /* addresses are not simulated */
     return DV_NVML_SUCCESS;
 }
 
@@ -335,7 +348,7 @@ int nvmlDeviceGetRetiredPages(struct dv_nvml_device *device, uint32_t cause, uin
 }
 
 DV_NV_U32(nvmlDeviceGetRetiredPagesPendingStatus, DV_NV_GPU,
-          d.ecc &&d.architecture < DV_NVML_ARCH_AMPERE, 0)
+          d.ecc &&d.architecture < DV_NVML_ARCH_AMPERE, d.rows_pending != 0)
 
 int nvmlDeviceGetRemappedRows(struct dv_nvml_device *device, uint32_t *corrected,
                               uint32_t *uncorrected, uint32_t *pending, uint32_t *failure)
@@ -348,7 +361,10 @@ int nvmlDeviceGetRemappedRows(struct dv_nvml_device *device, uint32_t *corrected
         return DV_NVML_ERROR_INVALID_ARGUMENT;
     if (!d.ecc || d.architecture < DV_NVML_ARCH_AMPERE)
         return DV_NVML_ERROR_NOT_SUPPORTED;
-    *corrected = *uncorrected = *pending = *failure = 0;
+    *corrected = 0;
+    *uncorrected = d.rows_remapped + d.rows_pending;
+    *pending = d.rows_pending != 0;
+    *failure = d.rows_failure;
     return DV_NVML_SUCCESS;
 }
 
@@ -415,19 +431,37 @@ static bool power_field(const struct dv_sim_nvml_device *d, struct dv_nvml_field
     }
 }
 
+static uint32_t retired_field(const struct dv_sim_nvml_device *d, uint32_t field)
+{
+    if (field == DV_NVML_FIELD_RETIRED_DBE)
+        return d->rows_remapped + d->rows_pending;
+    return field == DV_NVML_FIELD_RETIRED_PENDING && d->rows_pending;
+}
+
+static uint32_t remapped_field(const struct dv_sim_nvml_device *d, uint32_t field)
+{
+    if (field == DV_NVML_FIELD_REMAPPED_UNCORRECTED)
+        return d->rows_remapped + d->rows_pending;
+    if (field == DV_NVML_FIELD_REMAPPED_PENDING)
+        return d->rows_pending != 0;
+    return field == DV_NVML_FIELD_REMAPPED_FAILURE && d->rows_failure;
+}
+
 static bool error_field(const struct dv_sim_nvml_device *d, struct dv_nvml_field_value *f)
 {
     bool remaps = d->architecture >= DV_NVML_ARCH_AMPERE;
     if (f->field <= DV_NVML_FIELD_ECC_PENDING && f->field)
         put_u32(f, d->ecc);
     else if (f->field <= 28 && f->field) /* the ECC counters */
-        put_u64(f, 0);
+        put_u64(f, f->field == DV_NVML_FIELD_ECC_DBE_VOL_TOTAL   ? d->ecc_volatile
+                   : f->field == DV_NVML_FIELD_ECC_DBE_AGG_TOTAL ? d->ecc_aggregate
+                                                                 : 0);
     else if (f->field >= DV_NVML_FIELD_RETIRED_SBE && f->field <= DV_NVML_FIELD_RETIRED_PENDING &&
              !remaps)
-        put_u32(f, 0);
+        put_u32(f, retired_field(d, f->field));
     else if (f->field >= DV_NVML_FIELD_REMAPPED_CORRECTED &&
              f->field <= DV_NVML_FIELD_REMAPPED_FAILURE && remaps)
-        put_u32(f, 0);
+        put_u32(f, remapped_field(d, f->field));
     else
         return false;
     return d->ecc;

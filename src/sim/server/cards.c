@@ -226,6 +226,7 @@ static int memory_make(struct dv_simserver *s, uint32_t gpu)
     dv_memory_free(card->memory);
     card->memory = m;
     card->mig = g->mig_current;
+    card->restarts = g->restarts;
     memset(card->pool, 0, sizeof(card->pool));
     g->memory =
         (struct dv_simmem){.total_bytes = c.capacity, .reserved_bytes = g->model->reserved_bytes};
@@ -394,7 +395,8 @@ void dv_simcards_follow(struct dv_simserver *s)
     for (uint32_t i = 0; i < s->node.n_gpus; i++) {
         follow_timeslice(s, i);
         follow_places(s, i);
-        if (s->card[i].mig != s->node.gpu[i].mig_current)
+        if (s->card[i].mig != s->node.gpu[i].mig_current ||
+            s->card[i].restarts != s->node.gpu[i].restarts)
             memory_make(s, i);
         follow_pools(s, i);
         copy_usage(s, i, DV_SIM_ANY);

@@ -55,21 +55,36 @@ int dv_simmig_set_mode(struct dv_simnode *node, uint32_t gpu, uint32_t mode,
         *ret_activation = DV_NVML_ERROR_IN_USE;
         return DV_NVML_SUCCESS;
     }
+    if (g->model->mig_mode_needs_gpu_reset && node->no_reset) {
+        g->mig_pending = mode;
+        *ret_activation = DV_NVML_ERROR_RESET_REQUIRED;
+        return DV_NVML_SUCCESS;
+    }
     activate(g, mode);
     return DV_NVML_SUCCESS;
 }
 
 int dv_simmig_reset(struct dv_simnode *node, uint32_t gpu)
 {
-    struct dv_simgpu *g = &node->gpu[gpu];
+    if (node->no_reset)
+        return DV_NVML_ERROR_NOT_SUPPORTED;
     if (dv_simnode_gpu_in_use(node, gpu))
         return DV_NVML_ERROR_IN_USE;
+    dv_simmig_restart(&node->gpu[gpu]);
+    return DV_NVML_SUCCESS;
+}
+
+void dv_simmig_restart(struct dv_simgpu *g)
+{
     clear_instances(g);
     g->mig_current = g->mig_pending;
     g->compute_mode = 0;
     g->timeslice = 0;
+    g->ecc_volatile = 0;
+    g->rows_remapped += g->rows_pending;
+    g->rows_pending = 0;
     g->lost = false;
-    return DV_NVML_SUCCESS;
+    g->restarts++;
 }
 
 /* ---- GPU instances ----------------------------------------------------------------------------

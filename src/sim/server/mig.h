@@ -16,7 +16,9 @@
  * The mode. Ampere: a change is pending until the GPU is reset; setting the mode resets an idle
  * GPU by itself, so that on an idle one it is at once active. Hopper and later: at once, or not at
  * all. In both cases a GPU that somebody uses keeps its mode, and *ret_activation says IN_USE.
- * A reset destroys all instances. (NVML API reference, nvmlDeviceSetMigMode; MIG user guide r580.)
+ * Where the machine has no resets (node->no_reset; many virtual ones), Ampere's change stays
+ * pending and *ret_activation says RESET_REQUIRED: a reboot makes it active. A reset destroys all
+ * instances. (NVML API reference, nvmlDeviceSetMigMode; MIG user guide r580.)
  */
 #ifndef DV_SIM_SERVER_MIG_H
 #define DV_SIM_SERVER_MIG_H
@@ -26,8 +28,11 @@
 
 int dv_simmig_set_mode(struct dv_simnode *node, uint32_t gpu, uint32_t mode,
                        uint32_t *ret_activation);
-/* A reset by hand: makes a pending mode active. IN_USE while a process is there. */
+/* A reset by hand: makes a pending mode active. IN_USE while a process is there; NOT_SUPPORTED
+ * where the machine has no resets. */
 int dv_simmig_reset(struct dv_simnode *node, uint32_t gpu);
+/* The GPU comes up anew, by a reset or a reboot. */
+void dv_simmig_restart(struct dv_simgpu *gpu);
 
 /* The instances that are there, as core/policy wants them. Returns how many. */
 size_t dv_simmig_instances(const struct dv_simgpu *gpu,

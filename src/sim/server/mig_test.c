@@ -77,6 +77,34 @@ static void test_mode_of_a_busy_gpu(void **state)
     free(h);
 }
 
+/* Where the machine cannot reset: Ampere's change waits for a reboot, Hopper's needs none. */
+static void test_mode_without_resets(void **state)
+{
+    struct fixture *a = make("a100"), *h = make("h100");
+    uint32_t activation = 0;
+    a->node.no_reset = h->node.no_reset = true;
+    assert_int_equal(dv_simmig_set_mode(&a->node, 0, 1, &activation), DV_NVML_SUCCESS);
+    assert_int_equal(activation, DV_NVML_ERROR_RESET_REQUIRED);
+    assert_int_equal(a->node.gpu[0].mig_current, 0);
+    assert_int_equal(a->node.gpu[0].mig_pending, 1);
+    assert_int_equal(dv_simmig_reset(&a->node, 0), DV_NVML_ERROR_NOT_SUPPORTED);
+    assert_int_equal(a->node.gpu[0].mig_current, 0);
+    dv_simmig_restart(&a->node.gpu[0]);
+    assert_int_equal(a->node.gpu[0].mig_current, 1);
+    /* Taken back before it came to be. */
+    assert_int_equal(dv_simmig_set_mode(&a->node, 0, 0, &activation), DV_NVML_SUCCESS);
+    assert_int_equal(activation, DV_NVML_ERROR_RESET_REQUIRED);
+    assert_int_equal(dv_simmig_set_mode(&a->node, 0, 1, &activation), DV_NVML_SUCCESS);
+    assert_int_equal(activation, DV_NVML_SUCCESS);
+    assert_int_equal(a->node.gpu[0].mig_pending, 1);
+
+    assert_int_equal(dv_simmig_set_mode(&h->node, 0, 1, &activation), DV_NVML_SUCCESS);
+    assert_int_equal(activation, DV_NVML_SUCCESS);
+    assert_int_equal(h->node.gpu[0].mig_current, 1);
+    free(a);
+    free(h);
+}
+
 static void test_gpus_without_mig(void **state)
 {
     struct fixture *f = make("t4");
@@ -258,6 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mode_of_an_idle_gpu_changes_at_once),
         cmocka_unit_test(test_mode_of_a_busy_gpu),
+        cmocka_unit_test(test_mode_without_resets),
         cmocka_unit_test(test_gpus_without_mig),
         cmocka_unit_test(test_instances_need_the_mode),
         cmocka_unit_test(test_listing_of_the_user_guide),

@@ -106,7 +106,13 @@ struct dv_simgpu {
     struct dv_simgi gi[DV_MIG_INSTANCES_MAX];
 
     struct dv_simmem memory; /* not in MIG mode; in MIG mode only what no instance holds */
-    bool lost;               /* fell off the bus (XID 79): every call says GPU_IS_LOST */
+    uint64_t ecc_volatile, ecc_aggregate; /* uncorrectable errors; volatile: since the last reset */
+    uint32_t rows_pending;                /* to be remapped, or pages to be retired, at a reset */
+    uint32_t rows_remapped;
+    bool rows_failure;
+    uint32_t restarts; /* the server follows */
+
+    bool lost; /* fell off the bus (XID 79): every call says GPU_IS_LOST */
 
     /* Figures, integrated by the server from the engine. */
     uint64_t busy_ns, switch_ns; /* since the server started */
@@ -172,6 +178,7 @@ struct dv_simnode {
     uint32_t cpus; /* of the imagined host; split evenly among the NUMA nodes */
     uint64_t boot_ns;
 
+    bool no_reset; /* this machine has no way to reset a GPU */
     uint32_t n_gpus;
     struct dv_simgpu gpu[DV_SIM_GPUS_MAX];
 

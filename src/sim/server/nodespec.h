@@ -76,6 +76,7 @@ struct dv_nodespec {
     struct dv_simlink_pair link[DV_SIM_GPUS_MAX][DV_SIM_GPUS_MAX]; /* symmetric */
     uint32_t n_kernels;
     struct dv_nodespec_kernel kernel[DV_NODESPEC_KERNELS_MAX];
+    bool no_reset; /* the machine has no way to reset a GPU, as many virtual ones */
     uint64_t timeslice_ns, switch_ns;
     enum dv_nodespec_slices slices;
 };

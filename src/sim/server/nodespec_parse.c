@@ -11,6 +11,7 @@
  *     numa: 2                       # NUMA nodes of the host, 1 .. 16
  *     cpus: 128
  *     mps_clients: 48               # most clients of an MPS server on one device
+ *     gpu_reset: unavailable        # available: the machine can reset a GPU
  *     gpus:                         # 1 .. 16 GPUs in all
  *       - model: A100-80GB          # a name of `divvy mig profiles`
  *         count: 4                  # that many alike; not together with uuid and pci
@@ -623,6 +624,16 @@ static int check_node(struct reader *in, yaml_node_t *root)
     return 0;
 }
 
+static int read_gpu_reset(struct reader *in, const char *name, yaml_node_t *value, void *into)
+{
+    const char *text = scalar(value);
+
+    if (!text || (strcmp(text, "available") && strcmp(text, "unavailable")))
+        return bad(in, value, "gpu_reset: available or unavailable is wanted here");
+    in->spec->no_reset = strcmp(text, "unavailable") == 0;
+    return 0;
+}
+
 static int read_root(struct reader *in)
 {
     static const struct key keys[] = {{"apiVersion", read_version},
@@ -637,7 +648,8 @@ static int read_root(struct reader *in)
                                       {"links", keep_links},
                                       {"kernels", read_kernels},
                                       {"engine", read_engine},
-                                      {"mps_clients", read_mps_clients}};
+                                      {"mps_clients", read_mps_clients},
+                                      {"gpu_reset", read_gpu_reset}};
     yaml_node_t *root = yaml_document_get_root_node(&in->doc);
     struct top top = {0};
     uint32_t seen = 0;

@@ -94,6 +94,7 @@ void dv_nodespec_print(const struct dv_nodespec *spec, struct dv_str *out)
     dv_str_addf(out, "numa: %u\ncpus: %u\n", spec->numa_nodes, spec->cpus);
     if (spec->mps_clients)
         dv_str_addf(out, "mps_clients: %u\n", spec->mps_clients);
+    dv_str_addf(out, "gpu_reset: %s\n", spec->no_reset ? "unavailable" : "available");
     dv_str_add(out, "gpus:\n");
     for (uint32_t i = 0; i < spec->n_gpus; i++)
         print_gpu(out, &spec->gpu[i]);

@@ -82,7 +82,8 @@ static void test_uuids_repeat_and_differ(void **state)
 static void test_a_file_of_all_keys(void **state)
 {
     static const char text[] =
-        HEAD "name: lab\nhostname: lab-1\ndriver: \"570.1.2\"\ncuda: \"12.8\"\nnuma: 2\ncpus: 64\n"
+        HEAD "name: lab\nhostname: lab-1\ngpu_reset: unavailable\ndriver: \"570.1.2\"\ncuda: "
+             "\"12.8\"\nnuma: 2\ncpus: 64\n"
              "links:\n  - {gpus: all, nvlinks: 4}\n  - {gpus: [0, 2], nvlinks: 0, pcie: PIX}\n"
              "gpus:\n"
              "  - {model: A100-80GB, count: 2, numa: 1, mig: \"3g.40gb,2g.20gb\"}\n"
@@ -97,6 +98,7 @@ static void test_a_file_of_all_keys(void **state)
     assert_string_equal(spec.name, "lab");
     assert_string_equal(spec.hostname, "lab-1");
     assert_string_equal(spec.driver, "570.1.2");
+    assert_true(spec.no_reset);
     assert_int_equal(spec.cuda_version, 12080);
     assert_int_equal(spec.n_gpus, 3);
     assert_true(spec.gpu[1].mig);

@@ -198,6 +198,11 @@ static void fill_state(struct dv_simnode *node, struct dv_simgpu *g, struct dv_s
         d->memory_busy_permille =
             g->samples[(g->samples_head - 1) % DV_SIM_SAMPLES].memory_permille;
     d->energy_uj = g->energy_uj;
+    d->ecc_volatile = g->ecc_volatile;
+    d->ecc_aggregate = g->ecc_aggregate;
+    d->rows_pending = g->rows_pending;
+    d->rows_remapped = g->rows_remapped;
+    d->rows_failure = g->rows_failure;
     for (uint32_t i = 0; i < node->n_gpus; i++) {
         d->link[i].pcie = topology_of((enum dv_simlink)g->link[i].pcie);
         d->link[i].nvlinks = g->link[i].nvlinks;

@@ -75,20 +75,22 @@ static void describe_mig(const struct dv_simgpu *g, const struct dv_simgi *gi,
                  g->mig->profiles[gi->profile].name);
 }
 
-/* All of the node: the GPUs first. */
-static size_t all_devices(const struct dv_simserver *s, struct dv_sim_device *out, size_t max)
+#define GI_IDS 64u /* ids of GPU instances are below this */
+
+/* All of the node: the GPUs first, then MIG devices in NVML's order. */
+static size_t all_devices(struct dv_simserver *s, struct dv_sim_device *out, size_t max)
 {
     size_t n = 0;
 
     for (uint32_t i = 0; i < s->node.n_gpus && n < max; i++)
         describe_gpu(&s->node.gpu[i], &out[n++]);
     for (uint32_t i = 0; i < s->node.n_gpus; i++) {
-        const struct dv_simgpu *g = &s->node.gpu[i];
+        for (uint32_t id = 0; id < GI_IDS; id++) {
+            const struct dv_simgi *gi = dv_simnode_gi(&s->node, i, id);
 
-        for (uint32_t k = 0; k < DV_MIG_INSTANCES_MAX; k++) {
-            for (uint32_t c = 0; g->gi[k].used && c < DV_SIM_CIS_MAX; c++) {
-                if (g->gi[k].ci[c].used && n < max)
-                    describe_mig(g, &g->gi[k], &g->gi[k].ci[c], &out[n++]);
+            for (uint32_t c = 0; gi && c < DV_SIM_CIS_MAX; c++) {
+                if (gi->ci[c].used && n < max)
+                    describe_mig(&s->node.gpu[i], gi, &gi->ci[c], &out[n++]);
             }
         }
     }
@@ -448,76 +450,6 @@ static int32_t reset_high_water(struct dv_simserver *s, uint32_t gpu)
     return 0;
 }
 
-#define XID_OFF_THE_BUS 79
-
-/* What runs on a GPU that falls off the bus ends with it. */
-static void inject_xid(struct dv_simserver *s, uint32_t gpu, uint64_t xid)
-{
-    dv_simnode_xid(&s->node, gpu, DV_SIM_ANY, DV_SIM_ANY, xid);
-    for (uint32_t i = 0; xid == XID_OFF_THE_BUS && i < DV_SIM_PROCESSES_MAX; i++) {
-        struct dv_simproc *p = s->node.processes[i];
-
-        for (uint32_t c = 0; p && c < DV_SIM_CONTEXTS_MAX; c++) {
-            if (p->ctx[c].used && p->ctx[c].gpu == gpu)
-                dv_simprocesses_ctx_fault(s, p, c, DV_SIMCU_UNKNOWN);
-        }
-    }
-}
-
-#define XID_PAGE_FAULT 31
-
-/* What an illegal address in one of its kernels does to a process. */
-static int32_t inject_fault(struct dv_simserver *s, uint64_t pid)
-{
-    struct dv_simproc *p = pid <= INT32_MAX ? dv_simnode_process(&s->node, (pid_t)pid) : NULL;
-    bool any = false;
-
-    for (uint32_t i = 0; p && i < DV_SIM_CONTEXTS_MAX; i++) {
-        const struct dv_simctx *c = &p->ctx[i];
-
-        if (!c->used || c->error)
-            continue;
-        any = true;
-        dv_simnode_xid(&s->node, c->gpu, c->gi_id, c->ci_id, XID_PAGE_FAULT);
-        dv_simprocesses_ctx_fault(s, p, i, DV_SIMCU_ILLEGAL_ADDRESS);
-    }
-    return any ? 0 : -ESRCH;
-}
-
-static int32_t inject(struct dv_simserver *s, const struct dv_sim_inject *q)
-{
-    if (q->kind == DV_SIM_INJECT_CLEAR) {
-        memset(s->node.injections, 0, sizeof(s->node.injections));
-        for (uint32_t i = 0; i < s->node.n_gpus; i++)
-            s->node.gpu[i].lost = false;
-        dv_simrequests_injections(s);
-        return 0;
-    }
-    if (q->kind == DV_SIM_INJECT_FAULT)
-        return inject_fault(s, q->a);
-    if (q->gpu != DV_SIM_ANY && q->gpu >= s->node.n_gpus)
-        return -ENODEV;
-    if (q->kind == DV_SIM_INJECT_XID) {
-        if (q->gpu == DV_SIM_ANY)
-            return -ENODEV;
-        inject_xid(s, q->gpu, q->a);
-        return 0;
-    }
-    if (q->kind < DV_SIM_INJECT_XID || q->kind > DV_SIM_INJECT_CUDA_ERROR ||
-        !memchr(q->name, 0, sizeof(q->name)) || !q->name[0])
-        return -EINVAL;
-    for (uint32_t i = 0; i < DV_SIM_INJECTIONS; i++) {
-        if (s->node.injections[i].kind)
-            continue;
-        s->node.injections[i] = *q;
-        if (q->kind == DV_SIM_INJECT_NVML_HANG)
-            s->node.injections[i].b = 0;
-        dv_simrequests_injections(s);
-        return 0;
-    }
-    return -ENOSPC;
-}
-
 /* Anybody may look; who owns the server, and root, may change something. */
 static bool may(const struct dv_simclientconn *c, uint16_t op)
 {
@@ -545,7 +477,7 @@ static int control(struct dv_simserver *s, struct dv_simclientconn *c, uint16_t 
     case DV_SIM_CTL_INJECT:
         if (size != sizeof(struct dv_sim_inject))
             return -EPROTO;
-        s->reply.status = inject(s, data);
+        s->reply.status = dv_siminject(s, data);
         return 0;
     case DV_SIM_CTL_STOP:
         s->stop = true;

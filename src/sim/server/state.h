@@ -193,6 +193,7 @@ struct dv_simcard {
     struct dv_memory *memory;
     uint32_t mig;       /* the MIG mode that memory and places were made for */
     uint32_t timeslice; /* the setting that the engine has */
+    uint32_t restarts;  /* of the GPU, that memory and places were made for */
     struct dv_simplace place[DV_SIM_GPUS_MAX];
     struct dv_simpool pool[DV_MIG_INSTANCES_MAX];
     uint64_t gone_busy_ns, gone_switch_ns; /* of partitions that are no more */
@@ -392,6 +393,11 @@ void dv_simmps_process_gone(struct dv_simserver *s, struct dv_simproc *p);
 /* A request of a control daemon, as dv_simrequests_handle. */
 int dv_simmps_handle(struct dv_simserver *s, const struct dv_simclientconn *c, uint16_t op,
                      const void *data, uint32_t size);
+
+/* ---- inject.c ---- */
+/* 0; -ENODEV (no such GPU, or one must be named), -EINVAL, -ENOSPC (too many), -ESRCH, -ENOBUFS (no
+ * memory left to leak), -EOPNOTSUPP (that GPU has no such thing). */
+int32_t dv_siminject(struct dv_simserver *s, const struct dv_sim_inject *q);
 
 /* ---- requests.c ---- */
 /* A device's number in requests. */

@@ -92,9 +92,14 @@ int dv_smi_set_mig(const struct dv_smi_gpu *gpus, size_t n, const char *mode)
             continue;
         }
         dv_smi.nvmlDeviceGetMigMode(gpus[i].device, &now, &pending);
-        if (activation && pending != now) {
+        if (activation && pending != now)
             printf("Warning: MIG mode is in pending %s state for GPU %s:%s\n", verb, gpus[i].bus_id,
                    dv_smi.nvmlErrorString((int)activation));
+        if (activation == DV_NVML_ERROR_RESET_REQUIRED && pending != now) {
+            printf("Reboot the system or try nvidia-smi --gpu-reset to make MIG mode effective on "
+                   "GPU %s\n",
+                   gpus[i].bus_id);
+        } else if (activation && pending != now) {
             printf("%s is currently being used by one or more other processes. Stop them and retry "
                    "the command, or reset the GPU, to make the mode effective.\n",
                    gpus[i].bus_id);
@@ -122,8 +127,10 @@ int dv_smi_reset(const struct dv_smi_gpu *gpus, size_t n)
                    gpus[i].bus_id);
             return r;
         }
-        if (r)
-            return unable("reset", &gpus[i], r);
+        if (r) {
+            printf("Unable to reset GPU %s: %s\n", gpus[i].bus_id, dv_smi.nvmlErrorString(r));
+            return r;
+        }
         printf("GPU %s was successfully reset.\n", gpus[i].bus_id);
     }
     printf("All done.\n");
