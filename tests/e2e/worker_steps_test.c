@@ -7,8 +7,10 @@
 #include "server/fake.h"
 #include "server/state.h"
 #include "sys/fd.h"
+#include "sys/proc.h"
 #include "worker/worker.h"
 
+#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -22,7 +24,8 @@
 #include <cmocka.h>
 
 static struct dv_fakenode node;
-static char library[600], tools[600];
+static char state_dir[] = "/tmp/divvy-steps-XXXXXX";
+static char library[600], tools[600], libcuda[600];
 
 struct worker {
     int sock;
@@ -32,7 +35,7 @@ struct worker {
 static struct worker worker_start(void)
 {
     struct dv_keeper_config config = {
-        .library = library, .sim_socket = node.socket, .tools = tools, .state_dir = node.directory};
+        .library = library, .libcuda = libcuda, .tools = tools, .state_dir = state_dir};
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     struct worker w = {.sock = pair[0], .pid = fork()};
@@ -130,6 +133,9 @@ static void start(const char *name)
     assert_non_null(lib);
     snprintf(library, sizeof library, "%s/sim/libnvidia-ml.so.1", lib);
     snprintf(tools, sizeof tools, "%s/sim/bin", lib);
+    snprintf(libcuda, sizeof libcuda, "%s/sim/libcuda.so.1", lib);
+    strcpy(state_dir, "/tmp/divvy-steps-XXXXXX");
+    assert_non_null(mkdtemp(state_dir));
     node = dv_fakenode_start(name);
     setenv("DIVVY_SIM_SOCKET", node.socket, 1);
 }
@@ -146,8 +152,14 @@ static int start_hopper(void **state)
     return 0;
 }
 
+static int forget(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+    return remove(path);
+}
+
 static int stop(void **state)
 {
+    nftw(state_dir, forget, 8, FTW_DEPTH | FTW_PHYS);
     dv_fakenode_stop(&node);
     return 0;
 }
@@ -295,6 +307,120 @@ static void test_killed_worker(void **state)
     }
 }
 
+/* ---- time-slices ---- */
+
+static void test_timeslice(void **state)
+{
+    struct worker w = worker_start();
+    struct dv_step s = mode(1, 0);
+    s.kind = DV_STEP_TIMESLICE;
+    s.value = DV_TIMESLICE_LONG;
+    assert_int_equal(facts(&w, 1)->timeslice, DV_FACT_UNKNOWN32); /* nobody has asked */
+    struct dv_worker_reply *a = ask(&w, (struct dv_worker_request){.op = DV_WORKER_TIMESLICES});
+    assert_string_equal(a->message, "");
+    assert_int_equal(facts(&w, 1)->timeslice, DV_TIMESLICE_DEFAULT);
+    for (int i = 0; i < 2; i++) {
+        a = step(&w, s);
+        assert_string_equal(a->message, "");
+        assert_int_equal(facts(&w, 1)->timeslice, DV_TIMESLICE_LONG);
+    }
+    worker_stop(&w, 0);
+    w = worker_start(); /* it is the driver's, not the worker's */
+    ask(&w, (struct dv_worker_request){.op = DV_WORKER_TIMESLICES});
+    assert_int_equal(facts(&w, 1)->timeslice, DV_TIMESLICE_LONG);
+    assert_int_equal(facts(&w, 0)->timeslice, DV_TIMESLICE_DEFAULT);
+    worker_stop(&w, 0);
+}
+
+/* ---- MPS ---- */
+
+static bool is_alive(pid_t pid)
+{
+    struct dv_proc_id id;
+    return dv_proc_identify(pid, &id) == 0;
+}
+
+static struct dv_worker_reply *mps(const struct worker *w, enum dv_mps_op op,
+                                   const struct dv_mps_spec *spec)
+{
+    return ask(w, (struct dv_worker_request){.op = DV_WORKER_MPS,
+                                             .change.mps = {.op = (uint32_t)op, .spec = *spec}});
+}
+
+static void test_mps(void **state)
+{
+    struct worker w = worker_start();
+    struct dv_mps_spec spec = {.name = "g2", .threads_percent = 50, .memory_bytes = DV_GIB};
+    memcpy(spec.device, facts(&w, 2)->uuid, sizeof spec.device);
+    struct dv_worker_reply *a = mps(&w, DV_MPS_STATUS, &spec);
+    assert_int_equal(a->status, 0);
+    assert_int_equal(a->u.mps.up, 0);
+    assert_int_equal(mps(&w, DV_MPS_PROBE, &spec)->status, DV_ACTUATE_NOT_FOUND);
+    assert_int_equal(mps(&w, DV_MPS_STOP, &spec)->status, 0); /* there is none */
+    a = mps(&w, DV_MPS_START, &spec);
+    assert_string_equal(a->message, "");
+    struct dv_mps_status first = a->u.mps;
+    assert_int_equal(first.up, 1);
+    assert_int_equal(first.threads_percent, 50);
+    assert_true(first.control_pid > 1);
+    assert_int_equal(first.server_state, DV_MPS_NO_SERVER);
+    worker_stop(&w, SIGKILL);
+
+    w = worker_start(); /* the daemon has outlived its worker, and is kept */
+    spec.threads_percent = 0;
+    spec.memory_bytes = 0;
+    a = mps(&w, DV_MPS_START, &spec);
+    assert_string_equal(a->message, "");
+    assert_int_equal(a->u.mps.control_pid, first.control_pid);
+    assert_int_equal(a->u.mps.threads_percent, 100);
+    a = mps(&w, DV_MPS_PROBE, &spec);
+    assert_string_equal(a->message, "");
+    assert_true(a->u.mps.server_pid > 1);
+    assert_int_equal(a->u.mps.server_state, DV_MPS_SERVER_ACTIVE);
+    spec.threads_percent = 30;
+    a = mps(&w, DV_MPS_LIMIT, &spec);
+    assert_int_equal(a->u.mps.threads_percent, 30);
+    spec.namespaces = 1;
+    assert_int_equal(mps(&w, DV_MPS_START, &spec)->status, DV_ACTUATE_NOT_SUPPORTED);
+    spec.namespaces = 0;
+    for (int i = 0; i < 2; i++) {
+        a = mps(&w, DV_MPS_STOP, &spec);
+        assert_string_equal(a->message, "");
+        assert_int_equal(mps(&w, DV_MPS_STATUS, &spec)->u.mps.up, 0);
+        assert_false(is_alive(first.control_pid));
+    }
+    worker_stop(&w, 0);
+}
+
+/* A control daemon that does not listen any more is ended by its pid, which is checked first. */
+static void test_mps_stopped_daemon(void **state)
+{
+    struct worker w = worker_start();
+    struct dv_mps_spec spec = {.name = "g3"};
+    memcpy(spec.device, facts(&w, 3)->uuid, sizeof spec.device);
+    struct dv_worker_reply *a = mps(&w, DV_MPS_START, &spec);
+    assert_string_equal(a->message, "");
+    pid_t pid = a->u.mps.control_pid;
+    char path[200], was[220], fresh[32];
+    snprintf(path, sizeof path, "%s/mps/g3/pipe/control", state_dir);
+    snprintf(was, sizeof was, "%s.away", path);
+    assert_int_equal(rename(path, was), 0);
+    assert_int_equal(mps(&w, DV_MPS_STATUS, &spec)->u.mps.up, 0);
+    a = mps(&w, DV_MPS_STOP, &spec);
+    assert_string_equal(a->message, "");
+    assert_false(is_alive(pid));
+
+    /* A pid file that names somebody else ends nobody. */
+    snprintf(path, sizeof path, "%s/mps/g3/pipe/nvidia-cuda-mps-control.pid", state_dir);
+    snprintf(fresh, sizeof fresh, "%d\n", (int)getpid());
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    fputs(fresh, f);
+    fclose(f);
+    assert_int_equal(mps(&w, DV_MPS_STOP, &spec)->status, 0);
+    worker_stop(&w, 0);
+}
+
 static void test_bad_questions(void **state)
 {
     struct worker w = worker_start();
@@ -335,7 +461,9 @@ int main(void)
     const struct CMUnitTest ampere[] = {
         cmocka_unit_test(test_mode),          cmocka_unit_test(test_mode_in_use),
         cmocka_unit_test(test_instances),     cmocka_unit_test(test_destroy_in_use),
-        cmocka_unit_test(test_killed_worker), cmocka_unit_test(test_bad_questions),
+        cmocka_unit_test(test_killed_worker), cmocka_unit_test(test_timeslice),
+        cmocka_unit_test(test_mps),           cmocka_unit_test(test_mps_stopped_daemon),
+        cmocka_unit_test(test_bad_questions),
     };
     const struct CMUnitTest hopper[] = {
         cmocka_unit_test(test_mode),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actuate/nvml_actuator.h"
 
+#include "actuate/mps.h"
 #include "actuate/nvml_session.h"
 #include "actuate/tool.h"
 
@@ -265,7 +266,10 @@ static int nvml_step(struct dv_actuator *a, const struct dv_step *step, struct d
 static int nvml_mps(struct dv_actuator *a, enum dv_mps_op op, const struct dv_mps_spec *spec,
                     const char *argument, struct dv_mps_status *ret, struct dv_err *err)
 {
-    return dv_err_set(err, DV_ACTUATE_NOT_SUPPORTED, "MPS daemons are not handled here");
+    const struct nvml_actuator *self = SELF(a);
+    struct dv_mps_config config = {
+        .tools = self->tools, .state = self->state, .libcuda = self->libcuda, .set = self->set};
+    return dv_mps_run(&config, op, spec, ret, err);
 }
 
 static int nvml_memory_limit(struct dv_actuator *a, const struct dv_memory_limit *limit,

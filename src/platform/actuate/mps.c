@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actuate/mps.h"
+
+#include "actuate/mps_probe.h"
+#include "actuate/tool.h"
+#include "base/str.h"
+#include "sys/clock.h"
+#include "sys/fd.h"
+#include "sys/proc.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define CONTROL "nvidia-cuda-mps-control"
+#define COMMAND_MS 5000u
+#define START_MS 10000u
+#define QUIT_S 5u /* for its clients to end, who have been told to before */
+#define GONE_MS 5000u
+#define OUTPUT_MAX 8192u
+#define SERVERS_MAX 8
+#define SOCKET_ROOM 24u /* "/control_privileged" and its NUL */
+/* No limit: what a daemon that has one is set to, since there is no command to clear it. */
+#define NO_LIMIT "1024G"
+
+struct mps {
+    const struct dv_mps_config *config;
+    const struct dv_mps_spec *spec;
+    char pipe[128], log[PATH_MAX];
+    char pipe_env[160], log_env[PATH_MAX + 32], device_env[DV_UUID_SIZE + 32];
+    const char *set[DV_TOOL_ENV_MAX];
+};
+
+/* ---- where ---- */
+
+int dv_mps_pipe(const char *state, const char *name, char *ret, size_t size, struct dv_err *err)
+{
+    int n = snprintf(ret, size, "%s/mps/%s/pipe", state, name);
+    if (n > 0 && (size_t)n < size && (size_t)n + SOCKET_ROOM <= 108)
+        return 0;
+    return dv_err_set(err, -ENAMETOOLONG,
+                      "%.60s.../mps/%s/pipe is too long for MPS: the path of a socket has 108 "
+                      "bytes; give a shorter --state",
+                      state, name);
+}
+
+static int prepare(const struct dv_mps_config *config, const struct dv_mps_spec *spec,
+                   struct mps *ret, struct dv_err *err)
+{
+    if (!config->state || config->state[0] != '/')
+        return dv_err_set(err, DV_ACTUATE_NOT_SUPPORTED,
+                          "MPS needs a state directory with an absolute path");
+    *ret = (struct mps){.config = config, .spec = spec};
+    int r = dv_mps_pipe(config->state, spec->name, ret->pipe, sizeof ret->pipe, err);
+    if (r < 0)
+        return r;
+    snprintf(ret->log, sizeof ret->log, "%s/mps/%s/log", config->state, spec->name);
+    snprintf(ret->pipe_env, sizeof ret->pipe_env, "CUDA_MPS_PIPE_DIRECTORY=%s", ret->pipe);
+    snprintf(ret->log_env, sizeof ret->log_env, "CUDA_MPS_LOG_DIRECTORY=%s", ret->log);
+    snprintf(ret->device_env, sizeof ret->device_env, "CUDA_VISIBLE_DEVICES=%s", spec->device);
+    size_t n = 0;
+    ret->set[n++] = ret->pipe_env;
+    ret->set[n++] = ret->log_env;
+    ret->set[n++] = ret->device_env;
+    for (size_t i = 0; config->set && config->set[i] && n + 1 < DV_TOOL_ENV_MAX; i++)
+        ret->set[n++] = config->set[i];
+    return 0;
+}
+
+/* One folder below an open one, ours and no link. The descriptor, or negative errno. */
+static int make_below(int at, const char *name)
+{
+    struct stat st;
+    if (mkdirat(at, name, 0755) < 0 && errno != EEXIST)
+        return -errno;
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = fstat(fd, &st) < 0 ? -errno : st.st_uid != geteuid() ? -EPERM : 0;
+    if (r == 0 && fchmod(fd, 0755) < 0) /* whatever the umask: clients are other users */
+        r = -errno;
+    if (r < 0)
+        close(fd);
+    return r < 0 ? r : fd;
+}
+
+static int make_folders(const struct mps *m, struct dv_err *err)
+{
+    dv_cleanup(dv_fd_close) int state = open(m->config->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    dv_cleanup(dv_fd_close) int all = state < 0 ? -errno : make_below(state, "mps");
+    dv_cleanup(dv_fd_close) int own = all < 0 ? all : make_below(all, m->spec->name);
+    dv_cleanup(dv_fd_close) int pipe_fd = own < 0 ? own : make_below(own, "pipe");
+    dv_cleanup(dv_fd_close) int log_fd = pipe_fd < 0 ? pipe_fd : make_below(own, "log");
+    if (log_fd >= 0)
+        return 0;
+    return dv_err_set(err, log_fd, "cannot make the folders of the MPS daemon in %s/mps/%s: %s",
+                      m->config->state, m->spec->name, strerror(-log_fd));
+}
+
+/* ---- what it prints ---- */
+
+int dv_mps_parse_pids(const char *text, int32_t *ret, uint32_t max)
+{
+    uint32_t n = 0;
+    for (const char *p = text; *p;) {
+        size_t len = strcspn(p, "\n"), digits = strspn(p, "0123456789");
+        size_t rest = digits + strspn(p + digits, " \t\r");
+        if (rest != len || digits > 9)
+            return -EPROTO;
+        if (digits && n < max)
+            ret[n++] = (int32_t)strtol(p, NULL, 10);
+        p += len + (p[len] == '\n');
+    }
+    return (int)n;
+}
+
+int dv_mps_parse_percent(const char *text, uint32_t *ret)
+{
+    char *end;
+    size_t len = strcspn(text, "\r\n");
+    if (!len || len > 16 || strspn(text, "0123456789.") != len)
+        return -EPROTO;
+    double v = strtod(text, &end);
+    if (end != text + len || v <= 0 || v > 100)
+        return -EPROTO;
+    *ret = v < 1 ? 1 : (uint32_t)(v + 0.5);
+    return 0;
+}
+
+enum dv_mps_server_state dv_mps_parse_state(const char *text)
+{
+    if (!strncmp(text, "ACTIVE", 6))
+        return DV_MPS_SERVER_ACTIVE;
+    if (!strncmp(text, "FAULT", 5))
+        return DV_MPS_SERVER_FAULT;
+    return DV_MPS_SERVER_OTHER;
+}
+
+/* ---- commands ---- */
+
+/* 0; DV_ACTUATE_NOT_FOUND: no daemon answers; negative errno. */
+static int command(const struct mps *m, const char *line, uint32_t deadline_ms, char *out,
+                   struct dv_err *err)
+{
+    static const char *const argv[] = {CONTROL, NULL};
+    char input[256];
+    int status = 0;
+    snprintf(input, sizeof input, "%s\n", line);
+    struct dv_tool t = {.directory = m->config->tools,
+                        .argv = argv,
+                        .set = m->set,
+                        .input = input,
+                        .deadline_ms = deadline_ms};
+    int r = dv_tool_run(&t, out, OUTPUT_MAX, &status, err);
+    if (r == -ENOENT)
+        return DV_ACTUATE_NOT_SUPPORTED;
+    if (r < 0)
+        return r;
+    return status ? dv_err_set(err, DV_ACTUATE_NOT_FOUND, "no MPS daemon answers in %s", m->pipe)
+                  : 0;
+}
+
+static bool answers(const struct mps *m, uint32_t *ret_percent)
+{
+    char out[OUTPUT_MAX];
+    uint32_t percent;
+    if (command(m, "get_default_active_thread_percentage", COMMAND_MS, out, NULL) != 0)
+        return false;
+    if (dv_mps_parse_percent(out, &percent) == 0)
+        *ret_percent = percent;
+    return true;
+}
+
+static int set_threads(const struct mps *m, struct dv_err *err)
+{
+    char line[80], out[OUTPUT_MAX];
+    uint32_t want = m->spec->threads_percent ? m->spec->threads_percent : 100, got = 0;
+    snprintf(line, sizeof line, "set_default_active_thread_percentage %u", want);
+    int r = command(m, line, COMMAND_MS, out, err);
+    if (r)
+        return r;
+    if (answers(m, &got) && got == want)
+        return 0;
+    return dv_err_set(err, DV_ACTUATE_FAILED,
+                      "the MPS daemon did not take %u %% of the threads: %.200s", want,
+                      dv_tool_last_line(out));
+}
+
+/* "0G" where there is none. */
+static bool has_memory_limit(const char *out)
+{
+    return strspn(out, "0123456789") && strtoull(out, NULL, 10) > 0;
+}
+
+static int set_memory(const struct mps *m, struct dv_err *err)
+{
+    char line[80], out[OUTPUT_MAX], said[OUTPUT_MAX];
+    uint64_t mib = m->spec->memory_bytes / DV_MIB;
+    int r = command(m, "get_default_device_pinned_mem_limit 0", COMMAND_MS, out, err);
+    if (r)
+        return r;
+    if (!m->spec->memory_bytes && !has_memory_limit(out))
+        return 0;
+    if (m->spec->memory_bytes)
+        snprintf(line, sizeof line, "set_default_device_pinned_mem_limit 0 %lluM",
+                 (unsigned long long)DV_MAX(mib, 1u));
+    else
+        snprintf(line, sizeof line, "set_default_device_pinned_mem_limit 0 " NO_LIMIT);
+    r = command(m, line, COMMAND_MS, said, err);
+    if (r == 0)
+        r = command(m, "get_default_device_pinned_mem_limit 0", COMMAND_MS, out, err);
+    if (r == 0 && !has_memory_limit(out))
+        r = dv_err_set(err, DV_ACTUATE_FAILED,
+                       "the MPS daemon did not take the memory limit: %.200s",
+                       dv_tool_last_line(said[0] ? said : out));
+    return r;
+}
+
+static int set_limits(const struct mps *m, struct dv_err *err)
+{
+    int r = set_threads(m, err);
+    return r ? r : set_memory(m, err);
+}
+
+/* ---- who it is ---- */
+
+/* Does this process have NAME=VALUE of ours in the environment that it was started with? */
+static bool has_environment(pid_t pid, const char *entry)
+{
+    char path[64], text[65536];
+    size_t len = 0, want = strlen(entry) + 1;
+    snprintf(path, sizeof path, "/proc/%d/environ", pid);
+    dv_cleanup(dv_fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    for (ssize_t n; fd >= 0 && len < sizeof text; len += (size_t)n) {
+        n = read(fd, text + len, sizeof text - len);
+        if (n <= 0)
+            break;
+    }
+    for (size_t at = 0; at + want <= len; at += strnlen(text + at, len - at) + 1)
+        if (!memcmp(text + at, entry, want))
+            return true;
+    return false;
+}
+
+static bool is_mps_process(pid_t pid)
+{
+    char path[64], comm[32] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", pid);
+    dv_cleanup(dv_fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, comm, sizeof comm - 1);
+    return n > 0 && !strncmp(comm, CONTROL, 15); /* the kernel keeps 15 bytes */
+}
+
+/* The daemon of this folder by its pid file, if that process is one: a pid alone may be somebody
+ * else's by now. */
+static bool find_daemon(const struct mps *m, struct dv_proc_id *ret)
+{
+    char path[192], text[16] = "";
+    snprintf(path, sizeof path, "%s/" CONTROL ".pid", m->pipe);
+    dv_cleanup(dv_fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    int32_t pid = 0;
+    if (n <= 0 || dv_mps_parse_pids(text, &pid, 1) != 1 || pid <= 1)
+        return false;
+    return dv_proc_identify(pid, ret) == 0 && is_mps_process(pid) &&
+           has_environment(pid, m->pipe_env) && dv_proc_alive(ret);
+}
+
+static bool await_end(const struct dv_proc_id *id, uint32_t ms)
+{
+    dv_cleanup(dv_fd_close) int fd = dv_proc_pidfd(id);
+    struct pollfd p = {fd, POLLIN, 0};
+    return fd < 0 || poll(&p, 1, (int)ms) == 1;
+}
+
+static void send_signal(const struct dv_proc_id *id, int signo)
+{
+    dv_cleanup(dv_fd_close) int fd = dv_proc_pidfd(id);
+    if (fd >= 0)
+        syscall(SYS_pidfd_send_signal, fd, signo, NULL, 0);
+}
+
+/* ---- operations ---- */
+
+static int read_server(const struct mps *m, int32_t pid, struct dv_mps_status *s,
+                       struct dv_err *err)
+{
+    char line[64], out[OUTPUT_MAX];
+    snprintf(line, sizeof line, "get_server_status %d", pid);
+    int r = command(m, line, COMMAND_MS, out, err);
+    if (r)
+        return r;
+    enum dv_mps_server_state state = dv_mps_parse_state(out);
+    if (s->server_state != DV_MPS_SERVER_FAULT) /* of several, the one in trouble */
+        s->server_state = state;
+    snprintf(line, sizeof line, "get_client_list %d", pid);
+    r = command(m, line, COMMAND_MS, out, err);
+    int n =
+        r ? r
+          : dv_mps_parse_pids(out, s->clients + s->n_clients, DV_MPS_CLIENTS_MAX - s->n_clients);
+    if (n > 0)
+        s->n_clients += (uint32_t)n;
+    return r; /* a server that is about to go may answer in words: then it has no clients */
+}
+
+static int read_status(const struct mps *m, struct dv_mps_status *ret, struct dv_err *err)
+{
+    char out[OUTPUT_MAX];
+    int32_t servers[SERVERS_MAX];
+    struct dv_proc_id id;
+    *ret = (struct dv_mps_status){0};
+    if (!answers(m, &ret->threads_percent))
+        return 0;
+    ret->up = 1;
+    if (find_daemon(m, &id))
+        ret->control_pid = id.pid;
+    int r = command(m, "get_server_list", COMMAND_MS, out, err);
+    if (r)
+        return r;
+    int n = dv_mps_parse_pids(out, servers, SERVERS_MAX);
+    if (n < 0)
+        return dv_err_set(err, n, "the MPS daemon's list of servers is not one: %.100s",
+                          dv_tool_last_line(out));
+    ret->server_pid = n ? servers[0] : 0;
+    for (int i = 0; i < n && r == 0; i++)
+        r = read_server(m, servers[i], ret, err);
+    return r;
+}
+
+/* Returns when it listens. One server for all users where we are root and the driver has that. */
+static int spawn(const struct mps *m, bool multiuser, struct dv_err *err)
+{
+    const char *argv[] = {CONTROL, "-d", multiuser ? "-multiuser-server" : NULL, NULL};
+    char out[OUTPUT_MAX];
+    int status = 0;
+    uint32_t unused;
+    struct dv_tool t = {
+        .directory = m->config->tools, .argv = argv, .set = m->set, .deadline_ms = START_MS};
+    int r = dv_tool_run(&t, out, sizeof out, &status, err);
+    if (r == -ENOENT)
+        return DV_ACTUATE_NOT_SUPPORTED;
+    if (r < 0)
+        return r;
+    for (uint64_t end = dv_clock_now() + COMMAND_MS * DV_NS_PER_MS; !status && dv_clock_now() < end;
+         usleep(20000))
+        if (answers(m, &unused))
+            return 0;
+    return dv_err_set(err, DV_ACTUATE_FAILED, "the MPS daemon did not start: %.250s",
+                      dv_tool_last_line(out));
+}
+
+static int start(const struct mps *m, struct dv_mps_status *ret, struct dv_err *err)
+{
+    uint32_t unused;
+    int r = make_folders(m, err);
+    if (r < 0)
+        return r;
+    if (!answers(m, &unused)) {
+        r = DV_ACTUATE_FAILED;
+        if (geteuid() == 0)
+            r = spawn(m, true, NULL);
+        if (r == DV_ACTUATE_FAILED)
+            r = spawn(m, false, err);
+        if (r)
+            return r;
+    }
+    r = set_limits(m, err);
+    return r ? r : read_status(m, ret, err);
+}
+
+static int stop(const struct mps *m, struct dv_err *err)
+{
+    char line[32], out[OUTPUT_MAX];
+    struct dv_proc_id id;
+    uint32_t unused;
+    bool known = find_daemon(m, &id);
+    if (answers(m, &unused)) {
+        snprintf(line, sizeof line, "quit -t %u", QUIT_S);
+        command(m, line, (QUIT_S + 5) * 1000, out, NULL);
+    }
+    static const int signals[] = {SIGTERM, SIGKILL};
+    bool gone = !known || await_end(&id, GONE_MS);
+    for (size_t i = 0; i < DV_ARRAY_SIZE(signals) && !gone; i++) {
+        send_signal(&id, signals[i]);
+        gone = await_end(&id, GONE_MS);
+    }
+    if (gone && !answers(m, &unused))
+        return 0;
+    return dv_err_set(err, DV_ACTUATE_IN_USE,
+                      "the MPS daemon in %s did not end, though it was told to", m->pipe);
+}
+
+/* As the user of the server that is there: without multi-user mode another user's client would
+ * wait for all others to leave. */
+static int probe(const struct mps *m, struct dv_mps_status *ret, struct dv_err *err)
+{
+    static const char *const argv[] = {"the MPS probe", NULL};
+    struct dv_mps_probe p = {.libcuda = m->config->libcuda, .uid = (uid_t)-1};
+    char out[OUTPUT_MAX];
+    int status = 0;
+    int r = read_status(m, ret, err);
+    if (r)
+        return r;
+    if (!ret->up)
+        return dv_err_set(err, DV_ACTUATE_NOT_FOUND, "no MPS daemon answers in %s", m->pipe);
+    if (ret->server_pid && geteuid() == 0)
+        dv_proc_uid(ret->server_pid, &p.uid);
+    struct dv_tool t = {.argv = argv,
+                        .set = m->set,
+                        .instead = dv_mps_probe_main,
+                        .arg = &p,
+                        .deadline_ms = DV_MPS_PROBE_MS};
+    r = dv_tool_run(&t, out, sizeof out, &status, err);
+    if (r == -ETIMEDOUT)
+        return dv_err_set(err, DV_ACTUATE_FAILED,
+                          "a new client got no answer from the MPS daemon within %u s",
+                          DV_MPS_PROBE_MS / 1000);
+    if (r == 0 && status)
+        r = dv_err_set(err, DV_ACTUATE_FAILED, "a new client cannot use the MPS daemon: %.250s",
+                       dv_tool_last_line(out));
+    return r ? r : read_status(m, ret, err);
+}
+
+static int limit(const struct mps *m, struct dv_mps_status *ret, struct dv_err *err)
+{
+    int r = set_limits(m, err);
+    return r ? r : read_status(m, ret, err);
+}
+
+int dv_mps_run(const struct dv_mps_config *config, enum dv_mps_op op,
+               const struct dv_mps_spec *spec, struct dv_mps_status *ret, struct dv_err *err)
+{
+    struct mps m;
+    struct dv_mps_status status = {0};
+    if (spec->namespaces || op == DV_MPS_NAMESPACE || op == DV_MPS_NAMESPACE_END)
+        return dv_err_set(err, DV_ACTUATE_NOT_SUPPORTED,
+                          "MPS namespaces (protocol 3 of driver 615) are not supported; limits by "
+                          "daemon and by client are");
+    int r = prepare(config, spec, &m, err);
+    if (r)
+        return r;
+    switch (op) {
+    case DV_MPS_START:
+        r = start(&m, &status, err);
+        break;
+    case DV_MPS_STOP:
+        r = stop(&m, err);
+        break;
+    case DV_MPS_STATUS:
+        r = read_status(&m, &status, err);
+        break;
+    case DV_MPS_LIMIT:
+        r = limit(&m, &status, err);
+        break;
+    case DV_MPS_PROBE:
+        r = probe(&m, &status, err);
+        break;
+    default:
+        r = dv_err_set(err, -EINVAL, "there is no MPS operation %u", (unsigned)op);
+    }
+    if (r == 0)
+        *ret = status;
+    return r;
+}
+
+uint32_t dv_mps_clients_of(uint32_t whole, uint32_t slices, uint32_t gpu_slices)
+{
+    if (!gpu_slices || slices >= gpu_slices)
+        return whole;
+    return whole ? DV_MAX(whole * slices / gpu_slices, 1u) : 0;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * MPS control daemons, one for each device that is shared so: STATE/mps/NAME/{pipe,log}. Clients
+ * come to one by CUDA_MPS_PIPE_DIRECTORY. A daemon outlives the process that started it: one that
+ * answers is kept, with the limits that are asked for.
+ *
+ * Commands and what is printed: NVIDIA's MPS documentation, protocol 2, which all drivers speak.
+ */
+#ifndef DV_ACTUATE_MPS_H
+#define DV_ACTUATE_MPS_H
+
+#include "actuate/actuate.h"
+
+#include <sys/types.h>
+
+struct dv_mps_config {
+    const char *tools, *state, *libcuda; /* as in struct dv_actuator_config */
+    const char *const *set;              /* for the environment of tools; NULL at the end */
+};
+
+/* dv_actuate_mps with these. *ret is written on success. */
+int dv_mps_run(const struct dv_mps_config *config, enum dv_mps_op op,
+               const struct dv_mps_spec *spec, struct dv_mps_status *ret, struct dv_err *err);
+
+/* STATE/mps/NAME/pipe. 0, or -ENAMETOOLONG with a message: a socket there would not be reachable.
+ */
+int dv_mps_pipe(const char *state, const char *name, char *ret, size_t size, struct dv_err *err);
+
+/* How many clients a MIG device's daemon takes of the `whole` GPU's number, in proportion to its
+ * compute slices, at least one (NVIDIA's MIG user guide, r580). */
+uint32_t dv_mps_clients_of(uint32_t whole, uint32_t slices, uint32_t gpu_slices);
+
+/* ---- pure; for tests ---- */
+
+/* Pids, one a line. How many, at most `max`; -EPROTO: something else is there too. */
+int dv_mps_parse_pids(const char *text, int32_t *ret, uint32_t max);
+/* "50.0" -> 50, above 0 and up to 100, rounded. 0, -EPROTO. */
+int dv_mps_parse_percent(const char *text, uint32_t *ret);
+/* "ACTIVE", "FAULT", ... */
+enum dv_mps_server_state dv_mps_parse_state(const char *text);
+
+#endif
