@@ -107,6 +107,23 @@ class Load(unittest.TestCase):
                           "--seed", "5")
         self.assertEqual(again["offered"], got["offered"])
 
+    def test_infer_lists_its_requests_and_waits_at_the_gate(self):
+        p = subprocess.Popen([PROGRAM, "infer", "--rps", "500", "--seconds", "200ms", "--seed", "3",
+                              "--gate", "--latencies", "--steps", "1000", "--sms", "7", "-o",
+                              "json"], env=self.env, text=True, stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(p.stderr.readline(), "ready\n")
+        self.assertIsNone(p.poll())
+        p.stdin.close()
+        got = json.loads(p.stdout.read())
+        p.stdout.close()
+        p.stderr.close()
+        self.assertEqual(p.wait(60), 0)
+        self.assertEqual((got["steps"], got["sms"]), (1000, 7))
+        self.assertEqual(len(got["latencies_ms"]), got["served"])
+        self.assertEqual(got["arrivals_ms"], sorted(got["arrivals_ms"]))
+        self.assertEqual(sorted(got["latencies_ms"])[(got["served"] + 1) // 2 - 1], got["p50_ms"])
+
     def test_no_driver_and_no_such_gpu(self):
         with tempfile.TemporaryDirectory() as empty:
             code, _, err = self.load("spin", env={**os.environ, "LD_LIBRARY_PATH": empty})

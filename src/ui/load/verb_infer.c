@@ -4,14 +4,19 @@
 #include "load/load.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SAMPLES_MAX 10000000
+#define LISTED_MAX 1000000 /* with --latencies: each becomes two nodes of the answer */
 #define IN_FLIGHT 64
 
 struct values {
-    int64_t gpu, service_us, seed;
+    int64_t gpu, service_us, seed, steps, sms;
+    bool gate, latencies;
     uint64_t rps; /* thousandths */
     uint64_t seconds;
 };
@@ -25,6 +30,15 @@ static const struct dv_option options[] = {
      .min = 1000000, .max = INT64_C(31536000000000000), .otherwise = "10s"},
     {"seed", 0, "N", "of the arrivals: the same seed, the same times", DV_OPTION_INTEGER,
      offsetof(struct values, seed), .min = 0, .max = INT64_MAX, .otherwise = "1"},
+    {"steps", 0, "N", "work of a request in steps of the kernel, rather than measured (see below)",
+     DV_OPTION_INTEGER, offsetof(struct values, steps), .min = 0, .max = INT64_C(1000000000000),
+     .otherwise = "0"},
+    {"sms", 0, "N", "multiprocessors that a request fills; 0: those of the device",
+     DV_OPTION_INTEGER, offsetof(struct values, sms), .min = 0, .max = 1024, .otherwise = "0"},
+    {"gate", 0, NULL, "say \"ready\" on the standard error, and start when the standard input ends",
+     DV_OPTION_FLAG, offsetof(struct values, gate)},
+    {"latencies", 0, NULL, "list every request's arrival and latency (JSON only)", DV_OPTION_FLAG,
+     offsetof(struct values, latencies)},
     {"gpu", 'g', "N", "which GPU, as CUDA counts those that it sees", DV_OPTION_INTEGER,
      offsetof(struct values, gpu), .min = 0, .max = 63, .otherwise = "0"},
 };
@@ -32,6 +46,10 @@ static const struct dv_option options[] = {
 struct request {
     uint64_t arrival_ns; /* after the start, as drawn; not when this process got to it */
     struct dv_cuda_event *event;
+};
+
+struct sample {
+    uint64_t arrival_ns, latency_ns;
 };
 
 struct work {
@@ -48,16 +66,19 @@ struct work {
     struct dv_cuda_event *reference;
     double arrival_ns; /* of the next request */
     uint64_t offered;
-    uint64_t *latencies;
+    struct sample *samples; /* in the order of arrival, which is that of the stream */
     size_t cap;
 };
 
 static int prepare(struct work *w, struct dv_err *err)
 {
-    int r = dv_load_calibrate(&w->load, err);
+    int r = w->v->steps ? 0 : dv_load_calibrate(&w->load, err);
     if (r)
         return r;
-    w->iterations = dv_load_iterations(&w->load, w->v->service_us);
+    w->iterations =
+        w->v->steps ? (uint64_t)w->v->steps : dv_load_iterations(&w->load, w->v->service_us);
+    if (w->v->sms)
+        w->load.sms = (int)w->v->sms;
     r = dv_load_stream_new(&w->load, &w->stream, err);
     for (int i = 0; i <= IN_FLIGHT && !r; i++)
         r = dv_load_event_new(&w->load, true, &w->ring[i].event, err);
@@ -91,17 +112,17 @@ static int start(struct work *w, struct dv_err *err)
     return r;
 }
 
-static int add_sample(struct work *w, uint64_t latency_ns, struct dv_err *err)
+static int add_sample(struct work *w, struct sample sample, struct dv_err *err)
 {
     if (w->completed == w->cap) {
         size_t cap = w->cap ? w->cap * 2 : 1024;
-        uint64_t *latencies = reallocarray(w->latencies, cap, sizeof *latencies);
-        if (!latencies)
+        struct sample *samples = reallocarray(w->samples, cap, sizeof *samples);
+        if (!samples)
             return dv_err_set(err, -ENOMEM, "out of memory");
-        w->latencies = latencies;
+        w->samples = samples;
         w->cap = cap;
     }
-    w->latencies[w->completed++] = latency_ns;
+    w->samples[w->completed++] = sample;
     return 0;
 }
 
@@ -119,7 +140,8 @@ static int complete(struct work *w, struct dv_err *err)
     w->reference_ns += (double)ms * 1e6;
     w->reference = request->event;
     double latency = w->reference_ns - (double)request->arrival_ns;
-    return add_sample(w, latency > 0 ? (uint64_t)latency : 0, err);
+    struct sample sample = {request->arrival_ns, latency > 0 ? (uint64_t)latency : 0};
+    return add_sample(w, sample, err);
 }
 
 static int reap(struct work *w, bool wait, struct dv_err *err)
@@ -194,6 +216,20 @@ static int compare(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+/* Others prepare as well: who starts the load starts all of them at once. */
+static void wait_at_the_gate(void)
+{
+    char word[64];
+    fputs("ready\n", stderr);
+    while (!dv_load_stopped()) {
+        struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+        if (poll(&p, 1, -1) < 0)
+            continue; /* a signal: the flag tells */
+        if (read(STDIN_FILENO, word, sizeof word) <= 0)
+            return;
+    }
+}
+
 static void add_ms(struct dv_output_node *root, const char *key, uint64_t ns)
 {
     dv_output_decimal(root, key, (int64_t)ns, 6);
@@ -208,20 +244,40 @@ static const struct dv_table_column columns[] = {
 };
 static const struct dv_table view = {"", columns, DV_ARRAY_SIZE(columns)};
 
+static void list_samples(struct dv_output_node *root, const struct work *w)
+{
+    dv_output_uint(root, "steps", w->iterations);
+    dv_output_int(root, "sms", w->load.sms);
+    struct dv_output_node *arrivals = dv_output_array(root, "arrivals_ms");
+    struct dv_output_node *latencies = dv_output_array(root, "latencies_ms");
+    for (uint64_t i = 0; i < w->completed; i++) {
+        add_ms(arrivals, NULL, w->samples[i].arrival_ns);
+        add_ms(latencies, NULL, w->samples[i].latency_ns);
+    }
+}
+
 static int report(const struct dv_ui *ui, struct work *w)
 {
     size_t n = w->completed;
-    if (n)
-        qsort(w->latencies, n, sizeof *w->latencies, compare);
-    uint64_t p99 = dv_load_percentile(w->latencies, n, 990);
-    uint64_t service = (uint64_t)((double)w->iterations * w->load.ns_per_iteration);
+    uint64_t *sorted = calloc(n + 1, sizeof *sorted);
+    if (!sorted)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = w->samples[i].latency_ns;
+    qsort(sorted, n, sizeof *sorted, compare);
+    uint64_t p50 = dv_load_percentile(sorted, n, 500), p99 = dv_load_percentile(sorted, n, 990);
+    uint64_t service = w->v->steps ? (uint64_t)w->v->service_us * 1000
+                                   : (uint64_t)((double)w->iterations * w->load.ns_per_iteration);
+    free(sorted);
     dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new(NULL);
     struct dv_output_node *root = dv_output_root(o);
     dv_output_uint(root, "offered", w->offered);
     dv_output_uint(root, "served", n);
-    add_ms(root, "p50_ms", dv_load_percentile(w->latencies, n, 500));
+    add_ms(root, "p50_ms", p50);
     add_ms(root, "p99_ms", p99);
     add_ms(root, "wait_p99_ms", p99 > service ? p99 - service : 0);
+    if (w->v->latencies)
+        list_samples(root, w);
     return dv_ui_answer(ui, o, &view, NULL, DV_UI_OK);
 }
 
@@ -231,20 +287,22 @@ static int run(const struct dv_ui *ui)
     struct work w = {.v = ui->values};
     w.rng.state = (uint64_t)w.v->seed;
     double expected = (double)w.v->rps / 1000 * ((double)w.v->seconds / 1e9);
-    if (expected > SAMPLES_MAX)
+    int max = w.v->latencies ? LISTED_MAX : SAMPLES_MAX;
+    if (expected > max)
         return dv_ui_fail(ui, DV_UI_USAGE,
-                          "--rps times --seconds is %.0f requests; the limit is %d", expected,
-                          SAMPLES_MAX);
+                          "--rps times --seconds is %.0f requests; the limit is %d", expected, max);
     dv_load_catch_signals();
     int r = dv_load_open(&w.load, w.v->gpu, &err);
     if (!r)
         r = prepare(&w, &err);
+    if (!r && w.v->gate)
+        wait_at_the_gate();
     if (!r)
         r = serve(&w, &err);
     int exit = r ? dv_load_fail(ui, r, &err) : report(ui, &w);
     if (w.load.retained)
         release(&w);
-    free(w.latencies);
+    free(w.samples);
     return exit;
 }
 
@@ -258,7 +316,10 @@ const struct dv_ui_verb dv_load_verb_infer = {
     .summary = "serve requests that arrive at random, and measure how long they take",
     .details = "Arrivals are Poisson and do not wait for answers (open loop): a request's time "
                "counts from its arrival, whatever stood before it. One stream, in order. The "
-               "wait is that time without the request's own GPU time.",
+               "wait is that time without the request's own GPU time.\n\n"
+               "What a step takes is measured before the start, on the device as it is then. For "
+               "the same work on a part of a GPU, take steps and sms from the answer of "
+               "--latencies on the whole: --service-us is then the time that it took there.",
     .options = options,
     .n_options = DV_ARRAY_SIZE(options),
     .values_size = sizeof(struct values),
