@@ -8,7 +8,8 @@ static const struct dv_ui_verb *const verbs[] = {
     &dv_verb_usage,        &dv_verb_doctor,       &dv_verb_layout_show,  &dv_verb_layout_plan,
     &dv_verb_layout_apply, &dv_verb_layout_undo,  &dv_verb_mig_profiles, &dv_verb_mig_plan,
     &dv_verb_mig_apply,    &dv_verb_mig_assert,   &dv_verb_mig_export,   &dv_verb_mig_checkpoint,
-    &dv_verb_mig_restore,  &dv_verb_mig_generate, &dv_verb_help,         &dv_verb_completion,
+    &dv_verb_mig_restore,  &dv_verb_mig_generate, &dv_verb_bench_modes,  &dv_verb_help,
+    &dv_verb_completion,
 };
 
 static const struct dv_ui_entry environment[] = {
