@@ -152,7 +152,7 @@ static int is_up(struct dv_bench_node *node, struct dv_err *err)
 static int start_daemon(struct dv_bench_node *node, struct dv_err *err)
 {
     uint64_t deadline = now_ms() + START_MS;
-    strcpy(node->directory, "/tmp/divvy-bench-XXXXXX");
+    snprintf(node->directory, sizeof node->directory, "/tmp/divvy-bench-XXXXXX");
     if (!mkdtemp(node->directory)) {
         node->directory[0] = 0;
         return dv_err_set(err, -errno, "no temporary directory: %s", strerror(errno));
