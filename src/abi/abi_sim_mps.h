@@ -21,6 +21,7 @@
 
 #define DV_MPS_PIPE_ENV "CUDA_MPS_PIPE_DIRECTORY"
 #define DV_MPS_PIPE_DEFAULT "/tmp/nvidia-mps"
+#define DV_MPS_PIPE_V3 "/run/nvidia-mps" /* protocol 3, of root */
 #define DV_MPS_LOG_ENV "CUDA_MPS_LOG_DIRECTORY"
 #define DV_MPS_LOG_DEFAULT "/var/log/nvidia-mps"
 #define DV_MPS_THREADS_ENV "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"

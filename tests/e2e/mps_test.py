@@ -412,5 +412,96 @@ gpus:
         self.assertEqual(self.client("m1").start(), MAX_CLIENTS)  # 48 x 2/7
 
 
+class Namespaces(Simulated):
+    """Protocol 3: a client's limits are those of the directory that it was given."""
+    node = """apiVersion: divvy/v1
+kind: SimNode
+driver: "615.10.02"
+cuda: "13.4"
+gpus:
+  - {model: A100-80GB, count: 2}
+"""
+
+    def v3(self, *words, status=0):
+        done = self.run_control(*words)
+        self.assertEqual((done.returncode, done.stderr), (status, ""), (words, done.stdout))
+        return done.stdout
+
+    def test_namespaces(self):
+        self.daemon("-p", "3")
+        self.assertEqual(self.v3("server", "create", "training", "--allowed-devices=1"), "")
+        self.v3("namespace", "create", "small", "--server=training")
+        self.v3("namespace", "set", "small", "--server=training", "--pinned-memory-limit=1G",
+                "--active-thread-percentage=25")
+        self.assertEqual(self.v3("namespace", "get", "small", "training", "pinned-memory-limit"),
+                         "1G\n")
+        small = self.started("mps/training/small", CUDA_MPS_ACTIVE_THREAD_PERCENTAGE="90",
+                             CUDA_MPS_PINNED_DEVICE_MEM_LIMIT="0=2G")
+        less = self.started("mps/training/small", CUDA_MPS_ACTIVE_THREAD_PERCENTAGE="10")
+        default = self.started("mps/training")
+        routed = self.started()
+        gpu = self.gpu(1)["uuid"][4:]
+        for client, sms in ((small, 27), (less, 11), (default, 108), (routed, 108)):
+            self.assertEqual((client.ask("devices"), client.ask("sms", 0)), ([gpu], sms))
+        self.assertEqual(small.ask("alloc", 1024 * MIB)[0], OUT_OF_MEMORY)
+        self.assertEqual(small.ask("alloc", 512 * MIB)[0], 0)
+        self.assertEqual(default.ask("alloc", 2048 * MIB)[0], 0)
+        rows = [r.split(",") for r in self.v3("client", "list", "--all",
+                                              "--format=csv,noheader").splitlines()]
+        self.assertEqual({int(r[0]): r[3] for r in rows},
+                         {small.pid: "small", less.pid: "small", default.pid: "default",
+                          routed.pid: "default"})
+        self.assertEqual(self.v3("client", "get", str(less.pid), "maws-ns"), "small\n")
+        self.assertIn("has 2 clients", self.v3("namespace", "delete", "small",
+                                               "--server=training", status=1))
+        self.v3("namespace", "delete", "small", "--server=training", "--force")
+        self.assertEqual((small.ask("sync"), default.ask("sync")), (TERMINATED, 0))
+        self.assertFalse(os.path.exists(self.pipes("mps/training/small")))
+        self.v3("client", "terminate", str(default.pid))
+        self.assertEqual((default.ask("sync"), routed.ask("sync")), (TERMINATED, 0))
+
+    def test_servers(self):
+        self.daemon("-p", "3")
+        for name in ("one", "two"):
+            self.v3("server", "create", name)
+        a, b = self.started("mps/one"), self.started("mps/two/default")
+        rows = [r.split(",") for r in self.v3("server", "list", "--format=csv,noheader").splitlines()]
+        self.assertEqual([(r[0], r[3], r[5]) for r in rows],
+                         [("one", "Ready", "all"), ("two", "Ready", "all")])
+        self.inject("--fault", str(a.pid))
+        self.assertEqual((a.ask("sync"), b.ask("sync")), (ILLEGAL_ADDRESS, 0))
+        self.assertEqual(self.v3("server", "get", "one", "status"), "Fault\n")
+        self.assertIn("has 1 clients", self.v3("server", "delete", "two", status=1))
+        self.v3("server", "delete", "two", "--force")
+        self.assertEqual(b.ask("sync"), RPC_FAILURE)
+        self.assertEqual(len(self.v3("server", "list").splitlines()), 2)
+        self.v3("-q")
+        self.assertEqual(os.listdir(self.pipes("mps")), [])
+
+    def test_bad_commands(self):
+        self.daemon("-p", "3")
+        self.v3("server", "create", "one")
+        for line in ("server create Two", "server create one", "server create", "server fly",
+                     "namespace create a", "namespace create a --server=none",
+                     "namespace create default --server=one", "namespace create control --server=one",
+                     "namespace delete default --server=one", "namespace set a --server=one",
+                     "namespace set default --server=one --pinned-memory-limit=-1",
+                     "namespace set default --server=one --active-thread-percentage=0",
+                     "server get one colour", "server create two --allowed-devices=7",
+                     "server create two --locality-domains=true", "sm-partition list", "client get 1 pid",
+                     "client terminate x", "server list --format=xml", "server list --force",
+                     "get_server_list", "launch rocket"):
+            with self.subTest(line=line):
+                self.assertRegex(self.v3(*line.split(), status=1), "^[^\n]*[a-z][^\n]*\n$")
+        self.assertEqual(len(self.v3("namespace", "list", "--format=csv,noheader").splitlines()), 1)
+
+
+class NoNamespaces(Simulated):
+    def test_an_older_driver_has_none(self):
+        done = self.run_control("-d", "-p", "3")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("615", done.stderr)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -14,12 +14,10 @@
 #include <unistd.h>
 
 /* -1: no daemon there. */
-static int connect_daemon(void)
+static int connect_at(const char *directory)
 {
-    const char *directory = getenv(DV_MPS_PIPE_ENV);
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s/control",
-                     directory && *directory ? directory : DV_MPS_PIPE_DEFAULT);
+    int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s/control", directory);
     if (n < 0 || (size_t)n >= sizeof(a.sun_path))
         return -1;
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -33,6 +31,15 @@ static int connect_daemon(void)
         return fd;
     close(fd);
     return -1;
+}
+
+static int connect_daemon(void)
+{
+    const char *directory = getenv(DV_MPS_PIPE_ENV);
+    if (directory && *directory)
+        return connect_at(directory);
+    int fd = connect_at(DV_MPS_PIPE_DEFAULT);
+    return fd >= 0 ? fd : connect_at(DV_MPS_PIPE_V3);
 }
 
 static void copy_env(const char *name, char *to, size_t size)

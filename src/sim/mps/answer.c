@@ -71,7 +71,7 @@ static int list_devices(struct dv_mpsd *d, uint32_t server, struct dv_str *out)
     return 0;
 }
 
-static void command_of(uint32_t pid, char ret[64])
+void dv_mpsd_command_of(uint32_t pid, char ret[64])
 {
     char path[64];
     ssize_t n = 0;
@@ -86,7 +86,7 @@ static void command_of(uint32_t pid, char ret[64])
     ret[n > 0 ? n : 0] = '\0'; /* and the first argument's own NUL */
 }
 
-static uint64_t pid_namespace_of(uint32_t pid)
+uint64_t dv_mpsd_pid_namespace_of(uint32_t pid)
 {
     char path[64], target[64];
     unsigned long long number = 0;
@@ -117,9 +117,10 @@ static int processes(struct dv_mpsd *d, uint32_t server, struct dv_str *out)
 
             if (!(status.client[client].devices & 1u << device))
                 continue;
-            command_of(pid, command);
+            dv_mpsd_command_of(pid, command);
             dv_str_addf(out, "%-9u %-5u %-9d %-22.22s %-13llu %s\n", pid, 0u, (int)s->pid,
-                        d->device[device].uuid, (unsigned long long)pid_namespace_of(pid), command);
+                        d->device[device].uuid, (unsigned long long)dv_mpsd_pid_namespace_of(pid),
+                        command);
         }
     }
     return 0;
@@ -152,7 +153,7 @@ static int start_server(struct dv_mpsd *d, uid_t uid, struct dv_str *out)
         }
         return fail(out, "start_server: user %u has a server", uid);
     }
-    r = dv_mpsd_server_start(d, uid);
+    r = dv_mpsd_server_start(d, uid, DV_MPSD_NONE);
     return r < 0 ? fail(out, "start_server: %s", strerror(-r)) : 0;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mps/command.h"
+#include "mps/v3.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -118,11 +118,76 @@ static void memory_lists(void **state)
     assert_true(dv_mpscommand_memory_entry(&at, device, &bytes) < 0);
 }
 
+static void protocol_3(void **state)
+{
+    struct dv_mpsv3 c;
+    struct dv_err err = {0};
+    dv_cleanup(dv_str_done) struct dv_str s = {0};
+
+    assert_int_equal(dv_mpsv3_parse("namespace set batch --server=training "
+                                    "pinned-memory-limit=1024K --active-thread-percentage=25",
+                                    &c, &err),
+                     0);
+    assert_int_equal(c.what, DV_MPSV3_NAMESPACE_SET);
+    assert_string_equal(c.name, "batch");
+    assert_string_equal(c.server, "training");
+    assert_int_equal(c.bytes, DV_MIB);
+    assert_int_equal(c.threads, 25000);
+    assert_int_equal(c.has, DV_MPSV3_HAS_MEMORY | DV_MPSV3_HAS_THREADS);
+    assert_int_equal(dv_mpsv3_parse("server create --uid=1000 --allowed-devices=0,1", &c, &err), 0);
+    assert_string_equal(c.devices, "0,1");
+    assert_int_equal(dv_mpsv3_parse("namespace get a b pinned-memory-limit", &c, &err), 0);
+    assert_string_equal(c.server, "b");
+    assert_string_equal(c.field, "pinned-memory-limit");
+    assert_int_equal(dv_mpsv3_parse("server list --format=csv,noheader", &c, &err), 0);
+    assert_true(c.csv && !c.header);
+    assert_int_equal(dv_mpsv3_parse("quit", &c, &err), 0);
+    assert_int_equal(c.what, DV_MPSV3_QUIT);
+    dv_mpsv3_add_bytes(&s, 3 * DV_GIB / 2);
+    dv_mpsv3_add_bytes(&s, 0);
+    assert_string_equal(dv_str_get(&s), "1536M-");
+}
+
+static void wrong_protocol_3(void **state)
+{
+    static const struct {
+        const char *line, *says;
+    } all[] = {
+        {"serve create a", "Unrecognized module: serve"},
+        {"server make a", "'make' is not one of its verbs"},
+        {"sm-partition list", "sm-partition is not simulated"},
+        {"server create control", "'control' is not a name"},
+        {"server create a b", "'b' is too much"},
+        {"server create", "a name or --uid=N is missing"},
+        {"server list --force", "--force is not an option here; options: format"},
+        {"server delete a --force=1", "--force takes no value"},
+        {"server set a", "one of these is missing"},
+        {"namespace create a", "--server=NAME is missing"},
+        {"namespace create a --server", "--server=VALUE is wanted here"},
+        {"namespace get a b", "a field is missing"},
+        {"namespace set a --server=b --client-priority=2", "'2' is not a priority"},
+        {"server list --format=json", "'json' is not a format"},
+    };
+
+    for (size_t i = 0; i < DV_ARRAY_SIZE(all); i++) {
+        struct dv_mpsv3 c;
+        struct dv_err err = {0};
+
+        assert_true(dv_mpsv3_parse(all[i].line, &c, &err) < 0);
+        assert_non_null(strstr(err.msg, all[i].says));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines),   cmocka_unit_test(wrong_lines),  cmocka_unit_test(values),
-        cmocka_unit_test(printed), cmocka_unit_test(memory_lists),
+        cmocka_unit_test(lines),
+        cmocka_unit_test(wrong_lines),
+        cmocka_unit_test(values),
+        cmocka_unit_test(printed),
+        cmocka_unit_test(memory_lists),
+        cmocka_unit_test(protocol_3),
+        cmocka_unit_test(wrong_protocol_3),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

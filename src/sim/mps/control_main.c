@@ -22,6 +22,13 @@ static const char *directory(const char *name, const char *otherwise)
     return value && *value ? value : otherwise;
 }
 
+/* Where protocol 3 has its sockets when nobody says so. */
+static const char *pipes_of(uint32_t protocol)
+{
+    return directory(DV_MPS_PIPE_ENV,
+                     protocol == 3 && geteuid() == 0 ? DV_MPS_PIPE_V3 : DV_MPS_PIPE_DEFAULT);
+}
+
 static int usage(FILE *to, int status)
 {
     fprintf(to,
@@ -29,6 +36,8 @@ static int usage(FILE *to, int status)
             "    -d                        Start the daemon in the background.\n"
             "    -f                        Start the daemon in the foreground.\n"
             "    -M, -multiuser-server     One server for all users.\n"
+            "    -p, --protocol <2|3>      3: named servers and namespaces (driver 615 on).\n"
+            "    -q, --quit                End the daemon and its servers.\n"
             "    -v                        Print the version.\n"
             "    -h                        Print this.\n\n"
             "Without -d and -f, commands are read from standard input; 'help' lists them.\n",
@@ -87,11 +96,10 @@ static int run_in_background(const struct dv_mpsd_options *o)
 
 /* ---- commands ---- */
 
-static int connect_daemon(void)
+static int connect_at(const char *pipes)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s/control",
-                     directory(DV_MPS_PIPE_ENV, DV_MPS_PIPE_DEFAULT));
+    int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s/control", pipes);
     int fd = -1;
 
     if ((size_t)n < sizeof(a.sun_path))
@@ -103,7 +111,19 @@ static int connect_daemon(void)
     return -1;
 }
 
-/* Prints the answer. 0, or -1: the daemon is gone. */
+/* Of either protocol: whoever asks follows the daemon's. */
+static int connect_daemon(void)
+{
+    int fd = connect_at(pipes_of(2));
+
+    if (fd < 0)
+        fd = connect_at(pipes_of(3));
+    if (fd < 0)
+        fprintf(stderr, "Cannot find MPS control daemon process\n");
+    return fd;
+}
+
+/* Prints the answer. Its status, or -1: the daemon is gone. */
 static int ask(int fd, const char *line)
 {
     static char text[DV_MPS_TEXT_MAX + 1];
@@ -125,25 +145,24 @@ static int ask(int fd, const char *line)
     text[n - (ssize_t)sizeof(m)] = '\0';
     fputs(text, stdout);
     fflush(stdout);
-    return 0;
+    return m.status;
 }
 
-/* What a command comes to is in what it prints; the exit status says only whether there was a
- * daemon. */
+/* What a command from standard input comes to is in what it prints; the exit status says only
+ * whether there was a daemon. */
 static int take_commands(void)
 {
     char line[DV_MPSCOMMAND_LINE_MAX];
     int fd = connect_daemon(), r = 0;
 
-    if (fd < 0) {
-        fprintf(stderr, "Cannot find MPS control daemon process\n");
+    if (fd < 0)
         return 1;
-    }
-    while (r == 0 && fgets(line, sizeof(line), stdin)) {
+    while (r >= 0 && fgets(line, sizeof(line), stdin)) {
         size_t n = strcspn(line, "\n");
 
         if (!line[n] && n == sizeof(line) - 1) {
             fprintf(stderr, "a command has at most %zu bytes\n", sizeof(line) - 2);
+            close(fd);
             return 1;
         }
         line[n] = '\0';
@@ -157,28 +176,89 @@ static int take_commands(void)
     return r < 0;
 }
 
+/* One command from the command line, as protocol 3 has it: its status is the exit status. */
+static int take_words(char **words, int n)
+{
+    dv_cleanup(dv_str_done) struct dv_str line = {0};
+    int fd, r;
+
+    for (int i = 0; i < n; i++)
+        dv_str_addf(&line, "%s%s", i ? " " : "", words[i]);
+    if (line.failed || line.len >= DV_MPSCOMMAND_LINE_MAX) {
+        fprintf(stderr, "a command has at most %u bytes\n", DV_MPSCOMMAND_LINE_MAX - 1);
+        return 1;
+    }
+    fd = connect_daemon();
+    if (fd < 0)
+        return 1;
+    r = ask(fd, dv_str_get(&line));
+    close(fd);
+    if (r < 0)
+        fprintf(stderr, "The MPS control daemon is gone\n");
+    return r != 0;
+}
+
+static bool is(const char *word, const char *brief, const char *full)
+{
+    return !strcmp(word, brief) || !strcmp(word, full);
+}
+
+struct asked {
+    struct dv_mpsd_options daemon;
+    bool background, quit, help, version;
+    int words; /* where a command begins in argv; 0 = none */
+};
+
+/* False: an option that there is not. */
+static bool parse(int argc, char **argv, struct asked *ret)
+{
+    for (int i = 1; i < argc && !ret->words; i++) {
+        const char *word = argv[i];
+
+        if (is(word, "-d", "--daemon"))
+            ret->background = true;
+        else if (is(word, "-f", "--foreground"))
+            ret->daemon.foreground = true;
+        else if (is(word, "-M", "-multiuser-server") || is(word, "-m", "--multiuser"))
+            ret->daemon.multiuser = true;
+        else if (is(word, "-h", "--help"))
+            ret->help = true;
+        else if (is(word, "-v", "--version"))
+            ret->version = true;
+        else if (is(word, "-q", "--quit"))
+            ret->quit = true;
+        else if (is(word, "-p", "--protocol") && i + 1 < argc &&
+                 (!strcmp(argv[i + 1], "2") || !strcmp(argv[i + 1], "3")))
+            ret->daemon.protocol = (uint32_t)(argv[++i][0] - '0');
+        else if (word[0] != '-')
+            ret->words = i;
+        else
+            return false;
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
-    struct dv_mpsd_options o = {.pipes = directory(DV_MPS_PIPE_ENV, DV_MPS_PIPE_DEFAULT),
-                                .logs = directory(DV_MPS_LOG_ENV, DV_MPS_LOG_DEFAULT)};
-    bool background = false;
+    struct asked asked = {.daemon = {.protocol = 2}};
+    const char *protocol = getenv("CUDA_MPS_PROTOCOL_VERSION");
+    char quit[] = "quit", *quit_words[] = {quit};
 
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "-d"))
-            background = true;
-        else if (!strcmp(argv[i], "-f"))
-            o.foreground = true;
-        else if (!strcmp(argv[i], "-M") || !strcmp(argv[i], "-multiuser-server") ||
-                 !strcmp(argv[i], "--multiuser-server"))
-            o.multiuser = true;
-        else if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help"))
-            return usage(stdout, 0);
-        else if (!strcmp(argv[i], "-v"))
-            return printf("CUDA MPS Control of divvy %s, for simulated GPUs\n", DV_VERSION) < 0;
-        else
-            return usage(stderr, 1);
-    }
-    if (background && !o.foreground)
-        return run_in_background(&o);
-    return o.foreground ? run(&o, -1) : take_commands();
+    if (!parse(argc, argv, &asked))
+        return usage(stderr, 1);
+    if (protocol && (!strcmp(protocol, "2") || !strcmp(protocol, "3")))
+        asked.daemon.protocol = (uint32_t)(protocol[0] - '0');
+    asked.daemon.pipes = pipes_of(asked.daemon.protocol);
+    asked.daemon.logs = directory(DV_MPS_LOG_ENV, DV_MPS_LOG_DEFAULT);
+    if (asked.help)
+        return usage(stdout, 0);
+    if (asked.version)
+        return printf("CUDA MPS Control of divvy %s, for simulated GPUs\n", DV_VERSION) < 0;
+    if (asked.daemon.foreground)
+        return run(&asked.daemon, -1);
+    if (asked.background)
+        return run_in_background(&asked.daemon);
+    if (asked.quit)
+        return take_words(quit_words, 1);
+    return asked.words ? take_words(argv + asked.words, argc - asked.words) : take_commands();
 }

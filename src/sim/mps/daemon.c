@@ -20,6 +20,12 @@
 
 #define PID_FILE "nvidia-cuda-mps-control.pid"
 
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
 /* ---- start ---- */
 
 /* The pipe directory is a daemon's as long as it holds the lock of its pid file, which the kernel
@@ -45,21 +51,46 @@ static int take_directory(struct dv_mpsd *d, struct dv_err *err)
     return 0;
 }
 
-static int listen_at(struct dv_mpsd *d, struct dv_err *err)
+int dv_mpsd_listen(const struct dv_mpsd *d, const char *path, struct dv_err *err)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s/control", d->options.pipes);
+    int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s/%s", d->options.pipes, path);
+    char *slash = strrchr(a.sun_path, '/');
+    int fd, r;
 
     if ((size_t)n >= sizeof(a.sun_path))
-        return dv_err_set(err, -ENAMETOOLONG, "%.64s...: a socket's path has at most %zu bytes",
-                          d->options.pipes, sizeof(a.sun_path) - 1);
-    d->listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    unlink(a.sun_path); /* of a daemon that was killed: the lock is ours */
+        return dv_err_set(err, -ENAMETOOLONG, "%.64s/%.64s: a socket's path has at most %zu bytes",
+                          d->options.pipes, path, sizeof(a.sun_path) - 1);
+    *slash = '\0';
+    r = mkdir(a.sun_path, 0755) < 0 && errno != EEXIST ? -errno : 0;
+    *slash = '/';
+    fd = r < 0 ? -1 : socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0)
+        unlink(a.sun_path); /* of a daemon that was killed: the lock is ours */
     /* Any user's processes may be clients; the directory says who reaches it. */
-    if (d->listening < 0 || bind(d->listening, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-        chmod(a.sun_path, 0666) < 0 || listen(d->listening, 128) < 0)
-        return dv_err_set(err, -errno, "%s: %s", a.sun_path, strerror(errno));
-    return 0;
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(a.sun_path, 0666) < 0 ||
+        listen(fd, 128) < 0) {
+        r = -errno;
+        close_fd(fd);
+        return dv_err_set(err, r, "%s: %s", a.sun_path, strerror(-r));
+    }
+    return fd;
+}
+
+void dv_mpsd_unlisten(const struct dv_mpsd *d, const char *path, int fd)
+{
+    char name[512];
+    char *slash;
+
+    if (fd < 0)
+        return;
+    close(fd);
+    snprintf(name, sizeof(name), "%s/%s", d->options.pipes, path);
+    unlink(name);
+    slash = strrchr(name, '/');
+    *slash = '\0';
+    if (strlen(name) > strlen(d->options.pipes))
+        rmdir(name);
 }
 
 /* What CUDA_VISIBLE_DEVICES leaves of the node is what the servers serve. */
@@ -104,6 +135,19 @@ static int open_logs(struct dv_mpsd *d, struct dv_err *err)
                  : 0;
 }
 
+/* Protocol 3 came with release 615; there it needs its tables. */
+static int check_protocol(struct dv_mpsd *d, struct dv_err *err)
+{
+    if (d->options.protocol != 3)
+        return 0;
+    if (atoi(d->welcome.driver_version) < 615)
+        return dv_err_set(err, -ENOTSUP,
+                          "protocol 3 needs driver 615 or newer; this node's is %.30s",
+                          d->welcome.driver_version);
+    d->named = calloc(DV_MPSD_NAMED_MAX, sizeof(*d->named));
+    return d->named ? 0 : dv_err_set(err, -ENOMEM, "out of memory");
+}
+
 static void say_hello(struct dv_mpsd *d)
 {
     dv_mpslog_write(&d->control_log, "Starting control daemon using socket %s/control",
@@ -141,7 +185,11 @@ int dv_mpsd_new(const struct dv_mpsd_options *o, struct dv_mpsd **ret, struct dv
     if (r == 0 && (r = watch_signals(d)) < 0)
         dv_err_set(err, r, "signals: %s", strerror(-r));
     if (r == 0)
-        r = listen_at(d, err);
+        r = check_protocol(d, err);
+    if (r == 0) {
+        d->listening = dv_mpsd_listen(d, "control", err);
+        r = DV_MIN(d->listening, 0);
+    }
     if (r < 0) {
         dv_mpsd_free(d);
         return r;
@@ -151,30 +199,32 @@ int dv_mpsd_new(const struct dv_mpsd_options *o, struct dv_mpsd **ret, struct dv
     return 0;
 }
 
-static void close_fd(int fd)
+/* Nobody finds the daemon any more. */
+static void leave_directory(struct dv_mpsd *d)
 {
-    if (fd >= 0)
-        close(fd);
+    char path[512];
+
+    for (uint32_t i = 0; d->named && i < DV_MPSD_NAMED_MAX; i++)
+        dv_mpsd_named_remove(d, i);
+    if (d->listening < 0)
+        return;
+    dv_mpsd_unlisten(d, "control", d->listening);
+    d->listening = -1;
+    snprintf(path, sizeof(path), "%s/" PID_FILE, d->options.pipes);
+    unlink(path);
 }
 
 void dv_mpsd_free(struct dv_mpsd *d)
 {
-    char path[512];
-
     if (!d)
         return;
+    leave_directory(d);
     for (uint32_t i = 0; i < DV_MPSD_CONNECTIONS_MAX; i++) {
         if (d->connection[i])
             close(d->connection[i]->fd);
         free(d->connection[i]);
     }
-    if (d->listening >= 0) {
-        snprintf(path, sizeof(path), "%s/control", d->options.pipes);
-        unlink(path);
-        snprintf(path, sizeof(path), "%s/" PID_FILE, d->options.pipes);
-        unlink(path);
-    }
-    close_fd(d->listening);
+    free(d->named);
     close_fd(d->signals);
     close_fd(d->node);
     close_fd(d->control_log.fd);
@@ -206,9 +256,9 @@ void dv_mpsd_reply(struct dv_mpsd *d, struct dv_mpsd_connection *c, enum dv_mps_
         drop(d, c);
 }
 
-static void accept_one(struct dv_mpsd *d)
+static void accept_one(struct dv_mpsd *d, int listening, uint32_t named, uint32_t space)
 {
-    int fd = accept4(d->listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct dv_mpsd_connection *c = NULL;
     struct ucred cred;
     socklen_t size = sizeof(cred);
@@ -224,7 +274,8 @@ static void accept_one(struct dv_mpsd *d)
         close(fd);
         return;
     }
-    *c = (struct dv_mpsd_connection){.fd = fd, .pid = cred.pid, .uid = cred.uid};
+    *c = (struct dv_mpsd_connection){
+        .fd = fd, .pid = cred.pid, .uid = cred.uid, .named = named, .space = space};
     d->connection[at] = c;
     d->connections = DV_MAX(d->connections, at + 1);
     dv_mpslog_write(&d->control_log, "Accepting connection...");
@@ -246,11 +297,12 @@ static void command(struct dv_mpsd *d, struct dv_mpsd_connection *c, const char 
     dv_cleanup(dv_str_done) struct dv_str out = {0};
     int r;
 
-    if (c->uid != 0 && c->uid != geteuid()) {
-        dv_mpsd_reply(d, c, DV_MPS_COMMAND, 1, "Permission denied: another user's daemon\n");
+    if ((c->uid != 0 && c->uid != geteuid()) || c->named != DV_MPSD_NONE) {
+        dv_mpsd_reply(d, c, DV_MPS_COMMAND, 1, "Permission denied\n");
         return;
     }
-    r = dv_mpsd_answer(d, line, &out);
+    r = d->options.protocol == 3 ? dv_mpsd_answer3(d, c->uid, line, &out)
+                                 : dv_mpsd_answer(d, line, &out);
     if (r == 2)
         c->role = DV_MPSD_QUITS; /* answered at the end */
     else
@@ -311,40 +363,94 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * DV_NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
-/* What every descriptor is, in the order in which `turn` looks at them. */
-static nfds_t fill(const struct dv_mpsd *d, struct pollfd *fds)
+/* What is looked at in one round; only what is open, as poll() takes no more than the process may
+ * have open. */
+enum watched { THE_DAEMON, SIGNALS, NODE, SERVER, NAMED, CONNECTION };
+
+struct watch {
+    enum watched what;
+    uint32_t index, space;
+};
+
+#define WATCHES_MAX                                                                                \
+    (3 + DV_SIM_MPS_SERVERS_MAX + DV_MPSD_NAMED_MAX * (1 + DV_MPSD_NAMESPACES_MAX) +               \
+     DV_MPSD_CONNECTIONS_MAX)
+
+static struct watch watches[WATCHES_MAX];
+static struct pollfd fds[WATCHES_MAX];
+
+static void watch(nfds_t *n, int fd, short events, enum watched what, uint32_t index,
+                  uint32_t space)
+{
+    if (fd < 0)
+        return;
+    fds[*n] = (struct pollfd){.fd = fd, .events = events};
+    watches[(*n)++] = (struct watch){what, index, space};
+}
+
+static void watch_named(const struct dv_mpsd *d, nfds_t *n)
+{
+    for (uint32_t i = 0; d->named && i < DV_MPSD_NAMED_MAX; i++) {
+        const struct dv_mpsd_named *named = &d->named[i];
+
+        if (!named->name[0])
+            continue;
+        watch(n, named->listening, POLLIN, NAMED, i, 0);
+        for (uint32_t k = 0; k < DV_MPSD_NAMESPACES_MAX; k++) {
+            if (named->space[k].name[0])
+                watch(n, named->space[k].listening, POLLIN, NAMED, i, k);
+        }
+    }
+}
+
+static nfds_t watch_all(const struct dv_mpsd *d)
 {
     nfds_t n = 0;
 
-    fds[n++] = (struct pollfd){.fd = d->listening, .events = POLLIN};
-    fds[n++] = (struct pollfd){.fd = d->signals, .events = POLLIN};
-    fds[n++] = (struct pollfd){.fd = d->node, .events = 0}; /* its hang-up */
-    for (uint32_t i = 0; i < DV_SIM_MPS_SERVERS_MAX; i++)
-        fds[n++] = (struct pollfd){.fd = d->server[i].state == DV_MPSD_FREE ? -1 : d->server[i].fd,
-                                   .events = POLLIN};
-    for (uint32_t i = 0; i < d->connections; i++)
-        fds[n++] =
-            (struct pollfd){.fd = d->connection[i] ? d->connection[i]->fd : -1, .events = POLLIN};
+    watch(&n, d->listening, POLLIN, THE_DAEMON, 0, 0);
+    watch(&n, d->signals, POLLIN, SIGNALS, 0, 0);
+    watch(&n, d->node, 0, NODE, 0, 0); /* its hang-up */
+    for (uint32_t i = 0; i < DV_SIM_MPS_SERVERS_MAX; i++) {
+        if (d->server[i].state != DV_MPSD_FREE)
+            watch(&n, d->server[i].fd, POLLIN, SERVER, i, 0);
+    }
+    watch_named(d, &n);
+    for (uint32_t i = 0; i < d->connections; i++) {
+        if (d->connection[i])
+            watch(&n, d->connection[i]->fd, POLLIN, CONNECTION, i, 0);
+    }
     return n;
 }
 
-static void turn(struct dv_mpsd *d, const struct pollfd *fds, nfds_t n)
+/* Something of this round may have ended what the descriptor was of: then there is nothing to
+ * read, and no harm. */
+static void ready(struct dv_mpsd *d, int fd, const struct watch *w)
 {
     struct signalfd_siginfo info;
 
-    if (fds[0].revents)
-        accept_one(d);
-    if (fds[1].revents && read(d->signals, &info, sizeof(info)) > 0)
-        force_all(d);
-    if (fds[2].revents)
+    switch (w->what) {
+    case THE_DAEMON:
+        accept_one(d, fd, DV_MPSD_NONE, 0);
+        break;
+    case SIGNALS:
+        if (read(fd, &info, sizeof(info)) > 0)
+            force_all(d);
+        break;
+    case NODE:
         d->lost = true;
-    for (uint32_t i = 0; i < DV_SIM_MPS_SERVERS_MAX; i++) {
-        if (fds[3 + i].revents)
-            dv_mpsd_server_ready(d, &d->server[i]);
-    }
-    for (nfds_t i = 3 + DV_SIM_MPS_SERVERS_MAX; i < n; i++) {
-        if (fds[i].revents)
-            hear(d, d->connection[i - 3 - DV_SIM_MPS_SERVERS_MAX]);
+        break;
+    case SERVER:
+        if (d->server[w->index].state != DV_MPSD_FREE && d->server[w->index].fd == fd)
+            dv_mpsd_server_ready(d, &d->server[w->index]);
+        break;
+    case NAMED:
+        if (d->named[w->index].name[0])
+            accept_one(d, fd, w->index, w->space);
+        break;
+    case CONNECTION:
+        if (d->connection[w->index]->fd == fd)
+            hear(d, d->connection[w->index]);
+        break;
     }
 }
 
@@ -364,8 +470,6 @@ static void say_goodbye(struct dv_mpsd *d)
 
 int dv_mpsd_run(struct dv_mpsd *d)
 {
-    static struct pollfd fds[3 + DV_SIM_MPS_SERVERS_MAX + DV_MPSD_CONNECTIONS_MAX];
-
     while (!is_over(d)) {
         bool soon;
         nfds_t n;
@@ -374,17 +478,20 @@ int dv_mpsd_run(struct dv_mpsd *d)
         dv_mpsd_serve(d);
         soon = dv_mpsd_servers_tick(d) || d->deadline_ns != DV_NEVER;
         bury(d);
-        n = fill(d, fds);
+        n = watch_all(d);
         r = poll(fds, n, soon ? DV_MPSD_TICK_MS : -1);
         if (r < 0 && errno != EINTR)
             return -errno;
-        if (r > 0)
-            turn(d, fds, n);
+        for (nfds_t i = 0; r > 0 && i < n; i++) {
+            if (fds[i].revents)
+                ready(d, fds[i].fd, &watches[i]);
+        }
         if (now_ns() >= d->deadline_ns) {
             d->deadline_ns = DV_NEVER;
             force_all(d);
         }
     }
+    leave_directory(d);
     say_goodbye(d);
     return 0;
 }

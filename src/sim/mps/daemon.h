@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Inside of the control daemon, shared by its files: daemon.c (start, loop, connections), servers.c
- * (servers and the clients that wait for one), answer.c (commands). One thread, no waiting but in
- * poll and in requests to divvy-sim.
+ * (servers and the clients that wait for one), answer.c (commands), and for protocol 3 named.c
+ * (named servers and namespaces) and answer3.c (its commands). One thread, no waiting but in poll
+ * and in requests to divvy-sim.
  */
 #ifndef DV_SIM_MPS_DAEMON_H
 #define DV_SIM_MPS_DAEMON_H
@@ -10,10 +11,14 @@
 #include "mps/command.h"
 #include "mps/log.h"
 #include "mps/node.h"
+#include "mps/v3.h"
 
 #include <sys/types.h>
 
 #define DV_MPSD_CONNECTIONS_MAX 1024u
+#define DV_MPSD_NAMED_MAX 16u
+#define DV_MPSD_NAMESPACES_MAX 64u /* of one server; the first is its default */
+#define DV_MPSD_NONE UINT32_MAX
 #define DV_MPSD_TICK_MS 20 /* how often is looked whether the last client has gone */
 
 struct dv_mpsd_limits {
@@ -35,7 +40,29 @@ struct dv_mpsd_server {
     pid_t pid;
     uid_t uid;
     int fd;
-    struct dv_mpsd_limits limits; /* of clients that come from now on */
+    struct dv_mpsd_limits limits; /* of clients that come from now on; protocol 2 */
+    uint32_t named;               /* whose process it is; DV_MPSD_NONE: protocol 2, or deleted */
+    uint32_t n_devices;
+    uint32_t device[DV_SIM_MPS_DEVICES_MAX]; /* indices into the daemon's */
+};
+
+/* Protocol 3: a group of clients of a named server, chosen by the socket that they connect to. */
+struct dv_mpsd_namespace {
+    char name[DV_MPSV3_NAME]; /* empty = free */
+    uint32_t threads;
+    int32_t priority;
+    uint64_t bytes; /* of each device; 0 = no limit */
+    int listening;
+};
+
+struct dv_mpsd_named {
+    char name[DV_MPSV3_NAME]; /* empty = free */
+    uid_t uid;
+    uint32_t n_devices;
+    uint32_t device[DV_SIM_MPS_DEVICES_MAX]; /* indices into the daemon's */
+    bool all_devices;
+    int listening; /* leads to the default namespace */
+    struct dv_mpsd_namespace space[DV_MPSD_NAMESPACES_MAX];
 };
 
 enum dv_mpsd_role {
@@ -50,12 +77,14 @@ struct dv_mpsd_connection {
     pid_t pid;
     uid_t uid;
     enum dv_mpsd_role role;
+    uint32_t named, space; /* protocol 3: which socket; DV_MPSD_NONE: the daemon's */
     struct dv_mps_client wishes;
 };
 
 struct dv_mpsd_options {
     bool foreground, multiuser;
     const char *pipes, *logs; /* directories */
+    uint32_t protocol;        /* 2, 3 */
 };
 
 struct dv_mpsd {
@@ -67,6 +96,7 @@ struct dv_mpsd {
     struct dv_sim_device device[DV_SIM_MPS_DEVICES_MAX];
     struct dv_mpsd_limits defaults; /* of servers that start from now on */
     struct dv_mpsd_server server[DV_SIM_MPS_SERVERS_MAX];
+    struct dv_mpsd_named *named; /* protocol 3: DV_MPSD_NAMED_MAX of them */
     struct dv_mpsd_connection *connection[DV_MPSD_CONNECTIONS_MAX];
     uint32_t connections;
     bool quitting, lost;  /* lost: the node is gone */
@@ -78,14 +108,18 @@ struct dv_mpsd {
 int dv_mpsd_new(const struct dv_mpsd_options *o, struct dv_mpsd **ret, struct dv_err *err);
 int dv_mpsd_run(struct dv_mpsd *d);
 void dv_mpsd_free(struct dv_mpsd *d);
+/* A socket below the pipe directory, "a/b/control"; its directory is made. A descriptor. */
+int dv_mpsd_listen(const struct dv_mpsd *d, const char *path, struct dv_err *err);
+/* Removes what dv_mpsd_listen made. */
+void dv_mpsd_unlisten(const struct dv_mpsd *d, const char *path, int fd);
 /* Answers a message; a connection that does not read is dropped. */
 void dv_mpsd_reply(struct dv_mpsd *d, struct dv_mpsd_connection *c, enum dv_mps_kind kind,
                    int32_t status, const char *text);
 
 /* ---- servers.c ---- */
 struct dv_mpsd_server *dv_mpsd_server_find(struct dv_mpsd *d, uint32_t pid);
-/* A server of that user. 0 or negative errno. */
-int dv_mpsd_server_start(struct dv_mpsd *d, uid_t uid);
+/* A server of that user; `named`: of that name, DV_MPSD_NONE of none. 0 or negative errno. */
+int dv_mpsd_server_start(struct dv_mpsd *d, uid_t uid, uint32_t named);
 /* Its socket has something to say, or hung up. */
 void dv_mpsd_server_ready(struct dv_mpsd *d, struct dv_mpsd_server *s);
 void dv_mpsd_server_drain(struct dv_mpsd *d, struct dv_mpsd_server *s, bool force);
@@ -97,8 +131,31 @@ void dv_mpsd_serve(struct dv_mpsd *d);
 /* 0, or what divvy-sim said. */
 int dv_mpsd_status(struct dv_mpsd *d, const struct dv_mpsd_server *s,
                    struct dv_sim_mps_status *ret);
-/* The index of a device that a command or a variable names; -ENOENT. */
+/* The text of a client's command line, and the number of its pid name space; 0 = not known. */
+void dv_mpsd_command_of(uint32_t pid, char ret[64]);
+uint64_t dv_mpsd_pid_namespace_of(uint32_t pid);
+/* The index of a device that a command names; -ENOENT. */
 int dv_mpsd_device(const struct dv_mpsd *d, const char *word);
+
+/* ---- named.c ---- */
+/* 0, -EEXIST, -ENOSPC and others: with a message. */
+int dv_mpsd_named_add(struct dv_mpsd *d, const char *name, uid_t uid, const char *devices,
+                      uint32_t *ret, struct dv_err *err);
+void dv_mpsd_named_remove(struct dv_mpsd *d, uint32_t named);
+int dv_mpsd_named_add_space(struct dv_mpsd *d, uint32_t named, const char *name,
+                            struct dv_err *err);
+void dv_mpsd_named_remove_space(struct dv_mpsd *d, uint32_t named, uint32_t space);
+/* DV_MPSD_NONE: no such. */
+uint32_t dv_mpsd_named_find(const struct dv_mpsd *d, const char *name);
+uint32_t dv_mpsd_named_find_space(const struct dv_mpsd_named *n, const char *name);
+/* Its process; NULL: it has none. */
+struct dv_mpsd_server *dv_mpsd_named_server(struct dv_mpsd *d, uint32_t named);
+/* The named server for a client: by its socket, or the first of its user, made if there is none. */
+int dv_mpsd_named_route(struct dv_mpsd *d, struct dv_mpsd_connection *c);
+
+/* ---- answer3.c ---- */
+/* As dv_mpsd_answer, for protocol 3. `uid`: who asks. */
+int dv_mpsd_answer3(struct dv_mpsd *d, uid_t uid, const char *line, struct dv_str *out);
 
 /* ---- answer.c ---- */
 /* Does what the line says, and writes what is to be printed. 0, 1 = failed, 2 = quit. */

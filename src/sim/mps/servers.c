@@ -99,7 +99,17 @@ static void become_server(const struct dv_mpsd *d, uid_t uid, int link)
     _exit(127);
 }
 
-int dv_mpsd_server_start(struct dv_mpsd *d, uid_t uid)
+/* All of the daemon's devices, or those of the name. */
+static void choose_devices(const struct dv_mpsd *d, struct dv_mpsd_server *s)
+{
+    const struct dv_mpsd_named *n = s->named == DV_MPSD_NONE ? NULL : &d->named[s->named];
+
+    s->n_devices = n ? n->n_devices : d->n_devices;
+    for (uint32_t i = 0; i < s->n_devices; i++)
+        s->device[i] = n ? n->device[i] : i;
+}
+
+int dv_mpsd_server_start(struct dv_mpsd *d, uid_t uid, uint32_t named)
 {
     struct dv_mpsd_server *s = NULL;
     int pair[2];
@@ -122,8 +132,13 @@ int dv_mpsd_server_start(struct dv_mpsd *d, uid_t uid)
     if (pid == 0)
         become_server(d, uid, pair[1]);
     close(pair[1]);
-    *s = (struct dv_mpsd_server){
-        .state = DV_MPSD_STARTING, .pid = pid, .uid = uid, .fd = pair[0], .limits = d->defaults};
+    *s = (struct dv_mpsd_server){.state = DV_MPSD_STARTING,
+                                 .pid = pid,
+                                 .uid = uid,
+                                 .fd = pair[0],
+                                 .limits = d->defaults,
+                                 .named = named};
+    choose_devices(d, s);
     dv_mpslog_write(&d->control_log, "Starting new server %d for user %u", (int)pid, uid);
     return 0;
 }
@@ -132,13 +147,15 @@ int dv_mpsd_server_start(struct dv_mpsd *d, uid_t uid)
 static int introduce(struct dv_mpsd *d, struct dv_mpsd_server *s)
 {
     struct dv_sim_mps_server q = {
-        .pid = (uint32_t)s->pid, .multiuser = d->options.multiuser, .n_devices = d->n_devices};
-    struct dv_mpslink go = {.what = DV_MPSLINK_GO, .n_devices = d->n_devices};
+        .pid = (uint32_t)s->pid, .multiuser = d->options.multiuser, .n_devices = s->n_devices};
+    struct dv_mpslink go = {.what = DV_MPSLINK_GO, .n_devices = s->n_devices};
     int r;
 
-    for (uint32_t i = 0; i < d->n_devices; i++) {
-        q.device[i] = go.device[i] = d->device[i].id;
-        memcpy(go.name[i], d->device[i].name, sizeof(go.name[i]));
+    for (uint32_t i = 0; i < s->n_devices; i++) {
+        const struct dv_sim_device *device = &d->device[s->device[i]];
+
+        q.device[i] = go.device[i] = device->id;
+        memcpy(go.name[i], device->name, sizeof(go.name[i]));
     }
     r = dv_mpsnode_request(d->node, DV_SIM_MPS_SERVER, &q, sizeof(q), NULL, NULL);
     if (r == -EPIPE)
@@ -159,13 +176,14 @@ static void end_now(struct dv_mpsd_server *s)
         kill(s->pid, SIGKILL);
 }
 
-/* Those who wait for a server of that user wait in vain. */
-static void refuse_waiting(struct dv_mpsd *d, uid_t uid, int32_t status)
+/* Those who wait for a server of that user, or of that name, wait in vain. */
+static void refuse_waiting(struct dv_mpsd *d, uid_t uid, uint32_t named, int32_t status)
 {
     for (uint32_t i = 0; i < DV_MPSD_CONNECTIONS_MAX; i++) {
         struct dv_mpsd_connection *c = d->connection[i];
 
-        if (!c || c->role != DV_MPSD_WAITS || (c->uid != uid && !d->options.multiuser))
+        if (!c || c->role != DV_MPSD_WAITS || c->named != named ||
+            (named == DV_MPSD_NONE && c->uid != uid && !d->options.multiuser))
             continue;
         c->role = DV_MPSD_NEW;
         dv_mpsd_reply(d, c, DV_MPS_CLIENT, status, "");
@@ -176,6 +194,7 @@ static void gone(struct dv_mpsd *d, struct dv_mpsd_server *s)
 {
     enum dv_mpsd_server_state was = s->state;
     uid_t uid = s->uid;
+    uint32_t named = s->named;
     int status = 0;
 
     /* Without its socket it is of no use, whatever it does. */
@@ -190,9 +209,9 @@ static void gone(struct dv_mpsd *d, struct dv_mpsd_server *s)
         dv_mpslog_write(&d->control_log, "Server %d exited with status %d", (int)s->pid,
                         WEXITSTATUS(status));
     close(s->fd);
-    *s = (struct dv_mpsd_server){.fd = -1};
+    *s = (struct dv_mpsd_server){.fd = -1, .named = DV_MPSD_NONE};
     if (was == DV_MPSD_STARTING)
-        refuse_waiting(d, uid, CU_MPS_CONNECTION_FAILED);
+        refuse_waiting(d, uid, named, CU_MPS_CONNECTION_FAILED);
 }
 
 void dv_mpsd_server_ready(struct dv_mpsd *d, struct dv_mpsd_server *s)
@@ -250,9 +269,44 @@ static uint64_t lower(uint64_t limit, uint64_t wish)
     return !limit ? wish : !wish ? limit : DV_MIN(limit, wish);
 }
 
+/* The index of a device that a client's environment names, among those that it sees. */
+static int device_of_server(const struct dv_mpsd *d, const struct dv_mpsd_server *s,
+                            const char *word)
+{
+    char *end;
+    unsigned long index = strtoul(word, &end, 10);
+
+    if (*word >= '0' && *word <= '9' && !*end)
+        return index < s->n_devices ? (int)index : -ENOENT;
+    for (uint32_t i = 0; i < s->n_devices; i++) {
+        if (!strcmp(d->device[s->device[i]].uuid, word))
+            return (int)i;
+    }
+    return -ENOENT;
+}
+
+/* What the server, or the client's namespace, grants. */
+static void grant(const struct dv_mpsd *d, const struct dv_mpsd_connection *c,
+                  const struct dv_mpsd_server *s, struct dv_sim_mps_admit *q)
+{
+    const struct dv_mpsd_namespace *space;
+
+    if (s->named == DV_MPSD_NONE) {
+        q->threads = s->limits.threads;
+        q->priority = s->limits.priority;
+        memcpy(q->memory_bytes, s->limits.memory_bytes, sizeof(q->memory_bytes));
+        return;
+    }
+    space = &d->named[s->named].space[c->space];
+    q->threads = space->threads;
+    q->priority = space->priority;
+    for (uint32_t i = 0; i < s->n_devices; i++)
+        q->memory_bytes[i] = space->bytes;
+}
+
 /* A client may have less than the server grants, never more. */
 static void apply_wishes(struct dv_mpsd *d, const struct dv_mpsd_connection *c,
-                         struct dv_sim_mps_admit *q)
+                         const struct dv_mpsd_server *s, struct dv_sim_mps_admit *q)
 {
     const char *at = c->wishes.memory;
     char device[DV_MPSCOMMAND_DEVICE];
@@ -268,7 +322,7 @@ static void apply_wishes(struct dv_mpsd *d, const struct dv_mpsd_connection *c,
     if (!strcmp(c->wishes.priority, "1"))
         q->priority = 1;
     while ((r = dv_mpscommand_memory_entry(&at, device, &bytes)) == 0) {
-        int index = dv_mpsd_device(d, device);
+        int index = device_of_server(d, s, device);
 
         if (index >= 0)
             q->memory_bytes[index] = lower(q->memory_bytes[index], bytes);
@@ -282,14 +336,11 @@ static void apply_wishes(struct dv_mpsd *d, const struct dv_mpsd_connection *c,
 /* 1: not now. */
 static int admit(struct dv_mpsd *d, struct dv_mpsd_connection *c, struct dv_mpsd_server *s)
 {
-    struct dv_sim_mps_admit q = {.server = (uint32_t)s->pid,
-                                 .client = (uint32_t)c->pid,
-                                 .threads = s->limits.threads,
-                                 .priority = s->limits.priority};
+    struct dv_sim_mps_admit q = {.server = (uint32_t)s->pid, .client = (uint32_t)c->pid};
     int r;
 
-    memcpy(q.memory_bytes, s->limits.memory_bytes, sizeof(q.memory_bytes));
-    apply_wishes(d, c, &q);
+    grant(d, c, s, &q);
+    apply_wishes(d, c, s, &q);
     r = dv_mpsnode_request(d->node, DV_SIM_MPS_ADMIT, &q, sizeof(q), NULL, NULL);
     if (r == -EPIPE)
         d->lost = true;
@@ -312,17 +363,17 @@ static int admit(struct dv_mpsd *d, struct dv_mpsd_connection *c, struct dv_mpsd
 }
 
 /* The server for a user, or who must go before there can be one. */
-static void find_server(struct dv_mpsd *d, uid_t uid, struct dv_mpsd_server **ret,
-                        struct dv_mpsd_server **ret_other)
+static void find_server(struct dv_mpsd *d, const struct dv_mpsd_connection *c,
+                        struct dv_mpsd_server **ret, struct dv_mpsd_server **ret_other)
 {
     *ret = *ret_other = NULL;
     for (uint32_t i = 0; i < DV_SIM_MPS_SERVERS_MAX; i++) {
         struct dv_mpsd_server *s = &d->server[i];
 
-        if (s->state == DV_MPSD_FREE)
+        if (s->state == DV_MPSD_FREE || s->named != c->named)
             continue;
         if ((s->state == DV_MPSD_READY || s->state == DV_MPSD_STARTING) &&
-            (d->options.multiuser || s->uid == uid))
+            (c->named != DV_MPSD_NONE || d->options.multiuser || s->uid == c->uid))
             *ret = s;
         else
             *ret_other = s;
@@ -338,16 +389,23 @@ static void serve_one(struct dv_mpsd *d, struct dv_mpsd_connection *c)
         dv_mpsd_reply(d, c, DV_MPS_CLIENT, CU_MPS_SERVER_NOT_READY, "");
         return;
     }
-    find_server(d, c->uid, &s, &other);
+    if (d->options.protocol == 3 && dv_mpsd_named_route(d, c) < 0) {
+        c->role = DV_MPSD_NEW;
+        dv_mpsd_reply(d, c, DV_MPS_CLIENT, CU_MPS_CONNECTION_FAILED, "");
+        return;
+    }
+    find_server(d, c, &s, &other);
     if (s && s->state == DV_MPSD_READY) {
         admit(d, c, s);
     } else if (!s && other) {
         dv_mpsd_server_drain(d, other, false);
     } else if (!s) {
-        uid_t uid = d->options.multiuser ? geteuid() : c->uid;
+        uid_t uid = c->named != DV_MPSD_NONE ? d->named[c->named].uid
+                    : d->options.multiuser   ? geteuid()
+                                             : c->uid;
 
-        if (dv_mpsd_server_start(d, uid) < 0)
-            refuse_waiting(d, c->uid, CU_MPS_CONNECTION_FAILED);
+        if (dv_mpsd_server_start(d, uid, c->named) < 0)
+            refuse_waiting(d, c->uid, c->named, CU_MPS_CONNECTION_FAILED);
     }
 }
 
