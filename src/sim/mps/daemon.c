@@ -140,7 +140,7 @@ static int check_protocol(struct dv_mpsd *d, struct dv_err *err)
 {
     if (d->options.protocol != 3)
         return 0;
-    if (atoi(d->welcome.driver_version) < 615)
+    if (strtoul(d->welcome.driver_version, NULL, 10) < 615)
         return dv_err_set(err, -ENOTSUP,
                           "protocol 3 needs driver 615 or newer; this node's is %.30s",
                           d->welcome.driver_version);
