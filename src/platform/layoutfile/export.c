@@ -104,7 +104,6 @@ static bool boards_have(const struct boards *b, uint32_t board)
 
 /* ---- an entry ---- */
 
-/* `first` is what stands before the entry's first key, by then "  - ". */
 static void add_filter(struct dv_str *out, const struct boards *b, bool as_list)
 {
     dv_str_add(out, "  - device-filter: ");
@@ -196,7 +195,9 @@ void dv_layoutfile_export(const struct dv_snapshot *snapshot, const char *config
         boards_add(&boards, board_of(&snapshot->gpus[i]));
         groups += leader_of(snapshot, i) == i;
     }
-    dv_str_addf(out, "version: v1\nmig-configs:\n  %s:%s\n", config, groups ? "" : " []");
+    dv_str_add(out, "version: v1\nmig-configs:\n  ");
+    dv_layoutfile_add_text(out, config);
+    dv_str_add(out, groups ? ":\n" : ": []\n");
     for (size_t i = 0; i < snapshot->n_gpus; i++)
         if (leader_of(snapshot, i) == i)
             add_group(out, snapshot, i, groups > 1 && boards.n > 1);

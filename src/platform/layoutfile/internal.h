@@ -42,4 +42,7 @@ int dv_layoutfile_filters(struct dv_layoutfile_reader *in, const struct dv_yaml_
 int dv_layoutfile_device_list(struct dv_layoutfile_reader *in, const struct dv_yaml_node *node,
                               const char *key, struct dv_layout_rule *ret);
 
+/* A text as a YAML scalar: plain where that cannot be misread, else in quotes. */
+void dv_layoutfile_add_text(struct dv_str *out, const char *text);
+
 #endif

@@ -188,3 +188,24 @@ int dv_layoutfile_device_list(struct dv_layoutfile_reader *in, const struct dv_y
     }
     return 0;
 }
+
+/* ---- writing ---- */
+
+void dv_layoutfile_add_text(struct dv_str *out, const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-";
+    size_t len = strlen(text);
+    if (len && strspn(text, plain) == len && strncasecmp(text, "null", 4) != 0 &&
+        strspn(text, "-+._") == 0) {
+        dv_str_add(out, text);
+        return;
+    }
+    dv_str_addc(out, '"');
+    for (const char *p = text; *p; p++) {
+        if (*p == '"' || *p == '\\')
+            dv_str_addc(out, '\\');
+        dv_str_addc(out, *p < ' ' && *p >= 0 ? '?' : *p);
+    }
+    dv_str_addc(out, '"');
+}

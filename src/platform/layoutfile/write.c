@@ -4,26 +4,6 @@
 
 #include <string.h>
 
-/* Plain where that cannot be misread, else in quotes. Texts of a layout are printable ASCII. */
-static void add_text(struct dv_str *out, const char *text)
-{
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-";
-    size_t len = strlen(text);
-    if (len && strspn(text, plain) == len && strncasecmp(text, "null", 4) != 0 &&
-        strspn(text, "-+._") == 0) {
-        dv_str_add(out, text);
-        return;
-    }
-    dv_str_addc(out, '"');
-    for (const char *p = text; *p; p++) {
-        if (*p == '"' || *p == '\\')
-            dv_str_addc(out, '\\');
-        dv_str_addc(out, *p);
-    }
-    dv_str_addc(out, '"');
-}
-
 static void add_sharing(struct dv_str *out, const struct dv_layout_sharing *s, const char *between)
 {
     dv_str_addf(out, "mode: %s", dv_device_mode_name(s->mode));
@@ -57,7 +37,7 @@ static void add_mig(struct dv_str *out, const struct dv_layout_gpu *e)
         const struct dv_layout_device *d = &e->devices[i];
         uint32_t n = run_of(e, i);
         dv_str_add(out, "      - {profile: ");
-        add_text(out, d->profile);
+        dv_layoutfile_add_text(out, d->profile);
         if (d->start != DV_MIG_UNPLACED)
             dv_str_addf(out, ", start: %u", d->start);
         if (n > 1)
@@ -94,7 +74,7 @@ static void add_entry(struct dv_str *out, const struct dv_layout_gpu *e)
     else if (e->gpus.kind == DV_SELECTOR_ANY)
         dv_str_add(out, "all");
     else
-        add_text(out, e->gpus.text);
+        dv_layoutfile_add_text(out, e->gpus.text);
     dv_str_addc(out, '\n');
     if (e->n_filters)
         add_filters(out, e);
@@ -119,7 +99,7 @@ static void add_rule(struct dv_str *out, const struct dv_layout_rule *rule)
     else if (!strcmp(rule->profile, "*"))
         dv_str_add(out, "mig");
     else
-        add_text(out, rule->profile);
+        dv_layoutfile_add_text(out, rule->profile);
     if (rule->count)
         dv_str_addf(out, "\n    first: %u", rule->count);
     if (rule->n_list)

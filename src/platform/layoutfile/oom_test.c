@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory runs out at the first, the second, the third... allocation, ours or the YAML library's,
+ * while each of the formats is read and written. Each time it is -ENOMEM, nothing is handed out,
+ * and nothing leaks (which the address sanitizer sees).
+ */
+#include "layoutfile/layoutfile.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+#include <cmocka.h>
+
+static size_t countdown; /* allocations that still succeed; 0: all do */
+static bool failed;
+
+static bool fails(void)
+{
+    if (!countdown || --countdown)
+        return false;
+    failed = true;
+    return true;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *old, size_t size);
+int __real_yaml_parser_initialize(yaml_parser_t *parser);
+int __real_yaml_parser_parse(yaml_parser_t *parser, yaml_event_t *event);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+int __wrap_yaml_parser_initialize(yaml_parser_t *parser);
+int __wrap_yaml_parser_parse(yaml_parser_t *parser, yaml_event_t *event);
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails() ? NULL : __real_realloc(old, size);
+}
+
+int __wrap_yaml_parser_initialize(yaml_parser_t *parser)
+{
+    return fails() ? 0 : __real_yaml_parser_initialize(parser);
+}
+
+int __wrap_yaml_parser_parse(yaml_parser_t *parser, yaml_event_t *event)
+{
+    if (!fails())
+        return __real_yaml_parser_parse(parser, event);
+    memset(event, 0, sizeof *event);
+    parser->error = YAML_MEMORY_ERROR;
+    return 0;
+}
+
+static const char *const texts[] = {
+    "apiVersion: divvy/v1\nkind: Layout\ngpus:\n"
+    "- {gpu: [0, 1, 2], mig: [&x 3g.40gb, {profile: *x, start: 4}]}\n- {gpu: all, mode: auto}\n"
+    "sharing: [{devices: mig, mode: mps, only: [0, 1]}, {devices: whole, mode: auto}]\n",
+    "version: v1\nmig-configs:\n  a:\n  - {devices: [0, 1, 2], mig-enabled: true, mig-devices: "
+    "{1g.5gb: 2}}\n",
+    "kind: ConfigMap\ndata:\n  a: |\n    version: v1\n    flags: {migStrategy: single}\n"
+    "    sharing:\n      timeSlicing:\n        resources:\n"
+    "        - {name: gpu, replicas: 4, devices: [0, 1]}\n",
+};
+
+static int life(const char *text)
+{
+    static char names[DV_LAYOUTFILE_CONFIGS_MAX][64];
+    dv_cleanup(dv_layout_freep) struct dv_layout *l = NULL;
+    dv_cleanup(dv_str_done) struct dv_str out = {0};
+    struct dv_layoutfile_info info;
+    struct dv_err err = {{0}};
+    int r = dv_layoutfile_configs("f.yaml", text, strlen(text), names, &err);
+    r = r < 0 ? r : dv_layoutfile_read("f.yaml", text, strlen(text), NULL, &l, &info, &err);
+    if (r < 0) {
+        assert_null(l);
+        assert_string_equal(err.msg, "");
+        return r;
+    }
+    dv_layoutfile_write(l, &out);
+    return out.failed ? -ENOMEM : 0;
+}
+
+static void test_every_allocation_fails_once(void **state)
+{
+    for (size_t i = 0; i < DV_ARRAY_SIZE(texts); i++) {
+        size_t n = 1;
+        for (;; n++) {
+            failed = false;
+            countdown = n;
+            int r = life(texts[i]);
+            countdown = 0;
+            if (!failed) {
+                assert_int_equal(r, 0);
+                break;
+            }
+            assert_int_equal(r, -ENOMEM);
+        }
+        assert_in_range(n, 30, 1000); /* it did try them */
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_allocation_fails_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
