@@ -274,8 +274,8 @@ static int check_patterns(struct dv_layoutfile_reader *in, const struct dv_yaml_
     for (uint32_t i = 0; !r && i < list->n; i++) {
         r = dv_yaml_map_read(in->yaml, list->items[i], &map, got, in->err);
         if (!r && (!got[0] || !got[1]))
-            r = dv_yaml_bad(in->yaml, list->items[i], in->err, "%s is missing",
-                            got[0] ? "name" : "pattern");
+            return dv_yaml_bad(in->yaml, list->items[i], in->err, "%s is missing",
+                               got[0] ? "name" : "pattern");
         r = r ? r : dv_yaml_text(in->yaml, got[0], "pattern", &text, in->err);
         r = r ? r : read_name(in, got[1], "name", name);
     }
@@ -454,9 +454,9 @@ static int read_resource(struct dv_layoutfile_reader *in, struct sharing *s,
     uint32_t replicas = 0;
     int r = dv_yaml_map_read(in->yaml, item, &map, got, in->err);
     if (!r && (!got[NAME] || !got[REPLICAS]))
-        r = dv_yaml_bad(in->yaml, item, in->err, "%s is missing",
-                        got[NAME] ? "replicas: how many share each device"
-                                  : "name: " PREFIX "gpu or " PREFIX "mig-PROFILE");
+        return dv_yaml_bad(in->yaml, item, in->err, "%s is missing",
+                           got[NAME] ? "replicas: how many share each device"
+                                     : "name: " PREFIX "gpu or " PREFIX "mig-PROFILE");
     r = r ? r : read_name(in, got[NAME], "name", name);
     r = r ? r : check_twice(in, list, i, name);
     if (!r && got[RENAME])
@@ -499,10 +499,10 @@ static int read_replicated(struct dv_layoutfile_reader *in, struct sharing *s,
     if (!r && got[1])
         r = dv_yaml_bool(in->yaml, got[1], names[1], &fails, in->err);
     if (!r && (!got[2] || (got[2]->kind == DV_YAML_LIST && !got[2]->n)))
-        r = dv_yaml_bad(in->yaml, got[2] ? got[2] : node, in->err,
-                        "%s: resources is missing; write resources: [{name: " PREFIX
-                        "gpu, replicas: 4}]",
-                        what);
+        return dv_yaml_bad(in->yaml, got[2] ? got[2] : node, in->err,
+                           "%s: resources is missing; write resources: [{name: " PREFIX
+                           "gpu, replicas: 4}]",
+                           what);
     r = r ? r : dv_yaml_list(in->yaml, got[2], names[2], DV_LAYOUT_RULES_MAX, in->err);
     for (uint32_t i = 0; !r && i < got[2]->n; i++)
         r = read_resource(in, s, got[2], i);

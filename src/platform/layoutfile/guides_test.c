@@ -94,7 +94,8 @@ static void test_guides(void **state)
     char *table = slurp(dir, "expected.tsv", &len), *rest = table;
     for (char *row; (row = strsep(&rest, "\n"));) {
         char *file = strsep(&row, "\t"), *kind = strsep(&row, "\t"), *want = strsep(&row, "\t");
-        if (!want || (strcmp(kind, "device-plugin-config") && strcmp(kind, "mig-parted-config")))
+        if (!want ||
+            (strcmp(kind, "device-plugin-config") != 0 && strcmp(kind, "mig-parted-config") != 0))
             continue;
         char *text = slurp(dir, file, &len);
         print_message("%s\n", file);

@@ -87,7 +87,7 @@ struct file {
     struct dv_yaml *yaml;
     struct dv_yaml *inner[DV_LAYOUTFILE_CONFIGS_MAX];
     uint32_t n_inner;
-    struct config *configs;
+    struct config configs[DV_LAYOUTFILE_CONFIGS_MAX];
     uint32_t n_configs;
     const struct dv_yaml_node *objects; /* the first document that was passed over */
     uint32_t n_objects;
@@ -100,7 +100,6 @@ static void file_done(struct file *f)
     for (uint32_t i = 0; i < f->n_inner; i++)
         dv_yaml_free(f->inner[i]);
     dv_yaml_free(f->yaml);
-    free(f->configs);
 }
 
 static int add_config(struct file *f, const struct dv_yaml *yaml, const struct dv_yaml_node *at,
@@ -120,10 +119,13 @@ static int add_config(struct file *f, const struct dv_yaml *yaml, const struct d
 static int name_config(struct file *f, const struct dv_yaml *yaml, const struct dv_yaml_node *key,
                        struct config *c)
 {
-    if (!key->text[0] || dv_str_copy(c->name, sizeof c->name, key->text) < 0)
+    bool ok = key->text[0] && dv_str_copy(c->name, sizeof c->name, key->text) == 0;
+    for (const char *p = key->text; *p; p++)
+        ok = ok && *p >= ' ' && *p <= '~';
+    if (!ok)
         return dv_yaml_bad(yaml, key, f->err,
-                           "\"%.60s\": a configuration's name has 1 to %u letters", key->text,
-                           CONFIG_SIZE - 1);
+                           "\"%.60s\": a configuration's name has 1 to %u letters that print",
+                           key->text, CONFIG_SIZE - 1);
     return 0;
 }
 
@@ -228,7 +230,7 @@ static int add_document(struct file *f, const struct dv_yaml_node *root)
     }
     if (kind == KIND_NONE)
         return unknown(f->yaml, root, f->err);
-    if (f->n_layouts++ && (kind != KIND_CONFIG_MAP || !f->configs->name[0]))
+    if (f->n_layouts++ && (kind != KIND_CONFIG_MAP || !f->configs[0].name[0]))
         return dv_yaml_bad(f->yaml, root, f->err,
                            "a second layout in one file; keep one layout in each");
     if (kind == KIND_CONFIG_MAP)
@@ -249,9 +251,6 @@ static int file_open(struct file *f, const char *name, const char *text, size_t 
         return r;
     if (!f->yaml->n_roots)
         return dv_err_set(f->err, -EINVAL, "%.120s:1:1: the file is empty", name);
-    f->configs = calloc(DV_LAYOUTFILE_CONFIGS_MAX, sizeof *f->configs);
-    if (!f->configs)
-        return -ENOMEM;
     for (uint32_t i = 0; !r && i < f->yaml->n_roots; i++)
         r = add_document(f, f->yaml->roots[i]);
     if (!r && !f->n_configs)
@@ -263,13 +262,17 @@ static int file_open(struct file *f, const char *name, const char *text, size_t 
 
 static int cannot_choose(const struct file *f, const char *name, const char *config)
 {
-    char list[240] = "";
+    char list[240] = "", asked[CONFIG_SIZE];
     size_t used = 0;
+    snprintf(asked, sizeof asked, "%s", config ? config : "");
+    for (char *p = asked; *p; p++)
+        if (*p < ' ' || *p > '~')
+            *p = '?';
     if (!f->configs[0].name[0])
         return dv_err_set(f->err, -ENOENT,
-                          "%.120s: there is no configuration \"%.60s\": this file has no "
+                          "%.120s: there is no configuration \"%s\": this file has no "
                           "configurations; leave the name out",
-                          name, config);
+                          name, asked);
     for (uint32_t i = 0; i < f->n_configs && used < sizeof list - 1; i++) {
         int n =
             snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", f->configs[i].name);
@@ -278,8 +281,8 @@ static int cannot_choose(const struct file *f, const char *name, const char *con
     if (!config)
         return dv_err_set(f->err, -EINVAL, "%.120s: it has %u configurations, name one of them: %s",
                           name, f->n_configs, list);
-    return dv_err_set(f->err, -ENOENT, "%.120s: there is no configuration \"%.60s\"; it has %s",
-                      name, config, list);
+    return dv_err_set(f->err, -ENOENT, "%.120s: there is no configuration \"%s\"; it has %s", name,
+                      asked, list);
 }
 
 static const struct config *choose(const struct file *f, const char *config)

@@ -124,9 +124,9 @@ static int read_entry(struct dv_layoutfile_reader *in, const struct dv_yaml_node
     struct dv_layout_gpu entry = {.line = item->line, .rank = rank};
     int r = dv_yaml_map_read(in->yaml, item, &map, got, in->err);
     if (!r && (!got[DEVICES] || !got[ENABLED]))
-        r = dv_yaml_bad(in->yaml, item, in->err, "%s is missing",
-                        got[DEVICES] ? "mig-enabled: true or false"
-                                     : "devices: all, or a list of indices like [0, 1]");
+        return dv_yaml_bad(in->yaml, item, in->err, "%s is missing",
+                           got[DEVICES] ? "mig-enabled: true or false"
+                                        : "devices: all, or a list of indices like [0, 1]");
     if (!r && got[FILTER] && !dv_yaml_is(got[FILTER], ""))
         r = dv_layoutfile_filters(in, got[FILTER], "device-filter", &entry);
     r = r ? r : read_cut(in, item, got, &entry);

@@ -119,8 +119,8 @@ static int read_mig_device(struct dv_layoutfile_reader *in, const struct dv_yaml
     }
     int r = dv_yaml_map_read(in->yaml, item, &map, got, in->err);
     if (!r && !got[0])
-        r = dv_yaml_bad(in->yaml, item, in->err,
-                        "profile is missing; `divvy mig profiles` lists what there is");
+        return dv_yaml_bad(in->yaml, item, in->err,
+                           "profile is missing; `divvy mig profiles` lists what there is");
     r = r ? r : dv_layoutfile_profile(in, got[0], "profile", d.profile);
     if (!r && got[1])
         r = dv_yaml_integer(in->yaml, got[1], "start", 0, DV_MIG_GRID_MAX - 1, &d.start, in->err);
@@ -246,8 +246,8 @@ static int read_entry(struct dv_layoutfile_reader *in, const struct dv_yaml_node
     struct dv_layout_gpu entry = {.line = item->line};
     int r = dv_yaml_map_read(in->yaml, item, &map, got, in->err);
     if (!r && !got[GPU])
-        r = dv_yaml_bad(in->yaml, item, in->err,
-                        "gpu is missing: an index, a UUID, a model, all, or a list of those");
+        return dv_yaml_bad(in->yaml, item, in->err,
+                           "gpu is missing: an index, a UUID, a model, all, or a list of those");
     if (!r && got[BOARDS])
         r = dv_layoutfile_filters(in, got[BOARDS], "boards", &entry);
     if (!r && got[CAPABLE])

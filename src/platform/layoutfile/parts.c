@@ -54,22 +54,19 @@ void dv_layoutfile_warn(struct dv_layoutfile_reader *in, const struct dv_yaml_no
                         const char *fmt, ...)
 {
     struct dv_layoutfile_info *info = in->info;
-    uint32_t i = DV_MIN(info->n_warnings, DV_LAYOUTFILE_WARNINGS_MAX - 1);
+    char text[sizeof info->warnings[0].text];
     va_list ap;
-    if (info->n_warnings == DV_LAYOUTFILE_WARNINGS_MAX) {
-        info->warnings[i].line = at->line;
-        snprintf(info->warnings[i].text, sizeof info->warnings[i].text,
-                 "there are more warnings; mend these first");
-        return;
-    }
-    info->warnings[i].line = at->line;
     va_start(ap, fmt);
-    vsnprintf(info->warnings[i].text, sizeof info->warnings[i].text, fmt, ap);
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    for (char *p = info->warnings[i].text; *p; p++)
+    for (char *p = text; *p; p++)
         if (*p < ' ' || *p > '~')
             *p = '?';
-    info->n_warnings++;
+    bool full = info->n_warnings == DV_LAYOUTFILE_WARNINGS_MAX;
+    uint32_t i = full ? DV_LAYOUTFILE_WARNINGS_MAX - 1 : info->n_warnings++;
+    info->warnings[i].line = at->line;
+    dv_str_copy(info->warnings[i].text, sizeof info->warnings[i].text,
+                full ? "there are more warnings; mend these first" : text);
 }
 
 int dv_layoutfile_add_devices(struct dv_layoutfile_reader *in, const struct dv_yaml_node *at,

@@ -254,11 +254,14 @@ static void assert_equal(const struct dv_layout *a, struct dv_layout *b)
 static void test_round_trip(void **state)
 {
     for (int i = 0; i < 300; i++) {
-        dv_cleanup(dv_layout_freep) struct dv_layout *x = random_layout();
-        dv_cleanup(dv_str_done) struct dv_str out = {0};
+        struct dv_layout *x = random_layout();
+        struct dv_str out = {0};
         dv_layoutfile_write(x, &out);
-        dv_cleanup(dv_layout_freep) struct dv_layout *y = read_text(dv_str_get(&out), NULL);
+        struct dv_layout *y = read_text(dv_str_get(&out), NULL);
         assert_equal(x, y);
+        dv_layout_free(x);
+        dv_layout_free(y);
+        dv_str_done(&out);
     }
 }
 

@@ -244,7 +244,7 @@ static struct dv_yaml_node *new_node(struct builder *b, enum dv_yaml_kind kind)
 
 static int on_scalar(struct builder *b, const yaml_event_t *e)
 {
-    bool is_text;
+    bool is_text = false;
     const char *value = (const char *)e->data.scalar.value;
     size_t len = e->data.scalar.length;
     int r = count(b, 1);
@@ -269,7 +269,7 @@ static int on_scalar(struct builder *b, const yaml_event_t *e)
 static int on_start(struct builder *b, enum dv_yaml_kind kind, const yaml_char_t *anchor,
                     const yaml_char_t *tag)
 {
-    bool is_text;
+    bool is_text = false;
     int r = count(b, 1);
     r = r ? r : check_tag(b, tag, &is_text);
     if (r < 0)
@@ -290,13 +290,15 @@ static int on_start(struct builder *b, enum dv_yaml_kind kind, const yaml_char_t
 
 static int on_end(struct builder *b)
 {
+    if (!b->depth)
+        return refuse(b, -EINVAL, "an end without a beginning");
     struct frame *f = &b->stack[b->depth - 1];
     struct dv_yaml_node *node = f->node;
     if (f->n) {
-        node->items = take(b->yaml, f->n * sizeof *node->items);
+        node->items = take(b->yaml, f->n * sizeof(struct dv_yaml_node *));
         if (!node->items)
             return -ENOMEM;
-        memcpy(node->items, f->items, f->n * sizeof *node->items);
+        memcpy(node->items, f->items, f->n * sizeof(struct dv_yaml_node *));
     }
     node->n = node->kind == DV_YAML_MAP ? f->n / 2 : f->n;
     node->weight = 1;

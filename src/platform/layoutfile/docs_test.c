@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The examples of docs/reference/layout-file.md are true. A block ```yaml is read without an error
+ * and without a warning; ```yaml config=NAME so under that name; after ```yaml refused and ```yaml
+ * warned the next block is the message, letter by letter.
+ */
+#include "layoutfile/layoutfile.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static char page[1 << 18];
+
+static void load(void)
+{
+    char path[4096];
+    const char *source = getenv("DIVVY_SOURCE");
+    snprintf(path, sizeof path, "%s/docs/reference/layout-file.md", source ? source : ".");
+    FILE *f = fopen(path, "r");
+    if (!f)
+        fail_msg("%s is not there", path);
+    page[fread(page, 1, sizeof page - 1, f)] = 0;
+    fclose(f);
+}
+
+struct block {
+    char *info, *text; /* what stands behind the ```, and the lines up to the next ``` */
+};
+
+/* Cuts the next block out of the page. */
+static bool next_block(char **rest, struct block *ret)
+{
+    char *start = strstr(*rest, "```");
+    char *line = start ? strchr(start, '\n') : NULL;
+    char *end = line ? strstr(line, "\n```") : NULL;
+    if (!end)
+        return false;
+    *line = 0;
+    end[1] = 0;
+    *ret = (struct block){start + 3, line + 1};
+    *rest = end + 4;
+    return true;
+}
+
+static void check(const struct block *b, const char *config, char **rest)
+{
+    struct dv_layout *l = NULL;
+    struct dv_layoutfile_info info = {0};
+    struct dv_err err = {{0}};
+    char message[512] = "";
+    struct block expected = {NULL, ""};
+    int r = dv_layoutfile_read("node.yaml", b->text, strlen(b->text), config, &l, &info, &err);
+    if (r < 0)
+        snprintf(message, sizeof message, "%s\n", err.msg);
+    else if (info.n_warnings)
+        snprintf(message, sizeof message, "node.yaml:%u: %s\n", info.warnings[0].line,
+                 info.warnings[0].text);
+    dv_layout_free(l);
+    if (strcmp(b->info, "yaml refused") != 0 && strcmp(b->info, "yaml warned") != 0) {
+        assert_string_equal(message, "");
+        return;
+    }
+    assert_true(next_block(rest, &expected));
+    assert_string_equal(message, expected.text);
+    assert_int_equal(r < 0, !strcmp(b->info, "yaml refused"));
+}
+
+static void test_page(void **state)
+{
+    char *rest = page;
+    struct block b;
+    int n = 0;
+    load();
+    while (next_block(&rest, &b)) {
+        char *config = strstr(b.info, "config=");
+        assert_int_equal(strncmp(b.info, "yaml", 4), 0);
+        check(&b, config ? config + 7 : NULL, &rest);
+        n++;
+    }
+    assert_true(n >= 6);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_page),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
