@@ -152,6 +152,13 @@ static int start_hopper(void **state)
     return 0;
 }
 
+static int start_newest(void **state)
+{
+    start("apiVersion: divvy/v1\nkind: SimNode\ndriver: \"615.71\"\ngpus:\n  - model: "
+          "A100-SXM4-40GB\n");
+    return 0;
+}
+
 static int forget(const char *path, const struct stat *st, int type, struct FTW *where)
 {
     return remove(path);
@@ -421,6 +428,74 @@ static void test_mps_stopped_daemon(void **state)
     worker_stop(&w, 0);
 }
 
+/* ---- memory limits ---- */
+
+static void test_memory_limit(void **state)
+{
+    struct worker w = worker_start();
+    struct dv_worker_request q = {.op = DV_WORKER_MEMORY_LIMIT,
+                                  .change.limit = {.cgroup = "s-77001", .bytes = DV_GIB}};
+    const struct dv_facts_gpu *f = facts(&w, 0);
+    assert_int_equal(f->memory_limits, 1);
+    memcpy(q.change.limit.device, f->uuid, sizeof f->uuid);
+    struct dv_proc_id id;
+    pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    assert_int_equal(dv_proc_identify(child, &id), 0);
+    q.change.limit.pid = child;
+    q.change.limit.start = id.start + 1; /* not the one that was meant */
+    struct dv_worker_reply *a = ask(&w, q);
+    if (a->status == DV_ACTUATE_NOT_PERMITTED || a->status == DV_ACTUATE_NOT_SUPPORTED) {
+        print_message("skipped: %s\n", a->message); /* no root, or no cgroups of version 2 */
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        worker_stop(&w, 0);
+        skip();
+    }
+    assert_int_equal(a->status, DV_ACTUATE_NOT_FOUND);
+    q.change.limit.start = id.start;
+    for (int i = 0; i < 2; i++) {
+        a = ask(&w, q);
+        assert_string_equal(a->message, "");
+        assert_int_equal(a->status, 0);
+    }
+    char path[64], line[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)child);
+    FILE *file = fopen(path, "re");
+    bool moved = false;
+    while (file && fgets(line, sizeof line, file))
+        moved |= strstr(line, "/divvy/s-77001") != NULL;
+    fclose(file);
+    assert_true(moved);
+    q.change.limit.pid = 0;
+    q.change.limit.start = 0;
+    q.change.limit.bytes = UINT64_MAX; /* somebody is in it: the limit goes, the cgroup stays */
+    assert_int_equal(ask(&w, q)->status, 0);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(ask(&w, q)->status, 0);
+    strcpy(q.change.limit.device, "MIG-1");
+    assert_int_equal(ask(&w, q)->status, DV_ACTUATE_NOT_SUPPORTED);
+    worker_stop(&w, 0);
+}
+
+static void test_no_memory_limit(void **state)
+{
+    struct worker w = worker_start();
+    struct dv_worker_request q = {.op = DV_WORKER_MEMORY_LIMIT,
+                                  .change.limit = {.cgroup = "s-77002", .bytes = DV_GIB}};
+    const struct dv_facts_gpu *f = facts(&w, 0);
+    assert_int_equal(f->memory_limits, 0); /* an older driver */
+    memcpy(q.change.limit.device, f->uuid, sizeof f->uuid);
+    struct dv_worker_reply *a = ask(&w, q);
+    assert_true(a->status == DV_ACTUATE_NOT_SUPPORTED || a->status == DV_ACTUATE_NOT_PERMITTED);
+    worker_stop(&w, 0);
+}
+
 static void test_bad_questions(void **state)
 {
     struct worker w = worker_start();
@@ -469,7 +544,10 @@ int main(void)
         cmocka_unit_test(test_mode),
         cmocka_unit_test(test_mode_in_use),
         cmocka_unit_test(test_instances),
+        cmocka_unit_test(test_no_memory_limit),
     };
+    const struct CMUnitTest newest[] = {cmocka_unit_test(test_memory_limit)};
     return cmocka_run_group_tests_name("ampere", ampere, start_ampere, stop) +
-           cmocka_run_group_tests_name("hopper", hopper, start_hopper, stop);
+           cmocka_run_group_tests_name("hopper", hopper, start_hopper, stop) +
+           cmocka_run_group_tests_name("newest", newest, start_newest, stop);
 }

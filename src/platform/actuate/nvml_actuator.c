@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actuate/nvml_actuator.h"
 
+#include "actuate/memory_limit.h"
 #include "actuate/mps.h"
 #include "actuate/nvml_session.h"
 #include "actuate/tool.h"
@@ -275,7 +276,12 @@ static int nvml_mps(struct dv_actuator *a, enum dv_mps_op op, const struct dv_mp
 static int nvml_memory_limit(struct dv_actuator *a, const struct dv_memory_limit *limit,
                              struct dv_err *err)
 {
-    return dv_err_set(err, DV_ACTUATE_NOT_SUPPORTED, "memory limits are not handled here");
+    struct nvml_actuator *self = SELF(a);
+    int r = dv_nvml_session_begin(&self->nvml, err);
+    if (r == 0)
+        r = dv_memory_limit_set(&self->nvml, limit, err);
+    dv_nvml_session_end(&self->nvml);
+    return r;
 }
 
 static void nvml_free(struct dv_actuator *a)

@@ -38,7 +38,8 @@
     X(nvmlGpuInstanceCreateComputeInstance)                                                        \
     X(nvmlGpuInstanceCreateComputeInstanceWithPlacement)                                           \
     X(nvmlComputeInstanceGetInfo_v2)                                                               \
-    X(nvmlComputeInstanceDestroy)
+    X(nvmlComputeInstanceDestroy)                                                                  \
+    X(nvmlDeviceSetMemoryLimits_v1)
 
 struct dv_nvml_session {
     char library[DV_NVML_SESSION_PATH];

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actuate/memory_limit.h"
+
+#include "sys/fd.h"
+#include "sys/proc.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MOUNTS_MAX (1u << 20)
+
+struct place {
+    char all[PATH_MAX];      /* MOUNT/divvy */
+    char own[PATH_MAX + 40]; /* MOUNT/divvy/s-7 */
+};
+
+int dv_memory_limit_mount(const char *mounts, char *ret, size_t size)
+{
+    for (const char *line = mounts; *line;) {
+        size_t len = strcspn(line, "\n");
+        const char *path = memchr(line, ' ', len);
+        const char *type = path ? memchr(path + 1, ' ', len - (size_t)(path + 1 - line)) : NULL;
+        size_t n = type ? (size_t)(type - path) - 1 : 0;
+        /* A path with a backslash has escaped blanks: nobody mounts cgroups there. */
+        if (type && !strncmp(type + 1, "cgroup2 ", 8) && n && n < size &&
+            !memchr(path + 1, '\\', n)) {
+            memcpy(ret, path + 1, n);
+            ret[n] = 0;
+            return 0;
+        }
+        line += len + (line[len] == '\n');
+    }
+    return -ENOENT;
+}
+
+static int find_mount(char *ret, size_t size, struct dv_err *err)
+{
+    char *text = calloc(1, MOUNTS_MAX + 1);
+    size_t len = 0;
+    if (!text)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    dv_cleanup(dv_fd_close) int fd = open("/proc/self/mounts", O_RDONLY | O_CLOEXEC);
+    for (ssize_t n; fd >= 0 && len < MOUNTS_MAX; len += (size_t)n) {
+        n = read(fd, text + len, MOUNTS_MAX - len);
+        if (n <= 0)
+            break;
+    }
+    int r = dv_memory_limit_mount(text, ret, size);
+    free(text);
+    return r == 0 ? 0
+                  : dv_err_set(err, DV_ACTUATE_NOT_SUPPORTED,
+                               "no cgroup hierarchy of version 2 is mounted here");
+}
+
+static int make(const char *path, struct dv_err *err)
+{
+    if (mkdir(path, 0755) == 0 || errno == EEXIST)
+        return 0;
+    int status =
+        errno == EACCES || errno == EPERM || errno == EROFS ? DV_ACTUATE_NOT_PERMITTED : -errno;
+    return dv_err_set(err, status, "cannot make the cgroup %s: %s", path, strerror(errno));
+}
+
+/* The process stays the one that was meant while it is moved: its pid is looked at before and
+ * after, and a process that ended meanwhile is an error, whoever was moved with its pid. */
+static int move(const char *cgroup, const struct dv_memory_limit *l, struct dv_err *err)
+{
+    char path[PATH_MAX + 80], text[16];
+    struct dv_proc_id id = {l->pid, l->start};
+    dv_cleanup(dv_fd_close) int pidfd = dv_proc_pidfd(&id);
+    if (pidfd < 0)
+        return dv_err_set(err, DV_ACTUATE_NOT_FOUND, "process %d has ended", l->pid);
+    snprintf(path, sizeof path, "%s/cgroup.procs", cgroup);
+    int n = snprintf(text, sizeof text, "%d\n", l->pid);
+    dv_cleanup(dv_fd_close) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, text, (size_t)n) != n)
+        return dv_err_set(err, errno == ESRCH ? DV_ACTUATE_NOT_FOUND : -errno,
+                          "cannot move process %d into %s: %s", l->pid, cgroup, strerror(errno));
+    return dv_proc_alive(&id)
+               ? 0
+               : dv_err_set(err, DV_ACTUATE_NOT_FOUND, "process %d has ended", l->pid);
+}
+
+static int set(const struct dv_nvml_session *s, const struct dv_memory_limit *l, const char *cgroup,
+               struct dv_err *err)
+{
+    struct dv_nvml_device *d;
+    struct dv_nvml_set_memory_limits limits = {cgroup, 0, l->bytes};
+    int rc = DV_NVML_SESSION_CALL(s, nvmlDeviceGetHandleByUUID, l->device, &d);
+    if (rc != DV_NVML_SUCCESS)
+        return dv_nvml_session_failed(s, rc, "finding the GPU", err);
+    rc = DV_NVML_SESSION_CALL(s, nvmlDeviceSetMemoryLimits_v1, d, &limits);
+    if (rc == DV_NVML_ERROR_FUNCTION_NOT_FOUND)
+        return dv_err_set(err, DV_ACTUATE_NOT_SUPPORTED,
+                          "this driver has no memory limits; they came with 615");
+    return rc ? dv_nvml_session_failed(s, rc, "limiting memory", err) : 0;
+}
+
+/* Removing a cgroup clears its limits on every GPU; one that still has processes stays. */
+static int clear(const struct dv_nvml_session *s, const struct dv_memory_limit *l,
+                 const char *cgroup, struct dv_err *err)
+{
+    if (access(cgroup, F_OK) < 0)
+        return 0;
+    if (rmdir(cgroup) == 0 || errno == ENOENT)
+        return 0;
+    return set(s, l, cgroup, err);
+}
+
+int dv_memory_limit_set(const struct dv_nvml_session *s, const struct dv_memory_limit *l,
+                        struct dv_err *err)
+{
+    char mount[PATH_MAX - 16];
+    struct place p;
+    if (strncmp(l->device, "GPU-", 4) != 0)
+        return dv_err_set(err, DV_ACTUATE_NOT_SUPPORTED,
+                          "the driver limits memory on whole GPUs only, not on MIG devices");
+    if (geteuid() != 0)
+        return dv_err_set(err, DV_ACTUATE_NOT_PERMITTED, "memory limits need root");
+    int r = find_mount(mount, sizeof mount, err);
+    if (r)
+        return r;
+    snprintf(p.all, sizeof p.all, "%s/divvy", mount);
+    snprintf(p.own, sizeof p.own, "%s/%s", p.all, l->cgroup);
+    if (l->bytes == UINT64_MAX && !l->pid)
+        return clear(s, l, p.own, err);
+    bool fresh = access(p.own, F_OK) < 0;
+    r = make(p.all, err);
+    if (!r)
+        r = make(p.own, err);
+    if (!r)
+        r = set(s, l, p.own, err); /* before anybody is in it */
+    if (!r && l->pid)
+        r = move(p.own, l, err);
+    if (r && fresh)
+        rmdir(p.own); /* what was not there before; not while somebody is in it */
+    return r;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * GPU memory limits by cgroup: the driver (615 and later) counts and refuses what the processes of
+ * a cgroup allocate on a GPU, whatever library they load. divvy's cgroups lie in divvy/ at the top
+ * of the version 2 hierarchy, one for each slice. Needs root; not on MIG devices.
+ *
+ * Source: NVIDIA's NVML API reference, nvmlDeviceSetMemoryLimits_v1; cgroups(7).
+ */
+#ifndef DV_ACTUATE_MEMORY_LIMIT_H
+#define DV_ACTUATE_MEMORY_LIMIT_H
+
+#include "actuate/nvml_session.h"
+
+/* In a session that has begun. 0; enum dv_actuate_status or negative errno, with a message. */
+int dv_memory_limit_set(const struct dv_nvml_session *s, const struct dv_memory_limit *limit,
+                        struct dv_err *err);
+
+/* The first mount of type cgroup2 in the text of /proc/self/mounts. 0, -ENOENT. */
+int dv_memory_limit_mount(const char *mounts, char *ret, size_t size);
+
+#endif
