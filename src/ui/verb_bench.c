@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define READY_MS 60000 /* a slice, a context and its modules, for all tenants */
-#define LATE_MS 120000  /* requests in flight after the window: under overload the queue drains */
+#define LATE_MS 120000 /* requests in flight after the window: under overload the queue drains */
 #define REQUESTS_MAX 1000000.0 /* of one tenant: what divvy-load lists */
 
 enum mode { MODE_EXCLUSIVE, MODE_MIG, MODE_MPS, MODE_TIMESLICE, MODE_GOVERNED, MODES };
@@ -374,7 +374,7 @@ static int test_memory(struct bench *b, struct result *result, struct dv_err *er
     static struct command c;
     begin(b, &c, result->mode, result->tenants, 0);
     add_words(&c, (const char *const[]){"alloc", "-o", "json", "--bytes", NULL});
-    add_word(&c, "%llu", (unsigned long long)(b->node.gpu.memory_bytes / result->tenants * 2));
+    add_word(&c, "%llu", 2ULL * (b->node.gpu.memory_bytes / result->tenants));
     say_progress(mode_names[result->mode], "asking for more memory than it has");
     int r = dv_bench_crew_init(&crew, &stopped);
     if (!r)

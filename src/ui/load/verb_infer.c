@@ -33,7 +33,7 @@ static const struct dv_option options[] = {
     {"steps", 0, "N", "work of a request in steps of the kernel, rather than measured (see below)",
      DV_OPTION_INTEGER, offsetof(struct values, steps), .min = 0, .max = INT64_C(1000000000000),
      .otherwise = "0"},
-    {"sms", 0, "N", "multiprocessors that a request fills; 0: those of the device",
+    {"sms", 0, "N", "multiprocessors that --steps are for; a device with fewer takes more steps",
      DV_OPTION_INTEGER, offsetof(struct values, sms), .min = 0, .max = 1024, .otherwise = "0"},
     {"gate", 0, NULL, "say \"ready\" on the standard error, and start when the standard input ends",
      DV_OPTION_FLAG, offsetof(struct values, gate)},
@@ -58,7 +58,8 @@ struct work {
     struct dv_rng rng;
     struct dv_cuda_stream *stream;
     struct dv_cuda_event *start_event;
-    uint64_t iterations;
+    uint64_t steps, sms; /* a request's work: so many steps on so many multiprocessors */
+    uint64_t iterations; /* steps of this device */
     uint64_t start_ns;
     struct request ring[IN_FLIGHT + 1]; /* one more: the last completed, the next one's reference */
     uint64_t launched, completed;
@@ -70,15 +71,23 @@ struct work {
     size_t cap;
 };
 
+/* The same work on what this device has: on fewer multiprocessors each does more steps, as it would
+ * in several waves of blocks; on more, some stay empty. */
+static void spread(struct work *w)
+{
+    uint64_t have = (uint64_t)DV_MAX(w->load.sms, 1);
+    w->iterations = w->sms > have ? (w->steps * w->sms + have / 2) / have : w->steps;
+    w->load.sms = (int)DV_MIN(have, w->sms);
+}
+
 static int prepare(struct work *w, struct dv_err *err)
 {
     int r = w->v->steps ? 0 : dv_load_calibrate(&w->load, err);
     if (r)
         return r;
-    w->iterations =
-        w->v->steps ? (uint64_t)w->v->steps : dv_load_iterations(&w->load, w->v->service_us);
-    if (w->v->sms)
-        w->load.sms = (int)w->v->sms;
+    w->steps = w->v->steps ? (uint64_t)w->v->steps : dv_load_iterations(&w->load, w->v->service_us);
+    w->sms = w->v->sms ? (uint64_t)w->v->sms : (uint64_t)DV_MAX(w->load.sms, 1);
+    spread(w);
     r = dv_load_stream_new(&w->load, &w->stream, err);
     for (int i = 0; i <= IN_FLIGHT && !r; i++)
         r = dv_load_event_new(&w->load, true, &w->ring[i].event, err);
@@ -246,8 +255,8 @@ static const struct dv_table view = {"", columns, DV_ARRAY_SIZE(columns)};
 
 static void list_samples(struct dv_output_node *root, const struct work *w)
 {
-    dv_output_uint(root, "steps", w->iterations);
-    dv_output_int(root, "sms", w->load.sms);
+    dv_output_uint(root, "steps", w->steps);
+    dv_output_uint(root, "sms", w->sms);
     struct dv_output_node *arrivals = dv_output_array(root, "arrivals_ms");
     struct dv_output_node *latencies = dv_output_array(root, "latencies_ms");
     for (uint64_t i = 0; i < w->completed; i++) {
