@@ -382,10 +382,23 @@ static void test_beside_other_objects(void **state)
     static const char text[] = MAP_HEAD "  any: |\n    version: v1\n---\n"
                                         "apiVersion: apps/v1\nkind: DaemonSet\n";
     static const char *const warnings[] = {
-        "9: 1 other Kubernetes object in this file is passed over"};
+        "9: 1 part of this file is something else than a layout, and passed over"};
     dv_cleanup(dv_layout_freep) struct dv_layout *l = read_config(text, NULL);
     assert_int_equal(l->n_rules, 0);
     assert_string_equal(info.config, "any");
+    assert_warnings(warnings, 1);
+}
+
+static void test_beside_hooks(void **state)
+{
+    static char names[DV_LAYOUTFILE_CONFIGS_MAX][64];
+    static const char text[] = MAP_HEAD "  any: |\n    version: v1\n"
+                                        "  hooks.yaml: |\n    version: v1\n    hooks: {}\n";
+    static const char *const warnings[] = {
+        "8: 1 part of this file is something else than a layout, and passed over"};
+    assert_int_equal(dv_layoutfile_configs("f.yaml", text, strlen(text), names, &err), 1);
+    dv_cleanup(dv_layout_freep) struct dv_layout *l = read_config(text, NULL);
+    assert_int_equal(l->n_rules, 0);
     assert_warnings(warnings, 1);
 }
 
@@ -404,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_config_map),
         cmocka_unit_test(test_config_map_bad),
         cmocka_unit_test(test_beside_other_objects),
+        cmocka_unit_test(test_beside_hooks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,12 +40,20 @@ static enum kind guess(const struct dv_yaml_node *root)
     static const enum kind kinds[] = {KIND_MIG_PARTED, KIND_PLUGIN, KIND_OWN, KIND_PLUGIN,
                                       KIND_PLUGIN};
     for (uint32_t i = 0; i < root->n; i++) {
-        const char *near = dv_str_nearest(root->items[2 * i]->text, marks, DV_ARRAY_SIZE(marks));
-        for (size_t k = 0; near && k < DV_ARRAY_SIZE(marks); k++)
+        const char *key = root->items[2 * i]->text;
+        const char *near = dv_str_nearest(key, marks, DV_ARRAY_SIZE(marks));
+        for (size_t k = 0; near && near[0] == key[0] && k < DV_ARRAY_SIZE(marks); k++)
             if (near == marks[k])
                 return kinds[k];
     }
-    return dv_yaml_get(root, "version") ? KIND_PLUGIN : KIND_NONE;
+    return dv_yaml_get(root, "version") && !dv_yaml_get(root, "apiVersion") ? KIND_PLUGIN
+                                                                            : KIND_NONE;
+}
+
+/* mig-parted's other files, which lie beside its configurations in ConfigMaps. */
+static bool is_neighbour(const struct dv_yaml_node *root)
+{
+    return dv_yaml_get(root, "hooks") || dv_yaml_get(root, "systemd-services");
 }
 
 static enum kind kind_of(const struct dv_yaml_node *root)
@@ -66,8 +74,8 @@ static enum kind kind_of(const struct dv_yaml_node *root)
     /* Not `resources`: a container has that key too. */
     if (dv_yaml_get(root, "sharing") || dv_yaml_get(root, "flags") || dv_yaml_get(root, "imex"))
         return KIND_PLUGIN;
-    if (dv_yaml_get(root, "hooks") || dv_yaml_get(root, "systemd-services"))
-        return KIND_NONE; /* mig-parted's other files */
+    if (is_neighbour(root))
+        return KIND_NONE;
     return guess(root);
 }
 
@@ -89,8 +97,8 @@ struct file {
     uint32_t n_inner;
     struct config configs[DV_LAYOUTFILE_CONFIGS_MAX];
     uint32_t n_configs;
-    const struct dv_yaml_node *objects; /* the first document that was passed over */
-    uint32_t n_objects;
+    const struct dv_yaml_node *others; /* the first part that was passed over */
+    uint32_t n_others;
     uint32_t n_layouts; /* documents that are not */
     struct dv_err *err;
 };
@@ -174,6 +182,11 @@ static int add_key(struct file *f, const struct dv_yaml_node *key, const struct 
     }
     if (c.kind == KIND_MIG_PARTED)
         return add_mig_configs(f, inner, c.root);
+    if (c.kind == KIND_NONE && is_neighbour(c.root)) {
+        if (!f->n_others++)
+            f->others = key;
+        return 0;
+    }
     return add_config(f, f->yaml, key, &c);
 }
 
@@ -224,8 +237,8 @@ static int add_document(struct file *f, const struct dv_yaml_node *root)
     enum kind kind = kind_of(root);
     struct config c = {.kind = kind, .yaml = f->yaml, .root = root};
     if (kind == KIND_OBJECT) {
-        if (!f->n_objects++)
-            f->objects = root;
+        if (!f->n_others++)
+            f->others = root;
         return 0;
     }
     if (kind == KIND_NONE)
@@ -323,10 +336,11 @@ static int read_file(struct file *f, const char *name, const char *config, struc
     struct dv_layoutfile_reader in = {c->yaml, layout, info, f->err};
     memcpy(info->config, c->name, sizeof info->config);
     int r = read_config(&in, c);
-    if (!r && f->objects)
-        dv_layoutfile_warn(&in, f->objects,
-                           "%u other Kubernetes object%s in this file %s passed over", f->n_objects,
-                           f->n_objects > 1 ? "s" : "", f->n_objects > 1 ? "are" : "is");
+    if (!r && f->others)
+        dv_layoutfile_warn(
+            &in, f->others,
+            "%u part%s of this file %s something else than a layout, and passed over", f->n_others,
+            f->n_others > 1 ? "s" : "", f->n_others > 1 ? "are" : "is");
     return r;
 }
 

@@ -399,6 +399,10 @@ static void test_unknown(void **state)
          "f.yaml:1:1: this is no layout: its keys are resources; wanted is divvy's (apiVersion: "
          "divvy/v1, kind: Layout), mig-parted's (version: v1, mig-configs) or the device plugin's "
          "(version: v1, sharing)"},
+        {"apiVersion: v2\nversion: 1.0.0\nmps: {}\n",
+         "f.yaml:1:1: this is no layout: its keys are apiVersion, version, mps; wanted is divvy's "
+         "(apiVersion: divvy/v1, kind: Layout), mig-parted's (version: v1, mig-configs) or the "
+         "device plugin's (version: v1, sharing)"},
         {"version: v1\nhooks: {}\n",
          "f.yaml:1:1: this is no layout: its keys are version, hooks; wanted is divvy's "
          "(apiVersion: divvy/v1, kind: Layout), mig-parted's (version: v1, mig-configs) or the "
