@@ -18,8 +18,8 @@ CLIENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "mps_client.py
 
 
 class Client:
-    def __init__(self, env):
-        self.process = subprocess.Popen([sys.executable, CLIENT], env=env, text=True,
+    def __init__(self, env, python=sys.executable, **popen):
+        self.process = subprocess.Popen([python, CLIENT], env=env, text=True, **popen,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.pid = self.process.pid
 
@@ -410,6 +410,68 @@ gpus:
         for client in (self.client("m1") for _ in range(12)):
             self.assertEqual(client.start(), 0)
         self.assertEqual(self.client("m1").start(), MAX_CLIENTS)  # 48 x 2/7
+
+
+OTHER_USER = 65534
+
+
+def other_user_can_run():
+    """Root only, and where another user reaches the programs and a Python."""
+    if os.getuid() != 0 or not os.path.exists("/usr/bin/python3"):
+        return False
+    done = subprocess.run(["/usr/bin/python3", "-c", f"open({CLIENT!r}); open({harness.BIN!r} +"
+                           " '/divvy-sim', 'rb')"], user=OTHER_USER, group=OTHER_USER,
+                          extra_groups=[], stderr=subprocess.DEVNULL, check=False)
+    return done.returncode == 0
+
+
+@unittest.skipUnless(other_user_can_run(), "needs root, and files that other users can read")
+class Users(Simulated):
+    def setUp(self):
+        super().setUp()
+        os.chmod(self.directory.name, 0o755)
+
+    def other(self, **extra):
+        client = Client(self.env(**extra), python="/usr/bin/python3", user=OTHER_USER,
+                        group=OTHER_USER, extra_groups=[])
+        self.clients.append(client)
+        return client
+
+    def test_one_server_a_user_in_turn(self):
+        self.daemon()
+        mine, first = self.started(), self.server()
+        other = self.other()
+        other.tell("init")  # waits until this user's server has no client
+        harness.wait_for(lambda: f"NEW CLIENT {other.pid} from user {OTHER_USER}" in self.log(),
+                         "the other one asks")
+        self.assertEqual(mine.ask("sync"), 0)
+        self.assertEqual(self.server(), first)
+        mine.end()
+        self.assertEqual(other.hear(), 0)
+        self.assertEqual(other.ask("ctx", 0), 0)
+        self.assertNotEqual(self.server(), first)
+        with open(f"/proc/{self.server()}/status", encoding="utf-8") as f:
+            self.assertIn(f"Uid:\t{OTHER_USER}\t", f.read())
+
+    def log(self):
+        with open(self.pipes("mps") + ".log/control.log", encoding="utf-8") as f:
+            return f.read()
+
+    def test_one_server_for_all(self):
+        self.daemon("-multiuser-server")
+        mine, other = self.started(), self.other()
+        self.assertEqual(other.start(), 0)
+        self.assertEqual((mine.ask("sync"), other.ask("sync")), (0, 0))
+        clients = self.control(f"get_client_list {self.server()}").split()
+        self.assertEqual(sorted(map(int, clients)), sorted((mine.pid, other.pid)))
+
+    def test_commands_are_for_the_owner(self):
+        self.daemon()
+        done = subprocess.run(["nvidia-cuda-mps-control"], env=self.env(), input="quit\n", text=True,
+                              capture_output=True, user=OTHER_USER, group=OTHER_USER,
+                              extra_groups=[], timeout=harness.PATIENCE, check=False)
+        self.assertIn("denied", done.stdout)
+        self.assertEqual(self.control("get_server_list"), "")
 
 
 class Namespaces(Simulated):

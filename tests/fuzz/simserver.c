@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The simulator's server against one hostile client. The input: a byte for the kind of client, then
- * records: a byte that chooses (request; command; a word of the work page), and its bytes. After
- * each input the server must still answer a decent client, with nothing held.
+ * The simulator's server against one hostile client of any kind. The input: a byte for the kind of
+ * client, then records: a byte that chooses (request; command; a word of the work page), and its
+ * bytes. After each input the server must still answer a decent client, with nothing held.
  */
-#include "abi_sim.h"
+#include "abi_sim_mps.h"
 #include "server/server.h"
 
 #include <fcntl.h>
@@ -109,9 +109,12 @@ static int hello(uint32_t kind, struct dv_sim_work **ret_work)
 
 static void request(int fd, uint32_t kind, struct input *in)
 {
+    static const uint32_t all_ones = UINT32_MAX;
+    uint8_t payload[256];
     static uint8_t drain[DV_SIM_PAYLOAD_MAX + 64];
     uint32_t base = kind == DV_SIM_CLIENT_CUDA   ? DV_SIM_OP_CUDA
                     : kind == DV_SIM_CLIENT_NVML ? DV_SIM_OP_NVML
+                    : kind == DV_SIM_CLIENT_MPS  ? DV_SIM_OP_MPS
                                                  : DV_SIM_OP_CONTROL;
     uint16_t op = (uint16_t)(base + take(in, 1));
     size_t size = (size_t)take(in, 1);
@@ -119,7 +122,12 @@ static void request(int fd, uint32_t kind, struct input *in)
     size = DV_MIN(size, in->left);
     if (op == DV_SIM_CTL_STOP)
         return;
-    ask(fd, op, in->at, (uint32_t)size);
+    memcpy(payload, in->at, size);
+    for (size_t i = 0; kind == DV_SIM_CLIENT_MPS && i + 4 <= size; i += 4) {
+        if (!memcmp(payload + i, &all_ones, 4)) /* where a pid may stand: ours, which is known */
+            memcpy(payload + i, &(uint32_t){(uint32_t)getpid()}, 4);
+    }
+    ask(fd, op, payload, (uint32_t)size);
     in->at += size;
     in->left -= size;
     (void)!recv(fd, drain, sizeof(drain), MSG_DONTWAIT);
@@ -151,13 +159,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = {data, size};
     struct dv_sim_work *work;
+    struct dv_sim_work *unused = NULL;
     uint32_t kind;
-    int fd;
+    int fd, beside = -1;
 
     if (!server)
         start();
-    kind = DV_SIM_CLIENT_CUDA + (uint32_t)take(&in, 1) % 3;
+    kind = DV_SIM_CLIENT_CUDA + (uint32_t)take(&in, 1) % 4;
     fd = hello(kind, &work);
+    if (kind == DV_SIM_CLIENT_MPS) /* a process that can become a server */
+        beside = hello(DV_SIM_CLIENT_CUDA, &unused);
     for (int i = 0; in.left && i < RECORDS_MAX; i++) {
         uint64_t what = take(&in, 1) % 3;
 
@@ -170,6 +181,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (work)
         munmap(work, sizeof(*work));
+    if (unused)
+        munmap(unused, sizeof(*unused));
+    if (beside >= 0)
+        close(beside);
     close(fd);
     settle();
     fd = hello(DV_SIM_CLIENT_CONTROL, &work); /* aborts when nobody answers */

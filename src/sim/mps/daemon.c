@@ -475,9 +475,9 @@ int dv_mpsd_run(struct dv_mpsd *d)
         nfds_t n;
         int r;
 
+        bury(d);
         dv_mpsd_serve(d);
         soon = dv_mpsd_servers_tick(d) || d->deadline_ns != DV_NEVER;
-        bury(d);
         n = watch_all(d);
         r = poll(fds, n, soon ? DV_MPSD_TICK_MS : -1);
         if (r < 0 && errno != EINTR)

@@ -64,6 +64,7 @@ static int read_number(const char *text, const char *what, uint64_t max, uint64_
 {
     size_t n = strspn(text, "0123456789");
 
+    *ret = 0;
     if (!n || text[n] || n > 18)
         return bad(err, text, what);
     *ret = strtoull(text, NULL, 10);
@@ -103,7 +104,7 @@ static int read_format(const char *text, struct dv_mpsv3 *ret, struct dv_err *er
 
 static int read_limit(const char *key, const char *value, struct dv_mpsv3 *ret, struct dv_err *err)
 {
-    uint64_t number;
+    uint64_t number = 0;
     int r;
 
     if (!strcmp(key, "pinned-memory-limit")) {
@@ -128,7 +129,7 @@ static int read_limit(const char *key, const char *value, struct dv_mpsv3 *ret, 
 
 static int read_option(const char *key, const char *value, struct dv_mpsv3 *ret, struct dv_err *err)
 {
-    uint64_t number;
+    uint64_t number = 0;
     int r;
 
     if (!strcmp(key, "server"))
@@ -188,7 +189,7 @@ static int take_option(const struct form *form, char *word, struct dv_mpsv3 *ret
 
 static int take_word(char take, const char *word, struct dv_mpsv3 *ret, struct dv_err *err)
 {
-    uint64_t pid;
+    uint64_t pid = 0;
 
     switch (take) {
     case 'N':
@@ -281,7 +282,7 @@ int dv_mpsv3_parse(const char *line, struct dv_mpsv3 *ret, struct dv_err *err)
         return 0;
     verb = strcmp(module, "quit") != 0 ? strtok_r(NULL, " \t\r\n", &rest) : NULL;
     r = find(module, verb ? verb : "", &form, err);
-    if (r < 0)
+    if (r < 0 || !form)
         return r;
     r = take_rest(form, &rest, ret, err);
     if (r < 0) {

@@ -306,6 +306,8 @@ static int32_t admit(struct dv_simserver *s, const struct dv_simclientconn *c,
         return -ESRCH;
     if (!may(c, group->server) || !may(c, p) || (!group->multiuser && p->uid != group->server->uid))
         return -EPERM;
+    if (is_client(p, group))
+        return 0; /* asked by two libraries of one process; the first has settled it */
     if (!is_new(s, p))
         return -EBUSY;
     if (!q->threads || q->threads > DV_SIM_MPS_WHOLE)
