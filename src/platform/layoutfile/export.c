@@ -292,13 +292,27 @@ static uint32_t most_of(const struct dv_mig_geometry *g, const char *profile)
     return 0;
 }
 
+/* As a profile is called within a configuration's name. */
+static const char *plain_name(const char *profile, char buf[DV_MIG_NAME])
+{
+    dv_str_copy(buf, DV_MIG_NAME, profile);
+    for (char *p = buf; *p; p++)
+        if (*p == '+')
+            *p = '.';
+    return buf;
+}
+
+static int config_order(const char *a, const char *b)
+{
+    char x[DV_MIG_NAME], y[DV_MIG_NAME];
+    return natural_order(plain_name(a, x), plain_name(b, y));
+}
+
 /* all-PROFILE: boards that hold the same number of them in one entry, the smallest number first. */
 static void add_profile(struct dv_str *out, const struct kinds *kinds, const char *profile)
 {
-    dv_str_add(out, "  all-");
-    for (const char *p = profile; *p; p++)
-        dv_str_addc(out, *p == '+' ? '.' : *p);
-    dv_str_add(out, ":\n");
+    char name[DV_MIG_NAME];
+    dv_str_addf(out, "  all-%s:\n", plain_name(profile, name));
     for (uint32_t count = 1; count <= DV_MIG_INSTANCES_MAX; count++) {
         struct set s = {.enabled = true};
         struct boards which = {0};
@@ -312,14 +326,15 @@ static void add_profile(struct dv_str *out, const struct kinds *kinds, const cha
     }
 }
 
-/* The next profile name of any board after `last`, in natural order; NULL past the end. */
+/* The next profile of any board after `last`, in the order of the configurations' names; NULL past
+ * the end. */
 static const char *next_profile(const struct kinds *kinds, const char *last)
 {
     const char *next = NULL;
     for (uint32_t k = 0; k < kinds->boards.n; k++)
         for (uint32_t i = 0; i < kinds->geometry[k]->n_profiles; i++) {
             const char *name = kinds->geometry[k]->profiles[i].name;
-            if (natural_order(name, last) > 0 && (!next || natural_order(name, next) < 0))
+            if (config_order(name, last) > 0 && (!next || config_order(name, next) < 0))
                 next = name;
         }
     return next;

@@ -197,6 +197,26 @@ static void test_generate_two_boards(void **state)
     assert_generated(gpus, geometries, 2, 16, dv_str_get(&out));
 }
 
+/* The order is that of the configurations' names, in which '+' is '.'. */
+static void test_generate_in_order(void **state)
+{
+    static char names[DV_LAYOUTFILE_CONFIGS_MAX][64];
+    static const char *const expected[] = {
+        "all-1g.24gb",        "all-1g.24gb-me", "all-1g.24gb.gfx", "all-1g.24gb.me",
+        "all-1g.24gb.me.all", "all-2g.48gb",    "all-2g.48gb-me"};
+    struct dv_gpu one = gpu(0, 0x2BB5, false);
+    struct dv_snapshot s = {.gpus = &one, .n_gpus = 1};
+    const struct dv_mig_geometry *g = dv_mig_geometry_find("RTX-PRO-6000");
+    dv_cleanup(dv_str_done) struct dv_str out = {0};
+    struct dv_err err = {{0}};
+    assert_non_null(g);
+    dv_layoutfile_generate(&s, &g, &out);
+    assert_true(dv_layoutfile_configs("f.yaml", out.data, out.len, names, &err) >
+                (int)DV_ARRAY_SIZE(expected));
+    for (size_t i = 0; i < DV_ARRAY_SIZE(expected); i++)
+        assert_string_equal(names[i], expected[i]);
+}
+
 /* Every geometry that is known: what is generated can be read, and can be had. */
 static void test_generate_all_boards(void **state)
 {
@@ -219,7 +239,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_export_alike),        cmocka_unit_test(test_export_one_board),
         cmocka_unit_test(test_export_boards),       cmocka_unit_test(test_generate_one_board),
-        cmocka_unit_test(test_generate_two_boards), cmocka_unit_test(test_generate_all_boards),
+        cmocka_unit_test(test_generate_two_boards), cmocka_unit_test(test_generate_in_order),
+        cmocka_unit_test(test_generate_all_boards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
