@@ -409,7 +409,7 @@ static void begin_all(struct dv_node *node, const struct dv_layouts_request *q,
     uint64_t deadline = q->timeout_ns ? dv_clock_now() + q->timeout_ns : 0;
     for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         if (plans->plans[i])
-            dv_reconcile_begin(node, i, q->when == DV_LAYOUTS_EVICT, deadline);
+            dv_reconcile_begin(node, i, q->when == DV_LAYOUTS_EVICT, deadline, false);
 }
 
 static int apply(struct dv_node *node, const struct dv_layouts_request *q, struct wish *w,
@@ -560,7 +560,7 @@ void dv_layouts_restore(struct dv_node *node)
     /* The rest is led to what is wanted: a boot forgets MIG instances, Hopper the mode too. */
     for (size_t i = 0; dv_layouts_any(node) && i < node->snapshot->n_gpus; i++)
         if (l->gpu[gpu_at(node, i)->index].state == DV_CHANGE_SETTLED)
-            dv_reconcile_begin(node, gpu_at(node, i)->index, false, 0);
+            dv_reconcile_begin(node, gpu_at(node, i)->index, false, 0, true);
     apply_config(node, docs.config);
     free(docs.config);
     for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)

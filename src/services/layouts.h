@@ -78,7 +78,7 @@ struct dv_gpu_change {
     struct dv_layout *instead; /* where it is led to in place of the node's layout; NULL */
     char *checkpoint;          /* what it was when the change began, as a layout file; NULL */
     bool back;                 /* towards the checkpoint */
-    bool evict;
+    bool evict, patient;
     bool asked;   /* the worker has a step or a question of ours */
     bool failing; /* a step failed; what it left is being looked at */
     uint32_t steps, retries;
@@ -95,7 +95,7 @@ struct dv_layouts {
     struct dv_layout merged; /* a loan from `now`: entries of the cut, rules of the sharing */
     char *undo[DV_FACTS_GPUS_MAX];
     struct dv_gpu_change gpu[DV_FACTS_GPUS_MAX];
-    uint64_t generation; /* changes when anything here does */
+    uint64_t generation; /* how many layouts have been applied since the start */
     char problem[400];   /* of a --config file or the stored layout; "" */
 };
 
@@ -127,8 +127,10 @@ int dv_layouts_apply(struct dv_node *node, const struct dv_layouts_request *requ
 void dv_reconcile_seen(struct dv_node *node, uint32_t gpu);
 /* Deadlines, retries, and who has left meanwhile. */
 void dv_reconcile_tick(struct dv_node *node, uint64_t now);
-/* Begins to lead the GPU to what is wanted. */
-void dv_reconcile_begin(struct dv_node *node, uint32_t gpu, bool evict, uint64_t deadline_ns);
+/* Begins to lead the GPU to what is wanted. patient: an MPS daemon that does not start is tried for
+ * ever rather than led back from. */
+void dv_reconcile_begin(struct dv_node *node, uint32_t gpu, bool evict, uint64_t deadline_ns,
+                        bool patient);
 /* Goes on with a change that the store knows of. */
 void dv_reconcile_resume(struct dv_node *node, uint32_t gpu, const char *checkpoint,
                          const char *instead, bool back);

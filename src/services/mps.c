@@ -267,6 +267,11 @@ static void look_after(struct dv_node *node, struct dv_mps_daemon *m, uint64_t n
     if (m->held_down && (!d || dv_layouts_gpu_is_still(node, d->gpu)))
         m->held_down = false; /* the change is over */
     bool want = d && !m->held_down && is_wanted(node, d);
+    if (!want && m->state == DV_MPS_DOWN) {
+        m->failures = 0; /* whoever wants it next starts afresh */
+        m->problem[0] = 0;
+        m->next_ns = 0;
+    }
     const struct dv_gpu *gpu = d ? dv_snapshot_gpu(node->snapshot, d->gpu) : NULL;
     bool namespaces = gpu && gpu->mps_namespaces;
     if (m->asked)

@@ -15,6 +15,7 @@
 #define STEPS_MAX 200u /* of one change: more means that somebody undoes what we do */
 #define RETRIES_MAX 3u
 #define RETRY_NS DV_NS_PER_S
+#define MPS_FAILURES_MAX 3u
 
 static struct dv_gpu_change *change_of(const struct dv_node *node, uint32_t gpu)
 {
@@ -25,11 +26,6 @@ static bool is_active(const struct dv_gpu_change *c)
 {
     return c->state == DV_CHANGE_DRAINING || c->state == DV_CHANGE_CHANGING ||
            c->state == DV_CHANGE_ROLLING_BACK;
-}
-
-static void touched(struct dv_node *node)
-{
-    node->layouts->generation++;
 }
 
 /* ---- what is there ---- */
@@ -262,7 +258,6 @@ static void enter(struct dv_node *node, uint32_t gpu, enum dv_change_state state
     if (c->state == state)
         return;
     c->state = state;
-    touched(node);
     dv_log(state == DV_CHANGE_FAILED || state == DV_CHANGE_ROLLING_BACK ? DV_LOG_WARNING
                                                                         : DV_LOG_INFO,
            "layout.gpu", "gpu=%u state=%s detail=%s", gpu, dv_layouts_state_name(state),
@@ -368,7 +363,6 @@ static void on_step(void *arg, const struct dv_worker_reply *reply, int error)
     c->retries = 0;
     dv_log(DV_LOG_INFO, "layout.step", "gpu=%u step=%s", gpu,
            dv_log_value(dv_str_get(&text), value));
-    touched(node);
     look(node, gpu);
 }
 
@@ -448,6 +442,31 @@ static void drain(struct dv_node *node, uint32_t gpu)
     }
 }
 
+/* A device that is to be shared by MPS is so when its daemon takes clients. */
+static bool await_mps(struct dv_node *node, uint32_t gpu)
+{
+    struct dv_gpu_change *c = change_of(node, gpu);
+    for (size_t i = 0; i < node->snapshot->n_devices; i++) {
+        const struct dv_device *d = &node->snapshot->devices[i];
+        char why[sizeof c->detail];
+        if (d->gpu != gpu || d->layout != DV_MODE_MPS || d->mps_up)
+            continue;
+        const struct dv_mps_daemon *m = dv_mps_find(node, d->uuid);
+        bool hopeless = m && m->failures >= MPS_FAILURES_MAX;
+        snprintf(why, sizeof why, "the MPS daemon of %s %s%s%.150s", d->mig ? d->profile : "the GPU",
+                 m && m->failures ? "does not start" : "is being started",
+                 m && m->problem[0] ? ": " : "", m ? m->problem : "");
+        if (hopeless && !c->patient) {
+            turn_round(node, gpu, why);
+            return false;
+        }
+        memcpy(c->detail, why, sizeof c->detail);
+        enter(node, gpu, DV_CHANGE_CHANGING);
+        return false;
+    }
+    return true;
+}
+
 static void advance(struct dv_node *node, uint32_t gpu)
 {
     struct dv_gpu_change *c = change_of(node, gpu);
@@ -468,7 +487,9 @@ static void advance(struct dv_node *node, uint32_t gpu)
     memcpy(c->devices, c->plan->devices, sizeof c->devices);
     c->n_devices = c->plan->n_devices;
     if (!c->plan->n_steps) {
-        settle(node, gpu);
+        assign_all(node, gpu);
+        if (c->back || await_mps(node, gpu))
+            settle(node, gpu);
         return;
     }
     if (!c->back)
@@ -481,9 +502,11 @@ static void advance(struct dv_node *node, uint32_t gpu)
 
 /* ---- from outside ---- */
 
-void dv_reconcile_begin(struct dv_node *node, uint32_t gpu, bool evict, uint64_t deadline_ns)
+void dv_reconcile_begin(struct dv_node *node, uint32_t gpu, bool evict, uint64_t deadline_ns,
+                        bool patient)
 {
     struct dv_gpu_change *c = change_of(node, gpu);
+    c->patient = patient;
     free(c->checkpoint);
     c->checkpoint = dv_reconcile_checkpoint(node, gpu);
     c->back = c->failing = false;
