@@ -52,7 +52,7 @@ struct dv_slice_page {
     uint32_t seq;   /* odd while the daemon changes the group below (divvy limit) */
     uint32_t state; /* enum dv_slice_state */
     uint64_t memory_limit_bytes;
-    uint32_t compute;     /* the share, 1..7000 */
+    uint32_t compute;     /* the share of the device, 1..7000: 7000 is all of it */
     uint32_t compute_cap; /* hard ceiling, 7000 = may borrow all that is idle */
     uint32_t tier;        /* 0 best effort, 1 latency critical (reserved for later) */
     uint32_t flags;

@@ -325,7 +325,8 @@ static void pace(struct dv_gate *g, uint64_t now)
 
 static void set_mode(struct dv_gate *g, uint64_t now)
 {
-    bool lost = now > g->view.heartbeat_ns + DV_GATE_DAEMON_LOST_NS;
+    /* Who waits for no turns has none to keep to when nobody gives them. */
+    bool lost = !g->view.unleased && now > g->view.heartbeat_ns + DV_GATE_DAEMON_LOST_NS;
     if (lost == g->selfpaced)
         return;
     g->selfpaced = lost;

@@ -396,6 +396,14 @@ static void test_unleased_is_metered_only(void **state)
         if (r == DV_GATE_MARK)
             dv_gate_mark(&g, MS);
     }
+    /* Nor is it held back when the daemon is gone. */
+    dv_gate_look(&g, MS + 10 * DV_GATE_DAEMON_LOST_NS, &v);
+    for (unsigned i = 0; i < 1000; i++) {
+        enum dv_gate_verdict r = ask(MS + 10 * DV_GATE_DAEMON_LOST_NS, p);
+        assert_int_not_equal(r, DV_GATE_WAIT);
+        if (r == DV_GATE_MARK)
+            dv_gate_mark(&g, MS + 10 * DV_GATE_DAEMON_LOST_NS);
+    }
     dv_gate_done(&g);
 }
 
