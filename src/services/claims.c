@@ -140,6 +140,13 @@ static uint64_t memory_limit(const struct dv_node *node, const struct dv_slice *
     return slice->memory_wall == DV_WALL_NONE && d ? d->memory_bytes : slice->memory_bytes;
 }
 
+/* Pages count in parts of the device: a third of a 3g instance is a third. */
+static uint32_t share_of_device(const struct dv_node *node, const struct dv_slice *slice)
+{
+    const struct dv_device *d = dv_snapshot_device(node->snapshot, slice->device);
+    return d ? DV_MAX(slice->compute * DV_COMPUTE_FULL / d->compute, 1) : slice->compute;
+}
+
 static int make_pages(struct dv_holding *h, const struct dv_slice *slice)
 {
     struct dv_node *node = h->node;
@@ -154,7 +161,7 @@ static int make_pages(struct dv_holding *h, const struct dv_slice *slice)
         .memory_bytes = memory_limit(node, slice),
         .context_bytes = dv_node_context_bytes(node, dv_node_gpu_of(node, slice->device)),
         .module_bytes = MODULE_BYTES,
-        .compute = slice->compute,
+        .compute = share_of_device(node, slice),
         .compute_cap = DV_COMPUTE_FULL,
         .tier = slice->tier,
         .flags = slice->mode == DV_MODE_GOVERNED ? 0 : DV_SLICE_FLAG_UNLEASED,
@@ -417,8 +424,8 @@ int dv_claims_limit(struct dv_holding *h, uint64_t memory_bytes, uint32_t comput
     dv_meter_holding(h, dv_clock_now());
     h->meter.memory_bytes = e.memory_bytes;
     h->meter.compute = e.compute;
-    dv_governor_slice_limit(&h->pages, memory_limit(node, dv_node_slice(h)), e.compute,
-                            DV_COMPUTE_FULL);
+    dv_governor_slice_limit(&h->pages, memory_limit(node, dv_node_slice(h)),
+                            share_of_device(node, dv_node_slice(h)), DV_COMPUTE_FULL);
     struct dv_arbiter_entity_spec spec = entity_spec(dv_node_slice(h));
     dv_lease_slice_change(node->lease, h->device, h->entity, &spec);
     dv_arm_limit(h);
@@ -426,6 +433,30 @@ int dv_claims_limit(struct dv_holding *h, uint64_t memory_bytes, uint32_t comput
     dv_keep_put(h);
     dv_claims_pump(node);
     return 0;
+}
+
+void dv_claims_equalize(struct dv_node *node, const struct dv_device *device)
+{
+    struct dv_device_part part =
+        dv_device_part(device, device->replicas ? device->replicas : DV_DEVICE_TIMESLICES);
+    for (struct dv_holding *h = node->holdings; h; h = h->next) {
+        const struct dv_slice *s = dv_node_slice(h);
+        if (!s || s->mode != DV_MODE_TIMESLICE || strcmp(s->device, device->uuid) != 0)
+            continue;
+        struct dv_event e = {.kind = DV_EVENT_SLICE_LIMITED,
+                             .id = s->id,
+                             .memory_bytes = s->memory_wall == DV_WALL_NONE ? part.memory_bytes
+                                                                            : s->memory_bytes,
+                             .compute = part.compute};
+        if (e.memory_bytes == s->memory_bytes && e.compute == s->compute)
+            continue;
+        dv_meter_holding(h, dv_clock_now());
+        if (dv_node_apply(node, &e) < 0)
+            continue; /* more are held than there are parts: they shrink as others leave */
+        h->meter.memory_bytes = e.memory_bytes;
+        h->meter.compute = e.compute;
+        dv_keep_put(h);
+    }
 }
 
 /* ---- endings ---- */

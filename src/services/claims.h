@@ -38,6 +38,9 @@ void dv_claims_armed(struct dv_holding *holding, bool up);
 /* Live change; sizes of 0 stay. 0 and a verdict; negative errno when the pages are gone. */
 int dv_claims_limit(struct dv_holding *holding, uint64_t memory_bytes, uint32_t compute,
                     struct dv_verdict *ret);
+/* The number of a device's time-slices has changed: turns are equal, so each slice on it becomes
+ * one of so many parts. Memory that a wall holds stays as it is. */
+void dv_claims_equalize(struct dv_node *node, const struct dv_device *device);
 /* Signals the workload: members, strays, and the owner's descendants. Returns how many. */
 size_t dv_claims_signal(struct dv_holding *holding, int signo);
 void dv_claims_signal_process(struct dv_node *node, const struct dv_proc_id *id, int signo);

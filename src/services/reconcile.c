@@ -241,9 +241,13 @@ static void assign_all(struct dv_node *node, uint32_t gpu)
         if (d->gpu != gpu)
             continue;
         struct dv_event e = {.kind = DV_EVENT_DEVICE_SEEN, .device = *d};
+        bool turns = d->mode == DV_MODE_TIMESLICE;
         dv_reconcile_assign(node, &e.device);
+        turns &= d->replicas != e.device.replicas;
         if (!dv_snapshot_device_equal(d, &e.device))
             dv_node_apply(node, &e);
+        if (turns)
+            dv_claims_equalize(node, &e.device);
     }
 }
 
@@ -453,7 +457,8 @@ static bool await_mps(struct dv_node *node, uint32_t gpu)
             continue;
         const struct dv_mps_daemon *m = dv_mps_find(node, d->uuid);
         bool hopeless = m && m->failures >= MPS_FAILURES_MAX;
-        snprintf(why, sizeof why, "the MPS daemon of %s %s%s%.150s", d->mig ? d->profile : "the GPU",
+        snprintf(why, sizeof why, "the MPS daemon of %s %s%s%.150s",
+                 d->mig ? d->profile : "the GPU",
                  m && m->failures ? "does not start" : "is being started",
                  m && m->problem[0] ? ": " : "", m ? m->problem : "");
         if (hopeless && !c->patient) {

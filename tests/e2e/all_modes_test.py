@@ -80,8 +80,12 @@ class AllModes(LayoutCase):
                 if run.poll() is not None:
                     raise AssertionError(f"{tenant} ended: {run.stderr.read()}")
             held = self.held()
-            return held if all(held.get(t, {}).get("pids") for t in runs) else None
-        return harness.wait_for(ready, "all tenants are on their devices", 120)
+            self.missing = [t for t in runs if not held.get(t, {}).get("pids")]
+            return None if self.missing else held
+        try:
+            return harness.wait_for(ready, "all tenants are on their devices", 120)
+        except AssertionError as late:
+            raise AssertionError(f"{late}: {self.missing}") from late
 
     def truth(self):
         """pid -> (memory in use, GPU nanoseconds), and the GPUs' own numbers, from the engine."""
@@ -97,10 +101,11 @@ class AllModes(LayoutCase):
         first, engine = look()
         time.sleep(seconds)
         last, engine_last = look()
-        said, true = {}, {}
+        said, true, self.sm = {}, {}, {}
         for tenant in runs:
             pid = last[tenant]["processes"][0]["pid"]
             said[tenant] = last[tenant]["busy_seconds"] - first[tenant]["busy_seconds"]
+            self.sm[tenant] = engine_last[pid]["sm_ns"] - engine[pid]["sm_ns"]
             true[tenant] = (engine_last[pid]["executed_seconds"] -
                             engine[pid]["executed_seconds"])
         return said, true
@@ -126,9 +131,10 @@ class AllModes(LayoutCase):
         # Alone on its device, each has all of it, whatever goes on beside it.
         for tenant in ["train", "strict"] + [f"mig{i}" for i in range(5)]:
             self.assertGreater(true[tenant], 0.8 * true["train"], tenant)
-        # Under MPS kernels overlap: nobody waits for turns.
-        for name in "abc":
+        # Under MPS kernels overlap: nobody waits for turns; the threads decide who has how many SMs.
+        for name, share in (("a", 50), ("b", 30), ("c", 20)):
             self.assertGreater(true[f"mps-{name}"], 0.8 * true["train"])
+            self.assertAlmostEqual(100 * self.sm[f"mps-{name}"] / self.sm["train"], share, delta=4)
 
     def check_memory(self, held):
         truth, _ = self.truth()
@@ -182,10 +188,14 @@ class AllModes(LayoutCase):
         self.assertEqual({t: s["id"] for t, s in again.items()},
                          {t: s["id"] for t, s in after.items() if t in runs})
         self.check_memory(again)
-        for run in runs.values():
-            run.terminate()
-        for run in runs.values():
-            run.wait(harness.PATIENCE)
+        rate = {}
+        for tenant, run in runs.items():
+            run.send_signal(signal.SIGINT)
+            out, err = run.communicate(timeout=harness.PATIENCE)
+            self.assertEqual(run.returncode, 0, err)
+            answer = json.loads(out)
+            rate[tenant] = answer["kernels"] / answer["elapsed_seconds"]
+        print("kernels a second:", {t: round(r) for t, r in sorted(rate.items())})
         harness.wait_for(lambda: not self.node.slices(), "no slice is left")
         # The MPS daemons' own servers aside, nothing is held any more.
         harness.wait_for(lambda: all(g["memory_used_bytes"] < 2 * harness.GIB
