@@ -268,18 +268,33 @@ static int check_mig(const struct dv_layout_gpu *entry, const struct dv_gpu *gpu
     return dv_mig_check(geometry, instances, n, &why) ? dv_layout_refuse(geometry, &why, err) : 0;
 }
 
-static int check_mps(const struct dv_layout_gpu *entry, const struct dv_gpu *gpu,
-                     struct dv_err *err)
+/* Under MPS a device of `compute` takes its part of the clients that the GPU takes. */
+static int check_clients(const struct dv_layout_device *d, const struct dv_gpu *gpu,
+                         uint32_t compute, struct dv_err *err)
 {
-    for (uint32_t i = 0; gpu->mps_clients && i < entry->n_devices; i++) {
-        const struct dv_layout_sharing *s = &entry->devices[i].sharing;
-        if (s->mode == DV_MODE_MPS && s->replicas > gpu->mps_clients)
-            return dv_err_set(err, -EINVAL,
-                              "%u replicas under MPS, the driver takes at most %u "
-                              "clients",
-                              s->replicas, gpu->mps_clients);
-    }
-    return 0;
+    uint32_t max = dv_device_mps_clients(gpu, compute);
+    if (!max || d->sharing.mode != DV_MODE_MPS || d->sharing.replicas <= max)
+        return 0;
+    return dv_err_set(err, -EINVAL,
+                      "%s%s%u replicas under MPS, the driver takes at most %u clients%s",
+                      d->profile, d->profile[0] ? ": " : "", d->sharing.replicas, max,
+                      d->profile[0] ? " there" : "");
+}
+
+static int check_mps(const struct dv_layout_gpu *entry, const struct dv_gpu *gpu,
+                     const struct dv_mig_geometry *geometry, struct dv_err *err)
+{
+    struct dv_layout_instance packed[DV_LAYOUT_DEVICES_MAX];
+    uint32_t n = 0;
+    int r = 0;
+    if (!dv_layout_is_mig(entry))
+        return entry->n_devices ? check_clients(&entry->devices[0], gpu, DV_COMPUTE_FULL, err) : 0;
+    r = dv_layout_pack(entry, geometry, packed, &n, err);
+    for (uint32_t i = 0; i < n && !r; i++)
+        for (uint32_t k = 0; k < packed[i].n_ci && !r; k++)
+            r = check_clients(&entry->devices[packed[i].ci[k].device], gpu,
+                              packed[i].ci[k].slices * DV_COMPUTE_FULL / geometry->slices, err);
+    return r;
 }
 
 static int check_gpu(const struct dv_layout *layout, const struct dv_layout_gpu *entry,
@@ -295,7 +310,7 @@ static int check_gpu(const struct dv_layout *layout, const struct dv_layout_gpu 
     if (!r && dv_layout_is_mig(entry))
         r = check_mig(entry, gpu, geometry, err);
     if (!r)
-        r = check_mps(entry, gpu, err);
+        r = check_mps(entry, gpu, geometry, err);
     if (r < 0)
         dv_err_prefix(err, "GPU %u (%s): ", gpu->index, gpu->model);
     return r;

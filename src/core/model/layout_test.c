@@ -102,6 +102,12 @@ static void test_bad_sharing(void **state)
     e.devices[0].sharing.mode = DV_MODE_MPS;
     e.devices[0].sharing.replicas = 49;
     assert_refused(e, "the driver takes at most 48 clients");
+    struct dv_layout_gpu cut = ENTRY(first, 1, device("1g.5gb", DV_MODE_MPS));
+    cut.devices[0].sharing.replicas = 7; /* a seventh of 48 is 6 */
+    assert_refused(cut, "1g.5gb: 7 replicas under MPS, the driver takes at most 6 clients there");
+    struct dv_layout_gpu part = ENTRY(first, 1, device("2c.3g.20gb", DV_MODE_MPS));
+    part.devices[0].sharing.replicas = 14;
+    assert_refused(part, "at most 13 clients there");
     e.devices[0].sharing.replicas = 4;
     e.devices[0].sharing.timeslice = DV_TIMESLICE_SHORT;
     assert_refused(e, "only timeslice has one");
