@@ -27,6 +27,7 @@
 #define DV_MPS_THREADS_ENV "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
 #define DV_MPS_MEMORY_ENV "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"
 #define DV_MPS_PRIORITY_ENV "CUDA_MPS_CLIENT_PRIORITY"
+#define DV_MPS_PARTITION_ENV "CUDA_MPS_SM_PARTITION"
 
 #define DV_SIM_MPS_SERVERS_MAX 64u
 #define DV_SIM_MPS_DEVICES_MAX 16u
@@ -52,9 +53,13 @@ struct dv_sim_mps_server {
 };
 
 struct dv_sim_mps_admit {
-    uint32_t server, client;                       /* pids */
-    uint32_t threads;                              /* 1 .. DV_SIM_MPS_WHOLE */
-    int32_t priority;                              /* kept, not acted upon */
+    uint32_t server, client; /* pids */
+    uint32_t threads;        /* 1 .. DV_SIM_MPS_WHOLE */
+    int32_t priority;        /* kept, not acted upon */
+    /* A static SM partition of one of the server's devices; its clients see that device alone, and
+     * `partition_sms` are theirs together. partition 0 = none. */
+    uint32_t partition, partition_device, partition_sms;
+    uint32_t reserved;
     uint64_t memory_bytes[DV_SIM_MPS_DEVICES_MAX]; /* of each of the server's devices; 0 = all */
 };
 
@@ -104,6 +109,7 @@ struct dv_mps_client {
     char threads[32];
     char priority[32];
     char memory[1024];
+    char partition[192];
 };
 
 #define DV_MPS_OTHER_NODE (-1) /* this daemon serves another simulated node: go on without MPS */

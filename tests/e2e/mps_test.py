@@ -13,7 +13,7 @@ import harness
 
 MIB = 1 << 20
 OUT_OF_MEMORY, INVALID_DEVICE, UNAVAILABLE, ILLEGAL_ADDRESS = 2, 101, 46, 700
-RPC_FAILURE, NOT_READY, MAX_CLIENTS, TERMINATED = 806, 807, 808, 810
+RPC_FAILURE, NOT_READY, MAX_CLIENTS, TERMINATED, NO_PARTITION = 806, 807, 808, 810, 915
 CLIENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "mps_client.py")
 
 
@@ -205,7 +205,7 @@ class Commands(Simulated):
         self.assertEqual(rows[0], ["PID", "ID", "SERVER", "DEVICE", "NAMESPACE", "COMMAND"])
         self.assertEqual(sorted(int(r[0]) for r in rows[1:]), clients)
         self.assertIn(self.gpu()["uuid"], self.control("get_device_client_list"))
-        self.control(f"terminate_client {server} {a.pid}")
+        self.assertEqual(self.control(f"terminate_client {server} {a.pid}"), "0\n")
         self.assertEqual((a.ask("sync"), b.ask("sync")), (TERMINATED, 0))
         self.assertEqual(self.control(f"get_server_status {server}"), "ACTIVE\n")
 
@@ -412,6 +412,71 @@ gpus:
         self.assertEqual(self.client("m1").start(), MAX_CLIENTS)  # 48 x 2/7
 
 
+class Partitions(Simulated):
+    """Static SM partitions: an A100's 108 SMs are 27 chunks of 4."""
+    node = """apiVersion: divvy/v1
+kind: SimNode
+driver: "590.44.01"
+cuda: "13.1"
+gpus:
+  - model: A100-80GB
+"""
+
+    def setUp(self):
+        super().setUp()
+        self.uuid = self.gpu()["uuid"]
+
+    def add(self, chunks):
+        said = self.control(f"sm_partition add {self.uuid} {chunks}")
+        self.assertRegex(said, f"^Partition {self.uuid}/[A-Za-z0-9_-]+ created\n$")
+        return said.split()[1]
+
+    def shares(self, clients):
+        """SMs that each of them has, by the engine's count, while all have work."""
+        def used():
+            gpu = self.gpu()
+            by_pid = {p["pid"]: p["sm_ns"] for p in gpu["processes"]}
+            return gpu["busy_ns"], [by_pid[c.pid] for c in clients]
+        harness.wait_for(lambda: all(used()[1]), "all run")
+        before = used()
+        harness.wait_for(lambda: used()[0] - before[0] > 300_000_000, "some work")
+        after = used()
+        return [(b - a) / (after[0] - before[0]) for a, b in zip(before[1], after[1])]
+
+    def test_partitions(self):
+        self.daemon("-S")
+        large, small = self.add(17), self.add(10)
+        self.assertIn("0 are left", self.control(f"sm_partition add {self.uuid} 1"))
+        a = self.started(CUDA_MPS_SM_PARTITION=large)
+        b = self.started(CUDA_MPS_SM_PARTITION=small, CUDA_MPS_ACTIVE_THREAD_PERCENTAGE="10")
+        c = self.started(CUDA_MPS_SM_PARTITION=small)
+        self.assertEqual([x.ask("sms", 0) for x in (a, b, c)], [68, 40, 40])
+        self.assertEqual(self.client().start(), NO_PARTITION)
+        self.assertEqual(self.client(CUDA_MPS_SM_PARTITION="partA").start(), NO_PARTITION)
+        for client in (a, b, c):
+            self.assertEqual(client.ask("spin", 100000, 100), 0)
+        for share, expected in zip(self.shares((a, b, c)), (68, 20, 20)):
+            self.assertAlmostEqual(share, expected, delta=1.1)
+        c.end(signal.SIGKILL)
+        harness.wait_for(lambda: self.process(c.pid) is None, "it is gone")
+        for share, expected in zip(self.shares((a, b)), (68, 40)):
+            self.assertAlmostEqual(share, expected, delta=1.1)
+        rows = [line.split() for line in self.control("lspart").splitlines()[2:]]
+        self.assertEqual([r[1:] for r in rows],
+                         [["0", "27", "0", "108"], [large.split("/")[1], "17", "68", "Yes"],
+                          [small.split("/")[1], "10", "40", "Yes"]])
+        remove = f"sm_partition rm {rows[0][0]} {small.split('/')[1]}"
+        self.assertIn("1 clients are in it", self.control(remove))
+        b.end()
+        harness.wait_for(lambda: "removed" in self.control(remove), "the empty one goes")
+        self.add(10)
+
+    def test_without_it(self):
+        self.daemon()
+        for command in (f"sm_partition add {self.uuid} 4", "lspart", "sm_partition", "sm_partition rm"):
+            self.assertRegex(self.control(command), "^[^\n]+\n$")
+
+
 OTHER_USER = 65534
 
 
@@ -563,6 +628,7 @@ class NoNamespaces(Simulated):
         done = self.run_control("-d", "-p", "3")
         self.assertEqual(done.returncode, 1)
         self.assertIn("615", done.stderr)
+        self.assertIn("590", self.run_control("-d", "-S").stderr)
 
 
 if __name__ == "__main__":

@@ -53,12 +53,13 @@ static int ask(int fd)
 {
     struct dv_mps_message m = {
         .magic = DV_MPS_MAGIC, .kind = DV_MPS_CLIENT, .size = sizeof(struct dv_mps_client)};
-    struct dv_mps_client client = {{0}, {0}, {0}};
+    struct dv_mps_client client = {{0}, {0}, {0}, {0}};
     struct iovec iov[2] = {{&m, sizeof(m)}, {&client, sizeof(client)}};
     struct msghdr h = {.msg_iov = iov, .msg_iovlen = 2};
     copy_env(DV_MPS_THREADS_ENV, client.threads, sizeof(client.threads));
     copy_env(DV_MPS_PRIORITY_ENV, client.priority, sizeof(client.priority));
     copy_env(DV_MPS_MEMORY_ENV, client.memory, sizeof(client.memory));
+    copy_env(DV_MPS_PARTITION_ENV, client.partition, sizeof(client.partition));
     ssize_t n;
     do
         n = sendmsg(fd, &h, MSG_NOSIGNAL);

@@ -166,7 +166,10 @@ static int terminate_client(struct dv_mpsd *d, const struct dv_mpscommand *q, st
         d->lost = true;
     if (r == -ESRCH)
         return fail(out, "terminate_client: server %u has no client %u", q->server, q->client);
-    return r < 0 ? fail(out, "terminate_client: %s", strerror(-r)) : 0;
+    if (r < 0)
+        return fail(out, "terminate_client: %s", strerror(-r));
+    dv_str_add(out, "0\n"); /* as the driver's */
+    return 0;
 }
 
 static int print_threads(const struct dv_mpsd_limits *l, struct dv_str *out)
@@ -267,6 +270,12 @@ static int of_daemon(struct dv_mpsd *d, const struct dv_mpscommand *q, struct dv
     case DV_MPSCMD_GET_DEFAULT_PRIORITY:
         dv_str_addf(out, "%d\n", d->defaults.priority);
         return 0;
+    case DV_MPSCMD_PARTITION_ADD:
+        return dv_mpsd_partition_add(d, q, out);
+    case DV_MPSCMD_PARTITION_REMOVE:
+        return dv_mpsd_partition_remove(d, q, out);
+    case DV_MPSCMD_PARTITION_LIST:
+        return dv_mpsd_partition_list(d, out);
     case DV_MPSCMD_QUIT:
         return quit(d, q);
     case DV_MPSCMD_HELP:

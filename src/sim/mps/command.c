@@ -9,7 +9,7 @@
 
 /* What a command takes: S the pid of a server, s the same or nothing, C the pid of a client, % a
  * percentage, D a device, M bytes, Y a priority; F "-f" or nothing, P "-p PID" or nothing, T "-t
- * SECONDS" or nothing, U "-uid UID". */
+ * SECONDS" or nothing, U "-uid UID"; K chunks, I the id of a static partition. */
 static const struct form {
     const char *name, *takes, *help;
     enum dv_mpscommand_verb verb;
@@ -32,6 +32,9 @@ static const struct form {
     {"set_device_pinned_mem_limit", "SDM", "<PID> <dev> <value>", DV_MPSCMD_SET_MEMORY},
     {"get_default_client_priority", "", "", DV_MPSCMD_GET_DEFAULT_PRIORITY},
     {"set_default_client_priority", "Y", "<0|1>", DV_MPSCMD_SET_DEFAULT_PRIORITY},
+    {"sm_partition add", "DK", "<device UUID> <chunks>", DV_MPSCMD_PARTITION_ADD},
+    {"sm_partition rm", "DI", "<device UUID> <partition>", DV_MPSCMD_PARTITION_REMOVE},
+    {"lspart", "", "", DV_MPSCMD_PARTITION_LIST},
     {"help", "", "", DV_MPSCMD_HELP},
     {"quit", "T", "[-t <timeout>]", DV_MPSCMD_QUIT},
 };
@@ -222,6 +225,15 @@ static int read_value(char take, char **rest, struct dv_mpscommand *ret, struct 
             return bad(err, "a priority (0 normal, 1 below normal)", word);
         ret->priority = (int32_t)value;
         return 0;
+    case 'K':
+        if (!word || parse_uint(word, 1, 1024, &value) < 0)
+            return bad(err, "a number of chunks", word);
+        ret->chunks = (uint32_t)value;
+        return 0;
+    case 'I':
+        return word && dv_str_copy(ret->partition, sizeof(ret->partition), word) == 0
+                   ? 0
+                   : bad(err, "a partition", word);
     default: /* D */
         if (!word || strlen(word) >= sizeof(ret->device))
             return bad(err, "a device", word);
@@ -239,6 +251,14 @@ static const struct form *find(const char *name)
     return NULL;
 }
 
+/* The one command of two words. */
+static const struct form *find_partition(const char *verb)
+{
+    if (verb && !strcmp(verb, "add"))
+        return find("sm_partition add");
+    return verb && !strcmp(verb, "rm") ? find("sm_partition rm") : NULL;
+}
+
 int dv_mpscommand_parse(const char *line, struct dv_mpscommand *ret, struct dv_err *err)
 {
     char copy[DV_MPSCOMMAND_LINE_MAX];
@@ -253,7 +273,7 @@ int dv_mpscommand_parse(const char *line, struct dv_mpscommand *ret, struct dv_e
     word = strtok_r(copy, " \t\r\n", &rest);
     if (!word)
         return 0;
-    form = find(word);
+    form = !strcmp(word, "sm_partition") ? find_partition(next_word(&rest)) : find(word);
     if (!form)
         return dv_err_set(err, -EINVAL, "Unrecognized command: %.64s", word);
     for (const char *take = form->takes; *take && r == 0; take++)

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #define DV_MPSCOMMAND_LINE_MAX 4096u
+#define DV_MPSCOMMAND_PARTITION 40u
 #define DV_MPSCOMMAND_DEVICE 96u /* an index among the daemon's devices, or a UUID */
 
 enum dv_mpscommand_verb {
@@ -39,6 +40,9 @@ enum dv_mpscommand_verb {
     DV_MPSCMD_SET_MEMORY,
     DV_MPSCMD_GET_DEFAULT_PRIORITY,
     DV_MPSCMD_SET_DEFAULT_PRIORITY,
+    DV_MPSCMD_PARTITION_ADD,
+    DV_MPSCMD_PARTITION_REMOVE,
+    DV_MPSCMD_PARTITION_LIST,
     DV_MPSCMD_HELP,
     DV_MPSCMD_QUIT,
 };
@@ -54,6 +58,8 @@ struct dv_mpscommand {
     uint32_t timeout_s;
     uint64_t bytes;
     char device[DV_MPSCOMMAND_DEVICE];
+    uint32_t chunks;
+    char partition[DV_MPSCOMMAND_PARTITION]; /* its id, without the device */
 };
 
 /* 0, or -EINVAL with what is wrong. */

@@ -23,6 +23,11 @@ static void lines(void **state)
     assert_int_equal(c.bytes, 500 * DV_MIB);
     assert_int_equal(dv_mpscommand_parse("terminate_client 1 2", &c, &err), 0);
     assert_int_equal(c.client, 2);
+    assert_int_equal(dv_mpscommand_parse("sm_partition add GPU-1 7", &c, &err), 0);
+    assert_int_equal(c.verb, DV_MPSCMD_PARTITION_ADD);
+    assert_int_equal(c.chunks, 7);
+    assert_int_equal(dv_mpscommand_parse("sm_partition rm GPU-1 BAAA", &c, &err), 0);
+    assert_string_equal(c.partition, "BAAA");
     assert_int_equal(dv_mpscommand_parse("start_server -uid 0", &c, &err), 0);
     assert_int_equal(c.uid, 0);
     assert_int_equal(dv_mpscommand_parse("quit", &c, &err), 0);
@@ -47,6 +52,8 @@ static void wrong_lines(void **state)
         {"get_client_list", "get_client_list: a server's PID is missing"},
         {"get_client_list 0", "get_client_list: '0' is not a server's PID"},
         {"get_client_list 99999999999", "'99999999999' is not a server's PID"},
+        {"sm_partition add GPU-1 0", "'0' is not a number of chunks"},
+        {"sm_partition drop GPU-1", "Unrecognized command: sm_partition"},
         {"quit -x", "quit: '-x' is not an option here; -t is"},
         {"quit -t", "quit: a timeout in seconds is missing"},
         {"shutdown_server 4 now", "'now' is not -f"},

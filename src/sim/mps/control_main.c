@@ -38,6 +38,7 @@ static int usage(FILE *to, int status)
             "    -M, -multiuser-server     One server for all users.\n"
             "    -p, --protocol <2|3>      3: named servers and namespaces (driver 615 on).\n"
             "    -q, --quit                End the daemon and its servers.\n"
+            "    -S, --static-partitioning Clients run in static SM partitions (driver 590 on).\n"
             "    -v                        Print the version.\n"
             "    -h                        Print this.\n\n"
             "Without -d and -f, commands are read from standard input; 'help' lists them.\n",
@@ -221,6 +222,8 @@ static bool parse(int argc, char **argv, struct asked *ret)
             ret->daemon.foreground = true;
         else if (is(word, "-M", "-multiuser-server") || is(word, "-m", "--multiuser"))
             ret->daemon.multiuser = true;
+        else if (is(word, "-S", "--static-partitioning"))
+            ret->daemon.partitions = true;
         else if (is(word, "-h", "--help"))
             ret->help = true;
         else if (is(word, "-v", "--version"))

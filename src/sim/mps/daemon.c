@@ -135,12 +135,20 @@ static int open_logs(struct dv_mpsd *d, struct dv_err *err)
                  : 0;
 }
 
-/* Protocol 3 came with release 615; there it needs its tables. */
+/* Static partitioning came with CUDA 13.1 (release 590), protocol 3 with release 615; that needs
+ * its tables. */
 static int check_protocol(struct dv_mpsd *d, struct dv_err *err)
 {
+    unsigned long driver = strtoul(d->welcome.driver_version, NULL, 10);
+
+    if (d->options.partitions && (driver < 590 || d->options.protocol == 3))
+        return dv_err_set(err, -ENOTSUP,
+                          "static partitioning needs driver 590 or newer (this node's is %.30s), "
+                          "and is simulated for protocol 2 only",
+                          d->welcome.driver_version);
     if (d->options.protocol != 3)
         return 0;
-    if (strtoul(d->welcome.driver_version, NULL, 10) < 615)
+    if (driver < 615)
         return dv_err_set(err, -ENOTSUP,
                           "protocol 3 needs driver 615 or newer; this node's is %.30s",
                           d->welcome.driver_version);
@@ -287,6 +295,7 @@ static void new_client(struct dv_mpsd *d, struct dv_mpsd_connection *c, const vo
     c->wishes.threads[sizeof(c->wishes.threads) - 1] = '\0';
     c->wishes.priority[sizeof(c->wishes.priority) - 1] = '\0';
     c->wishes.memory[sizeof(c->wishes.memory) - 1] = '\0';
+    c->wishes.partition[sizeof(c->wishes.partition) - 1] = '\0';
     c->role = DV_MPSD_WAITS;
     dv_mpslog_write(&d->control_log, "NEW CLIENT %d from user %u", (int)c->pid, c->uid);
 }

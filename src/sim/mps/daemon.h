@@ -19,6 +19,7 @@
 #define DV_MPSD_NAMED_MAX 16u
 #define DV_MPSD_NAMESPACES_MAX 64u /* of one server; the first is its default */
 #define DV_MPSD_NONE UINT32_MAX
+#define DV_MPSD_PARTITIONS_MAX 64u
 #define DV_MPSD_TICK_MS 20 /* how often is looked whether the last client has gone */
 
 struct dv_mpsd_limits {
@@ -65,6 +66,14 @@ struct dv_mpsd_named {
     struct dv_mpsd_namespace space[DV_MPSD_NAMESPACES_MAX];
 };
 
+/* A static SM partition: whole chunks of a device's SMs, for the clients that name it. */
+struct dv_mpsd_partition {
+    uint32_t number; /* 0 = free */
+    uint32_t device; /* index into the daemon's */
+    uint32_t chunks, sms;
+    char id[DV_MPSCOMMAND_PARTITION];
+};
+
 enum dv_mpsd_role {
     DV_MPSD_NEW = 0,
     DV_MPSD_WAITS,     /* a client without a server yet */
@@ -77,12 +86,14 @@ struct dv_mpsd_connection {
     pid_t pid;
     uid_t uid;
     enum dv_mpsd_role role;
+    uint32_t partition;    /* the number of a client's static partition; 0 = none */
     uint32_t named, space; /* protocol 3: which socket; DV_MPSD_NONE: the daemon's */
     struct dv_mps_client wishes;
 };
 
 struct dv_mpsd_options {
     bool foreground, multiuser;
+    bool partitions;          /* -S: clients run in static partitions only */
     const char *pipes, *logs; /* directories */
     uint32_t protocol;        /* 2, 3 */
 };
@@ -99,8 +110,10 @@ struct dv_mpsd {
     struct dv_mpsd_named *named; /* protocol 3: DV_MPSD_NAMED_MAX of them */
     struct dv_mpsd_connection *connection[DV_MPSD_CONNECTIONS_MAX];
     uint32_t connections;
-    bool quitting, lost;  /* lost: the node is gone */
-    uint64_t deadline_ns; /* when quitting turns to force; DV_NEVER */
+    struct dv_mpsd_partition partition[DV_MPSD_PARTITIONS_MAX];
+    uint32_t partition_number; /* the last one given out */
+    bool quitting, lost;       /* lost: the node is gone */
+    uint64_t deadline_ns;      /* when quitting turns to force; DV_NEVER */
 };
 
 /* ---- daemon.c ---- */
@@ -136,6 +149,14 @@ void dv_mpsd_command_of(uint32_t pid, char ret[64]);
 uint64_t dv_mpsd_pid_namespace_of(uint32_t pid);
 /* The index of a device that a command names; -ENOENT. */
 int dv_mpsd_device(const struct dv_mpsd *d, const char *word);
+
+/* ---- partitions.c ---- */
+/* The commands; as dv_mpsd_answer. */
+int dv_mpsd_partition_add(struct dv_mpsd *d, const struct dv_mpscommand *q, struct dv_str *out);
+int dv_mpsd_partition_remove(struct dv_mpsd *d, const struct dv_mpscommand *q, struct dv_str *out);
+int dv_mpsd_partition_list(struct dv_mpsd *d, struct dv_str *out);
+/* "UUID/ID" of a client's environment; NULL: there is no such. */
+const struct dv_mpsd_partition *dv_mpsd_partition_find(const struct dv_mpsd *d, const char *text);
 
 /* ---- named.c ---- */
 /* 0, -EEXIST, -ENOSPC and others: with a message. */

@@ -21,6 +21,7 @@
 
 #define CU_MPS_CONNECTION_FAILED 805
 #define CU_MPS_SERVER_NOT_READY 807
+#define CU_INVALID_RESOURCE_CONFIGURATION 915
 
 /* ---- what is known of them ---- */
 
@@ -52,18 +53,26 @@ int dv_mpsd_status(struct dv_mpsd *d, const struct dv_mpsd_server *s, struct dv_
     return r == 0 && size != sizeof(*ret) ? -EPROTO : r;
 }
 
+/* A unique beginning of a UUID is enough, as for CUDA_VISIBLE_DEVICES; not less than lspart shows.
+ */
+#define UUID_PREFIX 12
+
 int dv_mpsd_device(const struct dv_mpsd *d, const char *word)
 {
     char *end;
     unsigned long index = strtoul(word, &end, 10);
+    int found = -ENOENT;
 
     if (*word >= '0' && *word <= '9' && !*end)
         return index < d->n_devices ? (int)index : -ENOENT;
     for (uint32_t i = 0; i < d->n_devices; i++) {
-        if (!strcmp(d->device[i].uuid, word))
-            return (int)i;
+        if (strncmp(d->device[i].uuid, word, strlen(word)) != 0)
+            continue;
+        if (found >= 0)
+            return -ENOENT;
+        found = (int)i;
     }
-    return -ENOENT;
+    return strlen(word) >= UUID_PREFIX ? found : -ENOENT;
 }
 
 /* ---- start ---- */
@@ -304,6 +313,27 @@ static void grant(const struct dv_mpsd *d, const struct dv_mpsd_connection *c,
         q->memory_bytes[i] = space->bytes;
 }
 
+/* With static partitions a client needs one, and what it has of threads does not count. */
+static int choose_partition(const struct dv_mpsd *d, struct dv_mpsd_connection *c,
+                            const struct dv_mpsd_server *s, struct dv_sim_mps_admit *q)
+{
+    const struct dv_mpsd_partition *p;
+
+    if (!d->options.partitions)
+        return 0;
+    p = dv_mpsd_partition_find(d, c->wishes.partition);
+    if (!p)
+        return CU_INVALID_RESOURCE_CONFIGURATION;
+    q->threads = DV_SIM_MPS_WHOLE;
+    q->partition = c->partition = p->number;
+    q->partition_sms = p->sms;
+    for (uint32_t i = 0; i < s->n_devices; i++) {
+        if (s->device[i] == p->device)
+            q->partition_device = i;
+    }
+    return 0;
+}
+
 /* A client may have less than the server grants, never more. */
 static void apply_wishes(struct dv_mpsd *d, const struct dv_mpsd_connection *c,
                          const struct dv_mpsd_server *s, struct dv_sim_mps_admit *q)
@@ -341,7 +371,9 @@ static int admit(struct dv_mpsd *d, struct dv_mpsd_connection *c, struct dv_mpsd
 
     grant(d, c, s, &q);
     apply_wishes(d, c, s, &q);
-    r = dv_mpsnode_request(d->node, DV_SIM_MPS_ADMIT, &q, sizeof(q), NULL, NULL);
+    r = choose_partition(d, c, s, &q);
+    if (r == 0)
+        r = dv_mpsnode_request(d->node, DV_SIM_MPS_ADMIT, &q, sizeof(q), NULL, NULL);
     if (r == -EPIPE)
         d->lost = true;
     if (r == -ENOENT) { /* it has just died */

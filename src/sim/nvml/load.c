@@ -309,8 +309,9 @@ int nvmlDeviceGetProcessesUtilizationInfo(struct dv_nvml_device *device,
  */
 
 /* Clients of an MPS server are in the list of MPS and not in that of compute processes, where the
- * server itself is: nvidia-smi shows the two as M+C and C, and programs that ask for both lists and
- * add them (nvtop does) would count a client twice. Nothing here draws. */
+ * server itself is: nvidia-smi shows the two as M+C and C, programs that ask for the compute list
+ * alone miss the clients (Syllo/nvtop issue 93, NVIDIA/dcgm-exporter issue 478), and those that add
+ * both lists would count a client twice. Nothing here draws. */
 static bool is_listed(const struct dv_sim_nvml_process *p, enum dv_nvml_process_mode mode)
 {
     return mode == (p->mps == DV_SIM_MPS_IS_CLIENT ? DV_NVML_PROCESS_MPS : DV_NVML_PROCESS_COMPUTE);

@@ -69,6 +69,9 @@ uint64_t dv_simmps_group(const struct dv_simproc *p)
 uint32_t dv_simmps_sms(const struct dv_simproc *p, uint32_t sms)
 {
     uint64_t threads = p->mps == DV_SIM_MPS_IS_CLIENT ? member_of(p)->threads : DV_SIM_MPS_WHOLE;
+
+    if (p->mps == DV_SIM_MPS_IS_CLIENT && member_of(p)->partition)
+        return DV_MIN(sms, member_of(p)->partition_sms);
     return (uint32_t)((sms * threads + DV_SIM_MPS_WHOLE - 1) / DV_SIM_MPS_WHOLE);
 }
 
@@ -85,7 +88,10 @@ uint32_t dv_simmps_devices(const struct dv_simproc *p, const uint32_t **ret)
     if (p->mps == DV_SIM_MPS_NONE)
         return DV_SIM_NONE;
     *ret = group ? group->device : NULL;
-    return group ? group->n_devices : 0;
+    if (!group || !member_of(p)->partition)
+        return group ? group->n_devices : 0;
+    *ret = &group->device[member_of(p)->partition_device];
+    return 1;
 }
 
 uint64_t dv_simmps_context_bytes(const struct dv_simserver *s, const struct dv_simproc *p,
@@ -146,17 +152,61 @@ uint32_t dv_simmps_may_add(const struct dv_simserver *s, const struct dv_simproc
 {
     const struct dv_simmps_member *m = member_of(p);
     struct dv_simctx where = {.gpu = gpu, .gi_id = gi, .ci_id = ci};
+    uint32_t device;
 
     if (p->mps == DV_SIM_MPS_NONE)
         return DV_SIMCU_OK;
     if (m->error)
         return m->error;
-    if (!m->group || device_index(m->group, gpu, gi, ci) == DV_SIM_NONE)
+    device = m->group ? device_index(m->group, gpu, gi, ci) : DV_SIM_NONE;
+    if (device == DV_SIM_NONE || (m->partition && device != m->partition_device))
         return DV_SIMCU_INVALID_DEVICE;
     if (p->mps == DV_SIM_MPS_IS_CLIENT &&
         count_contexts(s, m->group, &where) >= clients_max(s, gpu, gi, ci))
         return DV_SIMCU_MPS_MAX_CLIENTS_REACHED;
     return DV_SIMCU_OK;
+}
+
+/* ---- static partitions ---- */
+
+/* The contexts of a partition's clients, the n-th one as *ret; returns how many there are. */
+static uint32_t partition_contexts(struct dv_simserver *s, const struct dv_simmps_member *of,
+                                   uint32_t n, const struct dv_simctx **ret)
+{
+    uint32_t found = 0;
+
+    for (uint32_t i = 0; i < DV_SIM_PROCESSES_MAX; i++) {
+        const struct dv_simproc *p = s->node.processes[i];
+
+        if (!is_client(p, of->group) || member_of(p)->partition != of->partition)
+            continue;
+        for (uint32_t c = 0; c < DV_SIM_CONTEXTS_MAX; c++) {
+            if (p->ctx[c].used && !p->ctx[c].error && found++ == n)
+                *ret = &p->ctx[c];
+        }
+    }
+    return found;
+}
+
+/* The engine knows limits of clients and not of groups of them: a partition's SMs are dealt out
+ * evenly, also to clients that have nothing to do. */
+void dv_simmps_changed(struct dv_simserver *s, const struct dv_simproc *p)
+{
+    const struct dv_simmps_member *m = member_of(p);
+    const struct dv_simctx *c = NULL;
+    uint32_t n;
+
+    if (p->mps != DV_SIM_MPS_IS_CLIENT || !m->partition || !m->group)
+        return;
+    n = partition_contexts(s, m, DV_SIM_NONE, &c);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t share = m->partition_sms / n + (i < m->partition_sms % n);
+
+        partition_contexts(s, m, i, &c);
+        if (c)
+            dv_engine_context_limit(s->node.gpu[c->gpu].engine, s->node.now_ns, c->engine_context,
+                                    DV_MAX(share, 1));
+    }
 }
 
 /* ---- memory ---- */
@@ -310,12 +360,18 @@ static int32_t admit(struct dv_simserver *s, const struct dv_simclientconn *c,
         return 0; /* asked by two libraries of one process; the first has settled it */
     if (!is_new(s, p))
         return -EBUSY;
-    if (!q->threads || q->threads > DV_SIM_MPS_WHOLE)
+    if (!q->threads || q->threads > DV_SIM_MPS_WHOLE ||
+        (q->partition && (!q->partition_sms || q->partition_device >= group->n_devices)))
         return -EINVAL;
     if (state_of(s, group) == DV_SIM_MPS_FAULT)
         return DV_SIMCU_MPS_SERVER_NOT_READY;
     m = member_of(p);
-    *m = (struct dv_simmps_member){.group = group, .threads = q->threads, .priority = q->priority};
+    *m = (struct dv_simmps_member){.group = group,
+                                   .threads = q->threads,
+                                   .priority = q->priority,
+                                   .partition = q->partition,
+                                   .partition_device = q->partition_device,
+                                   .partition_sms = q->partition_sms};
     memcpy(m->memory_limit, q->memory_bytes, sizeof(m->memory_limit));
     p->mps = DV_SIM_MPS_IS_CLIENT;
     return 0;

@@ -299,6 +299,7 @@ uint32_t dv_simprocesses_ctx_add(struct dv_simserver *s, struct dv_simsession *s
     }
     c->used = true;
     count(s, p, c, 1);
+    dv_simmps_changed(s, p);
     *ret_ctx = index;
     return DV_SIMCU_OK;
 }
@@ -322,6 +323,7 @@ void dv_simprocesses_ctx_fault(struct dv_simserver *s, struct dv_simproc *p, uin
     c->error = error;
     dv_simcards_retire_ctx(s, p, ctx);
     end_streams(s, c->session, ctx, error);
+    dv_simmps_changed(s, p);
     dv_simmps_faulted(s, p, ctx, error);
 }
 
@@ -336,4 +338,5 @@ void dv_simprocesses_ctx_remove(struct dv_simserver *s, struct dv_simproc *p, ui
     give_overhead(s, p, ctx);
     count(s, p, c, -1);
     c->used = false;
+    dv_simmps_changed(s, p);
 }

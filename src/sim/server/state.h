@@ -135,6 +135,7 @@ struct dv_simmps_member {
     struct dv_simmps *group; /* of a client: NULL once its server is gone */
     uint32_t threads;        /* thousandths of a percent */
     int32_t priority;
+    uint32_t partition, partition_device, partition_sms; /* static; 0 = none */
     uint64_t memory_limit[DV_SIM_MPS_DEVICES_MAX]; /* on each of the group's devices; 0 = none */
     uint64_t limited_bytes[DV_SIM_GPUS_MAX];       /* what counts against them, by GPU */
     uint32_t error; /* it gets no more contexts: a fault, terminated, its server gone */
@@ -386,6 +387,8 @@ bool dv_simmps_take(struct dv_simproc *p, const struct dv_simctx *c, uint64_t by
 void dv_simmps_give(struct dv_simproc *p, const struct dv_simctx *c, uint64_t bytes);
 /* The devices that a process sees, when MPS says so: ids, how many; DV_SIM_NONE: all. */
 uint32_t dv_simmps_devices(const struct dv_simproc *p, const uint32_t **ret);
+/* A context has come or gone: the clients of its static partition share the SMs anew. */
+void dv_simmps_changed(struct dv_simserver *s, const struct dv_simproc *p);
 /* A context has faulted: takes the server's other clients on the device with it. */
 void dv_simmps_faulted(struct dv_simserver *s, struct dv_simproc *p, uint32_t ctx, uint32_t error);
 /* The process ends: with a server, its clients' contexts. */
