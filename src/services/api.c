@@ -4,6 +4,7 @@
 #include "api_layout.h"
 #include "base/units.h"
 #include "claims.h"
+#include "doctor.h"
 #include "request.h"
 #include "sys/clock.h"
 #include "view.h"
@@ -88,7 +89,7 @@ static void get_queue(struct dv_node *node, struct dv_http_request *rq, const ch
 
 static void get_doctor(struct dv_node *node, struct dv_http_request *rq, const char *id)
 {
-    dv_view_reply(rq, 200, dv_view_doctor(node));
+    dv_view_reply(rq, 200, dv_doctor_view(node));
 }
 
 static void get_explain(struct dv_node *node, struct dv_http_request *rq, const char *unused)

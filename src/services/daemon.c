@@ -607,7 +607,7 @@ int dv_daemon_capture(const struct dv_daemon_options *options, const char *path)
         if (r == 0)
             dv_capture_print(capture, &text);
         status = r == 0 ? write_capture(path, &text)
-                        : fail(r == DV_HARDWARE_MISSING ? EXIT_UNAVAILABLE : 1, "%s", err.msg);
+                        : fail(dv_hardware_is_absent(r) ? EXIT_UNAVAILABLE : 1, "%s", err.msg);
     }
     dv_capture_free(capture);
     dv_hardware_free(hw);

@@ -4,9 +4,11 @@
 #include "arm.h"
 #include "audit.h"
 #include "claims.h"
+#include "doctor.h"
 #include "keep.h"
 #include "layouts.h"
 #include "model/gpu_model.h"
+#include "policy/xid.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
@@ -29,7 +31,7 @@ const char *dv_inventory_driver_state(const struct dv_node *node)
     if (link == DV_HARDWARE_LINK_WEDGED || link == DV_HARDWARE_LINK_CRASHED ||
         link == DV_HARDWARE_LINK_ALONE)
         return "wedged";
-    if (node->driver_status == DV_HARDWARE_MISSING)
+    if (dv_hardware_is_absent(node->driver_status))
         return "missing";
     if (node->driver_status == 0)
         return "ok";
@@ -40,13 +42,20 @@ const char *dv_inventory_driver_state(const struct dv_node *node)
 
 static bool xid_is_fatal(uint64_t xid)
 {
-    /* NVIDIA's XID catalogue: 48 double-bit ECC, 62, 64 row remapping failure, 74 NVLink,
-     * 79 fallen off the bus, 95 uncontained error, 119 and 120 GSP. */
-    static const uint64_t fatal[] = {48, 62, 64, 74, 79, 95, 119, 120};
-    for (size_t i = 0; i < DV_ARRAY_SIZE(fatal); i++)
-        if (fatal[i] == xid)
-            return true;
-    return false;
+    return dv_xid_kind(xid) == DV_XID_FATAL;
+}
+
+uint64_t dv_inventory_xid(const struct dv_node *node, uint32_t gpu)
+{
+    const struct dv_node_gpu *g = &node->gpus[gpu];
+    bool counts = xid_is_fatal(g->xid) || dv_clock_now() - g->xid_ns < XID_REMEMBERED_NS;
+    return counts ? g->xid : 0;
+}
+
+/* A program's own fault says nothing of the GPU. */
+static bool xid_degrades(uint64_t xid)
+{
+    return xid && dv_xid_kind(xid) >= DV_XID_OTHER;
 }
 
 static void judge(const struct dv_node *node, uint32_t i, struct dv_gpu *gpu)
@@ -68,8 +77,7 @@ static void judge(const struct dv_node *node, uint32_t i, struct dv_gpu *gpu)
         snprintf(gpu->health_detail, sizeof gpu->health_detail, "%.*s",
                  (int)sizeof gpu->health_detail - 1, f->problem);
     }
-    if (g->xid && !xid_is_fatal(g->xid) && dv_clock_now() - g->xid_ns < XID_REMEMBERED_NS &&
-        gpu->health == DV_GPU_HEALTH_OK) {
+    if (xid_degrades(dv_inventory_xid(node, i)) && gpu->health == DV_GPU_HEALTH_OK) {
         gpu->health = DV_GPU_HEALTH_DEGRADED;
         snprintf(gpu->health_detail, sizeof gpu->health_detail, "XID %llu",
                  (unsigned long long)g->xid);
@@ -402,6 +410,7 @@ static void take_sample(struct dv_node *node, uint32_t i, const struct dv_facts_
     g->processes_known = s->processes_known;
     g->n_processes = DV_MIN(s->n_processes, DV_FACTS_PROCESSES_MAX);
     memcpy(g->processes, s->processes, g->n_processes * sizeof g->processes[0]);
+    dv_doctor_sample(node, i, dv_clock_now());
     dv_audit_sample(node, i, s);
 }
 
@@ -431,7 +440,8 @@ static void on_events(void *arg, const struct dv_worker_reply *reply, int error)
         if (e->gpu >= DV_FACTS_GPUS_MAX)
             continue;
         struct dv_node_gpu *g = &node->gpus[e->gpu];
-        if (!g->xid || !xid_is_fatal(g->xid) || xid_is_fatal(e->xid)) {
+        /* What matters less does not hide what still counts. */
+        if (!dv_inventory_xid(node, e->gpu) || dv_xid_kind(e->xid) >= dv_xid_kind(g->xid)) {
             g->xid = e->xid;
             g->xid_ns = dv_clock_now();
         }

@@ -12,6 +12,7 @@
  *   layouts.h     what the node should have, and the way there, GPU by GPU
  *   mps.h         MPS daemons and their health
  *   audit.h       the driver's view against the slots: who is there without a lease
+ *   doctor.h      what is wrong, for people
  *   keep.h        the store
  *   view.h, request.h, api.h   answers, requests, routes
  *
@@ -155,7 +156,8 @@ struct dv_node_gpu {
     bool sampled, asking, lost;
     uint64_t sample_ns, since_us;
     uint64_t context_learnt_bytes;
-    uint64_t xid, xid_ns; /* the last; 0 = none */
+    uint64_t xid, xid_ns; /* the last of those that matter most; 0 = none */
+    uint64_t ghost_ns;    /* since when memory is in use and no process listed; 0: it is not */
     uint64_t audit_window_ns;
     bool open;           /* leases are off because of an intruder */
     uint32_t suspicious; /* samples in a row with a ratio that means company */

@@ -10,7 +10,6 @@ struct dv_output *dv_view_status(struct dv_node *node);
 struct dv_output *dv_view_usage(struct dv_node *node);
 struct dv_output *dv_view_slices(struct dv_node *node);
 struct dv_output *dv_view_queue(struct dv_node *node);
-struct dv_output *dv_view_doctor(struct dv_node *node);
 /* holding NULL: a tenant's. */
 struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *holding,
                                   const char *tenant);

@@ -18,7 +18,6 @@ struct watch {
     const struct dv_ui *ui;
     struct dv_http_client *client;
     struct dv_output *layout; /* the last answer */
-    uint64_t generation;      /* of the change that is watched */
     bool rolled_back;
     struct dv_str said;
 };
@@ -141,16 +140,6 @@ static int look(struct watch *w, struct dv_err *err)
     return 0;
 }
 
-static int judge(const struct watch *w)
-{
-    uint64_t now = dv_output_count(dv_output_get(root_of(w), "generation"), w->generation);
-    if (w->rolled_back || is(root_of(w), "state", "failed"))
-        return say_failure(w);
-    if (now > w->generation)
-        return dv_ui_fail(w->ui, DV_UI_FAILURE, "another layout was applied meanwhile");
-    return now < w->generation ? say_failure(w) : DV_UI_OK;
-}
-
 static int watch(struct watch *w)
 {
     struct timespec pause = {0, PAUSE_MS * 1000000L};
@@ -168,14 +157,15 @@ static int watch(struct watch *w)
             return dv_ui_fail(w->ui, DV_UI_UNAVAILABLE,
                               "what became of the change is not known: %s", err.msg);
     }
-    return judge(w);
+    if (w->rolled_back || is(root_of(w), "state", "failed"))
+        return say_failure(w);
+    return DV_UI_OK;
 }
 
 static int watch_from(const struct dv_ui *ui, struct dv_output *answer, struct dv_output **ret)
 {
     struct watch w = {.ui = ui, .layout = answer};
     struct dv_err err = {{0}};
-    w.generation = dv_output_count(dv_output_get(root_of(&w), "generation"), 0);
     int exit = DV_UI_FAILURE;
     if (dv_http_client_new(ui->socket, &w.client, &err) < 0) {
         dv_ui_fail(ui, exit, "%s", err.msg);

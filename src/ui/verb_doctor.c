@@ -5,78 +5,74 @@
  */
 #include "ask.h"
 #include "place.h"
+#include "render/diagnosis_text.h"
 #include "verbs.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-struct finding {
-    const char *severity, *subject, *problem, *cause, *remedy;
-};
+#define MPS_DIRECTORY "/tmp/nvidia-mps" /* where CUDA looks for a daemon by itself */
 
-static void add(struct dv_output_node *list, const struct finding *f)
+static void add(struct dv_output_node *list, enum dv_trouble trouble, const char *detail)
 {
-    struct dv_output_node *row = dv_output_object(list, NULL);
-    dv_output_string(row, "severity", f->severity);
-    dv_output_string(row, "subject", f->subject);
-    dv_output_string(row, "problem", f->problem);
-    dv_output_string(row, "cause", f->cause);
-    dv_output_string(row, "remedy", f->remedy);
+    struct dv_diagnosis_finding f = {.trouble = trouble, .gpu = DV_DIAGNOSE_UNKNOWN};
+    snprintf(f.detail, sizeof f.detail, "%.*s", (int)sizeof f.detail - 1, detail ? detail : "");
+    dv_diagnosis_text_add(list, &f);
 }
 
 static void look_at_daemon(const struct dv_http_client *client, int r, const struct dv_err *err,
                            struct dv_output_node *list)
 {
-    const char *socket = dv_http_client_socket(client);
-    bool there = access(socket, F_OK) == 0;
-    struct finding f = {"error", "divvyd", err->msg, NULL, NULL};
-    if (r == -EACCES) {
-        f.cause = "the socket's owner and mode do not let this user in";
-        f.remedy = "join the group of the socket, or ask as root";
-    } else if (r == -ECONNREFUSED && !there) {
-        f.cause = "there is no socket: no daemon was started with it";
-        f.remedy = "systemctl start divvyd; or, without a GPU: divvyd --sim dgx-a100; or name "
-                   "another socket with --socket";
-    } else if (r == -ECONNREFUSED) {
-        f.cause = "the socket is there but nobody listens: the daemon has died";
-        f.remedy = "systemctl status divvyd tells why; systemctl restart divvyd";
-    } else {
-        f.cause = "something answers there that does not speak divvyd's API, or too slowly";
-        f.remedy = "check --socket and $DIVVY_SOCKET";
-    }
-    add(list, &f);
+    bool there = access(dv_http_client_socket(client), F_OK) == 0;
+    add(list,
+        r == -EACCES                   ? DV_TROUBLE_DAEMON_CLOSED
+        : r == -ECONNREFUSED && !there ? DV_TROUBLE_DAEMON_NOT_STARTED
+        : r == -ECONNREFUSED           ? DV_TROUBLE_DAEMON_DIED
+                                       : DV_TROUBLE_DAEMON_STRANGE,
+        err->msg);
 }
 
-static void look_at_library(const char *name, const char *what, const char *severity,
-                            struct dv_output_node *list)
+static void look_at_library(const char *name, struct dv_output_node *list)
 {
-    char path[DV_PLACE_MAX], problem[DV_PLACE_MAX + 64];
-    if (dv_place_library(name, path) == 0 && access(path, R_OK) == 0)
-        return;
-    snprintf(problem, sizeof problem, "%s is missing", path[0] ? path : name);
-    add(list, &(struct finding){severity, what, problem, "divvy is not installed completely",
-                                "install it again, or set DIVVY_LIBDIR to its lib/divvy"});
+    char path[DV_PLACE_MAX];
+    if (dv_place_library(name, path) < 0 || access(path, R_OK) != 0)
+        add(list, DV_TROUBLE_NOT_INSTALLED, path[0] ? path : name);
 }
 
 static void look_at_driver(struct dv_output_node *list)
 {
     if (access("/dev/nvidiactl", F_OK) != 0)
-        add(list, &(struct finding){"note", "driver", "there is no /dev/nvidiactl",
-                                    "no NVIDIA driver is loaded on this machine",
-                                    "fine with a simulated node (divvyd --sim); else install and "
-                                    "load NVIDIA's driver"});
+        add(list, DV_TROUBLE_NO_DEVICE_NODE, NULL);
     else if (access("/dev/nvidiactl", R_OK | W_OK) != 0)
-        add(list, &(struct finding){"warning", "driver", "no permission for /dev/nvidiactl",
-                                    strerror(errno),
-                                    "processes of this user cannot use the GPUs; check the "
-                                    "device's group"});
+        add(list, DV_TROUBLE_DEVICE_NODE_CLOSED, strerror(errno));
+}
+
+/* A control daemon listens on the socket `control` of its folder. */
+static void look_at_mps(struct dv_output_node *list)
+{
+    const char *set = getenv("CUDA_MPS_PIPE_DIRECTORY");
+    const char *directory = set && *set ? set : MPS_DIRECTORY;
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int n = snprintf(at.sun_path, sizeof at.sun_path, "%s/control", directory);
+    if (n < 0 || (size_t)n >= sizeof at.sun_path || access(at.sun_path, F_OK) != 0)
+        return;
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) < 0 && errno == ECONNREFUSED)
+        add(list, DV_TROUBLE_MPS_STALE, directory);
+    if (fd >= 0)
+        close(fd);
 }
 
 /* Findings of the daemon into our list. 0 or the exit status. */
 static int ask_daemon(const struct dv_ui *ui, struct dv_output_node *list, bool *ret_answered)
 {
+    static const char *const keys[] = {"code",  "severity", "subject", "problem",
+                                       "cause", "remedy",   "command"};
     dv_cleanup(dv_http_client_free) struct dv_http_client *client = NULL;
     struct dv_http_reply reply = {0};
     struct dv_err err = {{0}};
@@ -91,13 +87,12 @@ static int ask_daemon(const struct dv_ui *ui, struct dv_output_node *list, bool 
     const struct dv_output_node *root = dv_output_root(reply.body);
     const struct dv_output_node *found = dv_output_get(root, "findings");
     if (reply.status >= 400)
-        add(list, &(struct finding){"error", "divvyd", dv_ask_message(root), NULL, NULL});
-    for (const struct dv_output_node *n = found ? found->first : NULL; n; n = n->next)
-        add(list, &(struct finding){dv_output_text(dv_output_get(n, "severity"), "warning"),
-                                    dv_output_text(dv_output_get(n, "subject"), NULL),
-                                    dv_output_text(dv_output_get(n, "problem"), NULL),
-                                    dv_output_text(dv_output_get(n, "cause"), NULL),
-                                    dv_output_text(dv_output_get(n, "remedy"), NULL)});
+        add(list, DV_TROUBLE_DAEMON_REFUSES, dv_ask_message(root));
+    for (const struct dv_output_node *n = found ? found->first : NULL; n; n = n->next) {
+        struct dv_output_node *row = dv_output_object(list, NULL);
+        for (size_t i = 0; i < DV_ARRAY_SIZE(keys); i++)
+            dv_output_string(row, keys[i], dv_output_text(dv_output_get(n, keys[i]), NULL));
+    }
     dv_http_reply_done(&reply);
     *ret_answered = true;
     return DV_UI_OK;
@@ -116,7 +111,16 @@ static const char *part(const struct dv_output_node *finding, const char *key)
     return dv_output_text(dv_output_get(finding, key), "");
 }
 
-/* Three lines a finding: people read sentences, not columns, when something is wrong. */
+static void add_line(const char *before, const char *line, struct dv_str *text)
+{
+    if (!*line)
+        return;
+    dv_str_add(text, before);
+    dv_value_clean(line, text);
+    dv_str_addc(text, '\n');
+}
+
+/* A few lines a finding: people read sentences, not columns, when something is wrong. */
 static int print_findings(const struct dv_ui *ui, const struct dv_output_node *list, int exit)
 {
     static const char *const colours[] = {"31", "33", "36"};
@@ -132,16 +136,9 @@ static int print_findings(const struct dv_ui *ui, const struct dv_output_node *l
         dv_str_add(&text, ": ");
         dv_value_clean(part(n, "problem"), &text);
         dv_str_addc(&text, '\n');
-        if (*part(n, "cause")) {
-            dv_str_add(&text, "    because ");
-            dv_value_clean(part(n, "cause"), &text);
-            dv_str_addc(&text, '\n');
-        }
-        if (*part(n, "remedy")) {
-            dv_str_add(&text, "    to do: ");
-            dv_value_clean(part(n, "remedy"), &text);
-            dv_str_addc(&text, '\n');
-        }
+        add_line("    because: ", part(n, "cause"), &text);
+        add_line("    to do: ", part(n, "remedy"), &text);
+        add_line("    run: ", part(n, "command"), &text);
     }
     if (exit == DV_UI_OK)
         dv_str_add(&text, "nothing is wrong\n");
@@ -150,11 +147,10 @@ static int print_findings(const struct dv_ui *ui, const struct dv_output_node *l
 }
 
 static const struct dv_table_column columns[] = {
-    {"SEVERITY", "severity", .state = true},
-    {"SUBJECT", "subject"},
-    {"PROBLEM", "problem"},
-    {"CAUSE", "cause"},
-    {"REMEDY", "remedy"},
+    {"CODE", "code"},       {"SEVERITY", "severity", .state = true},
+    {"SUBJECT", "subject"}, {"PROBLEM", "problem"},
+    {"CAUSE", "cause"},     {"REMEDY", "remedy"},
+    {"COMMAND", "command"},
 };
 static const struct dv_table view = {"findings", columns, DV_ARRAY_SIZE(columns)};
 
@@ -166,7 +162,8 @@ static int run(const struct dv_ui *ui)
     int exit = ask_daemon(ui, list, &answered);
     if (exit)
         return exit;
-    look_at_library("standin/libcuda.so.1", "governor", "error", list);
+    look_at_library("standin/libcuda.so.1", list);
+    look_at_mps(list);
     if (!answered)
         look_at_driver(list);
     exit = has_problems(list) ? DV_UI_PROBLEMS : DV_UI_OK;
@@ -182,7 +179,9 @@ static const struct dv_ui_example examples[] = {
 const struct dv_ui_verb dv_verb_doctor = {
     .name = "doctor",
     .summary = "look for what is wrong, and say what to do",
-    .details = "Works without a daemon too. Ends with 3 when there are errors or warnings.",
+    .details = "Each finding has its cause, what to do, and the command that mends it, where one "
+               "does; docs/reference/doctor.md lists them. Works without a daemon too. Ends with 3 "
+               "when there are errors or warnings.",
     .examples = examples,
     .n_examples = DV_ARRAY_SIZE(examples),
     .prints = true,

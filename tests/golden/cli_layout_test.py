@@ -250,12 +250,6 @@ nothing was changed; --wait lets them end by themselves, --evict ends them
                          "and was rolled back: the driver said no\n")
         self.assertEqual(p.returncode, 1)
 
-    def test_apply_overtaken(self):
-        self.answers["POST"] = (202, changing())
-        self.answers["GET"] = (200, {**LAYOUT, "generation": 9})
-        self.assertEqual(self.divvy("layout", "apply", self.file())[::2], (
-            1, "divvy layout apply: another layout was applied meanwhile\n"))
-
     def test_interrupt_ends_the_watching_only(self):
         self.answers["POST"] = (202, changing())
         self.answers["GET"] = (200, changing())

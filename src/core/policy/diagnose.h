@@ -15,7 +15,7 @@
 
 #define DV_DIAGNOSE_UNKNOWN UINT32_MAX
 #define DV_DIAGNOSE_GIS_MAX 16u
-#define DV_DIAGNOSE_DETAIL 320u
+#define DV_DIAGNOSE_DETAIL 480u
 #define DV_DIAGNOSE_MAX 256u
 
 enum dv_severity {

@@ -9,10 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The least first. */
 enum dv_xid_kind {
-    DV_XID_OTHER,       /* not known here */
     DV_XID_CLEANUP,     /* what follows when work is ended or has failed; the GPU is well */
     DV_XID_APPLICATION, /* a program's own fault; the GPU is well */
+    DV_XID_OTHER,       /* not known here */
     DV_XID_CONTAINED,   /* the hardware failed and went on; a reset is wanted some time */
     DV_XID_FATAL,       /* nothing on this GPU can be relied on until a reset */
 };

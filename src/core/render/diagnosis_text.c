@@ -39,7 +39,7 @@ static const char *const words[DV_TROUBLE_COUNT][DV_DIAGNOSIS_PARTS] = {
         {"mps", "{detail} is what is left of an MPS control daemon that has ended",
          "CUDA programs that find the folder want to be clients of that daemon, and fail or hang",
          "remove it, or start the daemon again; divvy's own are elsewhere (STATE/mps)",
-         "rm -r /tmp/nvidia-mps"},
+         "rm -r \"$(printenv CUDA_MPS_PIPE_DIRECTORY || echo /tmp/nvidia-mps)\""},
 
     [DV_TROUBLE_KEEPER_GONE] =
         {"daemon", "the process that starts divvyd's workers is gone",

@@ -52,6 +52,7 @@ static const struct field gpu_fields[] = {
     FIELD(dv_facts_gpu, power_limit_mw, NUMBER32),
     FIELD(dv_facts_gpu, lost, NUMBER32),
     FIELD(dv_facts_gpu, memory_limits, NUMBER32),
+    FIELD(dv_facts_gpu, persistence, NUMBER32),
     FIELD(dv_facts_gpu, timeslice, NUMBER32),
     FIELD(dv_facts_gpu, memory_bytes, NUMBER64),
     FIELD(dv_facts_gpu, memory_reserved_bytes, NUMBER64),

@@ -37,12 +37,21 @@
 
 /* Positive answers of the calls below. */
 enum dv_hardware_status {
-    DV_HARDWARE_MISSING = 1,       /* no library, no driver, or none loaded */
+    DV_HARDWARE_MISSING = 1,       /* no library, no driver */
     DV_HARDWARE_LOST = 2,          /* this GPU fell off the bus or needs a reset */
     DV_HARDWARE_NOT_PERMITTED = 3, /* more rights are needed */
     DV_HARDWARE_NOT_SUPPORTED = 4, /* this driver or GPU cannot say */
     DV_HARDWARE_FAILED = 5,        /* the driver answered an error; the message has it */
+    DV_HARDWARE_NOT_LOADED = 6,    /* the library is there, its kernel module is not */
+    DV_HARDWARE_MISMATCH = 7,      /* library and kernel module are of different versions */
 };
+
+/* Is there no driver to speak with, whatever the reason? */
+static inline bool dv_hardware_is_absent(int status)
+{
+    return status == DV_HARDWARE_MISSING || status == DV_HARDWARE_NOT_LOADED ||
+           status == DV_HARDWARE_MISMATCH;
+}
 
 struct dv_facts_driver {
     char version[80]; /* "550.54.15" */
@@ -83,6 +92,7 @@ struct dv_facts_gpu {
     uint32_t power_limit_mw;
     uint32_t lost;          /* 1: it has an index and nothing else answers */
     uint32_t memory_limits; /* 1: the driver can limit memory by cgroup; 0: it cannot */
+    uint32_t persistence;   /* 0, 1, or unknown */
     uint32_t timeslice;     /* enum dv_timeslice; unknown: no such setting, or nobody asked. NVML
                                does not tell: whoever runs nvidia-smi fills it in */
     uint64_t memory_bytes, memory_reserved_bytes;

@@ -30,6 +30,7 @@
     X(nvmlDeviceGetPciInfo_v2)                                                                     \
     X(nvmlDeviceGetPciInfo)                                                                        \
     X(nvmlDeviceGetCudaComputeCapability)                                                          \
+    X(nvmlDeviceGetPersistenceMode)                                                                \
     X(nvmlDeviceGetComputeMode)                                                                    \
     X(nvmlDeviceGetMemoryInfo_v2)                                                                  \
     X(nvmlDeviceGetMemoryInfo)                                                                     \
@@ -92,8 +93,12 @@ static int failed(struct nvml *self, int rc, const char *what, struct dv_err *er
     enum dv_hardware_status status = DV_HARDWARE_FAILED;
     switch (rc) {
     case DV_NVML_ERROR_DRIVER_NOT_LOADED:
-    case DV_NVML_ERROR_LIBRARY_NOT_FOUND:
+        status = DV_HARDWARE_NOT_LOADED;
+        break;
     case DV_NVML_ERROR_LIB_RM_VERSION_MISMATCH:
+        status = DV_HARDWARE_MISMATCH;
+        break;
+    case DV_NVML_ERROR_LIBRARY_NOT_FOUND:
         status = DV_HARDWARE_MISSING;
         break;
     case DV_NVML_ERROR_GPU_IS_LOST:
@@ -430,7 +435,8 @@ static void forget(struct dv_facts_gpu *f, uint32_t index)
 {
     memset(f, 0, sizeof *f);
     f->index = index;
-    f->pci_device_id = f->pci_subsystem_id = f->timeslice = DV_FACT_UNKNOWN32;
+    f->pci_device_id = f->pci_subsystem_id = DV_FACT_UNKNOWN32;
+    f->persistence = f->timeslice = DV_FACT_UNKNOWN32;
     f->cc_major = f->cc_minor = f->compute_mode = DV_FACT_UNKNOWN32;
     f->mig_current = f->mig_pending = f->numa = f->power_limit_mw = DV_FACT_UNKNOWN32;
     f->memory_bytes = f->memory_reserved_bytes = DV_FACT_UNKNOWN;
@@ -464,6 +470,8 @@ static int nvml_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu 
     }
     if (CALL(self, nvmlDeviceGetComputeMode, d, &ret->compute_mode) != DV_NVML_SUCCESS)
         ret->compute_mode = DV_FACT_UNKNOWN32;
+    if (CALL(self, nvmlDeviceGetPersistenceMode, d, &ret->persistence) != DV_NVML_SUCCESS)
+        ret->persistence = DV_FACT_UNKNOWN32;
     if (CALL(self, nvmlDeviceGetNumaNodeId, d, &ret->numa) != DV_NVML_SUCCESS)
         ret->numa = DV_FACT_UNKNOWN32;
     if (CALL(self, nvmlDeviceGetEnforcedPowerLimit, d, &ret->power_limit_mw) != DV_NVML_SUCCESS &&

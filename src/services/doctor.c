@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "doctor.h"
+
+#include "audit.h"
+#include "inventory.h"
+#include "policy/diagnose.h"
+#include "render/diagnosis_text.h"
+#include "sys/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A process that ends is gone from the driver's list a moment before its memory is, and what the
+ * driver needs for itself counts as used on some. */
+#define GHOST_AFTER_NS (5 * DV_NS_PER_S)
+#define GHOST_MIN (512 * DV_MIB)
+#define GHOST_MIN_PER_MIG (64 * DV_MIB)
+
+/* Facts, with what they point to. */
+struct gathered {
+    struct dv_diagnose_facts facts;
+    struct dv_diagnose_gpu gpus[DV_FACTS_GPUS_MAX];
+    struct dv_diagnose_crowd crowds[DV_NODE_FINDINGS_MAX];
+    struct dv_diagnosis diagnosis;
+};
+
+/* ---- samples -------------------------------------------------------------------------------- */
+
+static bool has_ghost(const struct dv_node_gpu *g)
+{
+    uint64_t min = GHOST_MIN + (g->facts ? g->facts->n_mig : 0) * GHOST_MIN_PER_MIG;
+    return g->processes_known && !g->n_processes && g->memory_used_bytes > min;
+}
+
+void dv_doctor_sample(struct dv_node *node, uint32_t gpu, uint64_t now)
+{
+    struct dv_node_gpu *g = &node->gpus[gpu];
+    if (!has_ghost(g))
+        g->ghost_ns = 0;
+    else if (!g->ghost_ns)
+        g->ghost_ns = now;
+}
+
+/* ---- facts ---------------------------------------------------------------------------------- */
+
+static enum dv_diagnose_driver driver_state(const struct dv_node *node)
+{
+    enum dv_hardware_link_state link = dv_hardware_link_state(node->link);
+    if (link == DV_HARDWARE_LINK_ALONE)
+        return DV_DIAGNOSE_DRIVER_ALONE;
+    if (link == DV_HARDWARE_LINK_WEDGED || link == DV_HARDWARE_LINK_CRASHED)
+        return DV_DIAGNOSE_DRIVER_WEDGED;
+    if (!node->driver_status)
+        return DV_DIAGNOSE_DRIVER_OK;
+    if (!node->driver_detail[0])
+        return DV_DIAGNOSE_DRIVER_STARTING;
+    switch (node->driver_status) {
+    case DV_HARDWARE_MISSING:
+        return DV_DIAGNOSE_DRIVER_MISSING;
+    case DV_HARDWARE_NOT_LOADED:
+        return DV_DIAGNOSE_DRIVER_NOT_LOADED;
+    case DV_HARDWARE_MISMATCH:
+        return DV_DIAGNOSE_DRIVER_MISMATCH;
+    default:
+        return DV_DIAGNOSE_DRIVER_FAILED;
+    }
+}
+
+static bool has_ci(const struct dv_facts_gpu *f, uint32_t gi)
+{
+    for (uint32_t i = 0; i < f->n_mig; i++)
+        if (f->mig[i].gi == gi)
+            return true;
+    return false;
+}
+
+static void add_instances(const struct dv_facts_gpu *f, struct dv_diagnose_gpu *to)
+{
+    to->n_gi = f->n_gi;
+    if (f->n_gi == DV_FACT_UNKNOWN32) {
+        if (!f->n_mig) /* then there may be some, but nothing can run */
+            to->n_gi = 0;
+        return;
+    }
+    to->n_gi = DV_MIN(f->n_gi, DV_DIAGNOSE_GIS_MAX);
+    for (uint32_t i = 0; i < to->n_gi; i++) {
+        to->gi[i].id = f->gi[i].id;
+        to->gi[i].has_ci = has_ci(f, f->gi[i].id);
+    }
+}
+
+static void add_gpu(const struct dv_node *node, uint32_t index, struct dv_diagnose_gpu *to)
+{
+    const struct dv_node_gpu *g = &node->gpus[index];
+    const struct dv_facts_gpu *f = g->facts;
+    *to = (struct dv_diagnose_gpu){.index = index,
+                                   .lost = g->lost,
+                                   .xid = dv_inventory_xid(node, index),
+                                   .compute_mode = f->compute_mode,
+                                   .persistence = f->persistence,
+                                   .mig_pending = f->mig_current != f->mig_pending};
+    if (f->mig_current == 1)
+        add_instances(f, to);
+    if (g->ghost_ns && dv_clock_now() - g->ghost_ns >= GHOST_AFTER_NS)
+        to->ghost_bytes = g->memory_used_bytes;
+}
+
+static void add_gpus(const struct dv_node *node, struct gathered *g)
+{
+    if (g->facts.driver != DV_DIAGNOSE_DRIVER_OK)
+        return; /* what was known may be so no longer */
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        if (node->gpus[i].present && node->gpus[i].facts)
+            add_gpu(node, i, &g->gpus[g->facts.n_gpus++]);
+    g->facts.gpus = g->gpus;
+}
+
+/* Processes of the slice that the driver lists. */
+static uint32_t processes_of(const struct dv_holding *h)
+{
+    uint32_t n = 0;
+    for (const struct dv_member *m = h->node->members; m; m = m->next)
+        n += m->holding == h && m->seen;
+    for (size_t i = 0; i < h->n_strays; i++)
+        n += !h->strays[i].from_store && dv_proc_alive(&h->strays[i].id);
+    return n;
+}
+
+/* Turns go to processes: of several on one device, a tenant gets as many. */
+static void add_crowds(const struct dv_node *node, struct gathered *g)
+{
+    for (const struct dv_holding *h = node->holdings; h; h = h->next) {
+        const struct dv_device *d = dv_snapshot_device(node->snapshot, h->device_uuid);
+        if (h->state != DV_HOLDING_GRANTED || !d || d->mode != DV_MODE_TIMESLICE ||
+            g->facts.n_crowds == DV_ARRAY_SIZE(g->crowds) ||
+            dv_snapshot_held(node->snapshot, d->uuid).slices < 2)
+            continue;
+        uint32_t n = processes_of(h);
+        if (n > 1)
+            g->crowds[g->facts.n_crowds++] =
+                (struct dv_diagnose_crowd){d->uuid, h->claim.tenant, h->claim.id, n};
+    }
+    g->facts.crowds = g->crowds;
+}
+
+static void gather(const struct dv_node *node, struct gathered *g)
+{
+    g->facts = (struct dv_diagnose_facts){
+        .driver = driver_state(node),
+        .driver_detail = node->driver_detail[0] ? node->driver_detail : "no answer yet",
+        .libcuda_missing = !node->config.libcuda[0],
+        .snapshot = node->snapshot,
+        .state_problem = node->store_problem,
+        .state_note = node->note,
+        .not_realtime = !dv_lease_is_realtime(node->lease),
+    };
+    add_gpus(node, g);
+    add_crowds(node, g);
+}
+
+/* ---- the answer ----------------------------------------------------------------------------- */
+
+static void add_audited(const struct dv_node *node, struct dv_output_node *list)
+{
+    for (size_t i = 0; i < node->n_findings; i++) {
+        const struct dv_finding *f = &node->findings[i];
+        if (!dv_audit_counts(f))
+            continue;
+        struct dv_output_node *o = dv_output_object(list, NULL);
+        dv_output_string(o, "code", "audit");
+        dv_output_string(o, "severity", "warning");
+        dv_output_string(o, "subject", f->subject);
+        dv_output_string(o, "problem", f->problem);
+        dv_output_string(o, "cause", f->cause);
+        dv_output_string(o, "remedy", f->remedy);
+        dv_output_null(o, "command");
+    }
+}
+
+struct dv_output *dv_doctor_view(struct dv_node *node)
+{
+    struct dv_output *o = dv_output_new("Diagnosis");
+    struct dv_output_node *list = dv_output_array(dv_output_root(o), "findings");
+    struct gathered *g = calloc(1, sizeof *g);
+    if (!g) {
+        dv_output_free(&o);
+        return NULL; /* the reply says that memory is out */
+    }
+    gather(node, g);
+    dv_diagnose(&g->facts, &g->diagnosis);
+    for (uint32_t i = 0; i < g->diagnosis.n; i++)
+        dv_diagnosis_text_add(list, &g->diagnosis.findings[i]);
+    free(g);
+    add_audited(node, list);
+    return o;
+}
