@@ -3,6 +3,8 @@
 
 #include "audit.h"
 #include "inventory.h"
+#include "layouts.h"
+#include "mps.h"
 #include "policy/diagnose.h"
 #include "render/diagnosis_text.h"
 #include "sys/clock.h"
@@ -14,12 +16,15 @@
  * driver needs for itself counts as used on some. */
 #define GHOST_AFTER_NS (5 * DV_NS_PER_S)
 #define GHOST_MIN (512 * DV_MIB)
+#define FAULT_REMEMBERED_NS (600 * DV_NS_PER_S) /* as XIDs of programs are */
 #define GHOST_MIN_PER_MIG (64 * DV_MIB)
 
 /* Facts, with what they point to. */
 struct gathered {
     struct dv_diagnose_facts facts;
     struct dv_diagnose_gpu gpus[DV_FACTS_GPUS_MAX];
+    struct dv_diagnose_layout layout[DV_FACTS_GPUS_MAX + 1];
+    struct dv_diagnose_mps mps[DV_MPS_DAEMONS_MAX];
     struct dv_diagnose_crowd crowds[DV_NODE_FINDINGS_MAX];
     struct dv_diagnosis diagnosis;
 };
@@ -89,6 +94,17 @@ static void add_instances(const struct dv_facts_gpu *f, struct dv_diagnose_gpu *
     }
 }
 
+/* Is MIG mode without instances what the layout wants, or is it at work on the GPU? */
+static bool empty_is_wanted(const struct dv_node *node, const struct dv_gpu *gpu)
+{
+    const struct dv_gpu_change *c = &node->layouts->gpu[gpu->index];
+    const struct dv_layout_gpu *entry =
+        dv_layout_find(c->instead ? c->instead : &node->layouts->merged, gpu);
+    if (c->state != DV_CHANGE_SETTLED)
+        return true;
+    return entry && dv_layout_is_mig(entry) && !entry->n_devices;
+}
+
 static void add_gpu(const struct dv_node *node, uint32_t index, struct dv_diagnose_gpu *to)
 {
     const struct dv_node_gpu *g = &node->gpus[index];
@@ -99,6 +115,8 @@ static void add_gpu(const struct dv_node *node, uint32_t index, struct dv_diagno
                                    .compute_mode = f->compute_mode,
                                    .persistence = f->persistence,
                                    .mig_pending = f->mig_current != f->mig_pending};
+    const struct dv_gpu *gpu = dv_snapshot_gpu(node->snapshot, index);
+    to->empty_wanted = gpu && empty_is_wanted(node, gpu);
     if (f->mig_current == 1)
         add_instances(f, to);
     if (g->ghost_ns && dv_clock_now() - g->ghost_ns >= GHOST_AFTER_NS)
@@ -113,6 +131,46 @@ static void add_gpus(const struct dv_node *node, struct gathered *g)
         if (node->gpus[i].present && node->gpus[i].facts)
             add_gpu(node, i, &g->gpus[g->facts.n_gpus++]);
     g->facts.gpus = g->gpus;
+}
+
+static void add_change(struct dv_node *node, uint32_t gpu, struct gathered *g)
+{
+    const struct dv_gpu_change *c = &node->layouts->gpu[gpu];
+    if (c->state != DV_CHANGE_FAILED && c->state != DV_CHANGE_DRAINING)
+        return;
+    struct dv_diagnose_layout *to = &g->layout[g->facts.n_layout++];
+    *to = (struct dv_diagnose_layout){
+        .gpu = gpu, .failed = c->state == DV_CHANGE_FAILED, .detail = c->detail};
+    if (c->plan && c->plan->n_blockers) {
+        const struct dv_holding *h = dv_node_holding(node, c->plan->blockers[0].slice);
+        to->n_blockers = c->plan->n_blockers;
+        to->slice = c->plan->blockers[0].slice;
+        to->tenant = h ? h->claim.tenant : "somebody";
+    }
+}
+
+static void add_layout(struct dv_node *node, struct gathered *g)
+{
+    g->facts.layout = g->layout;
+    for (size_t i = 0; i < node->snapshot->n_gpus; i++)
+        if (node->snapshot->gpus[i].index < DV_FACTS_GPUS_MAX)
+            add_change(node, node->snapshot->gpus[i].index, g);
+    if (node->layouts->problem[0])
+        g->layout[g->facts.n_layout++] = (struct dv_diagnose_layout){
+            .gpu = DV_DIAGNOSE_UNKNOWN, .failed = true, .detail = node->layouts->problem};
+}
+
+static void add_mps(const struct dv_node *node, struct gathered *g, uint64_t now)
+{
+    g->facts.mps = g->mps;
+    for (uint32_t i = 0; i < node->mps->n; i++) {
+        const struct dv_mps_daemon *m = &node->mps->daemons[i];
+        bool counts = m->fault_ns && (m->faulty || now - m->fault_ns < FAULT_REMEMBERED_NS);
+        g->mps[g->facts.n_mps++] =
+            (struct dv_diagnose_mps){.device = m->spec.device,
+                                     .problem = m->state == DV_MPS_UP ? NULL : m->problem,
+                                     .fault = counts ? m->fault : NULL};
+    }
 }
 
 /* Processes of the slice that the driver lists. */
@@ -143,7 +201,7 @@ static void add_crowds(const struct dv_node *node, struct gathered *g)
     g->facts.crowds = g->crowds;
 }
 
-static void gather(const struct dv_node *node, struct gathered *g)
+static void gather(struct dv_node *node, struct gathered *g)
 {
     g->facts = (struct dv_diagnose_facts){
         .driver = driver_state(node),
@@ -155,6 +213,8 @@ static void gather(const struct dv_node *node, struct gathered *g)
         .not_realtime = !dv_lease_is_realtime(node->lease),
     };
     add_gpus(node, g);
+    add_layout(node, g);
+    add_mps(node, g, dv_clock_now());
     add_crowds(node, g);
 }
 

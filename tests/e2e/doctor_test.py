@@ -52,6 +52,12 @@ class Sick(harness.Node):
         if out.returncode:
             raise AssertionError(out.stderr)
 
+    def layout(self, entry, *options):
+        path = os.path.join(self.directory, "node.yaml")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(f"apiVersion: divvy/v1\nkind: Layout\ngpus:\n  - {entry}\n")
+        return self.divvy("layout", "apply", path, *options)
+
 
 class Doctor(unittest.TestCase):
     def test_what_is_fine_is_silent(self):
@@ -134,6 +140,52 @@ class Doctor(unittest.TestCase):
             for run in runs:
                 run.terminate()
             node.wait_for_silence()
+
+    def hold(self, node, *args):
+        """A tenant with memory on the GPU: its run, its slice and its process."""
+        run = node.start_run("--tenant", "ann", "--no-wait", *args, "--",
+                             harness.program("divvy-load"), "alloc", "--bytes", "1GiB", "--hold",
+                             "600s")
+        self.assertTrue(run.stdout.readline())
+        held = harness.wait_for(lambda: next((s for s in node.slices() if s["pids"]), None),
+                                "the tenant holds its memory")
+        return run, held["id"], held["pids"][0]
+
+    def test_layout_waits(self):
+        with Sick("a100") as node:
+            run, held, _ = self.hold(node)
+            out = node.layout("{gpu: 0, mig: [1g.10gb]}", "--wait", "--no-watch")
+            self.assertEqual(out.returncode, 0, out.stderr)
+            finding = node.wait_for("layout_waits")
+            self.assertIn(f"{held} of ann", finding["problem"])
+            node.shell(finding["command"])
+            run.wait(harness.PATIENCE)
+            node.wait_for_silence()
+            self.assertEqual(node.json("layout", "show")["state"], "settled")
+
+    def test_layout_failed(self):
+        with Sick("a100") as node:
+            node.inject("--nvml-error",
+                        "nvmlGpuInstanceCreateComputeInstanceWithPlacement=999")
+            out = node.layout("{gpu: 0, mig: [1g.10gb]}")
+            self.assertEqual(out.returncode, 1, out.stdout + out.stderr)
+            self.assertIn("999", out.stderr)
+            self.assertIn("999", node.wait_for("layout_failed")["cause"])
+            node.inject("--clear")
+            node.shell(node.found("layout_failed")["command"])
+            node.wait_for_silence()
+
+    def test_mig_mode_that_is_wanted_empty(self):
+        with Sick("a100") as node:
+            self.assertEqual(node.layout("{gpu: 0, mig: []}").returncode, 0)
+            self.assertEqual(node.serious(), [])
+
+    def test_replicas(self):
+        with Sick("a100") as node:
+            self.assertEqual(node.layout("{gpu: 0, mode: timeslice, replicas: 200}").returncode, 0)
+            self.assertIn("200 parts", node.wait_for("replicas_tight")["problem"])
+            self.assertEqual(node.layout("{gpu: 0, mode: timeslice, replicas: 4}").returncode, 0)
+            self.assertEqual(node.serious(), [])
 
     def test_stale_mps(self):
         with Sick("a100") as node:
