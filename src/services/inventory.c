@@ -141,7 +141,7 @@ static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, s
     gpu->pci_subsystem_id = f->pci_subsystem_id == DV_FACT_UNKNOWN32 ? 0 : f->pci_subsystem_id;
     gpu->memory_limits = f->memory_limits == 1 && node->limits_usable;
     gpu->mps_clients = mps_clients(f);
-    gpu->mps_namespaces = false; /* whatever the driver: the actuator does not speak protocol 3 */
+    gpu->mps_namespaces = false; /* no slice is given one yet */
     judge(node, f->index, gpu);
 }
 

@@ -387,9 +387,10 @@ static void test_mps(void **state)
     spec.threads_percent = 30;
     a = mps(&w, DV_MPS_LIMIT, &spec);
     assert_int_equal(a->u.mps.threads_percent, 30);
-    spec.namespaces = 1;
-    assert_int_equal(mps(&w, DV_MPS_START, &spec)->status, DV_ACTUATE_NOT_SUPPORTED);
+    spec.namespaces = 1; /* a daemon of the older protocol is there, and the driver has no other */
+    assert_int_equal(mps(&w, DV_MPS_START, &spec)->status, DV_ACTUATE_FAILED);
     spec.namespaces = 0;
+    assert_int_equal(mps(&w, DV_MPS_NAMESPACE, &spec)->status, -EINVAL); /* without a name */
     for (int i = 0; i < 2; i++) {
         a = mps(&w, DV_MPS_STOP, &spec);
         assert_string_equal(a->message, "");
@@ -483,6 +484,60 @@ static void test_memory_limit(void **state)
     worker_stop(&w, 0);
 }
 
+static struct dv_worker_reply *namespace_op(const struct worker *w, enum dv_mps_op op,
+                                            const struct dv_mps_spec *spec, const char *name)
+{
+    struct dv_worker_request q = {.op = DV_WORKER_MPS,
+                                  .change.mps = {.op = (uint32_t)op, .spec = *spec}};
+    snprintf(q.change.mps.argument, sizeof q.change.mps.argument, "%s", name);
+    return ask(w, q);
+}
+
+static void test_mps_namespaces(void **state)
+{
+    struct worker w = worker_start();
+    struct dv_mps_spec spec = {.name = "g0", .threads_percent = 50, .namespaces = 1};
+    char path[200];
+    memcpy(spec.device, facts(&w, 0)->uuid, sizeof spec.device);
+    struct dv_worker_reply *a = mps(&w, DV_MPS_START, &spec);
+    assert_string_equal(a->message, "");
+    pid_t control = a->u.mps.control_pid;
+    assert_int_equal(a->u.mps.up, 1);
+    assert_int_equal(a->u.mps.threads_percent, 50);
+    worker_stop(&w, SIGKILL);
+    w = worker_start();
+    a = mps(&w, DV_MPS_START, &spec);
+    assert_string_equal(a->message, "");
+    assert_int_equal(a->u.mps.control_pid, control);
+    spec.threads_percent = 25;
+    spec.memory_bytes = DV_GIB;
+    for (int i = 0; i < 2; i++) {
+        a = namespace_op(&w, DV_MPS_NAMESPACE, &spec, "s-7");
+        assert_string_equal(a->message, "");
+    }
+    spec.memory_bytes = 0; /* from a limit to none */
+    a = namespace_op(&w, DV_MPS_NAMESPACE, &spec, "s-7");
+    assert_string_equal(a->message, "");
+    snprintf(path, sizeof path, "%s/mps/g0/pipe/0/s_7/control", state_dir);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(namespace_op(&w, DV_MPS_NAMESPACE, &spec, "S7")->status, -EINVAL);
+    a = mps(&w, DV_MPS_PROBE, &spec);
+    assert_string_equal(a->message, "");
+    assert_int_equal(a->u.mps.server_state, DV_MPS_SERVER_ACTIVE);
+    assert_true(a->u.mps.server_pid > 1);
+    for (int i = 0; i < 2; i++) {
+        a = namespace_op(&w, DV_MPS_NAMESPACE_END, &spec, "s-7");
+        assert_string_equal(a->message, "");
+        assert_int_equal(access(path, F_OK), -1);
+    }
+    for (int i = 0; i < 2; i++) {
+        a = mps(&w, DV_MPS_STOP, &spec);
+        assert_string_equal(a->message, "");
+        assert_false(is_alive(control));
+    }
+    worker_stop(&w, 0);
+}
+
 static void test_no_memory_limit(void **state)
 {
     struct worker w = worker_start();
@@ -546,7 +601,8 @@ int main(void)
         cmocka_unit_test(test_instances),
         cmocka_unit_test(test_no_memory_limit),
     };
-    const struct CMUnitTest newest[] = {cmocka_unit_test(test_memory_limit)};
+    const struct CMUnitTest newest[] = {cmocka_unit_test(test_memory_limit),
+                                        cmocka_unit_test(test_mps_namespaces)};
     return cmocka_run_group_tests_name("ampere", ampere, start_ampere, stop) +
            cmocka_run_group_tests_name("hopper", hopper, start_hopper, stop) +
            cmocka_run_group_tests_name("newest", newest, start_newest, stop);

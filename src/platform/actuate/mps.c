@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actuate/mps.h"
 
+#include "actuate/mps_daemon.h"
 #include "actuate/mps_probe.h"
-#include "actuate/tool.h"
 #include "base/str.h"
 #include "sys/clock.h"
 #include "sys/fd.h"
@@ -19,24 +19,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define CONTROL "nvidia-cuda-mps-control"
-#define COMMAND_MS 5000u
 #define START_MS 10000u
 #define QUIT_S 5u /* for its clients to end, who have been told to before */
 #define GONE_MS 5000u
-#define OUTPUT_MAX 8192u
 #define SERVERS_MAX 8
 #define SOCKET_ROOM 24u /* "/control_privileged" and its NUL */
-/* No limit: what a daemon that has one is set to, since there is no command to clear it. */
-#define NO_LIMIT "1024G"
-
-struct mps {
-    const struct dv_mps_config *config;
-    const struct dv_mps_spec *spec;
-    char pipe[128], log[PATH_MAX];
-    char pipe_env[160], log_env[PATH_MAX + 32], device_env[DV_UUID_SIZE + 32];
-    const char *set[DV_TOOL_ENV_MAX];
-};
 
 /* ---- where ---- */
 
@@ -52,12 +39,12 @@ int dv_mps_pipe(const char *state, const char *name, char *ret, size_t size, str
 }
 
 static int prepare(const struct dv_mps_config *config, const struct dv_mps_spec *spec,
-                   struct mps *ret, struct dv_err *err)
+                   struct dv_mps_at *ret, struct dv_err *err)
 {
     if (!config->state || config->state[0] != '/')
         return dv_err_set(err, DV_ACTUATE_NOT_SUPPORTED,
                           "MPS needs a state directory with an absolute path");
-    *ret = (struct mps){.config = config, .spec = spec};
+    *ret = (struct dv_mps_at){.config = config, .spec = spec};
     int r = dv_mps_pipe(config->state, spec->name, ret->pipe, sizeof ret->pipe, err);
     if (r < 0)
         return r;
@@ -91,7 +78,7 @@ static int make_below(int at, const char *name)
     return r < 0 ? r : fd;
 }
 
-static int make_folders(const struct mps *m, struct dv_err *err)
+static int make_folders(const struct dv_mps_at *m, struct dv_err *err)
 {
     dv_cleanup(dv_fd_close) int state = open(m->config->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     dv_cleanup(dv_fd_close) int all = state < 0 ? -errno : make_below(state, "mps");
@@ -145,45 +132,51 @@ enum dv_mps_server_state dv_mps_parse_state(const char *text)
 
 /* ---- commands ---- */
 
-/* 0; DV_ACTUATE_NOT_FOUND: no daemon answers; negative errno. */
-static int command(const struct mps *m, const char *line, uint32_t deadline_ms, char *out,
-                   struct dv_err *err)
+int dv_mps_daemon_run(const struct dv_mps_at *m, const char *const *argv, const char *input,
+                      uint32_t deadline_ms, char *out, int *ret_status, struct dv_err *err)
 {
-    static const char *const argv[] = {CONTROL, NULL};
-    char input[256];
-    int status = 0;
-    snprintf(input, sizeof input, "%s\n", line);
     struct dv_tool t = {.directory = m->config->tools,
                         .argv = argv,
                         .set = m->set,
                         .input = input,
                         .deadline_ms = deadline_ms};
-    int r = dv_tool_run(&t, out, OUTPUT_MAX, &status, err);
-    if (r == -ENOENT)
-        return DV_ACTUATE_NOT_SUPPORTED;
-    if (r < 0)
-        return r;
-    return status ? dv_err_set(err, DV_ACTUATE_NOT_FOUND, "no MPS daemon answers in %s", m->pipe)
-                  : 0;
+    int r = dv_tool_run(&t, out, DV_MPS_OUTPUT_MAX, ret_status, err);
+    return r == -ENOENT ? DV_ACTUATE_NOT_SUPPORTED : r;
 }
 
-static bool answers(const struct mps *m, uint32_t *ret_percent)
+/* Of protocol 2. 0; DV_ACTUATE_NOT_FOUND: no daemon answers; negative errno. */
+static int command(const struct dv_mps_at *m, const char *line, uint32_t deadline_ms, char *out,
+                   struct dv_err *err)
 {
-    char out[OUTPUT_MAX];
+    static const char *const argv[] = {DV_MPS_CONTROL, NULL};
+    char input[256];
+    int status = 0;
+    snprintf(input, sizeof input, "%s\n", line);
+    int r = dv_mps_daemon_run(m, argv, input, deadline_ms, out, &status, err);
+    if (r || !status)
+        return r;
+    return dv_err_set(err, DV_ACTUATE_NOT_FOUND, "no MPS daemon answers in %s", m->pipe);
+}
+
+static bool answers(const struct dv_mps_at *m, uint32_t *ret_percent)
+{
+    char out[DV_MPS_OUTPUT_MAX];
     uint32_t percent;
-    if (command(m, "get_default_active_thread_percentage", COMMAND_MS, out, NULL) != 0)
+    if (m->spec->namespaces)
+        return dv_mps_named_answers(m);
+    if (command(m, "get_default_active_thread_percentage", DV_MPS_COMMAND_MS, out, NULL) != 0)
         return false;
     if (dv_mps_parse_percent(out, &percent) == 0)
         *ret_percent = percent;
     return true;
 }
 
-static int set_threads(const struct mps *m, struct dv_err *err)
+static int set_threads(const struct dv_mps_at *m, struct dv_err *err)
 {
-    char line[80], out[OUTPUT_MAX];
+    char line[80], out[DV_MPS_OUTPUT_MAX];
     uint32_t want = m->spec->threads_percent ? m->spec->threads_percent : 100, got = 0;
     snprintf(line, sizeof line, "set_default_active_thread_percentage %u", want);
-    int r = command(m, line, COMMAND_MS, out, err);
+    int r = command(m, line, DV_MPS_COMMAND_MS, out, err);
     if (r)
         return r;
     if (answers(m, &got) && got == want)
@@ -199,11 +192,11 @@ static bool has_memory_limit(const char *out)
     return strspn(out, "0123456789") && strtoull(out, NULL, 10) > 0;
 }
 
-static int set_memory(const struct mps *m, struct dv_err *err)
+static int set_memory(const struct dv_mps_at *m, struct dv_err *err)
 {
-    char line[80], out[OUTPUT_MAX], said[OUTPUT_MAX];
+    char line[80], out[DV_MPS_OUTPUT_MAX], said[DV_MPS_OUTPUT_MAX];
     uint64_t mib = m->spec->memory_bytes / DV_MIB;
-    int r = command(m, "get_default_device_pinned_mem_limit 0", COMMAND_MS, out, err);
+    int r = command(m, "get_default_device_pinned_mem_limit 0", DV_MPS_COMMAND_MS, out, err);
     if (r)
         return r;
     if (!m->spec->memory_bytes && !has_memory_limit(out))
@@ -212,10 +205,10 @@ static int set_memory(const struct mps *m, struct dv_err *err)
         snprintf(line, sizeof line, "set_default_device_pinned_mem_limit 0 %lluM",
                  (unsigned long long)DV_MAX(mib, 1u));
     else
-        snprintf(line, sizeof line, "set_default_device_pinned_mem_limit 0 " NO_LIMIT);
-    r = command(m, line, COMMAND_MS, said, err);
+        snprintf(line, sizeof line, "set_default_device_pinned_mem_limit 0 " DV_MPS_NO_LIMIT);
+    r = command(m, line, DV_MPS_COMMAND_MS, said, err);
     if (r == 0)
-        r = command(m, "get_default_device_pinned_mem_limit 0", COMMAND_MS, out, err);
+        r = command(m, "get_default_device_pinned_mem_limit 0", DV_MPS_COMMAND_MS, out, err);
     if (r == 0 && !has_memory_limit(out))
         r = dv_err_set(err, DV_ACTUATE_FAILED,
                        "the MPS daemon did not take the memory limit: %.200s",
@@ -223,8 +216,10 @@ static int set_memory(const struct mps *m, struct dv_err *err)
     return r;
 }
 
-static int set_limits(const struct mps *m, struct dv_err *err)
+static int set_limits(const struct dv_mps_at *m, struct dv_err *err)
 {
+    if (m->spec->namespaces)
+        return dv_mps_named_prepare(m, err);
     int r = set_threads(m, err);
     return r ? r : set_memory(m, err);
 }
@@ -255,15 +250,15 @@ static bool is_mps_process(pid_t pid)
     snprintf(path, sizeof path, "/proc/%d/comm", pid);
     dv_cleanup(dv_fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, comm, sizeof comm - 1);
-    return n > 0 && !strncmp(comm, CONTROL, 15); /* the kernel keeps 15 bytes */
+    return n > 0 && !strncmp(comm, DV_MPS_CONTROL, 15); /* the kernel keeps 15 bytes */
 }
 
 /* The daemon of this folder by its pid file, if that process is one: a pid alone may be somebody
  * else's by now. */
-static bool find_daemon(const struct mps *m, struct dv_proc_id *ret)
+static bool find_daemon(const struct dv_mps_at *m, struct dv_proc_id *ret)
 {
     char path[192], text[16] = "";
-    snprintf(path, sizeof path, "%s/" CONTROL ".pid", m->pipe);
+    snprintf(path, sizeof path, "%s/" DV_MPS_CONTROL ".pid", m->pipe);
     dv_cleanup(dv_fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     int32_t pid = 0;
@@ -289,19 +284,19 @@ static void send_signal(const struct dv_proc_id *id, int signo)
 
 /* ---- operations ---- */
 
-static int read_server(const struct mps *m, int32_t pid, struct dv_mps_status *s,
+static int read_server(const struct dv_mps_at *m, int32_t pid, struct dv_mps_status *s,
                        struct dv_err *err)
 {
-    char line[64], out[OUTPUT_MAX];
+    char line[64], out[DV_MPS_OUTPUT_MAX];
     snprintf(line, sizeof line, "get_server_status %d", pid);
-    int r = command(m, line, COMMAND_MS, out, err);
+    int r = command(m, line, DV_MPS_COMMAND_MS, out, err);
     if (r)
         return r;
     enum dv_mps_server_state state = dv_mps_parse_state(out);
     if (s->server_state != DV_MPS_SERVER_FAULT) /* of several, the one in trouble */
         s->server_state = state;
     snprintf(line, sizeof line, "get_client_list %d", pid);
-    r = command(m, line, COMMAND_MS, out, err);
+    r = command(m, line, DV_MPS_COMMAND_MS, out, err);
     int n =
         r ? r
           : dv_mps_parse_pids(out, s->clients + s->n_clients, DV_MPS_CLIENTS_MAX - s->n_clients);
@@ -310,9 +305,9 @@ static int read_server(const struct mps *m, int32_t pid, struct dv_mps_status *s
     return r; /* a server that is about to go may answer in words: then it has no clients */
 }
 
-static int read_status(const struct mps *m, struct dv_mps_status *ret, struct dv_err *err)
+static int read_status(const struct dv_mps_at *m, struct dv_mps_status *ret, struct dv_err *err)
 {
-    char out[OUTPUT_MAX];
+    char out[DV_MPS_OUTPUT_MAX];
     int32_t servers[SERVERS_MAX];
     struct dv_proc_id id;
     *ret = (struct dv_mps_status){0};
@@ -321,7 +316,9 @@ static int read_status(const struct mps *m, struct dv_mps_status *ret, struct dv
     ret->up = 1;
     if (find_daemon(m, &id))
         ret->control_pid = id.pid;
-    int r = command(m, "get_server_list", COMMAND_MS, out, err);
+    if (m->spec->namespaces)
+        return dv_mps_named_status(m, ret, err);
+    int r = command(m, "get_server_list", DV_MPS_COMMAND_MS, out, err);
     if (r)
         return r;
     int n = dv_mps_parse_pids(out, servers, SERVERS_MAX);
@@ -335,28 +332,26 @@ static int read_status(const struct mps *m, struct dv_mps_status *ret, struct dv
 }
 
 /* Returns when it listens. One server for all users where we are root and the driver has that. */
-static int spawn(const struct mps *m, bool multiuser, struct dv_err *err)
+static int spawn(const struct dv_mps_at *m, bool multiuser, struct dv_err *err)
 {
-    const char *argv[] = {CONTROL, "-d", multiuser ? "-multiuser-server" : NULL, NULL};
-    char out[OUTPUT_MAX];
+    const char *old[] = {DV_MPS_CONTROL, "-d", multiuser ? "-multiuser-server" : NULL, NULL};
+    const char *named[] = {DV_MPS_CONTROL, "-d", "-p", "3", multiuser ? "-m" : NULL, NULL};
+    char out[DV_MPS_OUTPUT_MAX];
     int status = 0;
     uint32_t unused;
-    struct dv_tool t = {
-        .directory = m->config->tools, .argv = argv, .set = m->set, .deadline_ms = START_MS};
-    int r = dv_tool_run(&t, out, sizeof out, &status, err);
-    if (r == -ENOENT)
-        return DV_ACTUATE_NOT_SUPPORTED;
-    if (r < 0)
+    int r =
+        dv_mps_daemon_run(m, m->spec->namespaces ? named : old, NULL, START_MS, out, &status, err);
+    if (r)
         return r;
-    for (uint64_t end = dv_clock_now() + COMMAND_MS * DV_NS_PER_MS; !status && dv_clock_now() < end;
-         usleep(20000))
+    for (uint64_t end = dv_clock_now() + DV_MPS_COMMAND_MS * DV_NS_PER_MS;
+         !status && dv_clock_now() < end; usleep(20000))
         if (answers(m, &unused))
             return 0;
     return dv_err_set(err, DV_ACTUATE_FAILED, "the MPS daemon did not start: %.250s",
                       dv_tool_last_line(out));
 }
 
-static int start(const struct mps *m, struct dv_mps_status *ret, struct dv_err *err)
+static int start(const struct dv_mps_at *m, struct dv_mps_status *ret, struct dv_err *err)
 {
     uint32_t unused;
     int r = make_folders(m, err);
@@ -375,15 +370,20 @@ static int start(const struct mps *m, struct dv_mps_status *ret, struct dv_err *
     return r ? r : read_status(m, ret, err);
 }
 
-static int stop(const struct mps *m, struct dv_err *err)
+static int stop(const struct dv_mps_at *m, struct dv_err *err)
 {
-    char line[32], out[OUTPUT_MAX];
+    char line[32], out[DV_MPS_OUTPUT_MAX];
     struct dv_proc_id id;
     uint32_t unused;
     bool known = find_daemon(m, &id);
     if (answers(m, &unused)) {
+        static const char *const quit[] = {DV_MPS_CONTROL, "-q", NULL};
+        int status;
         snprintf(line, sizeof line, "quit -t %u", QUIT_S);
-        command(m, line, (QUIT_S + 5) * 1000, out, NULL);
+        if (m->spec->namespaces)
+            dv_mps_daemon_run(m, quit, NULL, (QUIT_S + 5) * 1000, out, &status, NULL);
+        else
+            command(m, line, (QUIT_S + 5) * 1000, out, NULL);
     }
     static const int signals[] = {SIGTERM, SIGKILL};
     bool gone = !known || await_end(&id, GONE_MS);
@@ -399,11 +399,13 @@ static int stop(const struct mps *m, struct dv_err *err)
 
 /* As the user of the server that is there: without multi-user mode another user's client would
  * wait for all others to leave. */
-static int probe(const struct mps *m, struct dv_mps_status *ret, struct dv_err *err)
+static int probe(const struct dv_mps_at *m, struct dv_mps_status *ret, struct dv_err *err)
 {
     static const char *const argv[] = {"the MPS probe", NULL};
     struct dv_mps_probe p = {.libcuda = m->config->libcuda, .uid = (uid_t)-1};
-    char out[OUTPUT_MAX];
+    const char *set[DV_TOOL_ENV_MAX];
+    char pipe_env[200];
+    char out[DV_MPS_OUTPUT_MAX];
     int status = 0;
     int r = read_status(m, ret, err);
     if (r)
@@ -412,8 +414,13 @@ static int probe(const struct mps *m, struct dv_mps_status *ret, struct dv_err *
         return dv_err_set(err, DV_ACTUATE_NOT_FOUND, "no MPS daemon answers in %s", m->pipe);
     if (ret->server_pid && geteuid() == 0)
         dv_proc_uid(ret->server_pid, &p.uid);
+    memcpy(set, m->set, sizeof set);
+    if (m->spec->namespaces) {
+        snprintf(pipe_env, sizeof pipe_env, "%s/" DV_MPS_SERVER, m->pipe_env);
+        set[0] = pipe_env;
+    }
     struct dv_tool t = {.argv = argv,
-                        .set = m->set,
+                        .set = set,
                         .instead = dv_mps_probe_main,
                         .arg = &p,
                         .deadline_ms = DV_MPS_PROBE_MS};
@@ -428,21 +435,22 @@ static int probe(const struct mps *m, struct dv_mps_status *ret, struct dv_err *
     return r ? r : read_status(m, ret, err);
 }
 
-static int limit(const struct mps *m, struct dv_mps_status *ret, struct dv_err *err)
+static int limit(const struct dv_mps_at *m, struct dv_mps_status *ret, struct dv_err *err)
 {
     int r = set_limits(m, err);
     return r ? r : read_status(m, ret, err);
 }
 
 int dv_mps_run(const struct dv_mps_config *config, enum dv_mps_op op,
-               const struct dv_mps_spec *spec, struct dv_mps_status *ret, struct dv_err *err)
+               const struct dv_mps_spec *spec, const char *argument, struct dv_mps_status *ret,
+               struct dv_err *err)
 {
-    struct mps m;
+    struct dv_mps_at m = {.config = config, .spec = spec};
     struct dv_mps_status status = {0};
-    if (spec->namespaces || op == DV_MPS_NAMESPACE || op == DV_MPS_NAMESPACE_END)
+    bool named = op == DV_MPS_NAMESPACE || op == DV_MPS_NAMESPACE_END;
+    if (named && !spec->namespaces)
         return dv_err_set(err, DV_ACTUATE_NOT_SUPPORTED,
-                          "MPS namespaces (protocol 3 of driver 615) are not supported; limits by "
-                          "daemon and by client are");
+                          "a daemon of protocol 2 has no namespaces");
     int r = prepare(config, spec, &m, err);
     if (r)
         return r;
@@ -462,9 +470,17 @@ int dv_mps_run(const struct dv_mps_config *config, enum dv_mps_op op,
     case DV_MPS_PROBE:
         r = probe(&m, &status, err);
         break;
+    case DV_MPS_NAMESPACE:
+        r = dv_mps_named_namespace(&m, argument, err);
+        break;
+    case DV_MPS_NAMESPACE_END:
+        r = dv_mps_named_namespace_end(&m, argument, err);
+        break;
     default:
         r = dv_err_set(err, -EINVAL, "there is no MPS operation %u", (unsigned)op);
     }
+    if (r == 0 && named)
+        r = read_status(&m, &status, err);
     if (r == 0)
         *ret = status;
     return r;

@@ -4,7 +4,12 @@
  * come to one by CUDA_MPS_PIPE_DIRECTORY. A daemon outlives the process that started it: one that
  * answers is kept, with the limits that are asked for.
  *
- * Commands and what is printed: NVIDIA's MPS documentation, protocol 2, which all drivers speak.
+ * Protocol 2, which all drivers speak, has one set of limits for a daemon. With spec.namespaces the
+ * daemon speaks protocol 3 (driver 615): it has one server, "0", and each namespace in it has
+ * limits of its own for who is given its folder, STATE/mps/NAME/pipe/0/NAMESPACE; the limits of the
+ * spec are those of whoever has only .../pipe/0.
+ *
+ * Commands and what is printed: NVIDIA's MPS documentation.
  */
 #ifndef DV_ACTUATE_MPS_H
 #define DV_ACTUATE_MPS_H
@@ -20,11 +25,20 @@ struct dv_mps_config {
 
 /* dv_actuate_mps with these. *ret is written on success. */
 int dv_mps_run(const struct dv_mps_config *config, enum dv_mps_op op,
-               const struct dv_mps_spec *spec, struct dv_mps_status *ret, struct dv_err *err);
+               const struct dv_mps_spec *spec, const char *argument, struct dv_mps_status *ret,
+               struct dv_err *err);
 
 /* STATE/mps/NAME/pipe. 0, or -ENAMETOOLONG with a message: a socket there would not be reachable.
  */
 int dv_mps_pipe(const char *state, const char *name, char *ret, size_t size, struct dv_err *err);
+
+#define DV_MPS_SERVER "0" /* the one named server of a daemon of protocol 3; short, as paths are   \
+                           */
+
+/* STATE/mps/NAME/pipe/0/NAMESPACE, of a name as it is given to DV_MPS_NAMESPACE. The driver takes
+ * lowercase letters, digits and underscores; "s-7" becomes "s_7". 0, -EINVAL, -ENAMETOOLONG. */
+int dv_mps_namespace_pipe(const char *state, const char *name, const char *space, char *ret,
+                          size_t size, struct dv_err *err);
 
 /* How many clients a MIG device's daemon takes of the `whole` GPU's number, in proportion to its
  * compute slices, at least one (NVIDIA's MIG user guide, r580). */

@@ -270,7 +270,7 @@ static int nvml_mps(struct dv_actuator *a, enum dv_mps_op op, const struct dv_mp
     const struct nvml_actuator *self = SELF(a);
     struct dv_mps_config config = {
         .tools = self->tools, .state = self->state, .libcuda = self->libcuda, .set = self->set};
-    return dv_mps_run(&config, op, spec, ret, err);
+    return dv_mps_run(&config, op, spec, argument, ret, err);
 }
 
 static int nvml_memory_limit(struct dv_actuator *a, const struct dv_memory_limit *limit,

@@ -221,6 +221,11 @@ static void test_mps_path(void **state)
     struct dv_err err = {{0}};
     assert_int_equal(dv_mps_pipe("/var/lib/divvy", "g0i3c0", path, sizeof path, &err), 0);
     assert_string_equal(path, "/var/lib/divvy/mps/g0i3c0/pipe");
+    assert_int_equal(dv_mps_namespace_pipe("/var/lib/divvy", "g0", "s-7", path, sizeof path, &err),
+                     0);
+    assert_string_equal(path, "/var/lib/divvy/mps/g0/pipe/0/s_7");
+    assert_int_equal(dv_mps_namespace_pipe("/var/lib/divvy", "g0", "../s", path, sizeof path, &err),
+                     -EINVAL);
     memset(deep, 'd', sizeof deep - 1);
     deep[0] = '/';
     deep[sizeof deep - 1] = 0;
