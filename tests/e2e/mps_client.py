@@ -7,6 +7,7 @@
     ["sms", DEVICE]        the device's SM count
     ["alloc", BYTES]       [result, address]
     ["managed", BYTES]     the same of cuMemAllocManaged
+    ["info"]               cuMemGetInfo's free and total bytes
     ["free", ADDRESS]      result
     ["spin", US, COUNT]    queues so many kernels of so long on the whole device
     ["sync"]               cuCtxSynchronize's result
@@ -69,6 +70,12 @@ def managed(size):
     return [cuda.cuMemAllocManaged(ctypes.byref(address), ctypes.c_size_t(size), 1), address.value]
 
 
+def info():
+    left, total = ctypes.c_size_t(), ctypes.c_size_t()
+    cuda.cuMemGetInfo_v2(ctypes.byref(left), ctypes.byref(total))
+    return [left.value, total.value]
+
+
 def free(address):
     return cuda.cuMemFree_v2(ctypes.c_uint64(address))
 
@@ -88,7 +95,7 @@ def sync():
 
 
 def main():
-    verbs = {f.__name__: f for f in (init, ctx, devices, sms, alloc, managed, free, spin, sync)}
+    verbs = {f.__name__: f for f in (init, ctx, devices, sms, alloc, managed, info, free, spin, sync)}
     for line in sys.stdin:
         name, *args = json.loads(line)
         print(json.dumps(verbs[name](*args)), flush=True)

@@ -257,6 +257,8 @@ class Limits(Simulated):
         # From 1 MiB on the driver gives whole 2 MiB, below in steps of 512 B.
         room = 1024 * MIB - self.process(client.pid)["memory_used_bytes"]
         large, rest = room & ~(2 * MIB - 1), room % (2 * MIB)
+        self.assertEqual(client.ask("info")[0], room)
+        self.assertEqual(client.ask("info")[1], self.started("nowhere").ask("info")[1])
         self.assertEqual(client.ask("alloc", large + 2 * MIB)[0], OUT_OF_MEMORY)
         result, address = client.ask("alloc", large)
         self.assertEqual(result, 0)

@@ -12,10 +12,10 @@
 #include <errno.h>
 #include <string.h>
 
-/* What contexts cost is not public. nvidia-smi shows servers of 25 to 30 MiB on cards of several
- * generations; that a client's is a quarter of a context of its own is an estimate. */
-#define SERVER_CONTEXT_BYTES (UINT64_C(28) << 20)
-#define CLIENT_CONTEXT_DIVISOR 4
+/* What contexts cost is not documented. A public log of a T4 (driver 535) shows a server of 26 MiB,
+ * and clients whose limit has 23.1 MiB less to give than it says; other cards are taken alike. */
+#define SERVER_CONTEXT_BYTES (UINT64_C(26) << 20)
+#define CLIENT_CONTEXT_BYTES (UINT64_C(24) << 20)
 
 static struct dv_simmps_member *member_of(const struct dv_simproc *p)
 {
@@ -103,7 +103,7 @@ uint64_t dv_simmps_context_bytes(const struct dv_simserver *s, const struct dv_s
     case DV_SIM_MPS_IS_SERVER:
         return DV_MIN(own, SERVER_CONTEXT_BYTES);
     case DV_SIM_MPS_IS_CLIENT:
-        return DV_MAX(own / CLIENT_CONTEXT_DIVISOR, 1);
+        return DV_MIN(own, CLIENT_CONTEXT_BYTES);
     case DV_SIM_MPS_NONE:
         break;
     }
@@ -231,6 +231,20 @@ void dv_simmps_give(struct dv_simproc *p, const struct dv_simctx *c, uint64_t by
 {
     if (p->mps == DV_SIM_MPS_IS_CLIENT)
         member_of(p)->limited_bytes[c->gpu] -= bytes;
+}
+
+uint64_t dv_simmps_free_bytes(const struct dv_simproc *p, uint32_t gpu, uint32_t gi, uint32_t ci,
+                              uint64_t free_bytes)
+{
+    const struct dv_simmps_member *m = member_of(p);
+    uint32_t device = m->group && p->mps == DV_SIM_MPS_IS_CLIENT
+                          ? device_index(m->group, gpu, gi, ci)
+                          : DV_SIM_NONE;
+    uint64_t limit = device == DV_SIM_NONE ? 0 : m->memory_limit[device];
+
+    if (!limit)
+        return free_bytes;
+    return DV_MIN(free_bytes, limit - DV_MIN(limit, m->limited_bytes[gpu]));
 }
 
 /* ---- faults and ends ---- */

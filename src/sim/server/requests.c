@@ -235,6 +235,7 @@ static uint32_t mem_info(struct dv_simserver *s, const struct dv_simproc *p, con
         dv_simcgroups_view(&s->node, p->pid, gpu, &m);
     out->total_bytes = m.total_bytes - m.reserved_bytes;
     out->free_bytes = out->total_bytes - DV_MIN(m.used_bytes, out->total_bytes);
+    out->free_bytes = dv_simmps_free_bytes(p, gpu, gi, ci, out->free_bytes);
     s->reply.size = sizeof(*out);
     return 0;
 }

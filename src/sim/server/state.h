@@ -385,6 +385,10 @@ bool dv_simmps_together(const struct dv_simproc *a, const struct dv_simproc *b);
 /* Counts bytes in and out; with a limit that they would pass, false and nothing is counted. */
 bool dv_simmps_take(struct dv_simproc *p, const struct dv_simctx *c, uint64_t bytes);
 void dv_simmps_give(struct dv_simproc *p, const struct dv_simctx *c, uint64_t bytes);
+/* Of what is free there, what the process can have: the total stays the device's (as a public log
+ * of a T4 under driver 535 shows). */
+uint64_t dv_simmps_free_bytes(const struct dv_simproc *p, uint32_t gpu, uint32_t gi, uint32_t ci,
+                              uint64_t free_bytes);
 /* The devices that a process sees, when MPS says so: ids, how many; DV_SIM_NONE: all. */
 uint32_t dv_simmps_devices(const struct dv_simproc *p, const uint32_t **ret);
 /* A context has come or gone: the clients of its static partition share the SMs anew. */
