@@ -19,7 +19,7 @@ import tempfile
 
 import harness
 
-PINS = ("nvidia-ml-py==13.615.71", "gpustat==1.1.1", "nvitop==1.7.2")
+PINS = ("nvidia-ml-py==13.615.71", "gpustat==1.1.1", "nvitop==1.7.2", "pyte==0.8.2")
 MIB = 1 << 20
 SKIP = 77
 

@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Programs of others on one node with MIG devices, MPS clients and plain processes at once.
+
+    nvml_mixed_test.py [--cache DIR]
+
+nvidia-ml-py, gpustat and nvitop come from a Python package index, nvtop and NVIDIA's own nvidia-smi
+from Debian (contrib and non-free; unpacked into DIR, not installed; what cannot be had is left out
+and said). All must say what the simulated hardware itself says (`divvy-sim status`, nvidia-smi).
+Exit 77: skipped, since no Python package index can be reached.
+"""
+import argparse
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+import harness
+import nvml_clients_test as clients
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+ASK = """
+import json, sys
+import pynvml as nv
+nv.nvmlInit()
+def rows(list_of):
+    return {str(p.pid): [p.usedGpuMemory, p.gpuInstanceId, p.computeInstanceId] for p in list_of}
+def device(h):
+    return {"uuid": nv.nvmlDeviceGetUUID(h), "name": nv.nvmlDeviceGetName(h),
+            "used": nv.nvmlDeviceGetMemoryInfo(h, nv.nvmlMemory_v2).used,
+            "compute": rows(nv.nvmlDeviceGetComputeRunningProcesses(h)),
+            "mps": rows(nv.nvmlDeviceGetMPSComputeRunningProcesses(h)),
+            "graphics": rows(nv.nvmlDeviceGetGraphicsRunningProcesses(h))}
+out = []
+for i in range(nv.nvmlDeviceGetCount()):
+    h = nv.nvmlDeviceGetHandleByIndex(i)
+    gpu = device(h)
+    gpu["mig"] = []
+    for m in range(nv.nvmlDeviceGetMaxMigDeviceCount(h)):
+        try:
+            mig = nv.nvmlDeviceGetMigDeviceHandleByIndex(h, m)
+        except nv.NVMLError_NotFound:
+            continue
+        gpu["mig"].append({**device(mig), "gi": nv.nvmlDeviceGetGpuInstanceId(mig),
+                           "ci": nv.nvmlDeviceGetComputeInstanceId(mig)})
+    out.append(gpu)
+json.dump(out, sys.stdout)
+"""
+
+# A terminal's screen from what a program wrote to it: argument columns, lines; stdin the bytes.
+SCREEN = """
+import sys
+import pyte
+screen = pyte.Screen(int(sys.argv[1]), int(sys.argv[2]))
+pyte.ByteStream(screen).feed(sys.stdin.buffer.read())
+print("\\n".join(screen.display))
+"""
+
+
+class Node:
+    """A simulated node with its environment, and the processes that were started in it."""
+
+    def __init__(self, directory, node):
+        self.directory = directory
+        self.socket = os.path.join(directory, "sim.sock")
+        self.children = []
+        ready, tell = os.pipe()
+        self.server = subprocess.Popen([harness.program("divvy-sim"), "start", node, "--foreground",
+                                        "--socket", self.socket, "--ready-fd", str(tell)],
+                                       env=harness.clean_env(), pass_fds=(tell,))
+        os.close(tell)
+        assert os.read(ready, 1000) == b"\n", "divvy-sim does not start"
+        os.close(ready)
+        answer = self.sim("env")
+        self.env = harness.clean_env(**answer.get("env", answer))
+        self.env.setdefault("PATH", os.environ["PATH"])
+
+    def sim(self, *arguments):
+        return json.loads(clients.run(harness.clean_env(), harness.program("divvy-sim"), *arguments,
+                                      "--socket", self.socket, "-o", "json"))
+
+    def smi(self, *arguments):
+        return clients.run(self.env, "nvidia-smi", *arguments)
+
+    def hold(self, size, **env):
+        child = clients.start_holder({**self.env, **env}, size)
+        self.children.append(child)
+        return child.pid
+
+    def end(self):
+        for child in (*self.children, self.server):
+            child.kill()
+            child.wait()
+
+
+def uuids(text, kind):
+    return re.findall(kind + "-[0-9a-f-]{36}", text)
+
+
+def fill(node):
+    """GPU 0: two processes on MIG devices, a third device is empty. GPU 1: two clients of MPS. GPU
+    2: two plain processes. Returns the pids of each kind."""
+    node.smi("-i", "0", "-mig", "1")
+    node.smi("mig", "-i", "0", "-cgi", "9,14,19", "-C")
+    devices = uuids(node.smi("-i", "0", "-L"), "MIG")
+    assert len(devices) == 3, devices
+    pipe = os.path.join(node.directory, "mps")
+    os.mkdir(pipe)
+    mps = {"CUDA_MPS_PIPE_DIRECTORY": pipe, "CUDA_MPS_LOG_DIRECTORY": os.path.join(pipe, "log")}
+    gpus = uuids(node.smi("-L"), "GPU")
+    clients.run({**node.env, **mps, "CUDA_VISIBLE_DEVICES": gpus[1]}, "nvidia-cuda-mps-control", "-d")
+    pids = {
+        "mig": [node.hold(3 * GIB, CUDA_VISIBLE_DEVICES=devices[0]),
+                node.hold(2 * GIB, CUDA_VISIBLE_DEVICES=devices[1])],
+        "mps": [node.hold(GIB, **mps), node.hold(2 * GIB, **mps)],
+        "plain": [node.hold(GIB, CUDA_VISIBLE_DEVICES=gpus[2]),
+                  node.hold(4 * GIB, CUDA_VISIBLE_DEVICES=gpus[2])],
+    }
+    return pids, mps
+
+
+def processes_of(node):
+    """{pid: bytes} per GPU, as the hardware has it."""
+    return [{str(p["pid"]): p["memory_used_bytes"] for p in g["processes"]}
+            for g in node.sim("status")["gpus"]]
+
+
+# ---- nvidia-ml-py ----
+
+def check_bindings(tools, node, pids):
+    truth = processes_of(node)
+    gpus = json.loads(clients.run(node.env, os.path.join(tools, "python3"), "-c", ASK))
+    listed = node.smi("-L")
+    assert [g["uuid"] for g in gpus] == uuids(listed, "GPU")
+    for gpu, want in zip(gpus, truth):
+        assert {p: row[0] for p, row in {**gpu["compute"], **gpu["mps"]}.items()} == want, gpu
+        assert not gpu["graphics"]
+        assert gpu["used"] == sum(want.values()), gpu
+    assert sorted(gpus[1]["mps"]) == sorted(map(str, pids["mps"])), gpus[1]
+    assert len(gpus[1]["compute"]) == 1, "the server alone is an ordinary process"
+    assert not gpus[0]["mps"] and not gpus[2]["mps"]
+    mig = gpus[0]["mig"]
+    assert [m["uuid"] for m in mig] == uuids(listed, "MIG")
+    assert [m["name"].split("MIG ")[1] for m in mig] == re.findall(r"MIG (\S+) +Device", listed)
+    for device, pid in zip(mig, (str(pids["mig"][0]), str(pids["mig"][1]), None)):
+        rows = {pid: [truth[0][pid], device["gi"], device["ci"]]} if pid else {}
+        assert device["compute"] == rows, (device, rows)
+        assert device["used"] == sum(row[0] for row in rows.values())
+        if pid:
+            assert gpus[0]["compute"][pid] == rows[pid]
+    assert all(not g["mig"] for g in gpus[1:])
+
+
+# ---- gpustat, nvitop ----
+
+def check_gpustat(tools, node, pids):
+    """It asks for ordinary processes only: of MPS it knows the server."""
+    truth = processes_of(node)
+    mps = set(map(str, pids["mps"]))
+    gpus = json.loads(clients.run(node.env, os.path.join(tools, "gpustat"), "--json"))["gpus"]
+    for gpu, want in zip(gpus, truth):
+        found = {str(p["pid"]): p["gpu_memory_usage"] for p in gpu["processes"]}
+        assert found == {pid: size // MIB for pid, size in want.items() if pid not in mps}, gpu
+        assert gpu["memory.used"] == sum(want.values()) // MIB, gpu
+
+
+def check_nvitop(tools, node, pids):
+    """The same: MIG devices with their profiles, and of MPS the server."""
+    text = clients.run({**node.env, "COLUMNS": "160"}, os.path.join(tools, "nvitop"), "-1",
+                       "--no-unicode")
+    for gpu, want in enumerate(processes_of(node)):
+        for pid, size in want.items():
+            row = re.search(rf"\| *{gpu}(:\d)? +{pid} C .*", text)
+            assert (row is None) == (int(pid) in pids["mps"]), (pid, text)
+            assert row is None or f" {size // MIB}" in row[0], (row[0], size)
+    for profile in ("3g.40gb", "2g.20gb", "1g.10gb"):
+        assert profile in text, text
+
+
+# ---- nvtop ----
+
+COLUMNS, LINES = 200, 70
+
+
+def screen_of(tools, env, *command, seconds=3):
+    """What is on the terminal after so long."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execvpe(command[0], command, {**env, "TERM": "xterm"})
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+    said, end = b"", time.monotonic() + seconds
+    while time.monotonic() < end:
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                said += os.read(terminal, 65536)
+            except OSError:
+                break
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(terminal)
+    return subprocess.run([os.path.join(tools, "python3"), "-c", SCREEN, str(COLUMNS), str(LINES)],
+                          input=said, capture_output=True, check=True).stdout.decode()
+
+
+def missing(screen, gpus, pids):
+    """The first process that is not there with its memory on its GPU; None when all are."""
+    for gpu, want in enumerate(gpus):
+        for pid, size in want.items():
+            row = re.search(rf"^ *{pid} \S+ +(\d+) +Compute .*? (\d+)MiB ", screen, re.M)
+            is_client = int(pid) in pids["mps"]
+            if is_client if row else not is_client:
+                return pid
+            if row and (int(row[1]), int(row[2])) != (gpu, size // MIB):
+                return pid
+    return None
+
+
+def check_nvtop(tools, node, pids, program):
+    """This one asks for ordinary processes only, too. It needs a moment to draw them."""
+    for _ in range(5):
+        screen = screen_of(tools, node.env, program, "-C", "-p")
+        pid = missing(screen, processes_of(node), pids)
+        if not pid:
+            return
+    raise AssertionError(f"nvtop is wrong about process {pid}:\n{screen}")
+
+
+# ---- what Debian has outside of its main archive ----
+
+def debian(cache, package, path):
+    """The file of a package of contrib or non-free, unpacked into the cache; None where it cannot
+    be had."""
+    home = os.path.join(cache, "debian")
+    found = os.path.join(home, package, path)
+    if os.path.exists(found):
+        return found
+    os.makedirs(os.path.join(home, "lists", "partial"), exist_ok=True)
+    os.makedirs(os.path.join(home, "archives", "partial"), exist_ok=True)
+    with open(os.path.join(home, "sources.list"), "w", encoding="utf-8") as f:
+        f.write("deb http://deb.debian.org/debian bookworm contrib non-free\n")
+    options = [f"-o{k}={v}" for k, v in (
+        ("Dir::Etc::sourcelist", os.path.join(home, "sources.list")),
+        ("Dir::Etc::sourceparts", "/nonexistent"), ("Dir::Cache", home),
+        ("Dir::State::lists", os.path.join(home, "lists")), ("Acquire::Retries", "1"))]
+    try:
+        for step in (["update", "-qq"], ["download", "-qq", package]):
+            subprocess.run(["apt-get", *options, *step], cwd=home, capture_output=True, check=True,
+                           timeout=120)
+        archive = next(n for n in os.listdir(home) if n.startswith(package + "_"))
+        subprocess.run(["dpkg-deb", "-x", os.path.join(home, archive), os.path.join(home, package)],
+                       check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError, StopIteration) as e:
+        print(f"left out: {package} cannot be had from Debian: {e}")
+        return None
+    return found if os.path.exists(found) else None
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cache", default=os.path.join(tempfile.gettempdir(), "divvy-tests"))
+    options = parser.parse_args()
+    tools = clients.make_clients(options.cache)
+    nvtop = debian(options.cache, "nvtop", "usr/bin/nvtop")
+    with tempfile.TemporaryDirectory(prefix="divvy-e2e-") as directory:
+        node = Node(directory, "dgx-a100")
+        try:
+            pids, mps = fill(node)
+            check_bindings(tools, node, pids)
+            check_gpustat(tools, node, pids)
+            check_nvitop(tools, node, pids)
+            if nvtop:
+                check_nvtop(tools, node, pids, nvtop)
+            clients.run({**node.env, **mps}, "sh", "-c", "echo quit -t 0 | nvidia-cuda-mps-control")
+        finally:
+            node.end()
+    print("nvidia-ml-py, gpustat, nvitop", *["nvtop"] * bool(nvtop), "agree")
+
+
+if __name__ == "__main__":
+    main()
