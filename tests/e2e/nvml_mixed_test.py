@@ -144,11 +144,11 @@ def check_bindings(tools, node, pids):
     listed = node.smi("-L")
     assert [g["uuid"] for g in gpus] == uuids(listed, "GPU")
     for gpu, want in zip(gpus, truth):
-        assert {p: row[0] for p, row in {**gpu["compute"], **gpu["mps"]}.items()} == want, gpu
+        assert {p: row[0] for p, row in gpu["compute"].items()} == want, (gpu, want)
         assert not gpu["graphics"]
         assert gpu["used"] == sum(want.values()), gpu
     assert sorted(gpus[1]["mps"]) == sorted(map(str, pids["mps"])), gpus[1]
-    assert len(gpus[1]["compute"]) == 1, "the server alone is an ordinary process"
+    assert set(gpus[1]["compute"]) > set(gpus[1]["mps"]), "the server is no client"
     assert not gpus[0]["mps"] and not gpus[2]["mps"]
     mig = gpus[0]["mig"]
     assert [m["uuid"] for m in mig] == uuids(listed, "MIG")
@@ -164,26 +164,24 @@ def check_bindings(tools, node, pids):
 
 # ---- gpustat, nvitop ----
 
-def check_gpustat(tools, node, pids):
-    """It asks for ordinary processes only: of MPS it knows the server."""
+def check_gpustat(tools, node):
     truth = processes_of(node)
-    mps = set(map(str, pids["mps"]))
     gpus = json.loads(clients.run(node.env, os.path.join(tools, "gpustat"), "--json"))["gpus"]
     for gpu, want in zip(gpus, truth):
         found = {str(p["pid"]): p["gpu_memory_usage"] for p in gpu["processes"]}
-        assert found == {pid: size // MIB for pid, size in want.items() if pid not in mps}, gpu
+        assert found == {pid: size // MIB for pid, size in want.items()}, gpu
         assert gpu["memory.used"] == sum(want.values()) // MIB, gpu
 
 
-def check_nvitop(tools, node, pids):
-    """The same: MIG devices with their profiles, and of MPS the server."""
+def check_nvitop(tools, node):
+    """Every process, and MIG devices with their profiles."""
     text = clients.run({**node.env, "COLUMNS": "160"}, os.path.join(tools, "nvitop"), "-1",
                        "--no-unicode")
     for gpu, want in enumerate(processes_of(node)):
         for pid, size in want.items():
             row = re.search(rf"\| *{gpu}(:\d)? +{pid} C .*", text)
-            assert (row is None) == (int(pid) in pids["mps"]), (pid, text)
-            assert row is None or f" {size // MIB}" in row[0], (row[0], size)
+            assert row, (pid, text)
+            assert f" {size // MIB}" in row[0], (row[0], size)
     for profile in ("3g.40gb", "2g.20gb", "1g.10gb"):
         assert profile in text, text
 
@@ -213,24 +211,21 @@ def screen_of(tools, env, *command, seconds=3):
                           input=said, capture_output=True, check=True).stdout.decode()
 
 
-def missing(screen, gpus, pids):
+def missing(screen, gpus):
     """The first process that is not there with its memory on its GPU; None when all are."""
     for gpu, want in enumerate(gpus):
         for pid, size in want.items():
             row = re.search(rf"^ *{pid} \S+ +(\d+) +Compute .*? (\d+)MiB ", screen, re.M)
-            is_client = int(pid) in pids["mps"]
-            if is_client if row else not is_client:
-                return pid
-            if row and (int(row[1]), int(row[2])) != (gpu, size // MIB):
+            if not row or (int(row[1]), int(row[2])) != (gpu, size // MIB):
                 return pid
     return None
 
 
-def check_nvtop(tools, node, pids, program):
-    """This one asks for ordinary processes only, too. It needs a moment to draw them."""
+def check_nvtop(tools, node, program):
+    """It needs a moment to draw all of them."""
     for _ in range(5):
         screen = screen_of(tools, node.env, program, "-C", "-p")
-        pid = missing(screen, processes_of(node), pids)
+        pid = missing(screen, processes_of(node))
         if not pid:
             return
     raise AssertionError(f"nvtop is wrong about process {pid}:\n{screen}")
@@ -266,25 +261,72 @@ def debian(cache, package, path):
     return found if os.path.exists(found) else None
 
 
+# ---- NVIDIA's own nvidia-smi ----
+
+def processes_box(text):
+    """{(gpu, gi, ci, pid): (type, MiB)} of the table's last box."""
+    box = text[text.index("Processes:"):]
+    row = r"\| +(\d+) +(\S+) +(\S+) +(\d+) +(\S+) +.* +(\d+)MiB \|"
+    return {(g, gi, ci, pid): (kind, int(mib)) for g, gi, ci, pid, kind, mib in re.findall(row, box)}
+
+
+def check_real_smi(node, program):
+    """It and the stand-in show the same devices, instances and processes, by the same words."""
+    def same(*arguments):
+        real, ours = clients.run(node.env, program, *arguments), node.smi(*arguments)
+        assert real == ours, (arguments, real, ours)
+    same("-L")
+    same("--query-gpu=index,uuid,name,pci.bus_id,memory.total,memory.used,compute_mode,"
+         "mig.mode.current,mig.mode.pending,persistence_mode", "--format=csv")
+    same("--query-compute-apps=gpu_uuid,pid,used_memory", "--format=csv")
+    same("mig", "-lgipp")
+    same("mig", "-lci")
+    same("compute-policy", "--list", "-i", "2")
+    real = clients.run(node.env, program)
+    found = processes_box(real)
+    assert {key: size for key, (_, size) in found.items()} == {
+        key: size for key, (_, size) in processes_box(node.smi()).items()}, real
+    kinds = {pid: kind for (_, _, _, pid), (kind, _) in found.items()}
+    for gpu in processes_of(node):
+        assert all(pid in kinds for pid in gpu), (kinds, real)
+    assert "GPU UUID" in clients.run(node.env, program, "-q", "-i", "2")
+    # It changes things, too: on a card of its own.
+    clients.run(node.env, program, "compute-policy", "-i", "3", "--set-timeslice=3")
+    same("compute-policy", "--list", "-i", "3")
+    for arguments in (("-i", "3", "-mig", "1"), ("mig", "-i", "3", "-cgi", "9,19", "-C")):
+        clients.run(node.env, program, *arguments)
+    same("mig", "-lci", "-i", "3")
+    for arguments in (("mig", "-i", "3", "-dci"), ("mig", "-i", "3", "-dgi"), ("-i", "3", "-mig", "0")):
+        clients.run(node.env, program, *arguments)
+    same("-L")
+    return kinds
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cache", default=os.path.join(tempfile.gettempdir(), "divvy-tests"))
     options = parser.parse_args()
     tools = clients.make_clients(options.cache)
     nvtop = debian(options.cache, "nvtop", "usr/bin/nvtop")
+    smi = debian(options.cache, "nvidia-smi", "usr/lib/nvidia/current/nvidia-smi")
     with tempfile.TemporaryDirectory(prefix="divvy-e2e-") as directory:
         node = Node(directory, "dgx-a100")
         try:
             pids, mps = fill(node)
             check_bindings(tools, node, pids)
-            check_gpustat(tools, node, pids)
-            check_nvitop(tools, node, pids)
+            check_gpustat(tools, node)
+            check_nvitop(tools, node)
             if nvtop:
-                check_nvtop(tools, node, pids, nvtop)
+                check_nvtop(tools, node, nvtop)
+            if smi:
+                kinds = check_real_smi(node, smi)
+                assert {kinds[str(p)] for p in pids["mps"]} == {"M+C"}, kinds
+                assert {kinds[str(p)] for p in pids["mig"] + pids["plain"]} == {"C"}, kinds
             clients.run({**node.env, **mps}, "sh", "-c", "echo quit -t 0 | nvidia-cuda-mps-control")
         finally:
             node.end()
-    print("nvidia-ml-py, gpustat, nvitop", *["nvtop"] * bool(nvtop), "agree")
+    print("nvidia-ml-py, gpustat, nvitop", *["nvtop"] * bool(nvtop),
+          *["NVIDIA's nvidia-smi"] * bool(smi), "agree")
 
 
 if __name__ == "__main__":

@@ -308,13 +308,13 @@ int nvmlDeviceGetProcessesUtilizationInfo(struct dv_nvml_device *device,
 /* ---- running processes ------------------------------------------------------------------------
  */
 
-/* Clients of an MPS server are in the list of MPS and not in that of compute processes, where the
- * server itself is: nvidia-smi shows the two as M+C and C, programs that ask for the compute list
- * alone miss the clients (Syllo/nvtop issue 93, NVIDIA/dcgm-exporter issue 478), and those that add
- * both lists would count a client twice. Nothing here draws. */
+/* Clients of an MPS server are in the list of MPS and in that of compute processes, where the
+ * server itself is too: NVIDIA's nvidia-smi (535) shows what is in the second, M+C for what is in
+ * both, and nothing of a process that is in the first alone. Nothing here draws. */
 static bool is_listed(const struct dv_sim_nvml_process *p, enum dv_nvml_process_mode mode)
 {
-    return mode == (p->mps == DV_SIM_MPS_IS_CLIENT ? DV_NVML_PROCESS_MPS : DV_NVML_PROCESS_COMPUTE);
+    return mode == DV_NVML_PROCESS_COMPUTE ||
+           (mode == DV_NVML_PROCESS_MPS && p->mps == DV_SIM_MPS_IS_CLIENT);
 }
 
 /* A caller's list is a count and records of `stride` bytes, which begin alike. */

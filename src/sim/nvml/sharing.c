@@ -67,8 +67,6 @@ int nvmlDeviceGetMemoryLimits_v1(struct dv_nvml_device *device,
 
 /* ---- turns. Not NVML's: NVIDIA's nvidia-smi has a private way. For the stand-in of it. ---- */
 
-__attribute__((visibility("default"))) int nvmlDivvySimGetTimeslice(struct dv_nvml_device *device,
-                                                                    uint32_t *setting);
 int nvmlDivvySimGetTimeslice(struct dv_nvml_device *device, uint32_t *setting)
 {
     struct dv_sim_nvml_device d;
@@ -83,8 +81,6 @@ int nvmlDivvySimGetTimeslice(struct dv_nvml_device *device, uint32_t *setting)
     return DV_NVML_SUCCESS;
 }
 
-__attribute__((visibility("default"))) int nvmlDivvySimSetTimeslice(struct dv_nvml_device *device,
-                                                                    uint32_t setting);
 int nvmlDivvySimSetTimeslice(struct dv_nvml_device *device, uint32_t setting)
 {
     struct dv_nv_place p;

@@ -68,16 +68,7 @@ static size_t gi_profiles(const struct dv_smi_gpu *g,
     return n;
 }
 
-static int by_handle(const void *a, const void *b)
-{
-    struct dv_nvml_gpu_instance *const *x = a, *const *y = b;
-    struct dv_nvml_gi_info i = {0}, k = {0};
-    dv_smi.nvmlGpuInstanceGetInfo(*x, &i);
-    dv_smi.nvmlGpuInstanceGetInfo(*y, &k);
-    return i.id < k.id ? -1 : i.id > k.id;
-}
-
-/* The GPU instances, by id. */
+/* The GPU instances, by profile in lgip's order, then by id. */
 static size_t instances(const struct dv_smi_gpu *g, struct dv_nvml_gpu_instance *ret[INSTANCES_MAX])
 {
     struct dv_nvml_gi_profile_info_v2 p[DV_NVML_GI_PROFILE_COUNT];
@@ -90,7 +81,6 @@ static size_t instances(const struct dv_smi_gpu *g, struct dv_nvml_gpu_instance 
         for (uint32_t k = 0; k < count && n < INSTANCES_MAX; k++)
             ret[n++] = some[k];
     }
-    qsort(ret, n, sizeof(struct dv_nvml_gpu_instance *), by_handle);
     return n;
 }
 
@@ -190,7 +180,7 @@ static void list_ci_profiles_of(const struct dv_smi_gpu *g, struct dv_nvml_gpu_i
         return;
     for (uint32_t c = 0; c < DV_NVML_CI_PROFILE_COUNT; c++) {
         uint32_t free_count = 0;
-        char id[12], count[16];
+        char count[16];
         if (ci_profile(gi, c, &p))
             continue;
         if (*first)
@@ -209,11 +199,10 @@ static void list_ci_profiles_of(const struct dv_smi_gpu *g, struct dv_nvml_gpu_i
         *first = false;
         dv_smi.nvmlGpuInstanceGetComputeInstanceRemainingCapacity(gi, c, &free_count);
         /* The star marks the profile that takes the whole GPU instance. */
-        snprintf(id, sizeof(id), "%u%s", p.id, strchr(p.name, 'c') ? "" : "*");
         snprintf(count, sizeof(count), "%u/%u", free_count, p.instance_count);
-        printf("|%4u%7u       %-16s%6s%-4s%5s%13u%9u%6u%6u   |\n", g->index, info.id, p.name, id,
-               strchr(id, '*') ? "" : " ", count, p.multiprocessor_count, p.shared_decoder_count,
-               p.shared_encoder_count, p.shared_ofa_count);
+        printf("|%4u%7u       %-16s%6u%-5s%4s%13u%9u%6u%6u   |\n", g->index, info.id, p.name, p.id,
+               strchr(p.name, 'c') ? "" : "*", count, p.multiprocessor_count,
+               p.shared_decoder_count, p.shared_encoder_count, p.shared_ofa_count);
         printf("|%71u%6u         |\n%s", p.shared_copy_engine_count, p.shared_jpeg_count, line);
     }
 }
@@ -369,7 +358,7 @@ static int create_one(const struct dv_smi_gpu *g, const char *text, bool with_co
             r = dv_smi.nvmlDeviceCreateGpuInstanceWithPlacement(g->device, p.id, &at, &gi);
     }
     if (r) {
-        printf("Unable to create a GPU instance on GPU %2u using profile %u: %s\n", g->index, p.id,
+        printf("Unable to create a GPU instance on GPU %2u using profile %s: %s\n", g->index, text,
                dv_smi.nvmlErrorString(r));
         return r;
     }
@@ -480,9 +469,9 @@ static int destroy_cis_of(const struct dv_smi_gpu *g, struct dv_nvml_gpu_instanc
 /* ---- verbs ------------------------------------------------------------------------------------
  */
 
-/* One verb on each chosen GPU instance of a GPU. *done counts what was found. */
+/* One verb on each chosen GPU instance of a GPU. *met counts those, *done what was found there. */
 static int each_instance(const struct dv_smi_gpu *g, const struct options *o, bool *first,
-                         size_t *done)
+                         size_t *met, size_t *done)
 {
     struct dv_nvml_gpu_instance *gi[INSTANCES_MAX];
     size_t n = instances(g, gi);
@@ -491,6 +480,7 @@ static int each_instance(const struct dv_smi_gpu *g, const struct options *o, bo
         struct dv_nvml_gi_info info = {0};
         if (dv_smi.nvmlGpuInstanceGetInfo(gi[i], &info) || !listed(o->gi, info.id))
             continue;
+        ++*met;
         switch (o->verb) {
         case LCIP:
             list_ci_profiles_of(g, gi[i], first);
@@ -522,7 +512,7 @@ static int each_instance(const struct dv_smi_gpu *g, const struct options *o, bo
 }
 
 /* What a verb of `each_instance` says when it found nothing, and when it failed. */
-static int conclude(const struct options *o, size_t done, int r)
+static int conclude(const struct options *o, size_t met, size_t done, int r)
 {
     static const struct {
         const char *none, *failed;
@@ -538,7 +528,8 @@ static int conclude(const struct options *o, size_t done, int r)
     if (r && text[o->verb].failed)
         printf("Failed to %s: %s\n", text[o->verb].failed, dv_smi.nvmlErrorString(r));
     if (!r && !done) {
-        printf("No %s found: Not Found\n", text[o->verb].none);
+        printf("No %s found: Not Found\n",
+               o->verb == DCI && !met ? "GPU instances" : text[o->verb].none);
         return DV_NVML_ERROR_NOT_FOUND;
     }
     return r;
@@ -547,7 +538,7 @@ static int conclude(const struct options *o, size_t done, int r)
 static int run(const struct options *o, const struct dv_smi_gpu *gpus, size_t n)
 {
     bool first = true;
-    size_t done = 0;
+    size_t met = 0, done = 0;
     int r = 0;
     if (o->verb == LGIP)
         print_gi_profiles_head();
@@ -572,10 +563,10 @@ static int run(const struct options *o, const struct dv_smi_gpu *gpus, size_t n)
             done++;
             break;
         default:
-            r = each_instance(&gpus[i], o, &first, &done);
+            r = each_instance(&gpus[i], o, &first, &met, &done);
         }
     }
-    return o->verb == CGI || o->verb == LGIP || o->verb == LGIPP ? r : conclude(o, done, r);
+    return o->verb == CGI || o->verb == LGIP || o->verb == LGIPP ? r : conclude(o, met, done, r);
 }
 
 static int usage(const char *what)

@@ -545,18 +545,22 @@ int dv_smi_query_gpu(const struct dv_smi_gpu *gpus, size_t n, const char *fields
     return 0;
 }
 
-/* Processes with a context of their own, and behind them clients of MPS servers; room for twice
- * PROCESSES_MAX. */
-static uint32_t processes(const struct dv_smi_gpu *g, struct dv_nvml_process_info *ret,
-                          uint32_t *ret_clients)
+bool dv_smi_is_mps_client(const struct dv_smi_gpu *g, uint32_t pid)
 {
-    uint32_t own = PROCESSES_MAX;
-    if (dv_smi.nvmlDeviceGetComputeRunningProcesses_v3(g->device, &own, ret))
-        own = 0;
-    *ret_clients = PROCESSES_MAX;
-    if (dv_smi.nvmlDeviceGetMPSComputeRunningProcesses_v3(g->device, ret_clients, ret + own))
-        *ret_clients = 0;
-    return own + *ret_clients;
+    struct dv_nvml_process_info clients[PROCESSES_MAX];
+    uint32_t n = PROCESSES_MAX;
+    if (dv_smi.nvmlDeviceGetMPSComputeRunningProcesses_v3(g->device, &n, clients))
+        return false;
+    for (uint32_t i = 0; i < n; i++)
+        if (clients[i].pid == pid)
+            return true;
+    return false;
+}
+
+static uint32_t processes(const struct dv_smi_gpu *g, struct dv_nvml_process_info *ret)
+{
+    uint32_t n = PROCESSES_MAX;
+    return dv_smi.nvmlDeviceGetComputeRunningProcesses_v3(g->device, &n, ret) ? 0 : n;
 }
 
 int dv_smi_query_apps(const struct dv_smi_gpu *gpus, size_t n, const char *fields,
@@ -567,12 +571,12 @@ int dv_smi_query_apps(const struct dv_smi_gpu *gpus, size_t n, const char *field
     size_t n_wanted = parse(app_fields, sizeof(app_fields) / sizeof(app_fields[0]), fields, wanted);
     if (!n_wanted)
         return DV_SMI_USAGE;
-    struct dv_nvml_process_info *all = calloc(2 * PROCESSES_MAX, sizeof(*all));
+    struct dv_nvml_process_info *all = calloc(PROCESSES_MAX, sizeof(*all));
     timestamp(now);
     if (format.header)
         print_header(wanted, n_wanted);
     for (size_t i = 0; all && i < n; i++) {
-        uint32_t clients, count = processes(&gpus[i], all, &clients);
+        uint32_t count = processes(&gpus[i], all);
         for (uint32_t k = 0; k < count; k++) {
             struct subject s = {.gpu = &gpus[i], .process = &all[k], .timestamp = now, .gpus = n};
             print_row(wanted, n_wanted, &s, format.units);
@@ -684,15 +688,15 @@ static void log_line(int depth, const char *label, const char *value)
 
 static void log_processes(const struct dv_smi_gpu *g)
 {
-    struct dv_nvml_process_info *all = calloc(2 * PROCESSES_MAX, sizeof(*all));
-    uint32_t clients = 0, count = all ? processes(g, all, &clients) : 0;
+    struct dv_nvml_process_info *all = calloc(PROCESSES_MAX, sizeof(*all));
+    uint32_t count = all ? processes(g, all) : 0;
     log_line(1, "Processes", count ? NULL : "None");
     for (uint32_t i = 0; i < count; i++) {
         struct subject s = {.gpu = g, .process = &all[i]};
         char text[CELL] = "";
         cell(find(app_fields, sizeof(app_fields) / sizeof(app_fields[0]), "pid"), &s, true, text);
         log_line(2, "Process ID", text);
-        log_line(3, "Type", i < count - clients ? "C" : "M+C");
+        log_line(3, "Type", dv_smi_is_mps_client(g, all[i].pid) ? "M+C" : "C");
         cell(find(app_fields, sizeof(app_fields) / sizeof(app_fields[0]), "name"), &s, true, text);
         log_line(3, "Name", text);
         cell(find(app_fields, sizeof(app_fields) / sizeof(app_fields[0]), "used_memory"), &s, true,

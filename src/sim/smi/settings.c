@@ -16,9 +16,10 @@ static int on_off(const char *text)
     return -1;
 }
 
-static int wrong(const char *what, const char *text)
+static int wrong(const char *option, const char *text)
 {
-    printf("Invalid %s: \"%s\". Please run 'nvidia-smi -h' for help.\n\n", what, text);
+    printf("ERROR: Option %s is invalid for %s. Please run 'nvidia-smi -h' for help.\n\n", text,
+           option);
     return DV_SMI_USAGE;
 }
 
@@ -32,7 +33,7 @@ int dv_smi_set_persistence(const struct dv_smi_gpu *gpus, size_t n, const char *
 {
     int on = on_off(mode);
     if (on < 0)
-        return wrong("persistence mode", mode);
+        return wrong("-pm", mode);
     for (size_t i = 0; i < n; i++) {
         uint32_t now = 2;
         dv_smi.nvmlDeviceGetPersistenceMode(gpus[i].device, &now);
@@ -59,7 +60,7 @@ int dv_smi_set_compute(const struct dv_smi_gpu *gpus, size_t n, const char *mode
         if (strcasecmp(mode, names[i]) == 0 || (mode[0] == (char)('0' + i) && !mode[1]))
             want = i;
     if (want == 4)
-        return wrong("compute mode", mode);
+        return wrong("-c", mode);
     for (size_t i = 0; i < n; i++) {
         uint32_t now = 4;
         dv_smi.nvmlDeviceGetComputeMode(gpus[i].device, &now);
@@ -78,9 +79,9 @@ int dv_smi_set_compute(const struct dv_smi_gpu *gpus, size_t n, const char *mode
 
 int dv_smi_set_mig(const struct dv_smi_gpu *gpus, size_t n, const char *mode)
 {
-    int on = on_off(mode), worst = 0;
+    int on = on_off(mode);
     if (on < 0)
-        return wrong("MIG mode", mode);
+        return wrong("-mig", mode);
     const char *verb = on ? "enable" : "disable";
     for (size_t i = 0; i < n; i++) {
         uint32_t activation = 0, now = 0, pending = 0;
@@ -88,13 +89,19 @@ int dv_smi_set_mig(const struct dv_smi_gpu *gpus, size_t n, const char *mode)
         if (r) {
             printf("Unable to %s MIG Mode for GPU %s: %s\n", verb, gpus[i].bus_id,
                    dv_smi.nvmlErrorString(r));
-            worst = r;
+            if (r != DV_NVML_ERROR_NOT_SUPPORTED) {
+                printf("Terminating early due to previous errors.\n");
+                return r;
+            }
+            printf("Treating as warning and moving on.\n");
             continue;
         }
         dv_smi.nvmlDeviceGetMigMode(gpus[i].device, &now, &pending);
         if (activation && pending != now)
             printf("Warning: MIG mode is in pending %s state for GPU %s:%s\n", verb, gpus[i].bus_id,
-                   dv_smi.nvmlErrorString((int)activation));
+                   activation == DV_NVML_ERROR_RESET_REQUIRED
+                       ? "GPU requires reset"
+                       : dv_smi.nvmlErrorString((int)activation));
         if (activation == DV_NVML_ERROR_RESET_REQUIRED && pending != now) {
             printf("Reboot the system or try nvidia-smi --gpu-reset to make MIG mode effective on "
                    "GPU %s\n",
@@ -106,14 +113,14 @@ int dv_smi_set_mig(const struct dv_smi_gpu *gpus, size_t n, const char *mode)
         } else if (activation) {
             printf("Unable to %s MIG Mode for GPU %s: %s\n", verb, gpus[i].bus_id,
                    dv_smi.nvmlErrorString((int)activation));
-            worst = (int)activation;
+            printf("Terminating early due to previous errors.\n");
+            return (int)activation;
         } else {
             printf("%s MIG Mode for GPU %s\n", on ? "Enabled" : "Disabled", gpus[i].bus_id);
         }
     }
-    if (!worst)
-        printf("All done.\n");
-    return worst;
+    printf("All done.\n");
+    return 0;
 }
 
 int dv_smi_reset(const struct dv_smi_gpu *gpus, size_t n)

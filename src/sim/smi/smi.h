@@ -77,6 +77,9 @@ int dv_smi_mig(int argc, char **argv);
  * it; NULL when this is another option. A value that is missing is "". */
 const char *dv_smi_value(int argc, char **argv, int *i, const char *brief, const char *full);
 
+/* query.c: is it in the GPU's list of MPS? */
+bool dv_smi_is_mps_client(const struct dv_smi_gpu *gpu, uint32_t pid);
+
 /* Shared: the name of a process for people, the compute mode as the table has it, and "MIG " less
  * what stands before it in a MIG device's name. */
 const char *dv_smi_compute_mode(uint32_t mode, bool brief);

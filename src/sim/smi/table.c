@@ -201,16 +201,13 @@ static void print_process(const struct dv_smi_gpu *g, const struct dv_nvml_proce
            (unsigned long long)(p->used_gpu_memory >> 20));
 }
 
-/* What is found in two lists: processes with a context of their own, and clients of MPS servers. */
-static uint32_t print_list(const struct dv_smi_gpu *g, bool mps, struct dv_nvml_process_info *room)
+static uint32_t print_list(const struct dv_smi_gpu *g, struct dv_nvml_process_info *room)
 {
     uint32_t count = PROCESSES_MAX;
-    int r = mps ? dv_smi.nvmlDeviceGetMPSComputeRunningProcesses_v3(g->device, &count, room)
-                : dv_smi.nvmlDeviceGetComputeRunningProcesses_v3(g->device, &count, room);
-    if (r != DV_NVML_SUCCESS)
+    if (dv_smi.nvmlDeviceGetComputeRunningProcesses_v3(g->device, &count, room) != DV_NVML_SUCCESS)
         return 0;
     for (uint32_t k = 0; k < count; k++)
-        print_process(g, &room[k], mps ? "M+C" : "C");
+        print_process(g, &room[k], dv_smi_is_mps_client(g, room[k].pid) ? "M+C" : "C");
     return count;
 }
 
@@ -226,10 +223,8 @@ static void print_processes(const struct dv_smi_gpu *gpus, size_t n)
            "   |\n"
            "|======================================================================================"
            "===|\n");
-    for (size_t i = 0; all && i < n; i++) {
-        any |= print_list(&gpus[i], false, all) > 0;
-        any |= print_list(&gpus[i], true, all) > 0;
-    }
+    for (size_t i = 0; all && i < n; i++)
+        any |= print_list(&gpus[i], all) > 0;
     if (!any)
         printf("|  No running processes found                                                      "
                "       "
