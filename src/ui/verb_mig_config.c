@@ -11,6 +11,7 @@
 #include "verbs.h"
 #include "yaml/yaml_output.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* mig-parted ends with 1 whenever it did not do what was asked; only misuse of the command line
@@ -55,8 +56,8 @@ struct apply_values {
     }
 #define SKIP_RESET_OPTION(at)                                                                      \
     {                                                                                              \
-        "skip-reset", 's', NULL, "leave changes of MIG mode pending where they need a reset",      \
-            DV_OPTION_FLAG, (at), .env = "MIG_PARTED_SKIP_RESET"                                   \
+        "skip-reset", 's', NULL, "not done by divvy: refused", DV_OPTION_FLAG, (at),               \
+            .env = "MIG_PARTED_SKIP_RESET"                                                         \
     }
 
 static const struct dv_option apply_options[] = {
@@ -78,6 +79,73 @@ static int refuse_hooks(const struct dv_ui *ui, const char *hooks)
                                hooks);
 }
 
+static int refuse_skipping(const struct dv_ui *ui)
+{
+    return dv_ui_fail(
+        ui, DV_UI_USAGE,
+        "divvy leaves no change of MIG mode pending: it resets a GPU where the change "
+        "needs it and nothing uses the GPU; leave out -s and $MIG_PARTED_SKIP_RESET");
+}
+
+/* ---- MIG mode alone: by a layout of the GPUs whose mode is another than the file's ---------- */
+
+typedef void visit_mode(const struct dv_output_node *gpu, bool now, bool then, void *arg);
+
+/* Calls visit for each GPU that the file means, with its mode now and then. */
+static int each_mode(const struct dv_ui *ui, struct dv_output *body, visit_mode *visit, void *arg)
+{
+    dv_cleanup(dv_output_free) struct dv_output *planned = NULL;
+    dv_cleanup(dv_output_free) struct dv_output *layout = NULL;
+    int exit = dv_ask(ui, "POST", "/v1/layout/plan", body, &planned);
+    if (!exit)
+        exit = dv_ask(ui, "GET", "/v1/layout", NULL, &layout);
+    if (exit)
+        return exit_of(exit);
+    const struct dv_output_node *to = dv_output_get(dv_output_root(planned), "gpus");
+    const struct dv_output_node *from = dv_output_get(dv_output_root(layout), "gpus");
+    for (const struct dv_output_node *p = to ? to->first : NULL; p; p = p->next)
+        for (const struct dv_output_node *n = from ? from->first : NULL; n; n = n->next)
+            if (dv_output_is_true(dv_output_get(p, "managed")) &&
+                !strcmp(dv_output_text(dv_output_get(p, "uuid"), ""),
+                        dv_output_text(dv_output_get(n, "uuid"), "-")))
+                visit(n, dv_output_is_true(dv_output_get(n, "mig_enabled")),
+                      dv_output_is_true(dv_output_get(p, "mig")), arg);
+    return DV_UI_OK;
+}
+
+static void add_mode(const struct dv_output_node *gpu, bool now, bool then, void *list)
+{
+    if (now == then)
+        return;
+    struct dv_output_node *entry = dv_output_object(list, NULL);
+    dv_output_string(entry, "gpu", dv_output_text(dv_output_get(gpu, "uuid"), ""));
+    if (then)
+        dv_output_array(entry, "mig");
+    else
+        dv_output_string(entry, "mode", "auto");
+}
+
+/* Replaces the body's file by such a layout; *body is NULL after when there is nothing to do. */
+static int only_modes(const struct dv_ui *ui, const char *name, struct dv_output **body)
+{
+    dv_cleanup(dv_output_free) struct dv_output *layout = dv_output_new("Layout");
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    dv_output_string(dv_output_root(layout), "part", "cut");
+    struct dv_output_node *list = dv_output_array(dv_output_root(layout), "gpus");
+    int exit = each_mode(ui, *body, add_mode, list);
+    if (exit)
+        return exit;
+    dv_output_free(body);
+    if (!list || dv_json_write(layout, false, &text) < 0)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
+    if (!list->children)
+        return DV_UI_OK;
+    *body = dv_output_new(NULL);
+    dv_output_string(dv_output_root(*body), "name", name);
+    dv_output_string(dv_output_root(*body), "text", dv_str_get(&text));
+    return *body ? DV_UI_OK : dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
+}
+
 /* The file goes to the daemon, which makes it so. */
 static int apply(const struct dv_ui *ui, const struct apply_values *v, const char *done)
 {
@@ -85,16 +153,17 @@ static int apply(const struct dv_ui *ui, const struct apply_values *v, const cha
     dv_cleanup(dv_output_free) struct dv_output *o = NULL;
     struct dv_err err = {{0}};
     int exit = refuse_hooks(ui, v->hooks);
+    if (!exit && v->skip_reset)
+        exit = refuse_skipping(ui);
     if (!exit)
         exit = dv_layout_change_check(ui, &v->change);
     if (exit)
         return exit;
     if (dv_layout_file_body(v->file, v->config, &body, &err) < 0)
         return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);
-    if (v->mode_only)
-        dv_output_bool(dv_output_root(body), "mode_only", true);
-    if (v->skip_reset)
-        dv_output_bool(dv_output_root(body), "skip_reset", true);
+    exit = v->mode_only ? only_modes(ui, v->file, &body) : DV_UI_OK;
+    if (exit || !body)
+        return exit ? exit : dv_ui_print(done);
     exit = dv_layout_change_run(ui, "/v1/layout/apply", body, &v->change, &o);
     return exit ? exit_of(exit) : dv_ui_print(done);
 }
@@ -220,6 +289,27 @@ static int assert_applied(const struct dv_ui *ui, struct dv_output *body)
     return DV_UI_FAILURE;
 }
 
+static void say_mode(const struct dv_output_node *gpu, bool now, bool then, void *text)
+{
+    if (now == then)
+        return;
+    dv_str_add(text, "GPU ");
+    dv_value_human(dv_output_get(gpu, "index"), DV_VALUE_AUTO, text);
+    dv_str_addf(text, ": MIG mode is %s, not %s\n", now ? "on" : "off", then ? "on" : "off");
+}
+
+static int assert_modes(const struct dv_ui *ui, struct dv_output *body)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    int exit = each_mode(ui, body, say_mode, &text);
+    if (exit || !text.len)
+        return exit ? exit : dv_ui_print("the MIG modes of the selected configuration are set\n");
+    exit = dv_ui_fail(ui, DV_UI_FAILURE,
+                      "assertion failure: selected configuration not currently applied");
+    fputs(dv_str_get(&text), stderr);
+    return exit;
+}
+
 static int run_assert(const struct dv_ui *ui)
 {
     const struct assert_values *v = ui->values;
@@ -232,9 +322,7 @@ static int run_assert(const struct dv_ui *ui)
         return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);
     if (v->valid_config)
         return assert_valid(ui, body);
-    if (v->mode_only)
-        dv_output_bool(dv_output_root(body), "mode_only", true);
-    return assert_applied(ui, body);
+    return v->mode_only ? assert_modes(ui, body) : assert_applied(ui, body);
 }
 
 static const struct dv_ui_example assert_examples[] = {

@@ -187,6 +187,15 @@ class Doctor(unittest.TestCase):
             self.assertEqual(node.layout("{gpu: 0, mode: timeslice, replicas: 4}").returncode, 0)
             self.assertEqual(node.serious(), [])
 
+    def test_mps_fault(self):
+        with Sick("a100") as node:
+            self.assertEqual(node.layout("{gpu: 0, mode: mps, replicas: 4}").returncode, 0)
+            run, held, pid = self.hold(node, "--mode", "mps")
+            node.inject("--fault", str(pid))
+            finding = node.wait_for("mps_fault")
+            self.assertIn(f"{held} of ann", finding["cause"])
+            run.terminate()
+
     def test_stale_mps(self):
         with Sick("a100") as node:
             pipes = os.path.join(node.directory, "pipes")

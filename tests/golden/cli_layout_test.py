@@ -303,12 +303,35 @@ nothing was changed; --wait lets them end by themselves, --evict ends them
                          (0, "applied\n", ""))
         self.assertEqual(self.last(), ("POST", "/v1/layout/apply", {
             "name": path, "text": "kind: Layout\n", "config": "all-1g.10gb", "when": "idle"}))
-        env = {"MIG_PARTED_CONFIG_FILE": path, "MIG_PARTED_SELECTED_CONFIG": "x",
-               "MIG_PARTED_SKIP_RESET": "true", "MIG_PARTED_MODE_CHANGE_ONLY": "true"}
+        env = {"MIG_PARTED_CONFIG_FILE": path, "MIG_PARTED_SELECTED_CONFIG": "x"}
         self.assertEqual(self.divvy("mig", "apply", "-c", "y", env=env)[0], 0)
         self.assertEqual(self.last()[2], {
-            "name": path, "text": "kind: Layout\n", "config": "y", "mode_only": True,
-            "skip_reset": True, "when": "idle"})
+            "name": path, "text": "kind: Layout\n", "config": "y", "when": "idle"})
+
+    def test_mig_mode_only(self):
+        """GPU 0 is in MIG mode and GPU 1 is not; the file wants the opposite of both."""
+        path = self.file()
+        plan = copy.deepcopy(PLAN)
+        plan["gpus"][0].update(mig=False)
+        plan["gpus"][1].update(mig=True, managed=True)
+        self.daemon.answer = lambda r: (200, plan if r[1].endswith("plan") else LAYOUT)
+        env = {"MIG_PARTED_MODE_CHANGE_ONLY": "true"}
+        self.assertEqual(self.divvy("mig", "apply", "-f", path, env=env), (0, "applied\n", ""))
+        body = self.last()[2]
+        self.assertEqual((self.last()[1], body["when"], body["name"]),
+                         ("/v1/layout/apply", "idle", path))
+        self.assertEqual(json.loads(body["text"]), {
+            "apiVersion": "divvy/v1", "kind": "Layout", "part": "cut",
+            "gpus": [{"gpu": "GPU-0", "mode": "auto"}, {"gpu": "GPU-1", "mig": []}]})
+        self.assertEqual(self.divvy("mig", "assert", "-f", path, "-m"), (
+            1, "", "divvy mig assert: assertion failure: selected configuration not currently "
+                   "applied\nGPU 0: MIG mode is on, not off\nGPU 1: MIG mode is off, not on\n"))
+        plan["gpus"][0].update(mig=True)
+        plan["gpus"][1].update(mig=False)
+        n = len(self.daemon.requests)
+        self.assertEqual(self.divvy("mig", "apply", "-f", path, "-m"), (0, "applied\n", ""))
+        self.assertNotIn("/v1/layout/apply", [r[1] for r in self.daemon.requests[n:]])
+        self.assertEqual(self.divvy("mig", "assert", "-f", path, "-m")[::2], (0, ""))
 
     def test_mig_apply_fails(self):
         path = self.file()
@@ -326,16 +349,19 @@ nothing was changed; --wait lets them end by themselves, --evict ends them
             self.assertEqual(code, 2)
             self.assertIn("divvy does not run hooks (h.yaml)", err)
         self.assertEqual(self.divvy("mig", "apply", "-f", path, "--wait", "--evict")[0], 2)
+        code, _, err = self.divvy("mig", "apply", "-f", path, env={"MIG_PARTED_SKIP_RESET": "1"})
+        self.assertEqual(code, 2)
+        self.assertIn("no change of MIG mode pending", err)
         self.assertEqual(self.divvy("mig", "apply", "-f", path, "--timeout", "1m")[0], 2)
         self.assertEqual(len(self.daemon.requests), n)
 
     def test_mig_assert(self):
         path = self.file()
         self.answers["POST"] = (200, {"kind": "LayoutAssert", "applied": True, "differences": []})
-        self.assertEqual(self.divvy("mig", "assert", "-f", path, "-m"),
+        self.assertEqual(self.divvy("mig", "assert", "-f", path),
                          (0, "the selected configuration is applied\n", ""))
         self.assertEqual(self.last(), ("POST", "/v1/layout/assert", {
-            "name": path, "text": "kind: Layout\n", "mode_only": True}))
+            "name": path, "text": "kind: Layout\n"}))
         self.answers["POST"] = (200, {"kind": "LayoutAssert", "applied": False,
                                       "differences": ["GPU 0: MIG is off"]})
         self.assertEqual(self.divvy("mig", "assert", "-f", path), (
