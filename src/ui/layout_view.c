@@ -110,7 +110,7 @@ void dv_layout_view_progress(const struct dv_output_node *layout, struct dv_str 
         add_gpu(get(gpu, "index"), text);
         dv_str_addc(text, ' ');
         add_words(text_of(gpu, "state"), text);
-        if (*text_of(gpu, "detail")) {
+        if (*text_of(gpu, "detail") && !first(gpu, "blockers")) {
             dv_str_add(text, ": ");
             dv_value_clean(text_of(gpu, "detail"), text);
         }
