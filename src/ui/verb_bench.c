@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define READY_MS 60000 /* a slice, a context and its modules, for all tenants */
@@ -72,6 +73,8 @@ struct bench {
     bool failed;       /* a mode that should have worked */
     bool named;        /* this user may name tenants */
     const char *doing; /* for the progress line */
+    time_t until;      /* the end of the measurement */
+    long said;         /* seconds left when that was last said */
 };
 
 /* ---- progress and interruption ---- */
@@ -295,8 +298,15 @@ static int parse(const struct dv_bench_member *m, struct dv_output **ret, struct
 
 static void tick(void *arg)
 {
-    const struct bench *b = arg;
-    say_progress(b->doing, "measuring");
+    struct bench *b = arg;
+    char text[64] = "measuring";
+    long left = (long)(b->until - time(NULL));
+    if (left == b->said)
+        return;
+    b->said = left;
+    if (left > 0)
+        snprintf(text, sizeof text, "measuring, %ld s left", left);
+    say_progress(b->doing, text);
 }
 
 /* All tenants at once; what each answered goes to `use`. */
@@ -314,6 +324,8 @@ static int run_crew(struct bench *b, struct command *commands, uint32_t n, uint6
     if (!r && walls)
         r = dv_bench_node_walls(&b->node, walls, err);
     if (!r) {
+        b->until = time(NULL) + (time_t)((seconds_ns + DV_NS_PER_S - 1) / DV_NS_PER_S);
+        b->said = -1;
         dv_bench_crew_go(&crew);
         r = dv_bench_crew_wait(&crew, (unsigned)(seconds_ns / 1000000) + LATE_MS, tick, b, err);
     }

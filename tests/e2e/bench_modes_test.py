@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """divvy bench modes: every mode on a simulated node of its own, and on a daemon's node that must be
 afterwards as it was before. Figures are looked at for order only, not for size."""
+import glob
 import json
 import os
 import signal
@@ -64,12 +65,13 @@ class BenchModes(unittest.TestCase):
         self.assertEqual(processes("/tmp/divvy-bench-"), running)
 
     def test_a_killed_benchmark_leaves_no_daemon(self):
-        running = processes("/tmp/divvy-bench-")
+        running, folders = processes("/tmp/divvy-bench-"), glob.glob("/tmp/divvy-bench-*")
         p = self.start("--tenants", "2", "--seconds", "1h")
         harness.wait_for(lambda: len(processes("--gate")) >= 1, "the tenants start")
         p.kill()
         p.communicate()
         harness.wait_for(lambda: processes("/tmp/divvy-bench-") == running, "all of it ends")
+        harness.wait_for(lambda: glob.glob("/tmp/divvy-bench-*") == folders, "and its folder")
 
     def test_a_daemons_node_is_as_it_was(self):
         with harness.Node("a100") as node:

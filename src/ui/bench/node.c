@@ -86,6 +86,17 @@ static void exec_daemon(const struct dv_bench_node *node, const sigset_t *mask)
     _exit(127);
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    remove(path);
+    return 0;
+}
+
+static void remove_directory(const struct dv_bench_node *node)
+{
+    nftw(node->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
 /* Between us and the daemon stands a process that ends it when we end, however we end: the daemon
  * changes its user, and with that the kernel forgets what it should get at its parent's death. */
 static void guard_daemon(const struct dv_bench_node *node, pid_t parent)
@@ -108,13 +119,9 @@ static void guard_daemon(const struct dv_bench_node *node, pid_t parent)
         if (signal == SIGTERM)
             kill(daemon, SIGTERM);
     }
+    if (getppid() != parent)
+        remove_directory(node);
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 125);
-}
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    remove(path);
-    return 0;
 }
 
 static void end_daemon(struct dv_bench_node *node)
@@ -129,7 +136,7 @@ static void end_daemon(struct dv_bench_node *node)
     }
     node->pid = 0;
     if (node->directory[0])
-        nftw(node->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        remove_directory(node);
     node->directory[0] = 0;
 }
 
