@@ -329,6 +329,13 @@ bool dv_mps_stop(struct dv_node *node, const char *device)
     return m->state == DV_MPS_DOWN && !m->asked;
 }
 
+void dv_mps_allow(struct dv_node *node, const char *device)
+{
+    struct dv_mps_daemon *m = find(node, device);
+    if (m)
+        m->held_down = false;
+}
+
 /* ---- clients ---- */
 
 void dv_mps_environment(const struct dv_node *node, const struct dv_slice *slice,

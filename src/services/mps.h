@@ -52,6 +52,8 @@ void dv_mps_tick(struct dv_node *node, uint64_t now);
 bool dv_mps_is_up(const struct dv_node *node, const char *device);
 /* Makes it end; true when it has. Its clients must have left. */
 bool dv_mps_stop(struct dv_node *node, const char *device);
+/* It may run again, if anything wants it: the change that stopped it goes on without. */
+void dv_mps_allow(struct dv_node *node, const char *device);
 /* Is this process part of one of our daemons? */
 bool dv_mps_is_ours(const struct dv_node *node, const struct dv_proc_id *id);
 /* What a client of the slice needs in its environment. */

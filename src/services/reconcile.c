@@ -455,6 +455,7 @@ static bool await_mps(struct dv_node *node, uint32_t gpu)
         char why[sizeof c->detail];
         if (d->gpu != gpu || d->layout != DV_MODE_MPS || d->mps_up)
             continue;
+        dv_mps_allow(node, d->uuid);
         const struct dv_mps_daemon *m = dv_mps_find(node, d->uuid);
         bool hopeless = m && m->failures >= MPS_FAILURES_MAX;
         snprintf(why, sizeof why, "the MPS daemon of %s %s%s%.150s",

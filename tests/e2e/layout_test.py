@@ -208,6 +208,14 @@ class Layouts(LayoutCase):
         self.settled()
         self.assertEqual([d[2] for d in self.devices(0).values()], ["governed"])
 
+    def test_mps_and_back_at_once(self):
+        """The change that stops a daemon is over before anybody has looked; then it is wanted."""
+        mps, other = layout("{gpu: 0, mode: mps, replicas: 4}"), layout("{gpu: 0, mode: governed}")
+        self.apply_and_settle(mps)
+        for text in (other, mps, other, mps):
+            self.apply_and_settle(text)
+        self.assertTrue(self.gpu(0)["devices"][0]["mps_up"])
+
     def test_rollback(self):
         old = layout("{gpu: 0, mig: [{profile: 2g.20gb, start: 2}, {profile: 1g.10gb, start: 0}]}")
         self.apply_and_settle(old)
