@@ -32,8 +32,9 @@ int dv_mps_run(const struct dv_mps_config *config, enum dv_mps_op op,
  */
 int dv_mps_pipe(const char *state, const char *name, char *ret, size_t size, struct dv_err *err);
 
-#define DV_MPS_SERVER "0" /* the one named server of a daemon of protocol 3; short, as paths are   \
-                           */
+#define DV_MPS_SERVER                                                                              \
+    "0" /* the one named server of a daemon of protocol 3; short, as paths are                     \
+         */
 
 /* STATE/mps/NAME/pipe/0/NAMESPACE, of a name as it is given to DV_MPS_NAMESPACE. The driver takes
  * lowercase letters, digits and underscores; "s-7" becomes "s_7". 0, -EINVAL, -ENAMETOOLONG. */

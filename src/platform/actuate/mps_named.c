@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define CSV "--format=csv,noheader"
-#define OF_SERVER "--server=" DV_MPS_SERVER
+static const char of_server[] = "--server=" DV_MPS_SERVER;
 #define WORDS_MAX 7
 
 /* 0; DV_ACTUATE_FAILED with the daemon's words where it refused; negative errno. */
@@ -80,7 +80,7 @@ static int set_limits(const struct dv_mps_at *m, const char *name, struct dv_err
     else
         limit = NULL;
     return command(
-        m, (const char *const[WORDS_MAX]){"namespace", "set", name, OF_SERVER, threads, limit}, out,
+        m, (const char *const[WORDS_MAX]){"namespace", "set", name, of_server, threads, limit}, out,
         err);
 }
 
@@ -127,7 +127,7 @@ int dv_mps_named_status(const struct dv_mps_at *m, struct dv_mps_status *s, stru
     if (!r)
         dv_mps_parse_percent(out, &s->threads_percent);
     if (!r)
-        r = command(m, (const char *const[WORDS_MAX]){"client", "list", OF_SERVER, CSV}, out, err);
+        r = command(m, (const char *const[WORDS_MAX]){"client", "list", of_server, CSV}, out, err);
     for (row = r ? "" : out; *row && s->n_clients < DV_MPS_CLIENTS_MAX;) {
         cell(row, 0, word, sizeof word);
         if (pid_of(word) > 0)
@@ -182,7 +182,7 @@ static int is_there(const struct dv_mps_at *m, const char *name, bool *ret, stru
 {
     char out[DV_MPS_OUTPUT_MAX];
     int r =
-        command(m, (const char *const[WORDS_MAX]){"namespace", "list", OF_SERVER, CSV}, out, err);
+        command(m, (const char *const[WORDS_MAX]){"namespace", "list", of_server, CSV}, out, err);
     *ret = !r && find_row(out, name);
     return r;
 }
@@ -195,7 +195,7 @@ int dv_mps_named_namespace(const struct dv_mps_at *m, const char *space, struct 
     if (!r)
         r = is_there(m, name, &there, err);
     if (!r && !there)
-        r = command(m, (const char *const[WORDS_MAX]){"namespace", "create", name, OF_SERVER}, out,
+        r = command(m, (const char *const[WORDS_MAX]){"namespace", "create", name, of_server}, out,
                     err);
     return r ? r : set_limits(m, name, err);
 }
@@ -209,7 +209,7 @@ int dv_mps_named_namespace_end(const struct dv_mps_at *m, const char *space, str
         r = is_there(m, name, &there, err);
     if (!r && there)
         r = command(
-            m, (const char *const[WORDS_MAX]){"namespace", "delete", name, OF_SERVER, "--force"},
+            m, (const char *const[WORDS_MAX]){"namespace", "delete", name, of_server, "--force"},
             out, err);
     return r;
 }
