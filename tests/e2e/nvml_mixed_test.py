@@ -302,6 +302,62 @@ def check_real_smi(node, program):
     return kinds
 
 
+# ---- the same against what divvyd says ----
+
+LAYOUT = """
+apiVersion: divvy/v1
+kind: Layout
+gpus:
+  - {gpu: 0, mig: [{profile: 3g.40gb, mode: exclusive}, {profile: 2g.20gb, mode: governed}]}
+  - {gpu: 1, mode: mps}
+  - {gpu: 2, mode: timeslice, replicas: 4}
+"""
+TENANTS = (("ann", "0", "exclusive", 3), ("bob", "1", "mps", 1), ("cem", "1", "mps", 2),
+           ("dot", "2", "timeslice", 1), ("eve", "2", "timeslice", 4))
+
+
+def test_daemon(tools, programs):
+    """Tenants of divvyd on a MIG device, under MPS and in time-slices: whoever looks sees them where
+    `divvy status` has them, with what it says that they hold."""
+    with harness.Node("dgx-a100") as node:
+        def apply():
+            return node.ask("POST", "/v1/layout/apply", {"name": "mixed.yaml", "text": LAYOUT})[0]
+        harness.wait_for(lambda: apply() in (200, 202), "all GPUs are known and the layout is taken")
+        harness.wait_for(lambda: node.ask("GET", "/v1/layout")[1]["state"] == "settled", "it settles")
+        for tenant, gpu, mode, size in TENANTS:
+            node.start_run("--tenant", tenant, "--gpu", gpu, "--mode", mode, "--memory", "8GiB", "--",
+                           sys.executable, "-c", clients.HOLDER, str(size * GIB))
+
+        def held():
+            slices = {s["tenant"]: s for s in node.slices()}
+            return len(slices) == len(TENANTS) and all(
+                (slices[t].get("memory_used_bytes") or 0) > size * GIB and slices[t]["pids"]
+                for t, _, _, size in TENANTS) and slices
+        slices = harness.wait_for(held, "divvyd sees what all tenants hold", 60)
+        env = node.sim_env()
+        env.setdefault("PATH", os.environ["PATH"])
+        gpus = json.loads(clients.run(env, os.path.join(tools, "python3"), "-c", ASK))
+        stat = json.loads(clients.run(env, os.path.join(tools, "gpustat"), "--json"))["gpus"]
+        nvitop = clients.run({**env, "COLUMNS": "160"}, os.path.join(tools, "nvitop"), "-1")
+        boxes = [processes_box(clients.run(env, p)) for p in programs]
+        for tenant, gpu, mode, _ in TENANTS:
+            s, pid = slices[tenant], str(slices[tenant]["pids"][0])
+            at = gpus[int(gpu)]
+            device = at["mig"][0] if mode == "exclusive" else at
+            used = device["compute"][pid][0]
+            # For a client of MPS divvyd reserves what a context of its own would cost, which is more.
+            assert used == s["memory_used_bytes"] or (
+                mode == "mps" and used < s["memory_used_bytes"]), (tenant, s, device)
+            assert (pid in device["mps"]) == (mode == "mps"), (tenant, device)
+            assert used // MIB in [p["gpu_memory_usage"] for p in stat[int(gpu)]["processes"]
+                                   if str(p["pid"]) == pid], (tenant, stat[int(gpu)])
+            assert re.search(rf"\b{pid} C\b", nvitop), (tenant, nvitop)
+            kind = "M+C" if mode == "mps" else "C"
+            for box in boxes:
+                rows = [row for (g, _, _, p), row in box.items() if (g, p) == (gpu, pid)]
+                assert rows == [(kind, used // MIB)], (tenant, box)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cache", default=os.path.join(tempfile.gettempdir(), "divvy-tests"))
@@ -325,6 +381,8 @@ def main():
             clients.run({**node.env, **mps}, "sh", "-c", "echo quit -t 0 | nvidia-cuda-mps-control")
         finally:
             node.end()
+    if os.path.exists(harness.program("divvyd")):
+        test_daemon(tools, ["nvidia-smi"] + [smi] * bool(smi))
     print("nvidia-ml-py, gpustat, nvitop", *["nvtop"] * bool(nvtop),
           *["NVIDIA's nvidia-smi"] * bool(smi), "agree")
 
