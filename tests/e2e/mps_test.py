@@ -153,6 +153,19 @@ class Commands(Simulated):
         harness.wait_for(lambda: self.run_control("-d").returncode == 0,
                          "a directory whose daemon was killed is free")
 
+    def test_relative_paths(self):
+        os.chdir(self.directory.name)
+        try:
+            env = {**self.base, "CUDA_MPS_PIPE_DIRECTORY": "mps", "CUDA_MPS_LOG_DIRECTORY": "mps.log",
+                   "DIVVY_SIM_SOCKET": "sim.sock"}
+            done = subprocess.run(["nvidia-cuda-mps-control", "-d"], env=env, check=False,
+                                  capture_output=True, timeout=harness.PATIENCE)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+        finally:
+            os.chdir("/")
+        self.assertEqual(self.started().ask("sync"), 0)
+        self.assertNotEqual(self.control("get_server_list"), "")
+
     def test_limits_are_kept_and_printed(self):
         self.daemon()
         self.assertEqual(self.control("get_default_active_thread_percentage"), "100.0\n")

@@ -89,6 +89,7 @@ static int write_tables(struct dv_output *o, struct dv_str *text)
         {.title = "USED", .path = "memory_used_bytes", .right = true},
         {.title = "MOST", .path = "memory_high_water_bytes", .right = true},
         {.title = "GPU TIME", .path = "executed_seconds", .right = true},
+        {.title = "MPS", .path = "mps"},
     };
     static const struct dv_table gpus = {
         .rows = "gpus", .columns = gpu_columns, .n = DV_ARRAY_SIZE(gpu_columns)};

@@ -46,7 +46,41 @@ static int usage(FILE *to, int status)
     return status;
 }
 
+static void free_text(char **text)
+{
+    free(*text);
+}
+
 /* ---- the daemon ---- */
+
+/* The path from the root: a daemon leaves the directory that it was started in. NULL: no memory, or
+ * that directory is gone. */
+static char *absolute(const char *path)
+{
+    dv_cleanup(free_text) char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    char *joined = NULL;
+
+    if (path[0] == '/')
+        return strdup(path);
+    if (!here || asprintf(&joined, "%s/%s", here, path) < 0)
+        return NULL;
+    return joined;
+}
+
+/* Directories, and the node's socket for the servers. */
+static bool make_absolute(struct dv_mpsd_options *o)
+{
+    const char *socket_path = getenv(DV_SIM_SOCKET_ENV);
+    dv_cleanup(free_text) char *node = socket_path && *socket_path ? absolute(socket_path) : NULL;
+
+    o->pipes = absolute(o->pipes);
+    o->logs = absolute(o->logs);
+    if (!o->pipes || !o->logs)
+        return false;
+    if (!socket_path || !*socket_path)
+        return true;
+    return node && setenv(DV_SIM_SOCKET_ENV, node, 1) == 0;
+}
 
 static int run(const struct dv_mpsd_options *o, int report)
 {
@@ -243,7 +277,7 @@ static bool parse(int argc, char **argv, struct asked *ret)
 
 int main(int argc, char **argv)
 {
-    struct asked asked = {.daemon = {.protocol = 2}};
+    static struct asked asked = {.daemon = {.protocol = 2}};
     const char *protocol = getenv("CUDA_MPS_PROTOCOL_VERSION");
     char quit[] = "quit", *quit_words[] = {quit};
 
@@ -257,6 +291,10 @@ int main(int argc, char **argv)
         return usage(stdout, 0);
     if (asked.version)
         return printf("CUDA MPS Control of divvy %s, for simulated GPUs\n", DV_VERSION) < 0;
+    if ((asked.daemon.foreground || asked.background) && !make_absolute(&asked.daemon)) {
+        fprintf(stderr, "nvidia-cuda-mps-control: the working directory is gone\n");
+        return 1;
+    }
     if (asked.daemon.foreground)
         return run(&asked.daemon, -1);
     if (asked.background)
