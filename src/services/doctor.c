@@ -114,6 +114,8 @@ static void add_gpu(const struct dv_node *node, uint32_t index, struct dv_diagno
                                    .xid = dv_inventory_xid(node, index),
                                    .compute_mode = f->compute_mode,
                                    .persistence = f->persistence,
+                                   .rows_pending = f->remap_pending == 1,
+                                   .rows_failed = f->remap_failed == 1,
                                    .mig_pending = f->mig_current != f->mig_pending};
     const struct dv_gpu *gpu = dv_snapshot_gpu(node->snapshot, index);
     to->empty_wanted = gpu && empty_is_wanted(node, gpu);

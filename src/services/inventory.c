@@ -285,13 +285,15 @@ static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
         return;
     bool known = f->uuid[0] != 0;
     uint32_t timeslice = g->present ? g->facts->timeslice : DV_FACT_UNKNOWN32;
+    /* Rows of memory are replaced by a reset only. */
+    bool reset = g->present && g->facts->remap_pending == 1 && f->remap_pending == 0;
     if (known || !g->present)
         *g->facts = *f;
     if (g->facts->timeslice == DV_FACT_UNKNOWN32)
         g->facts->timeslice = timeslice; /* a new worker has not asked for it yet */
     g->present = true;
-    if (g->lost && !f->lost)
-        g->xid = 0; /* it was reset */
+    if (reset || (g->lost && !f->lost))
+        g->xid = 0;
     g->lost = f->lost;
     see_gpu(node, g->facts);
 }

@@ -113,6 +113,31 @@ class Doctor(unittest.TestCase):
             node.wait_for("xid_application", "gpu 6")
             self.assertEqual(node.found("xid_fatal")["subject"], "gpu 3")
 
+    def test_memory(self):
+        with Sick("dgx-a100") as node:
+            node.inject("--gpu", "0", "--leak", "3GiB")
+            node.inject("--gpu", "1", "--ecc", "2")
+            node.inject("--gpu", "2", "--remap-failure")
+            self.assertIn("3.00 GiB", node.wait_for("memory_without_process", "gpu 0")["problem"])
+            node.wait_for("memory_rows_pending", "gpu 1")
+            node.wait_for("xid_fatal", "gpu 1")
+            node.wait_for("memory_rows_failed", "gpu 2")
+            for code in ("memory_without_process", "memory_rows_pending"):
+                node.shell(node.found(code)["command"])
+            harness.wait_for(lambda: {f["subject"] for f in node.serious()} <= {"gpu 2"},
+                             "the resets have mended it")
+
+    def test_pending_mig_mode(self):
+        with Sick("a100") as node:
+            run, held, _ = self.hold(node)
+            self.assertNotEqual(node.shell("nvidia-smi -i 0 -mig 1 || true"), "")
+            finding = node.wait_for("mig_pending")
+            node.divvy("kill", held)
+            run.wait(harness.PATIENCE)
+            node.shell(finding["command"])
+            node.shell(node.wait_for("mig_empty")["command"])
+            node.wait_for_silence()
+
     def test_driver(self):
         with Sick("a100") as node:
             for nvml, code in ((18, "driver_mismatch"), (9, "driver_not_loaded"),

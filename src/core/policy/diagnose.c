@@ -37,6 +37,8 @@ static const struct {
     [DV_TROUBLE_XID_APPLICATION] = {"xid_application", DV_SEVERITY_WARNING},
     [DV_TROUBLE_XID_OTHER] = {"xid_other", DV_SEVERITY_WARNING},
     [DV_TROUBLE_XID_CLEANUP] = {"xid_cleanup", DV_SEVERITY_NOTE},
+    [DV_TROUBLE_ROWS_FAILED] = {"memory_rows_failed", DV_SEVERITY_ERROR},
+    [DV_TROUBLE_ROWS_PENDING] = {"memory_rows_pending", DV_SEVERITY_WARNING},
     [DV_TROUBLE_PROHIBITED] = {"compute_prohibited", DV_SEVERITY_ERROR},
     [DV_TROUBLE_ONE_PROCESS] = {"compute_exclusive_process", DV_SEVERITY_WARNING},
     [DV_TROUBLE_MIG_PENDING] = {"mig_pending", DV_SEVERITY_WARNING},
@@ -152,6 +154,10 @@ static bool one_process_will_do(const struct dv_device *device)
 static void examine_settings(const struct dv_diagnose_gpu *g, const struct dv_snapshot *s,
                              struct dv_diagnosis *d)
 {
+    if (g->rows_failed)
+        add(d, DV_TROUBLE_ROWS_FAILED, g->index, NULL);
+    if (g->rows_pending)
+        add(d, DV_TROUBLE_ROWS_PENDING, g->index, NULL);
     if (g->compute_mode == COMPUTE_PROHIBITED)
         add(d, DV_TROUBLE_PROHIBITED, g->index, NULL);
     else if (g->compute_mode == COMPUTE_EXCLUSIVE_PROCESS &&

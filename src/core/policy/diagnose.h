@@ -51,6 +51,8 @@ enum dv_trouble {
     DV_TROUBLE_XID_APPLICATION, /* [gpu, n] */
     DV_TROUBLE_XID_OTHER,       /* [gpu, n] */
     DV_TROUBLE_XID_CLEANUP,     /* [gpu, n] */
+    DV_TROUBLE_ROWS_FAILED,     /* [gpu] */
+    DV_TROUBLE_ROWS_PENDING,    /* [gpu] */
     DV_TROUBLE_PROHIBITED,      /* [gpu] compute mode */
     DV_TROUBLE_ONE_PROCESS,     /* [gpu] compute mode, where the device is to be shared */
     DV_TROUBLE_MIG_PENDING,     /* [gpu] */
@@ -102,11 +104,12 @@ enum dv_diagnose_driver {
 struct dv_diagnose_gpu {
     uint32_t index;
     bool lost;
-    uint64_t xid;          /* the last that still counts; 0: none */
-    uint32_t compute_mode; /* NVML: 0 default, 2 prohibited, 3 exclusive process */
-    uint32_t persistence;  /* 0, 1 */
-    bool mig_pending;      /* a change of MIG mode waits for a reset */
-    bool empty_wanted;     /* the layout wants MIG mode without instances, or is at work */
+    uint64_t xid;                   /* the last that still counts; 0: none */
+    uint32_t compute_mode;          /* NVML: 0 default, 2 prohibited, 3 exclusive process */
+    uint32_t persistence;           /* 0, 1 */
+    bool rows_pending, rows_failed; /* of memory, to be replaced by spare ones at a reset */
+    bool mig_pending;               /* a change of MIG mode waits for a reset */
+    bool empty_wanted;              /* the layout wants MIG mode without instances, or is at work */
     uint32_t n_gi;
     struct {
         uint32_t id;

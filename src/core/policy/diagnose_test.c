@@ -175,6 +175,12 @@ static void test_settings(void **state)
     gpus[0].persistence = 0;
     one(DV_TROUBLE_PERSISTENCE_OFF, 0);
     gpus[0].persistence = 1;
+    gpus[0].rows_pending = true;
+    one(DV_TROUBLE_ROWS_PENDING, 0);
+    gpus[0].rows_pending = false;
+    gpus[0].rows_failed = true;
+    one(DV_TROUBLE_ROWS_FAILED, 0);
+    gpus[0].rows_failed = false;
     gpus[0].ghost_bytes = DV_GIB;
     assert_int_equal(one(DV_TROUBLE_MEMORY_GHOST, 0)->bytes, DV_GIB);
 }

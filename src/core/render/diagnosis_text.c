@@ -95,6 +95,16 @@ static const char *const words[DV_TROUBLE_COUNT][DV_DIAGNOSIS_PARTS] = {
     [DV_TROUBLE_XID_CLEANUP] =
         {"gpu {gpu}", "XID {n}: {meaning}",
          "it follows when work is ended, or after another error; the GPU is well", "{todo}"},
+    [DV_TROUBLE_ROWS_FAILED] =
+        {"gpu {gpu}", "the memory has bad rows that could not be replaced",
+         "its spare rows are used up, or the replacing failed",
+         "move what runs there elsewhere and have the card replaced; 'nvidia-smi -q -d "
+         "ROW_REMAPPER' has the counts"},
+    [DV_TROUBLE_ROWS_PENDING] =
+        {"gpu {gpu}", "bad rows of memory wait to be replaced",
+         "errors that could not be corrected were found there; a reset puts spare rows in their "
+         "place",
+         "drain the GPU when that suits, and reset it", "nvidia-smi --gpu-reset -i {gpu}"},
     [DV_TROUBLE_PROHIBITED] = {"gpu {gpu}",
                                "the compute mode is PROHIBITED: no program can use the GPU",
                                "somebody set it (nvidia-smi -c)", "set it back",

@@ -53,6 +53,8 @@ static const struct field gpu_fields[] = {
     FIELD(dv_facts_gpu, lost, NUMBER32),
     FIELD(dv_facts_gpu, memory_limits, NUMBER32),
     FIELD(dv_facts_gpu, persistence, NUMBER32),
+    FIELD(dv_facts_gpu, remap_pending, NUMBER32),
+    FIELD(dv_facts_gpu, remap_failed, NUMBER32),
     FIELD(dv_facts_gpu, timeslice, NUMBER32),
     FIELD(dv_facts_gpu, memory_bytes, NUMBER64),
     FIELD(dv_facts_gpu, memory_reserved_bytes, NUMBER64),

@@ -93,8 +93,11 @@ struct dv_facts_gpu {
     uint32_t lost;          /* 1: it has an index and nothing else answers */
     uint32_t memory_limits; /* 1: the driver can limit memory by cgroup; 0: it cannot */
     uint32_t persistence;   /* 0, 1, or unknown */
-    uint32_t timeslice;     /* enum dv_timeslice; unknown: no such setting, or nobody asked. NVML
-                               does not tell: whoever runs nvidia-smi fills it in */
+    /* Rows of memory that failed: 1: some wait for a reset to be replaced; no spare row was left.
+     */
+    uint32_t remap_pending, remap_failed;
+    uint32_t timeslice; /* enum dv_timeslice; unknown: no such setting, or nobody asked. NVML
+                           does not tell: whoever runs nvidia-smi fills it in */
     uint64_t memory_bytes, memory_reserved_bytes;
     struct dv_mig_geometry geometry; /* n_profiles 0: none; its name is NULL */
     uint32_t n_mig;

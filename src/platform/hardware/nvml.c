@@ -31,6 +31,7 @@
     X(nvmlDeviceGetPciInfo)                                                                        \
     X(nvmlDeviceGetCudaComputeCapability)                                                          \
     X(nvmlDeviceGetPersistenceMode)                                                                \
+    X(nvmlDeviceGetRemappedRows)                                                                   \
     X(nvmlDeviceGetComputeMode)                                                                    \
     X(nvmlDeviceGetMemoryInfo_v2)                                                                  \
     X(nvmlDeviceGetMemoryInfo)                                                                     \
@@ -437,6 +438,7 @@ static void forget(struct dv_facts_gpu *f, uint32_t index)
     f->index = index;
     f->pci_device_id = f->pci_subsystem_id = DV_FACT_UNKNOWN32;
     f->persistence = f->timeslice = DV_FACT_UNKNOWN32;
+    f->remap_pending = f->remap_failed = DV_FACT_UNKNOWN32;
     f->cc_major = f->cc_minor = f->compute_mode = DV_FACT_UNKNOWN32;
     f->mig_current = f->mig_pending = f->numa = f->power_limit_mw = DV_FACT_UNKNOWN32;
     f->memory_bytes = f->memory_reserved_bytes = DV_FACT_UNKNOWN;
@@ -449,6 +451,7 @@ static int nvml_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu 
     struct dv_nvml_device *d;
     struct memory memory;
     int major, minor;
+    uint32_t corrected, uncorrected;
     forget(ret, index);
     int rc = device(self, index, &d);
     if (is_lost(rc)) {
@@ -472,6 +475,9 @@ static int nvml_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu 
         ret->compute_mode = DV_FACT_UNKNOWN32;
     if (CALL(self, nvmlDeviceGetPersistenceMode, d, &ret->persistence) != DV_NVML_SUCCESS)
         ret->persistence = DV_FACT_UNKNOWN32;
+    if (CALL(self, nvmlDeviceGetRemappedRows, d, &corrected, &uncorrected, &ret->remap_pending,
+             &ret->remap_failed) != DV_NVML_SUCCESS)
+        ret->remap_pending = ret->remap_failed = DV_FACT_UNKNOWN32;
     if (CALL(self, nvmlDeviceGetNumaNodeId, d, &ret->numa) != DV_NVML_SUCCESS)
         ret->numa = DV_FACT_UNKNOWN32;
     if (CALL(self, nvmlDeviceGetEnforcedPowerLimit, d, &ret->power_limit_mw) != DV_NVML_SUCCESS &&
