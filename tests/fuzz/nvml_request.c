@@ -76,10 +76,14 @@ static void one(struct dv_simnode *node, struct dv_simclient *client, struct inp
     static struct dv_simreply reply;
     struct {
         struct dv_sim_nvml_request request;
-        struct dv_sim_nvml_wait wait;
+        union {
+            struct dv_sim_nvml_wait wait;
+            struct dv_sim_nvml_limits limits;
+        };
     } q = {0};
     uint16_t op = (uint16_t)(DV_SIM_OP_NVML + take(in) % 30);
-    uint32_t size = op == DV_SIM_NVML_EVENTS_WAIT ? sizeof(q) : sizeof(q.request);
+    bool limits = op == DV_SIM_NVML_LIMITS_SET || op == DV_SIM_NVML_LIMITS_GET;
+    uint32_t size = sizeof(q.request);
     struct dv_mig_instance have[DV_MIG_INSTANCES_MAX];
 
     q.request.gpu = number(in);
@@ -91,9 +95,19 @@ static void one(struct dv_simnode *node, struct dv_simclient *client, struct inp
     q.request.value = number(in);
     for (size_t i = 0; i < 4; i++)
         q.request.text[i] = (char)take(in);
-    q.wait.after = number(in);
-    q.wait.timeout_ms = number(in);
-    q.wait.types[0] = take(in);
+    if (limits) {
+        memcpy(q.limits.cgroup, "/sys/fs/cgroup", 14);
+        for (size_t i = 14; i < 20; i++)
+            q.limits.cgroup[i] = (char)take(in);
+        q.limits.soft_bytes = number(in);
+        q.limits.hard_bytes = number(in);
+        size += sizeof(q.limits);
+    } else if (op == DV_SIM_NVML_EVENTS_WAIT) {
+        q.wait.after = number(in);
+        q.wait.timeout_ms = number(in);
+        q.wait.types[0] = take(in);
+        size += sizeof(q.wait);
+    }
     if (take(in) == 0xff)
         size -= take(in) % 16;
     memset(&reply, 0, offsetof(struct dv_simreply, data));
