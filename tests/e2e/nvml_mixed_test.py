@@ -293,6 +293,8 @@ def check_real_smi(node, program):
     # It changes things, too: on a card of its own.
     clients.run(node.env, program, "compute-policy", "-i", "3", "--set-timeslice=3")
     same("compute-policy", "--list", "-i", "3")
+    same("-i", "3", "--gpu-reset")
+    same("compute-policy", "--list", "-i", "3")
     for arguments in (("-i", "3", "-mig", "1"), ("mig", "-i", "3", "-cgi", "9,19", "-C")):
         clients.run(node.env, program, *arguments)
     same("mig", "-lci", "-i", "3")

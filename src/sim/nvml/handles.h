@@ -44,8 +44,9 @@ int dv_nvhandles_read_gpu(const char *function, const struct dv_nvml_device *dev
 int dv_nvhandles_check(const char *function, const struct dv_nvml_device *device,
                        struct dv_nv_place *ret);
 
-/* Not NVML's: how long turns are (enum dv_sim_timeslice), for the stand-in of nvidia-smi, and for
- * NVIDIA's own by private_table.c. */
+/* Not NVML's, for the stand-in of nvidia-smi, and for NVIDIA's own by private_table.c: a reset, and
+ * how long turns are (enum dv_sim_timeslice). */
+__attribute__((visibility("default"))) int nvmlDivvySimReset(struct dv_nvml_device *device);
 __attribute__((visibility("default"))) int nvmlDivvySimGetTimeslice(struct dv_nvml_device *device,
                                                                     uint32_t *setting);
 __attribute__((visibility("default"))) int nvmlDivvySimSetTimeslice(struct dv_nvml_device *device,

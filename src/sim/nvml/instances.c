@@ -51,7 +51,6 @@ int nvmlDeviceSetMigMode(struct dv_nvml_device *device, uint32_t mode, uint32_t 
 }
 
 /* Not NVML's: resets are not in its public API. For the stand-in of nvidia-smi. */
-__attribute__((visibility("default"))) int nvmlDivvySimReset(struct dv_nvml_device *device);
 int nvmlDivvySimReset(struct dv_nvml_device *device)
 {
     struct dv_nv_place p;

@@ -14,7 +14,9 @@
 
 enum slot {
     SLOT_SIZE = 0, /* bytes of the table */
+    SLOT_IS_PRIMARY = 20,
     SLOT_BY_INDEX = 81,
+    SLOT_RESET = 168,
     SLOT_SET_POLICY = 192,
     SLOT_GET_POLICIES = 193,
     SLOT_PROCESSES_COMPUTE = 213,
@@ -76,6 +78,24 @@ static int mps(struct dv_nvml_device *device, uint32_t *count, struct process *r
     return list(nvmlDeviceGetMPSComputeRunningProcesses_v3, device, count, ret);
 }
 
+/* Does it drive the console? No card here does. */
+static int is_primary(const struct dv_nvml_device *device, uint32_t *ret)
+{
+    struct dv_nv_place p;
+    int r = dv_nvhandles_device(device, &p);
+    if (r == DV_NVML_SUCCESS && ret)
+        *ret = 0;
+    return r;
+}
+
+static int reset(uint32_t count, struct dv_nvml_device *const *devices)
+{
+    int r = DV_NVML_SUCCESS;
+    for (uint32_t i = 0; r == DV_NVML_SUCCESS && devices && i < count && i < DV_SIM_GPUS_MAX; i++)
+        r = nvmlDivvySimReset(devices[i]);
+    return r;
+}
+
 /* nvidia-smi compute-policy knows one policy: 0, the length of turns. */
 struct policy {
     uint32_t kind, value;
@@ -131,6 +151,8 @@ int nvmlInternalGetExportTable(const void **table, const void *id)
         slots[i] = (void *)unknown;
     slots[SLOT_SIZE] = (void *)sizeof(slots);
     slots[SLOT_BY_INDEX] = (void *)nvmlDeviceGetHandleByIndex_v2;
+    slots[SLOT_IS_PRIMARY] = (void *)is_primary;
+    slots[SLOT_RESET] = (void *)reset;
     slots[SLOT_SET_POLICY] = (void *)set_policy;
     slots[SLOT_GET_POLICIES] = (void *)get_policies;
     slots[SLOT_PROCESSES_COMPUTE] = (void *)compute;
