@@ -46,24 +46,20 @@ static int usage(FILE *to, int status)
     return status;
 }
 
-static void free_text(char **text)
-{
-    free(*text);
-}
-
 /* ---- the daemon ---- */
 
 /* The path from the root: a daemon leaves the directory that it was started in. NULL: no memory, or
  * that directory is gone. */
 static char *absolute(const char *path)
 {
-    dv_cleanup(free_text) char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
     char *joined = NULL;
 
     if (path[0] == '/')
         return strdup(path);
-    if (!here || asprintf(&joined, "%s/%s", here, path) < 0)
-        return NULL;
+    if (here && asprintf(&joined, "%s/%s", here, path) < 0)
+        joined = NULL;
+    free(here);
     return joined;
 }
 
@@ -71,7 +67,8 @@ static char *absolute(const char *path)
 static bool make_absolute(struct dv_mpsd_options *o)
 {
     const char *socket_path = getenv(DV_SIM_SOCKET_ENV);
-    dv_cleanup(free_text) char *node = socket_path && *socket_path ? absolute(socket_path) : NULL;
+    char *node;
+    int r;
 
     o->pipes = absolute(o->pipes);
     o->logs = absolute(o->logs);
@@ -79,7 +76,10 @@ static bool make_absolute(struct dv_mpsd_options *o)
         return false;
     if (!socket_path || !*socket_path)
         return true;
-    return node && setenv(DV_SIM_SOCKET_ENV, node, 1) == 0;
+    node = absolute(socket_path);
+    r = node ? setenv(DV_SIM_SOCKET_ENV, node, 1) : -1;
+    free(node);
+    return r == 0;
 }
 
 static int run(const struct dv_mpsd_options *o, int report)
