@@ -238,7 +238,7 @@ class Commands(Simulated):
         self.daemon()
         client = self.started()
         self.control("quit -t 0")
-        self.assertEqual(client.ask("sync"), RPC_FAILURE)
+        harness.wait_for(lambda: client.ask("sync") == RPC_FAILURE, "its client ends")
         self.assertEqual(self.started().ask("sync"), 0)
 
 
@@ -615,7 +615,7 @@ gpus:
         self.assertEqual(self.v3("server", "get", "one", "status"), "Fault\n")
         self.assertIn("has 1 clients", self.v3("server", "delete", "two", status=1))
         self.v3("server", "delete", "two", "--force")
-        self.assertEqual(b.ask("sync"), RPC_FAILURE)
+        harness.wait_for(lambda: b.ask("sync") == RPC_FAILURE, "its client ends")
         self.assertEqual(len(self.v3("server", "list").splitlines()), 2)
         self.v3("-q")
         self.assertEqual(os.listdir(self.pipes("mps")), [])
