@@ -81,12 +81,13 @@ static void fill_limit(const struct dv_holding *h, const struct dv_slice *slice,
 static bool fill_namespace(const struct dv_holding *h, const struct dv_slice *slice,
                            enum dv_mps_op op, struct dv_worker_request *q)
 {
-    const struct dv_mps_daemon *m = dv_mps_find(h->node, slice->device);
     const struct dv_device *d = dv_snapshot_device(h->node->snapshot, slice->device);
     char name[32];
-    if (!m || !d)
+    if (!d)
         return false;
-    *q = (struct dv_worker_request){.op = DV_WORKER_MPS, .change.mps = {.op = op, .spec = m->spec}};
+    *q = (struct dv_worker_request){.op = DV_WORKER_MPS, .change.mps.op = op};
+    dv_mps_name(h->node, d, &q->change.mps.spec);
+    q->change.mps.spec.uid = h->uid;
     q->change.mps.spec.memory_bytes = slice->memory_bytes;
     q->change.mps.spec.threads_percent = DV_MAX(slice->compute * 100 / d->compute, 1);
     snprintf(q->change.mps.argument, sizeof q->change.mps.argument, "%s", dv_arm_name(h, name));

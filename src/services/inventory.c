@@ -23,6 +23,7 @@
     10u /* that may fail before the node goes on without the GPUs that do not answer */
 #define SAMPLE_BUSY_NS (250 * DV_NS_PER_MS)
 #define SAMPLE_IDLE_NS DV_NS_PER_S
+#define MPS_NAMESPACES_DRIVER 615u /* the first release of MPS protocol 3 */
 #define XID_REMEMBERED_NS (600 * DV_NS_PER_S)
 
 const char *dv_inventory_driver_state(const struct dv_node *node)
@@ -141,7 +142,7 @@ static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, s
     gpu->pci_subsystem_id = f->pci_subsystem_id == DV_FACT_UNKNOWN32 ? 0 : f->pci_subsystem_id;
     gpu->memory_limits = f->memory_limits == 1 && node->limits_usable;
     gpu->mps_clients = mps_clients(f);
-    gpu->mps_namespaces = false; /* no slice is given one yet */
+    gpu->mps_namespaces = strtoul(node->driver.version, NULL, 10) >= MPS_NAMESPACES_DRIVER;
     judge(node, f->index, gpu);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mps.h"
 
+#include "actuate/mps.h"
 #include "arm.h"
 #include "claims.h"
 #include "inventory.h"
@@ -86,6 +87,14 @@ static void name_of(const struct dv_device *d, char ret[DV_MPS_NAME_SIZE])
         snprintf(ret, DV_MPS_NAME_SIZE, "g%ui%uc%u", d->gpu, d->gi, d->ci);
     else
         snprintf(ret, DV_MPS_NAME_SIZE, "g%u", d->gpu);
+}
+
+void dv_mps_name(const struct dv_node *node, const struct dv_device *d, struct dv_mps_spec *ret)
+{
+    const struct dv_gpu *gpu = dv_snapshot_gpu(node->snapshot, d->gpu);
+    *ret = (struct dv_mps_spec){.namespaces = gpu && gpu->mps_namespaces};
+    memcpy(ret->device, d->uuid, sizeof ret->device);
+    name_of(d, ret->name);
 }
 
 static struct dv_mps_daemon *make(struct dv_node *node, const struct dv_device *d)
@@ -346,12 +355,16 @@ void dv_mps_environment(const struct dv_node *node, const struct dv_slice *slice
     dv_cleanup(dv_str_done) struct dv_str text = {0};
     if (!m || !d)
         return;
-    dv_str_addf(&text, "%s/mps/%s/pipe", node->config.state_dir, m->spec.name);
-    if (dv_arm_has_namespace(node, slice)) /* its limits are the folder's: nothing to set */
-        dv_str_addf(&text, "/0/s-%llu", (unsigned long long)slice->id);
-    dv_output_string(env, "CUDA_MPS_PIPE_DIRECTORY", dv_str_get(&text));
-    if (dv_arm_has_namespace(node, slice))
+    if (dv_arm_has_namespace(node, slice)) { /* its limits are the folder's: nothing to set */
+        char name[32], path[128];
+        snprintf(name, sizeof name, "s-%llu", (unsigned long long)slice->id);
+        if (dv_mps_namespace_pipe(node->config.state_dir, m->spec.name, name, path, sizeof path,
+                                  NULL) == 0)
+            dv_output_string(env, "CUDA_MPS_PIPE_DIRECTORY", path);
         return;
+    }
+    dv_str_addf(&text, "%s/mps/%s/pipe", node->config.state_dir, m->spec.name);
+    dv_output_string(env, "CUDA_MPS_PIPE_DIRECTORY", dv_str_get(&text));
     dv_str_clear(&text);
     /* Never more than the share: the percentage is a whole number. */
     dv_str_addf(&text, "%u", DV_MAX(slice->compute * 100 / d->compute, 1));

@@ -61,5 +61,9 @@ void dv_mps_environment(const struct dv_node *node, const struct dv_slice *slice
                         struct dv_output_node *env);
 /* NULL: none. */
 const struct dv_mps_daemon *dv_mps_find(const struct dv_node *node, const char *device);
+/* The daemon of a device as requests name it, without limits; also before we know one (a slice may
+ * end right after a restart). */
+void dv_mps_name(const struct dv_node *node, const struct dv_device *device,
+                 struct dv_mps_spec *ret);
 
 #endif

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -496,7 +497,7 @@ static struct dv_worker_reply *namespace_op(const struct worker *w, enum dv_mps_
 static void test_mps_namespaces(void **state)
 {
     struct worker w = worker_start();
-    struct dv_mps_spec spec = {.name = "g0", .threads_percent = 50, .namespaces = 1};
+    struct dv_mps_spec spec = {.name = "g0", .threads_percent = 50, .namespaces = 1, .uid = 4711};
     char path[200];
     memcpy(spec.device, facts(&w, 0)->uuid, sizeof spec.device);
     struct dv_worker_reply *a = mps(&w, DV_MPS_START, &spec);
@@ -520,6 +521,11 @@ static void test_mps_namespaces(void **state)
     assert_string_equal(a->message, "");
     snprintf(path, sizeof path, "%s/mps/g0/pipe/0/s_7/control", state_dir);
     assert_int_equal(access(path, F_OK), 0);
+    struct stat st;
+    snprintf(path, sizeof path, "%s/mps/g0/pipe/0/s_7", state_dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700); /* its user's alone */
+    assert_int_equal(st.st_uid, geteuid() == 0 ? spec.uid : geteuid());
     assert_int_equal(namespace_op(&w, DV_MPS_NAMESPACE, &spec, "S7")->status, -EINVAL);
     a = mps(&w, DV_MPS_PROBE, &spec);
     assert_string_equal(a->message, "");

@@ -47,6 +47,7 @@ struct dv_mps_spec {
     uint64_t memory_bytes;       /* the default limit of a client process; 0: none */
     uint32_t threads_percent;    /* the default active thread percentage, 1..100; 0: none */
     uint32_t namespaces;         /* 1: protocol 3, limits by namespace */
+    uint32_t uid;                /* NAMESPACE: the user whose clients may come into it */
 };
 
 enum dv_mps_server_state {

@@ -5,15 +5,20 @@
  * namespace for each slice.
  */
 #include "actuate/mps_daemon.h"
+#include "sys/fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define CSV "--format=csv,noheader"
 static const char of_server[] = "--server=" DV_MPS_SERVER;
 #define WORDS_MAX 7
+#define DEFAULT_BYTES (512 * DV_MIB)
 
 /* 0; DV_ACTUATE_FAILED with the daemon's words where it refused; negative errno. */
 static int command(const struct dv_mps_at *m, const char *const words[WORDS_MAX], char *out,
@@ -84,13 +89,27 @@ static int set_limits(const struct dv_mps_at *m, const char *name, struct dv_err
         err);
 }
 
+/* Where the spec has no limits for whoever has no namespace, that is nobody's place: next to
+ * nothing can be had there, enough for the probe. */
+static int close_default(const struct dv_mps_at *m, struct dv_err *err)
+{
+    struct dv_mps_spec spec = *m->spec;
+    struct dv_mps_at little = *m;
+    little.spec = &spec;
+    if (!spec.threads_percent)
+        spec.threads_percent = 1;
+    if (!spec.memory_bytes)
+        spec.memory_bytes = DEFAULT_BYTES;
+    return set_limits(&little, "default", err);
+}
+
 int dv_mps_named_prepare(const struct dv_mps_at *m, struct dv_err *err)
 {
     char out[DV_MPS_OUTPUT_MAX];
     int r = command(m, (const char *const[WORDS_MAX]){"server", "list", CSV}, out, err);
     if (!r && !find_row(out, DV_MPS_SERVER))
         r = command(m, (const char *const[WORDS_MAX]){"server", "create", DV_MPS_SERVER}, out, err);
-    return r ? r : set_limits(m, "default", err);
+    return r ? r : close_default(m, err);
 }
 
 static enum dv_mps_server_state state_of(const char *word)
@@ -187,6 +206,21 @@ static int is_there(const struct dv_mps_at *m, const char *name, bool *ret, stru
     return r;
 }
 
+/* Other users cannot come in, whose names are easy to guess. */
+static int give_to(const struct dv_mps_at *m, const char *name, struct dv_err *err)
+{
+    char path[256];
+    int r = dv_mps_namespace_pipe(m->config->state, m->spec->name, name, path, sizeof path, err);
+    if (r)
+        return r;
+    dv_cleanup(dv_fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fchmod(fd, 0700) < 0 ||
+        (geteuid() == 0 && fchown(fd, m->spec->uid, (gid_t)-1) < 0))
+        return dv_err_set(err, -errno, "cannot give %s to user %u: %s", path, m->spec->uid,
+                          strerror(errno));
+    return 0;
+}
+
 int dv_mps_named_namespace(const struct dv_mps_at *m, const char *space, struct dv_err *err)
 {
     char out[DV_MPS_OUTPUT_MAX], name[SPACE_MAX + 1];
@@ -197,7 +231,9 @@ int dv_mps_named_namespace(const struct dv_mps_at *m, const char *space, struct 
     if (!r && !there)
         r = command(m, (const char *const[WORDS_MAX]){"namespace", "create", name, of_server}, out,
                     err);
-    return r ? r : set_limits(m, name, err);
+    if (!r)
+        r = set_limits(m, name, err); /* before anybody can come */
+    return r ? r : give_to(m, name, err);
 }
 
 int dv_mps_named_namespace_end(const struct dv_mps_at *m, const char *space, struct dv_err *err)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Driver 615: each MPS slice has a namespace of its own, so that the driver holds a tenant inside its
+memory and its threads, whichever library it loads and whatever it sets."""
+import os
+import signal
+import unittest
+
+import harness
+import layout_test
+
+# Past the governor: the driver's own library, and limits that the tenant would like to have.
+PAST = ["env", "LD_PRELOAD=", f"LD_LIBRARY_PATH={harness.LIBDIR}/sim",
+        "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT=0=60G", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=100"]
+LAYOUT = layout_test.layout("{gpu: 0, mode: mps}")
+
+
+class MpsNamespaces(layout_test.LayoutCase):
+    SIM = "h100-r615"
+
+    def alloc(self, size, *past):
+        return self.node.divvy("run", "--gpu", "0", "--mode", "mps", "--memory", "4GiB",
+                               "--compute", "25%", "--", *past, harness.program("divvy-load"),
+                               "alloc", "--bytes", size)
+
+    def spaces(self):
+        return sorted(os.listdir(os.path.join(self.node.state, "mps/g0/pipe/0")))
+
+    def test_the_driver_holds_a_tenant_inside(self):
+        self.apply_and_settle(LAYOUT)
+        self.assertEqual(self.alloc("2GiB", *PAST).returncode, 0)
+        self.assertEqual(self.alloc("8GiB", *PAST).returncode, 1)
+        self.assertEqual(self.alloc("8GiB").returncode, 1)
+        # Nor by the way that nobody was given.
+        pipe = os.path.join(self.node.state, "mps/g0/pipe")
+        for way in (pipe, os.path.join(pipe, "0"), os.path.join(pipe, "0/default")):
+            self.assertEqual(self.alloc("2GiB", *PAST, "CUDA_MPS_PIPE_DIRECTORY=" + way).returncode, 1)
+        harness.wait_for(lambda: self.spaces() == ["control", "default"], "namespaces go")
+
+    def test_a_namespace_outlives_the_daemon(self):
+        self.apply_and_settle(LAYOUT)
+        run = self.node.start_run("--gpu", "0", "--mode", "mps", "--memory", "4GiB", "--",
+                                  "sleep", "600")
+        harness.wait_for(lambda: len(self.spaces()) == 3, "a namespace")
+        self.node.stop(signal.SIGKILL)
+        self.start()
+        self.assertEqual(len(self.spaces()), 3)
+        run.terminate()
+        run.wait(harness.PATIENCE)
+        harness.wait_for(lambda: self.spaces() == ["control", "default"], "the namespace goes")
+
+
+if __name__ == "__main__":
+    unittest.main()
