@@ -548,7 +548,8 @@ void dv_claims_let_go(struct dv_holding *h)
 void dv_claims_evict(struct dv_holding *h, const char *reason)
 {
     uint64_t now = dv_clock_now();
-    if (h->state != DV_HOLDING_GRANTED && h->state != DV_HOLDING_ARMING)
+    /* One that was let go and whose processes stay is ended like the others. */
+    if (h->state == DV_HOLDING_QUEUED || (h->state == DV_HOLDING_ENDING && h->kill_at_ns))
         return;
     log_event(h, "slice.evicted", reason);
     h->state = DV_HOLDING_ENDING;

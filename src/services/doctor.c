@@ -9,6 +9,7 @@
 #include "render/diagnosis_text.h"
 #include "sys/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ struct gathered {
     struct dv_diagnose_layout layout[DV_FACTS_GPUS_MAX + 1];
     struct dv_diagnose_mps mps[DV_MPS_DAEMONS_MAX];
     struct dv_diagnose_crowd crowds[DV_NODE_FINDINGS_MAX];
+    char differs[DV_FACTS_GPUS_MAX][300];
     struct dv_diagnosis diagnosis;
 };
 
@@ -138,6 +140,12 @@ static void add_gpus(const struct dv_node *node, struct gathered *g)
 static void add_change(struct dv_node *node, uint32_t gpu, struct gathered *g)
 {
     const struct dv_gpu_change *c = &node->layouts->gpu[gpu];
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    if (dv_layouts_differs(node, gpu, &text)) {
+        snprintf(g->differs[gpu], sizeof g->differs[gpu], "%.*s", 299, dv_str_get(&text));
+        g->layout[g->facts.n_layout++] =
+            (struct dv_diagnose_layout){.gpu = gpu, .differs = true, .detail = g->differs[gpu]};
+    }
     if (c->state != DV_CHANGE_FAILED && c->state != DV_CHANGE_DRAINING)
         return;
     struct dv_diagnose_layout *to = &g->layout[g->facts.n_layout++];

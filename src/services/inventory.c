@@ -244,19 +244,27 @@ static void see_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
 
 /* ---- asking ---- */
 
+/* The driver counts it no more. What is held stays until it is given back. */
+static void lose_gpu(struct dv_node *node, uint32_t i)
+{
+    if (node->gpus[i].present)
+        dv_layouts_gone(node, i);
+    node->gpus[i].present = false;
+    if (!dv_snapshot_gpu(node->snapshot, i))
+        return;
+    drop_devices(node, i, NULL);
+    if (!has_devices(node, i))
+        dv_node_apply(node, &(struct dv_event){.kind = DV_EVENT_GPU_GONE, .gpu = {.index = i}});
+}
+
 static void end_of_round(struct dv_node *node)
 {
     /* Slices of before a restart are given back once all GPUs are known, not before: those on a
      * GPU that has not answered yet would be lost. But one sick GPU does not stop a node. */
     if (node->inventory_failed && !node->ready && ++node->inventory_rounds < ROUNDS_MAX)
         return;
-    for (uint32_t i = node->driver.gpus; i < DV_FACTS_GPUS_MAX; i++) {
-        if (!node->gpus[i].present)
-            continue;
-        node->gpus[i].present = false;
-        drop_devices(node, i, NULL);
-        dv_node_apply(node, &(struct dv_event){.kind = DV_EVENT_GPU_GONE, .gpu = {.index = i}});
-    }
+    for (uint32_t i = node->driver.gpus; i < DV_FACTS_GPUS_MAX; i++)
+        lose_gpu(node, i);
     if (!node->ready) {
         node->ready = true;
         dv_log(DV_LOG_INFO, "inventory.ready", "gpus=%u devices=%zu driver=%s", node->driver.gpus,
@@ -285,6 +293,11 @@ static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
     if (!g->facts)
         return;
     bool known = f->uuid[0] != 0;
+    const struct dv_gpu *old = dv_snapshot_gpu(node->snapshot, f->index);
+    bool another = known && old && strcmp(old->uuid, f->uuid) != 0;
+    bool arrives = known && (!old || !g->present || another);
+    if (another) /* GPUs are numbered anew when one has gone */
+        dv_layouts_gone(node, f->index);
     uint32_t timeslice = g->present ? g->facts->timeslice : DV_FACT_UNKNOWN32;
     /* Rows of memory are replaced by a reset only. */
     bool reset = g->present && g->facts->remap_pending == 1 && f->remap_pending == 0;
@@ -297,6 +310,8 @@ static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
         g->xid = 0;
     g->lost = f->lost;
     see_gpu(node, g->facts);
+    if (arrives)
+        dv_layouts_arrived(node, f->index);
 }
 
 static void on_gpu(void *arg, const struct dv_worker_reply *reply, int error)
@@ -320,11 +335,12 @@ static void on_look(void *arg, const struct dv_worker_reply *reply, int error)
     struct dv_node *node = asked->node;
     uint32_t gpu = asked->gpu;
     free(asked);
-    if (reply && reply->status == 0 && reply->u.gpu.index == gpu) {
+    bool seen = reply && reply->status == 0 && reply->u.gpu.index == gpu;
+    if (seen) {
         take_gpu(node, &reply->u.gpu);
         dv_claims_pump(node);
     }
-    dv_reconcile_seen(node, gpu);
+    dv_reconcile_seen(node, gpu, seen, reply ? reply->message : NULL);
 }
 
 int dv_inventory_look(struct dv_node *node, uint32_t gpu)

@@ -2,6 +2,7 @@
 #include "layouts.h"
 
 #include "keep.h"
+#include "render/step_text.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
@@ -9,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define DIFFERENCES_MAX 3u /* that are told */
 
 static const char *const keys[DV_LAYOUTS_PARTS] = {"cut", "sharing"};
 static const char *const previous_keys[DV_LAYOUTS_PARTS] = {"previous-cut", "previous-sharing"};
@@ -142,10 +145,20 @@ bool dv_layouts_gpu_is_still(const struct dv_node *node, uint32_t gpu)
     return s == DV_CHANGE_SETTLED || s == DV_CHANGE_FAILED;
 }
 
-static bool is_busy(const struct dv_node *node)
+static bool is_under_way(const struct dv_node *node)
 {
     enum dv_change_state s = dv_layouts_state(node);
     return s != DV_CHANGE_SETTLED && s != DV_CHANGE_FAILED;
+}
+
+/* A change that only waits has done what it could: another may take its place, so that whoever
+ * asked for too much can take it back. Steps that are under way are not interrupted. */
+static bool is_busy(const struct dv_node *node)
+{
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        if (!dv_layouts_gpu_is_still(node, i) && !node->layouts->gpu[i].waiting)
+            return true;
+    return false;
 }
 
 /* ---- plans ---- */
@@ -184,6 +197,30 @@ static int plan_all(struct dv_node *node, const struct dv_layout *layout,
         ret->blockers += p->n_blockers;
     }
     return 0;
+}
+
+bool dv_layouts_differs(struct dv_node *node, uint32_t gpu, struct dv_str *text)
+{
+    const struct dv_gpu_change *c = &node->layouts->gpu[gpu];
+    struct dv_err err = {0};
+    struct dv_gpu_plan *p;
+    if (c->state != DV_CHANGE_SETTLED || (!dv_layouts_any(node) && !c->instead) ||
+        !node->gpus[gpu].present || node->gpus[gpu].lost || !(p = calloc(1, sizeof *p)))
+        return false;
+    int r = dv_reconcile_plan(node, gpu, dv_reconcile_wanted(node, gpu), p, &err);
+    bool differs = r < 0 || p->n_steps;
+    if (r < 0)
+        dv_str_addf(text, "it is not as the layout says: %s", err.msg);
+    else if (differs)
+        dv_str_add(text, "it is not as the layout says, which needs: ");
+    for (uint32_t i = 0; r == 0 && i < DV_MIN(p->n_steps, DIFFERENCES_MAX); i++) {
+        dv_str_add(text, i ? "; " : "");
+        dv_step_text(&p->steps[i], text);
+    }
+    if (r == 0 && p->n_steps > DIFFERENCES_MAX)
+        dv_str_addf(text, "; and %u more steps", p->n_steps - DIFFERENCES_MAX);
+    free(p);
+    return differs;
 }
 
 /* What a request wants: the sources as they would be, each a loan but the new one. */
@@ -295,44 +332,14 @@ static int take_undo(struct dv_node *node, const struct dv_layouts_plans *plans,
     return 0;
 }
 
-static void commit_undo(struct dv_node *node)
-{
-    struct dv_layouts *l = node->layouts;
-    struct dv_layouts_source older[DV_LAYOUTS_PARTS] = {0};
-    for (int i = 0; i < DV_LAYOUTS_PARTS; i++)
-        move_source(&older[i], &l->now[i]);
-    for (int i = 0; i < DV_LAYOUTS_PARTS; i++) {
-        move_source(&l->now[i], &l->before[i]);
-        l->before[i] = older[i];
-    }
-}
-
-static int commit_file(struct dv_node *node, struct dv_layouts_source *fresh, struct dv_err *err)
-{
-    struct dv_layouts *l = node->layouts;
-    struct dv_layoutfile_info *info = calloc(1, sizeof *info);
-    struct dv_layouts_source copy[DV_LAYOUTS_PARTS] = {0};
-    int r = info ? 0 : dv_err_set(err, -ENOMEM, "out of memory");
-    /* What was wanted stays for undo, as copies: a part that the new file is not about stays. */
-    for (int i = 0; r == 0 && i < DV_LAYOUTS_PARTS; i++)
-        if (l->now[i].text)
-            r = source_read(l->now[i].name, l->now[i].config, l->now[i].text, l->now[i].len,
-                            &copy[i], info, err);
-    free(info);
-    for (int i = 0; i < DV_LAYOUTS_PARTS; i++) {
-        if (r == 0)
-            copy[i].applied_unix = l->now[i].applied_unix;
-        if (r == 0)
-            move_source(&l->before[i], &copy[i]);
-        else
-            source_done(&copy[i]);
-    }
-    if (r < 0)
-        return r;
-    put_source(l->now, fresh);
-    *fresh = (struct dv_layouts_source){0};
-    return 0;
-}
+/* What there will be once a request is committed: loans, but for `copy`. */
+struct future {
+    const struct dv_layouts_source *now[DV_LAYOUTS_PARTS], *before[DV_LAYOUTS_PARTS];
+    char *const *undo;
+    const char *instead[DV_FACTS_GPUS_MAX];
+    struct dv_layouts_source copy[DV_LAYOUTS_PARTS]; /* of what is wanted now */
+    bool again;                                      /* the same file: undo stays what it is */
+};
 
 static int put_source_document(struct dv_node *node, const char *key,
                                const struct dv_layouts_source *s, struct dv_err *err)
@@ -346,30 +353,33 @@ static int put_source_document(struct dv_node *node, const char *key,
     return dv_store_put_document(node->store, &d, err);
 }
 
-static int put_undo_document(struct dv_node *node, uint32_t gpu, struct dv_err *err)
+static int put_gpu_document(struct dv_node *node, const char *prefix, uint32_t gpu,
+                            const char *text, struct dv_err *err)
 {
     const struct dv_gpu *g = dv_snapshot_gpu(node->snapshot, gpu);
-    struct dv_store_document d = {.text = node->layouts->undo[gpu]};
+    struct dv_store_document d = {.text = text};
     if (!g)
         return 0;
-    snprintf(d.key, sizeof d.key, "undo:%s", g->uuid);
-    return d.text ? dv_store_put_document(node->store, &d, err)
-                  : dv_store_drop_document(node->store, d.key, err);
+    snprintf(d.key, sizeof d.key, "%s:%s", prefix, g->uuid);
+    return text ? dv_store_put_document(node->store, &d, err)
+                : dv_store_drop_document(node->store, d.key, err);
 }
 
-static int write_all(struct dv_node *node, struct dv_err *err)
+static int write_all(struct dv_node *node, const struct future *f, struct dv_err *err)
 {
-    struct dv_layouts *l = node->layouts;
     if (!node->store)
         return 0;
     int r = dv_store_begin(node->store, err);
     for (int i = 0; r == 0 && i < DV_LAYOUTS_PARTS; i++) {
-        r = put_source_document(node, keys[i], &l->now[i], err);
-        if (r == 0)
-            r = put_source_document(node, previous_keys[i], &l->before[i], err);
+        r = put_source_document(node, keys[i], f->now[i], err);
+        if (r == 0 && !f->again)
+            r = put_source_document(node, previous_keys[i], f->before[i], err);
     }
-    for (uint32_t i = 0; r == 0 && i < DV_FACTS_GPUS_MAX; i++)
-        r = put_undo_document(node, i, err);
+    for (uint32_t i = 0; r == 0 && i < DV_FACTS_GPUS_MAX; i++) {
+        r = put_gpu_document(node, "instead", i, f->instead[i], err);
+        if (r == 0 && !f->again)
+            r = put_gpu_document(node, "undo", i, f->undo[i], err);
+    }
     if (r == 0)
         r = dv_store_commit(node->store, err);
     if (r < 0)
@@ -377,15 +387,77 @@ static int write_all(struct dv_node *node, struct dv_err *err)
     return r;
 }
 
+/* What was wanted stays for undo, as copies: a part that the new file is not about stays. */
+static int copy_now(struct dv_node *node, struct future *f, struct dv_err *err)
+{
+    struct dv_layouts *l = node->layouts;
+    struct dv_layoutfile_info *info = calloc(1, sizeof *info);
+    int r = info ? 0 : dv_err_set(err, -ENOMEM, "out of memory");
+    for (int i = 0; r == 0 && i < DV_LAYOUTS_PARTS; i++) {
+        if (l->now[i].text)
+            r = source_read(l->now[i].name, l->now[i].config, l->now[i].text, l->now[i].len,
+                            &f->copy[i], info, err);
+        f->copy[i].applied_unix = l->now[i].applied_unix;
+    }
+    free(info);
+    return r;
+}
+
+static bool is_same(const struct dv_layouts_source *a, const struct dv_layouts_source *b)
+{
+    if (!a->text || !b->text)
+        return !a->text && !b->text;
+    return a->len == b->len && !memcmp(a->text, b->text, a->len) && !strcmp(a->config, b->config);
+}
+
+static void foresee(struct dv_node *node, const struct dv_layouts_request *q, const struct wish *w,
+                    char *undo[DV_FACTS_GPUS_MAX], struct future *f)
+{
+    struct dv_layouts *l = node->layouts;
+    f->again = q->text;
+    for (int i = 0; i < DV_LAYOUTS_PARTS; i++) {
+        f->now[i] = &w->sources[i];
+        f->before[i] = &l->now[i];
+        f->again &= is_same(&w->sources[i], &l->now[i]);
+    }
+    f->undo = undo;
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        f->instead[i] = w->instead[i] ? l->undo[i] : NULL;
+}
+
+static void take_undo_sources(struct dv_layouts *l)
+{
+    for (int i = 0; i < DV_LAYOUTS_PARTS; i++) {
+        struct dv_layouts_source older = l->now[i];
+        l->now[i] = l->before[i];
+        l->before[i] = older;
+    }
+}
+
+static void take_file(struct dv_layouts *l, struct wish *w, struct future *f)
+{
+    for (int i = 0; i < DV_LAYOUTS_PARTS && !f->again; i++)
+        move_source(&l->before[i], &f->copy[i]);
+    put_source(l->now, &w->fresh);
+    w->fresh = (struct dv_layouts_source){0};
+}
+
+/* First the store, then here: what cannot be kept is not done. */
 static int commit(struct dv_node *node, const struct dv_layouts_request *q, struct wish *w,
                   char *undo[DV_FACTS_GPUS_MAX], struct dv_err *err)
 {
     struct dv_layouts *l = node->layouts;
-    int r = 0;
-    if (q->text)
-        r = commit_file(node, &w->fresh, err);
-    else
-        commit_undo(node);
+    struct future f = {0};
+    foresee(node, q, w, undo, &f);
+    int r = q->text && !f.again ? copy_now(node, &f, err) : 0;
+    if (r == 0)
+        r = write_all(node, &f, err);
+    if (r == 0 && q->text)
+        take_file(l, w, &f);
+    else if (r == 0)
+        take_undo_sources(l);
+    for (int i = 0; i < DV_LAYOUTS_PARTS; i++)
+        source_done(&f.copy[i]);
     if (r < 0)
         return r;
     l->merged = merge(l->now);
@@ -393,14 +465,16 @@ static int commit(struct dv_node *node, const struct dv_layouts_request *q, stru
     l->generation++;
     l->problem[0] = 0;
     for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++) {
-        free(l->undo[i]);
-        l->undo[i] = undo[i];
-        undo[i] = NULL;
+        if (!f.again) {
+            free(l->undo[i]);
+            l->undo[i] = undo[i];
+            undo[i] = NULL;
+        }
         dv_layout_free(l->gpu[i].instead);
         l->gpu[i].instead = w->instead[i];
         w->instead[i] = NULL;
     }
-    return write_all(node, err);
+    return 0;
 }
 
 static void begin_all(struct dv_node *node, const struct dv_layouts_request *q,
@@ -409,7 +483,7 @@ static void begin_all(struct dv_node *node, const struct dv_layouts_request *q,
     uint64_t deadline = q->timeout_ns ? dv_clock_now() + q->timeout_ns : 0;
     for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         if (plans->plans[i])
-            dv_reconcile_begin(node, i, q->when == DV_LAYOUTS_EVICT, deadline, false);
+            dv_reconcile_begin(node, i, q->when == DV_LAYOUTS_EVICT, deadline, q->patient);
 }
 
 static int apply(struct dv_node *node, const struct dv_layouts_request *q, struct wish *w,
@@ -438,7 +512,7 @@ static int apply(struct dv_node *node, const struct dv_layouts_request *q, struc
            dv_log_value(q->text ? q->name : "undo", value),
            (unsigned long long)node->layouts->generation, ret->blockers);
     begin_all(node, q, ret);
-    return is_busy(node) ? DV_LAYOUTS_UNDER_WAY : DV_LAYOUTS_DONE;
+    return is_under_way(node) ? DV_LAYOUTS_UNDER_WAY : DV_LAYOUTS_DONE;
 }
 
 int dv_layouts_apply(struct dv_node *node, const struct dv_layouts_request *q,
@@ -454,18 +528,6 @@ int dv_layouts_apply(struct dv_node *node, const struct dv_layouts_request *q,
 }
 
 /* ---- a restart ---- */
-
-struct documents {
-    struct dv_node *node;
-    struct {
-        uint32_t gpu;
-        bool back;
-        char *checkpoint;
-    } changes[DV_FACTS_GPUS_MAX];
-    uint32_t n_changes;
-    char *instead[DV_FACTS_GPUS_MAX];
-    char *config; /* the --config file of last time */
-};
 
 static uint32_t gpu_by_uuid(const struct dv_node *node, const char *uuid)
 {
@@ -488,10 +550,45 @@ static void read_back(struct dv_node *node, const struct dv_store_document *d,
     free(info);
 }
 
+struct documents {
+    struct dv_node *node;
+    uint32_t only;                /* this GPU's; UINT32_MAX: all, and the files */
+    char *config;                 /* the --config file of last time */
+    bool back[DV_FACTS_GPUS_MAX]; /* with a checkpoint: which way */
+};
+
+static void take_instead(struct dv_gpu_change *c, const char *text)
+{
+    struct dv_layoutfile_info *info = calloc(1, sizeof *info);
+    struct dv_err err = {0};
+    if (info && !c->instead)
+        dv_layoutfile_read("what was before", text, strlen(text), NULL, &c->instead, info, &err);
+    free(info);
+}
+
+static void on_gpu_document(struct documents *docs, uint32_t gpu, const struct dv_store_document *d)
+{
+    struct dv_layouts *l = docs->node->layouts;
+    if (!strncmp(d->key, "undo:", 5) && !l->undo[gpu])
+        l->undo[gpu] = strdup(d->text);
+    if (!strncmp(d->key, "instead:", 8))
+        take_instead(&l->gpu[gpu], d->text);
+    if (!strncmp(d->key, "change:", 7) && !l->gpu[gpu].checkpoint) {
+        l->gpu[gpu].checkpoint = strdup(d->text);
+        docs->back[gpu] = !strcmp(d->name, "back");
+    }
+}
+
 static void on_document(void *arg, const struct dv_store_document *d)
 {
     struct documents *docs = arg;
     struct dv_layouts *l = docs->node->layouts;
+    const char *colon = strchr(d->key, ':');
+    uint32_t gpu = colon ? gpu_by_uuid(docs->node, colon + 1) : UINT32_MAX;
+    if (gpu != UINT32_MAX && (docs->only == UINT32_MAX || docs->only == gpu))
+        on_gpu_document(docs, gpu, d);
+    if (docs->only != UINT32_MAX)
+        return;
     for (int i = 0; i < DV_LAYOUTS_PARTS; i++) {
         if (!strcmp(d->key, keys[i]))
             read_back(docs->node, d, &l->now[i]);
@@ -500,69 +597,97 @@ static void on_document(void *arg, const struct dv_store_document *d)
     }
     if (!strcmp(d->key, "config") && !docs->config)
         docs->config = strdup(d->text);
-    const char *colon = strchr(d->key, ':');
-    uint32_t gpu = colon ? gpu_by_uuid(docs->node, colon + 1) : UINT32_MAX;
-    if (gpu == UINT32_MAX)
-        return;
-    if (!strncmp(d->key, "undo:", 5) && !l->undo[gpu])
-        l->undo[gpu] = strdup(d->text);
-    if (!strncmp(d->key, "instead:", 8) && !docs->instead[gpu])
-        docs->instead[gpu] = strdup(d->text);
-    if (!strncmp(d->key, "change:", 7) && docs->n_changes < DV_FACTS_GPUS_MAX) {
-        docs->changes[docs->n_changes].gpu = gpu;
-        docs->changes[docs->n_changes].back = !strcmp(d->name, "back");
-        docs->changes[docs->n_changes++].checkpoint = strdup(d->text);
-    }
 }
 
 /* The --config file: applied when it is another than the one that was applied last, so that a
- * layout that was changed live survives a restart. */
-static void apply_config(struct dv_node *node, const char *last)
+ * layout that was changed live survives a restart. True: every GPU is on its way. */
+static bool apply_config(struct dv_node *node, const char *last)
 {
     const struct dv_node_config *c = &node->config;
     struct dv_layouts_plans plans = {0};
     struct dv_err err = {0};
     char value[DV_LOG_VALUE];
     if (!c->layout_text || (last && !strcmp(last, c->layout_text)))
-        return;
+        return false;
     struct dv_layouts_request q = {.text = (char *)(uintptr_t)c->layout_text,
                                    .len = strlen(c->layout_text),
-                                   .when = DV_LAYOUTS_WAIT};
+                                   .when = DV_LAYOUTS_WAIT,
+                                   .patient = true};
     snprintf(q.name, sizeof q.name, "%s", c->layout_name);
     int r = dv_layouts_apply(node, &q, &plans, &err);
     dv_layouts_plans_done(&plans);
     if (r != DV_LAYOUTS_DONE && r != DV_LAYOUTS_UNDER_WAY) {
         dv_log(DV_LOG_ERROR, "layout.refused", "detail=%s", dv_log_value(err.msg, value));
         snprintf(node->layouts->problem, sizeof node->layouts->problem, "%.399s", err.msg);
-        return;
+        return false;
     }
     struct dv_store_document d = {.key = "config", .text = c->layout_text};
     if (node->store)
         dv_store_put_document(node->store, &d, &err);
+    return true;
+}
+
+/* Nothing of it is done yet: how its devices are shared is known again, for those who wait. */
+static void recall(struct dv_node *node, uint32_t gpu)
+{
+    bool half_way = node->layouts->gpu[gpu].checkpoint;
+    if (half_way || dv_layouts_any(node) || node->layouts->gpu[gpu].instead)
+        dv_reconcile_recall(node, gpu, half_way ? NULL : dv_reconcile_wanted(node, gpu));
+}
+
+/* On with what was under way. The rest is led to what is wanted: a boot forgets MIG instances,
+ * Hopper the mode too. */
+static void lead(struct dv_node *node, uint32_t gpu, const struct documents *docs)
+{
+    if (node->layouts->gpu[gpu].checkpoint)
+        dv_reconcile_resume(node, gpu, docs->back[gpu]);
+    else if (dv_layouts_any(node) || node->layouts->gpu[gpu].instead)
+        dv_reconcile_begin(node, gpu, false, 0, true);
+}
+
+static void load(struct dv_node *node, struct documents *docs)
+{
+    struct dv_err err = {0};
+    if (node->store && dv_store_load_documents(node->store, on_document, docs, &err) < 0)
+        snprintf(node->layouts->problem, sizeof node->layouts->problem, "%.399s", err.msg);
 }
 
 void dv_layouts_restore(struct dv_node *node)
 {
     struct dv_layouts *l = node->layouts;
-    struct documents docs = {.node = node};
-    struct dv_err err = {0};
-    if (node->store && dv_store_load_documents(node->store, on_document, &docs, &err) < 0)
-        snprintf(l->problem, sizeof l->problem, "%.399s", err.msg);
+    struct documents docs = {.node = node, .only = UINT32_MAX};
+    load(node, &docs);
     for (int i = 0; i < DV_LAYOUTS_PARTS; i++)
         l->can_undo |= l->now[i].text || l->before[i].text;
     l->merged = merge(l->now);
-    for (uint32_t i = 0; i < docs.n_changes; i++) {
-        if (docs.changes[i].checkpoint)
-            dv_reconcile_resume(node, docs.changes[i].gpu, docs.changes[i].checkpoint,
-                                docs.instead[docs.changes[i].gpu], docs.changes[i].back);
-        free(docs.changes[i].checkpoint);
-    }
-    /* The rest is led to what is wanted: a boot forgets MIG instances, Hopper the mode too. */
-    for (size_t i = 0; dv_layouts_any(node) && i < node->snapshot->n_gpus; i++)
-        if (l->gpu[gpu_at(node, i)->index].state == DV_CHANGE_SETTLED)
-            dv_reconcile_begin(node, gpu_at(node, i)->index, false, 0, true);
-    apply_config(node, docs.config);
+    l->restored = true;
+    for (size_t i = 0; i < node->snapshot->n_gpus; i++)
+        recall(node, gpu_at(node, i)->index);
+    if (!apply_config(node, docs.config))
+        for (size_t i = 0; i < node->snapshot->n_gpus; i++)
+            lead(node, gpu_at(node, i)->index, &docs);
     free(docs.config);
-    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
-        free(docs.instead[i]);
+}
+
+void dv_layouts_gone(struct dv_node *node, uint32_t gpu)
+{
+    struct dv_layouts *l = node->layouts;
+    struct dv_gpu_change *c = &l->gpu[gpu];
+    bool asked = c->asked;
+    free(l->undo[gpu]);
+    l->undo[gpu] = NULL;
+    free(c->checkpoint);
+    free(c->plan);
+    dv_layout_free(c->instead);
+    *c = (struct dv_gpu_change){.asked = asked};
+}
+
+void dv_layouts_arrived(struct dv_node *node, uint32_t gpu)
+{
+    struct documents docs = {.node = node, .only = gpu};
+    if (!node->layouts->restored || !dv_snapshot_gpu(node->snapshot, gpu))
+        return;
+    load(node, &docs);
+    recall(node, gpu);
+    lead(node, gpu, &docs);
 }

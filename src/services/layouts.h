@@ -39,6 +39,7 @@ struct dv_layouts_request {
     size_t len;
     enum dv_layouts_when when;
     uint64_t timeout_ns; /* to wait for those in the way; 0: for ever */
+    bool patient;        /* MPS daemons that do not start are tried for ever */
 };
 
 /* Positive answers of dv_layouts_*; the message says more. */
@@ -46,7 +47,7 @@ enum dv_layouts_answer {
     DV_LAYOUTS_DONE, /* it is so already, or needed no waiting */
     DV_LAYOUTS_UNDER_WAY,
     DV_LAYOUTS_IN_USE,     /* slices are in the way, see the plans */
-    DV_LAYOUTS_BUSY,       /* another change is under way */
+    DV_LAYOUTS_BUSY,       /* another change is under way, and more than waits */
     DV_LAYOUTS_WRONG,      /* the file is wrong */
     DV_LAYOUTS_INFEASIBLE, /* this node cannot have it */
     DV_LAYOUTS_NOTHING,    /* to undo */
@@ -81,7 +82,10 @@ struct dv_gpu_change {
     bool evict, patient;
     bool asked;   /* the worker has a step or a question of ours */
     bool failing; /* a step failed; what it left is being looked at */
-    uint32_t steps, retries;
+    bool blind;   /* the last look at the GPU failed: what is known of it is old */
+    bool waiting; /* for others (slices, an MPS daemon): another layout may come in between */
+    uint32_t steps, retries, looks;
+    uint64_t stop_ns;               /* since when an MPS daemon is asked to end; 0: none is */
     uint64_t deadline_ns, retry_ns; /* 0: none */
     struct dv_gpu_plan *plan;       /* the last */
     /* What its devices are meant to be, as of the last plan that nobody was in the way of. */
@@ -95,6 +99,7 @@ struct dv_layouts {
     struct dv_layout merged; /* a loan from `now`: entries of the cut, rules of the sharing */
     char *undo[DV_FACTS_GPUS_MAX];
     struct dv_gpu_change gpu[DV_FACTS_GPUS_MAX];
+    bool restored;       /* what the store knows has been taken */
     uint64_t generation; /* how many layouts have been applied since the start */
     char problem[400];   /* of a --config file or the stored layout; "" */
 };
@@ -123,17 +128,21 @@ int dv_layouts_apply(struct dv_node *node, const struct dv_layouts_request *requ
 
 /* ---- reconcile.c: one GPU ---- */
 
-/* Facts of the GPU have come. */
-void dv_reconcile_seen(struct dv_node *node, uint32_t gpu);
+/* A look at the GPU has ended. fresh: its facts have come; else `why`, NULL: nobody answered. */
+void dv_reconcile_seen(struct dv_node *node, uint32_t gpu, bool fresh, const char *why);
 /* Deadlines, retries, and who has left meanwhile. */
 void dv_reconcile_tick(struct dv_node *node, uint64_t now);
 /* Begins to lead the GPU to what is wanted. patient: an MPS daemon that does not start is tried for
  * ever rather than led back from. */
 void dv_reconcile_begin(struct dv_node *node, uint32_t gpu, bool evict, uint64_t deadline_ns,
                         bool patient);
-/* Goes on with a change that the store knows of. */
-void dv_reconcile_resume(struct dv_node *node, uint32_t gpu, const char *checkpoint,
-                         const char *instead, bool back);
+/* Goes on with a change of before a restart, whose checkpoint is set. */
+void dv_reconcile_resume(struct dv_node *node, uint32_t gpu, bool back);
+/* What the devices of a GPU that is still are meant to be: as this layout says, NULL: as its
+ * checkpoint says. */
+void dv_reconcile_recall(struct dv_node *node, uint32_t gpu, const struct dv_layout *layout);
+/* Where the GPU is to be: in place of the node's layout its own, where it has one. */
+const struct dv_layout *dv_reconcile_wanted(const struct dv_node *node, uint32_t gpu);
 /* The plan from what the GPU is now to this layout. 0 or negative errno with a message. */
 int dv_reconcile_plan(struct dv_node *node, uint32_t gpu, const struct dv_layout *layout,
                       struct dv_gpu_plan *ret, struct dv_err *err);
@@ -144,6 +153,14 @@ void dv_reconcile_assign(const struct dv_node *node, struct dv_device *device);
 /* The time-slice setting that the device is meant to have. */
 enum dv_timeslice dv_reconcile_timeslice(const struct dv_node *node,
                                          const struct dv_device *device);
+
+/* The GPU has gone: its change goes on when it is back (dv_layouts_arrived). */
+void dv_layouts_gone(struct dv_node *node, uint32_t gpu);
+/* A GPU has come, or come back: after the restore it is led to what is wanted. */
+void dv_layouts_arrived(struct dv_node *node, uint32_t gpu);
+/* What makes a settled GPU differ from its layout (somebody else changed it): adds the steps that
+ * would mend it. False: nothing. */
+bool dv_layouts_differs(struct dv_node *node, uint32_t gpu, struct dv_str *text);
 
 /* "settled", "draining", "changing", "rolling_back", "failed". */
 const char *dv_layouts_state_name(enum dv_change_state state);

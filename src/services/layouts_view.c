@@ -89,7 +89,10 @@ static void add_gpu(struct dv_output_node *list, struct dv_node *node, const str
     dv_output_string(o, "model", gpu->model);
     dv_output_bool(o, "managed", managed);
     dv_output_string(o, "state", dv_layouts_state_name(c->state));
-    dv_output_string(o, "detail", c->detail[0] ? c->detail : NULL);
+    dv_cleanup(dv_str_done) struct dv_str differs = {0};
+    if (!dv_layouts_differs(node, gpu->index, &differs))
+        dv_str_add(&differs, c->detail);
+    dv_output_string(o, "detail", differs.len ? dv_str_get(&differs) : NULL);
     dv_output_bool(o, "mig_enabled", gpu->mig_enabled);
     dv_output_bool(o, "mig_pending",
                    f && f->mig_pending != DV_FACT_UNKNOWN32 && f->mig_pending != f->mig_current);

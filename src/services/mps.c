@@ -264,8 +264,10 @@ static void look_for_old(struct dv_node *node)
         if (access(path, F_OK) < 0 || find(node, d->uuid))
             continue;
         struct dv_mps_daemon *m = make(node, d);
-        if (m)
-            m->state = is_wanted(node, d) ? DV_MPS_DOWN : DV_MPS_UP; /* started, or stopped */
+        if (!m || is_wanted(node, d))
+            continue;         /* it is started, which finds it */
+        m->state = DV_MPS_UP; /* it is stopped */
+        tell(node, m);
     }
     node->mps->looked = true;
 }

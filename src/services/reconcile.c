@@ -15,7 +15,9 @@
 #define STEPS_MAX 200u /* of one change: more means that somebody undoes what we do */
 #define RETRIES_MAX 3u
 #define RETRY_NS DV_NS_PER_S
+#define LOOKS_MAX 30u /* that the driver answers with an error, one after the other */
 #define MPS_FAILURES_MAX 3u
+#define MPS_STOP_NS (180 * DV_NS_PER_S) /* more than the worker's own deadline for it */
 
 static struct dv_gpu_change *change_of(const struct dv_node *node, uint32_t gpu)
 {
@@ -89,7 +91,7 @@ int dv_reconcile_plan(struct dv_node *node, uint32_t gpu, const struct dv_layout
     return r;
 }
 
-static const struct dv_layout *wanted(const struct dv_node *node, uint32_t gpu)
+const struct dv_layout *dv_reconcile_wanted(const struct dv_node *node, uint32_t gpu)
 {
     const struct dv_gpu_change *c = change_of(node, gpu);
     return c->instead ? c->instead : &node->layouts->merged;
@@ -162,15 +164,6 @@ static void keep_change(struct dv_node *node, uint32_t gpu)
 {
     const struct dv_gpu_change *c = change_of(node, gpu);
     keep_document(node, "change", gpu, c->back ? "back" : "forward", c->checkpoint);
-}
-
-static void keep_instead(struct dv_node *node, uint32_t gpu)
-{
-    const struct dv_gpu_change *c = change_of(node, gpu);
-    dv_cleanup(dv_str_done) struct dv_str text = {0};
-    if (c->instead && !c->back)
-        dv_layoutfile_write(c->instead, &text);
-    keep_document(node, "instead", gpu, "", text.len ? dv_str_get(&text) : NULL);
 }
 
 /* ---- devices in the snapshot ---- */
@@ -268,17 +261,6 @@ static void enter(struct dv_node *node, uint32_t gpu, enum dv_change_state state
            dv_log_value(c->detail, value));
 }
 
-static void forget_change(struct dv_node *node, uint32_t gpu)
-{
-    struct dv_gpu_change *c = change_of(node, gpu);
-    free(c->checkpoint);
-    c->checkpoint = NULL;
-    keep_change(node, gpu);
-    dv_layout_free(c->instead);
-    c->instead = NULL;
-    keep_instead(node, gpu);
-}
-
 /* As it should be. Led back, it stays at what it was until somebody applies a layout again. */
 static void settle(struct dv_node *node, uint32_t gpu)
 {
@@ -286,13 +268,26 @@ static void settle(struct dv_node *node, uint32_t gpu)
     bool failed = c->back;
     c->evict = false;
     c->deadline_ns = 0;
+    c->waiting = false;
     if (!failed) {
-        forget_change(node, gpu);
+        free(c->checkpoint);
+        c->checkpoint = NULL;
+        keep_change(node, gpu);
         c->detail[0] = 0;
     }
     enter(node, gpu, failed ? DV_CHANGE_FAILED : DV_CHANGE_SETTLED);
     assign_all(node, gpu);
     dv_claims_pump(node);
+}
+
+/* It stays as it is, until somebody applies a layout or the daemon is restarted. */
+static void stop_here(struct dv_node *node, uint32_t gpu, const char *why)
+{
+    struct dv_gpu_change *c = change_of(node, gpu);
+    snprintf(c->detail, sizeof c->detail, "%s%.250s", c->back ? "on the way back: " : "", why);
+    c->waiting = false;
+    enter(node, gpu, DV_CHANGE_FAILED);
+    assign_all(node, gpu);
 }
 
 /* Something does not work: back to what was, or, if that does not work either, stop here. */
@@ -302,10 +297,7 @@ static void turn_round(struct dv_node *node, uint32_t gpu, const char *why)
     struct dv_layout *to = NULL;
     struct dv_err err = {0};
     if (c->back || !c->checkpoint || read_checkpoint(c->checkpoint, &to, &err) < 0) {
-        snprintf(c->detail, sizeof c->detail, "%s%.*s", c->back ? "on the way back: " : "", 250,
-                 why);
-        enter(node, gpu, DV_CHANGE_FAILED);
-        assign_all(node, gpu);
+        stop_here(node, gpu, why);
         return;
     }
     snprintf(c->detail, sizeof c->detail, "%.250s", why);
@@ -313,7 +305,7 @@ static void turn_round(struct dv_node *node, uint32_t gpu, const char *why)
     c->instead = to;
     c->back = true;
     c->evict = false;
-    c->deadline_ns = 0;
+    c->deadline_ns = c->stop_ns = 0;
     c->steps = c->retries = 0;
     keep_change(node, gpu);
     enter(node, gpu, DV_CHANGE_ROLLING_BACK);
@@ -331,6 +323,7 @@ static void look(struct dv_node *node, uint32_t gpu)
     change_of(node, gpu)->asked = true;
     if (dv_inventory_look(node, gpu) < 0) {
         change_of(node, gpu)->asked = false;
+        change_of(node, gpu)->blind = true;
         change_of(node, gpu)->retry_ns = dv_clock_now() + RETRY_NS;
     }
 }
@@ -386,21 +379,38 @@ static void ask_step(struct dv_node *node, uint32_t gpu, const struct dv_step *s
     c->retry_ns = dv_clock_now() + RETRY_NS;
 }
 
+/* Its daemon ends; until it has, the tick asks again. */
+static void stop_mps(struct dv_node *node, uint32_t gpu, const char *device)
+{
+    struct dv_gpu_change *c = change_of(node, gpu);
+    uint64_t now = dv_clock_now();
+    if (dv_mps_stop(node, device)) {
+        c->stop_ns = 0;
+        assign_all(node, gpu);
+        look(node, gpu);
+        return;
+    }
+    c->steps--;
+    if (!c->stop_ns)
+        c->stop_ns = now;
+    if (now - c->stop_ns >= MPS_STOP_NS)
+        turn_round(node, gpu, "an MPS daemon does not end");
+}
+
 /* Does what can be done now. */
 static void run_steps(struct dv_node *node, uint32_t gpu)
 {
     struct dv_gpu_change *c = change_of(node, gpu);
     const struct dv_step *s = &c->plan->steps[0];
+    if (!node->mps->looked && s->kind != DV_STEP_SHARING)
+        return; /* a daemon of before a restart may still hold the GPU: the next tick knows */
     if (++c->steps > STEPS_MAX) {
         turn_round(node, gpu, "it does not become what is wanted; does another program change it?");
         return;
     }
     if (s->kind == DV_STEP_MPS_STOP) {
-        if (dv_mps_stop(node, s->device)) {
-            assign_all(node, gpu);
-            look(node, gpu);
-        }
-        return; /* else the tick asks again */
+        stop_mps(node, gpu, s->device);
+        return;
     }
     if (s->kind != DV_STEP_SHARING) {
         ask_step(node, gpu, s);
@@ -410,8 +420,8 @@ static void run_steps(struct dv_node *node, uint32_t gpu)
     assign_all(node, gpu);
     struct dv_gpu_plan *again = c->plan;
     struct dv_err err = {0};
-    if (dv_reconcile_plan(node, gpu, wanted(node, gpu), again, &err) == 0 && again->n_steps &&
-        again->steps[0].kind == DV_STEP_SHARING) {
+    if (dv_reconcile_plan(node, gpu, dv_reconcile_wanted(node, gpu), again, &err) == 0 &&
+        again->n_steps && again->steps[0].kind == DV_STEP_SHARING) {
         turn_round(node, gpu, "a device cannot be shared as is wanted");
         return;
     }
@@ -433,12 +443,11 @@ static void drain(struct dv_node *node, uint32_t gpu)
     char why[200];
     snprintf(c->detail, sizeof c->detail, "%u slice%s in the way", c->plan->n_blockers,
              c->plan->n_blockers == 1 ? " is" : "s are");
+    c->waiting = true;
     enter(node, gpu, DV_CHANGE_DRAINING);
     assign_all(node, gpu);
-    if (c->evict) {
+    if (c->evict)
         evict_blockers(node, c->plan);
-        return;
-    }
     if (c->deadline_ns && dv_clock_now() >= c->deadline_ns) {
         snprintf(why, sizeof why, "%u slice%s still in the way when the time to wait was over",
                  c->plan->n_blockers, c->plan->n_blockers == 1 ? " was" : "s were");
@@ -467,6 +476,7 @@ static bool await_mps(struct dv_node *node, uint32_t gpu)
             return false;
         }
         memcpy(c->detail, why, sizeof c->detail);
+        c->waiting = true;
         enter(node, gpu, DV_CHANGE_CHANGING);
         return false;
     }
@@ -481,7 +491,8 @@ static void advance(struct dv_node *node, uint32_t gpu)
         return;
     if (!c->plan && !(c->plan = calloc(1, sizeof *c->plan)))
         return; /* the next tick tries again */
-    int r = dv_reconcile_plan(node, gpu, wanted(node, gpu), c->plan, &err);
+    c->waiting = false;
+    int r = dv_reconcile_plan(node, gpu, dv_reconcile_wanted(node, gpu), c->plan, &err);
     if (r < 0) {
         turn_round(node, gpu, err.msg);
         return;
@@ -513,73 +524,88 @@ void dv_reconcile_begin(struct dv_node *node, uint32_t gpu, bool evict, uint64_t
 {
     struct dv_gpu_change *c = change_of(node, gpu);
     c->patient = patient;
-    free(c->checkpoint);
-    c->checkpoint = dv_reconcile_checkpoint(node, gpu);
-    c->back = c->failing = false;
+    /* One that is there is of a change that has not ended, or not well: it is what to go back to.
+     */
+    if (!c->checkpoint)
+        c->checkpoint = dv_reconcile_checkpoint(node, gpu);
+    c->back = c->failing = c->waiting = false;
     c->evict = evict;
     c->deadline_ns = deadline_ns;
-    c->steps = c->retries = 0;
-    c->retry_ns = 0;
+    c->steps = c->retries = c->looks = 0;
+    c->retry_ns = c->stop_ns = 0;
     c->detail[0] = 0;
     keep_change(node, gpu);
-    keep_instead(node, gpu);
     enter(node, gpu, DV_CHANGE_CHANGING);
     advance(node, gpu);
 }
 
-/* What its devices are meant to be until the change goes on: as the checkpoint says. */
-static void recall_devices(struct dv_node *node, uint32_t gpu, const struct dv_layout *checkpoint)
+void dv_reconcile_recall(struct dv_node *node, uint32_t gpu, const struct dv_layout *layout)
 {
     struct dv_gpu_change *c = change_of(node, gpu);
     struct dv_gpu_plan *plan = calloc(1, sizeof *plan);
+    struct dv_layout *checkpoint = NULL;
     struct dv_err err = {0};
-    if (plan && dv_reconcile_plan(node, gpu, checkpoint, plan, &err) == 0) {
+    if (!layout && read_checkpoint(c->checkpoint, &checkpoint, &err) == 0)
+        layout = checkpoint;
+    if (plan && layout && dv_reconcile_plan(node, gpu, layout, plan, &err) == 0) {
         memcpy(c->devices, plan->devices, sizeof c->devices);
         c->n_devices = plan->n_devices;
     }
+    dv_layout_free(checkpoint);
     free(plan);
     assign_all(node, gpu);
 }
 
-void dv_reconcile_resume(struct dv_node *node, uint32_t gpu, const char *checkpoint,
-                         const char *instead, bool back)
+void dv_reconcile_resume(struct dv_node *node, uint32_t gpu, bool back)
 {
     struct dv_gpu_change *c = change_of(node, gpu);
     struct dv_layout *to = NULL;
     struct dv_err err = {0};
-    if (read_checkpoint(checkpoint, &to, &err) < 0)
+    if (back && read_checkpoint(c->checkpoint, &to, &err) < 0)
         return;
-    free(c->checkpoint);
-    c->checkpoint = strdup(checkpoint);
-    recall_devices(node, gpu, to);
     c->back = back;
     if (back) {
         dv_layout_free(c->instead);
         c->instead = to;
         snprintf(c->detail, sizeof c->detail, "a change before the last restart failed");
-    } else {
-        dv_layout_free(to);
-        dv_layout_free(c->instead);
-        c->instead = NULL;
-        if (instead && read_checkpoint(instead, &c->instead, &err) < 0)
-            c->instead = NULL;
     }
     dv_log(DV_LOG_INFO, "layout.resumed", "gpu=%u back=%s", gpu, back ? "true" : "false");
     enter(node, gpu, back ? DV_CHANGE_ROLLING_BACK : DV_CHANGE_CHANGING);
     advance(node, gpu);
 }
 
-void dv_reconcile_seen(struct dv_node *node, uint32_t gpu)
+/* What is there is not known: nothing is done until it is. */
+static void unseen(struct dv_node *node, uint32_t gpu, const char *why)
 {
     struct dv_gpu_change *c = change_of(node, gpu);
+    c->blind = true;
+    c->retry_ns = dv_clock_now() + RETRY_NS;
+    if (why && ++c->looks > LOOKS_MAX) {
+        c->blind = c->failing = false;
+        stop_here(node, gpu, why);
+    } else if (!c->failing && !c->back) {
+        snprintf(c->detail, sizeof c->detail, "%s",
+                 why && *why ? why : "waits until the driver answers again");
+    }
+}
+
+void dv_reconcile_seen(struct dv_node *node, uint32_t gpu, bool fresh, const char *why)
+{
+    struct dv_gpu_change *c = change_of(node, gpu);
+    c->asked = false;
     if (!is_active(c))
         return;
-    c->asked = false;
+    if (!fresh) {
+        unseen(node, gpu, why);
+        return;
+    }
+    c->blind = false;
+    c->looks = 0;
     if (c->failing) {
-        char why[sizeof c->detail];
-        memcpy(why, c->detail, sizeof why);
+        char cause[sizeof c->detail];
+        memcpy(cause, c->detail, sizeof cause);
         c->failing = false;
-        turn_round(node, gpu, why);
+        turn_round(node, gpu, cause);
         return;
     }
     advance(node, gpu);
@@ -593,6 +619,9 @@ void dv_reconcile_tick(struct dv_node *node, uint64_t now)
         if (!is_active(c) || c->asked || now < c->retry_ns)
             continue;
         c->retry_ns = 0;
-        advance(node, gpu);
+        if (c->blind)
+            look(node, gpu);
+        else
+            advance(node, gpu);
     }
 }

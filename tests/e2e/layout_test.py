@@ -3,6 +3,7 @@
 goes wrong half-way ends in the old layout or the new one."""
 import os
 import signal
+import sqlite3
 import subprocess
 import unittest
 
@@ -159,7 +160,9 @@ class Layouts(LayoutCase):
         harness.wait_for(lambda: self.gpu(1)["state"] == "settled", "GPU 1 is cut")
         self.assertEqual(self.gpu(0)["state"], "draining")
         self.assertTrue(self.gpu(0)["devices"][0]["draining"])
-        self.assertEqual(self.apply(text)[1]["reason"], "busy")
+        # What only waits gives way; without a word about those in the way nothing is changed.
+        self.assertEqual(self.apply(text)[1]["reason"], "in_use")
+        self.assertEqual(self.gpu(0)["state"], "draining")
         late = self.node.divvy("run", "--gpu", "0", "--mode", "timeslice", "--no-wait", "true")
         self.assertEqual(late.returncode, 125, late.stderr)
         self.unhurt(ann, held)
@@ -179,6 +182,120 @@ class Layouts(LayoutCase):
         self.assertEqual((device["layout_mode"], device["draining"]), ("governed", False))
         _, second = self.hold("--tenant", "bob", "--gpu", "0", "--memory", "10GiB")
         self.assertEqual(second["mode"], "governed")
+
+    def test_give_up_waiting(self):
+        self.apply_and_settle(layout("{gpu: 0, mode: governed}"))
+        ann, held = self.hold("--tenant", "ann", "--gpu", "0", "--memory", "10GiB")
+        cut = layout("{gpu: 0, mig: [7g.80gb]}")
+        self.assertEqual(self.apply(cut, when="wait")[0], 202)
+        self.assertEqual(self.gpu(0)["state"], "draining")
+        status, answer = self.node.ask("POST", "/v1/layout/undo", {})
+        self.assertEqual(status, 200, answer)
+        device = self.gpu(0)["devices"][0]
+        self.assertEqual((device["layout_mode"], device["draining"]), ("governed", False))
+        self.unhurt(ann, held)
+        # Once more, and then in a hurry; the same file again does not make undo forget.
+        self.assertEqual(self.apply(cut, when="wait")[0], 202)
+        self.assertEqual(self.apply(cut, when="evict")[0], 202)
+        self.settled()
+        ann.wait(harness.PATIENCE)
+        self.assertEqual([d[0] for d in self.devices(0).values()], ["7g.80gb"])
+        self.node.ask("POST", "/v1/layout/undo", {})
+        self.settled()
+        self.assertEqual([d[2] for d in self.devices(0).values()], ["governed"])
+
+    def test_evict_what_was_let_go(self):
+        """A slice that was given back while its process stays is in the way like any other."""
+        self.apply_and_settle(layout("{gpu: 0, mode: governed}"))
+        ann, held = self.hold("--tenant", "ann", "--gpu", "0", "--memory", "10GiB")
+        self.assertEqual(self.node.ask("DELETE", "/v1/claims/" + held["id"])[0], 200)
+        self.assertIsNone(ann.poll())
+        self.assertEqual(self.apply(layout("{gpu: 0, mig: [7g.80gb]}"), when="evict")[0], 202)
+        self.settled()
+        ann.wait(harness.PATIENCE)
+
+    def test_evict_the_deaf(self):
+        """SIGTERM is not heard; SIGKILL is. With a deadline before that, nothing is changed."""
+        self.apply_and_settle(layout("{gpu: 0, mode: governed}"))
+        deaf = ["sh", "-c", "trap '' TERM; " + harness.program("divvy-load") +
+                " alloc --bytes 1GiB --api cuMemAlloc --hold 300"]
+        ann = self.node.start_run("--tenant", "ann", "--gpu", "0", "--memory", "10GiB", "--", *deaf)
+        harness.wait_for(lambda: any(s["memory_used_bytes"] >= GIB for s in self.node.slices()),
+                         "the deaf tenant holds its memory")
+        self.assertEqual(self.apply(layout("{gpu: 0, mig: [7g.80gb]}"), when="evict")[0], 202)
+        self.settled()
+        ann.wait(harness.PATIENCE)
+        self.assertEqual([d[0] for d in self.devices(0).values()], ["7g.80gb"])
+
+    def test_changed_by_somebody_else(self):
+        text = layout("{gpu: 0, mig: [1g.10gb, {profile: 3g.40gb, mode: governed}]}")
+        self.apply_and_settle(text)
+        self.assertIsNone(self.gpu(0)["detail"])
+        env = self.node.sim_env()
+        def smi(*args):
+            out = subprocess.run(["nvidia-smi", "mig", "-i", "0", *args], env=env, text=True,
+                                 capture_output=True, check=False, timeout=harness.PATIENCE)
+            self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+        smi("-cgi", "1g.10gb", "-C")
+        harness.wait_for(lambda: len(self.devices(0)) == 3, "the foreign device shows")
+        harness.wait_for(lambda: "not as the layout" in (self.gpu(0)["detail"] or ""), "it is said")
+        finding = next(f for f in self.node.ask("GET", "/v1/doctor")[1]["findings"]
+                       if f["code"] == "layout_differs")
+        self.assertIn("1g.10gb", finding["cause"])
+        self.assertEqual(self.gpu(0)["state"], "settled", "divvy does not fight")
+        self.assertEqual(len(self.devices(0)), 3)
+        self.apply_and_settle(text)
+        self.assertEqual(len(self.devices(0)), 2)
+        self.assertIsNone(self.gpu(0)["detail"])
+
+    def test_no_room_to_remember(self):
+        """What cannot be kept is not done."""
+        self.apply_and_settle(layout("{gpu: 0, mode: governed}"))
+        before = self.show()
+        db = sqlite3.connect(os.path.join(self.node.state, "divvyd.db"), isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")  # nobody else can write
+        try:
+            status, answer = self.apply(layout("{gpu: 0, mig: [7g.80gb]}"))
+            self.assertEqual((status, answer["kind"]), (500, "Error"), answer)
+        finally:
+            db.execute("ROLLBACK")
+            db.close()
+        after = self.show()
+        for key in ("state", "generation", "sources"):
+            self.assertEqual(after[key], before[key])
+        self.assertEqual([d[2] for d in self.devices(0).values()], ["governed"])
+        self.apply_and_settle(layout("{gpu: 0, mig: [7g.80gb]}"))
+
+    def test_driver_that_hangs(self):
+        """While nothing is known of the GPU nothing is done to it; afterwards it goes on."""
+        self.apply_and_settle(layout("{gpu: 0, mode: governed}"))
+        def inject(*args):
+            out = self.node.divvy_sim("inject", "--socket", self.node.sim.removeprefix("unix:"),
+                                      *args)
+            self.assertEqual(out.returncode, 0, out.stderr)
+        inject("--nvml-hang", "*=0")
+        status, answer = self.apply(layout("{gpu: 0, mig: [7g.80gb]}"))
+        self.assertEqual(status, 202, answer)
+        harness.wait_for(lambda: self.node.json("status")["driver"]["state"] == "wedged",
+                         "the driver is wedged", 120)
+        inject("--clear")
+        self.settled()
+        self.assertEqual([d[0] for d in self.devices(0).values()], ["7g.80gb"])
+
+    def test_gpu_off_the_bus(self):
+        self.apply_and_settle(layout("{gpu: 0, mode: governed}", "{gpu: 1, mode: governed}"))
+        out = self.node.divvy_sim("inject", "--socket", self.node.sim_socket(), "--gpu", "0",
+                                  "--xid", "79")
+        self.assertEqual(out.returncode, 0, out.stderr)
+        text = layout("{gpu: 0, mig: [7g.80gb]}", "{gpu: 1, mig: [7g.80gb]}")
+        status, answer = self.apply(text)
+        self.assertIn(status, (200, 202), answer)
+        answer = self.settled("failed")
+        self.assertEqual([g["state"] for g in answer["gpus"][:2]], ["failed", "settled"], answer)
+        self.node.divvy_sim("inject", "--socket", self.node.sim_socket(), "--clear")
+        harness.wait_for(lambda: self.apply(text)[0] in (200, 202), "it can be asked for again")
+        self.settled()
+        self.assertEqual([d[0] for d in self.devices(0).values()], ["7g.80gb"])
 
     def test_evict(self):
         self.apply_and_settle(layout("{gpu: 0, mode: governed}"))
@@ -254,6 +371,15 @@ class Layouts(LayoutCase):
         self.assertEqual(daemon.wait(harness.PATIENCE), 2)
         self.assertIn("node.yaml:4", self.node.log())
         self.assertIn("mode", self.node.log())
+        # A file that has changed counts also when the GPUs have lost everything meanwhile.
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(layout("{gpu: 0, mig: [3g.40gb]}", "{gpu: 1, mig: [1g.10gb]}"))
+        self.node.divvy_sim("inject", "--socket", self.node.sim.removeprefix("unix:"), "--gpu", "0",
+                            "--reset")
+        self.start()
+        self.settled()
+        self.assertEqual([d[0] for d in self.devices(0).values()], ["3g.40gb"])
+        self.node.stop()
         with open(path, "w", encoding="utf-8") as f:
             f.write(layout("{gpu: 9, mode: governed}"))
         self.node.start()

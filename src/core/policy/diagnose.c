@@ -47,6 +47,7 @@ static const struct {
     [DV_TROUBLE_MEMORY_GHOST] = {"memory_without_process", DV_SEVERITY_WARNING},
     [DV_TROUBLE_PERSISTENCE_OFF] = {"persistence_off", DV_SEVERITY_NOTE},
     [DV_TROUBLE_LAYOUT_FAILED] = {"layout_failed", DV_SEVERITY_ERROR},
+    [DV_TROUBLE_LAYOUT_DIFFERS] = {"layout_differs", DV_SEVERITY_WARNING},
     [DV_TROUBLE_LAYOUT_WAITS] = {"layout_waits", DV_SEVERITY_WARNING},
     [DV_TROUBLE_MPS_DOWN] = {"mps_down", DV_SEVERITY_ERROR},
     [DV_TROUBLE_MPS_FAULT] = {"mps_fault", DV_SEVERITY_WARNING},
@@ -211,7 +212,9 @@ static void examine_layout(const struct dv_diagnose_layout *l, struct dv_diagnos
         add(d, DV_TROUBLE_LAYOUT_FAILED, l->gpu, l->detail);
         return;
     }
-    if (!l->n_blockers)
+    if (l->differs)
+        add(d, DV_TROUBLE_LAYOUT_DIFFERS, l->gpu, l->detail);
+    if (l->differs || !l->n_blockers)
         return; /* it is at work, and will be through */
     struct dv_diagnosis_finding *f = add(d, DV_TROUBLE_LAYOUT_WAITS, l->gpu, l->detail);
     f->slice = l->slice;

@@ -62,6 +62,7 @@ enum dv_trouble {
     DV_TROUBLE_PERSISTENCE_OFF, /* [gpu] */
 
     DV_TROUBLE_LAYOUT_FAILED,  /* [gpu, detail] */
+    DV_TROUBLE_LAYOUT_DIFFERS, /* [gpu, detail: what mending takes] */
     DV_TROUBLE_LAYOUT_WAITS,   /* [gpu, slice, tenant, n: how many are in the way] */
     DV_TROUBLE_MPS_DOWN,       /* [gpu, device, detail] */
     DV_TROUBLE_MPS_FAULT,      /* [gpu, device, detail: what happened, and whom it took down] */
@@ -118,9 +119,9 @@ struct dv_diagnose_gpu {
     uint64_t ghost_bytes; /* in use for a while although no process is listed; 0: none */
 };
 
-struct dv_diagnose_layout { /* of one GPU that is not settled */
+struct dv_diagnose_layout { /* of one GPU that is not settled, or is not as it was settled */
     uint32_t gpu;           /* unknown: the layout as a whole */
-    bool failed;
+    bool failed, differs;
     const char *detail; /* NULL, "": none */
     uint32_t n_blockers;
     uint64_t slice; /* the first of them */

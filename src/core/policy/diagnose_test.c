@@ -206,6 +206,9 @@ static void test_layout(void **state)
     assert_string_equal(one(DV_TROUBLE_LAYOUT_FAILED, 1)->detail, "no room");
     layout.failed = false;
     nothing();
+    layout.differs = true;
+    assert_string_equal(one(DV_TROUBLE_LAYOUT_DIFFERS, 1)->detail, "no room");
+    layout.differs = false;
     layout.n_blockers = 2;
     layout.slice = 7;
     layout.tenant = "ann";

@@ -465,6 +465,7 @@ static struct dv_step *add_step(struct work *w, enum dv_step_kind kind)
     w->full |= w->plan.n_steps == DV_PLAN_STEPS_MAX;
     struct dv_step *s = w->full ? &w->spill : &w->plan.steps[w->plan.n_steps++];
     *s = (struct dv_step){.kind = kind, .gpu = w->now->index, .gi = NONE, .ci = NONE};
+    dv_str_copy(s->uuid, sizeof s->uuid, w->gpu->uuid);
     return s;
 }
 

@@ -87,6 +87,7 @@ struct dv_step {
     uint32_t value;
     struct dv_layout_sharing sharing;
     char device[DV_UUID_SIZE]; /* where one exists; of a whole GPU to come too */
+    char uuid[DV_UUID_SIZE];   /* of the GPU: its number may be another one's by then; "": any */
     char name[DV_MIG_NAME];    /* "3g.40gb", for people; "" of a whole GPU */
 };
 

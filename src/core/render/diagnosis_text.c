@@ -146,6 +146,12 @@ static const char *const words[DV_TROUBLE_COUNT][DV_DIAGNOSIS_PARTS] = {
     [DV_TROUBLE_LAYOUT_FAILED] =
         {"layout", "{where} is not as the layout wants it", "{detail}",
          "mend that and apply the layout again, or go back to the one before", "divvy layout undo"},
+    [DV_TROUBLE_LAYOUT_DIFFERS] = {"layout", "{where} is not as the layout left it",
+                                   "something other than divvy changed it; {detail}",
+                                   "apply the layout again, or one that says what is there; divvy "
+                                   "does nothing by itself, for "
+                                   "whoever changed it may need it",
+                                   "divvy layout show"},
     [DV_TROUBLE_LAYOUT_WAITS] =
         {"layout", "a change of {where} waits for {others}",
          "the slice holds what is to go or to be shared otherwise",

@@ -219,11 +219,26 @@ static int check(const struct dv_step *step, struct dv_err *err)
     return 0;
 }
 
+/* GPUs are numbered anew when one has fallen off the bus. */
+static int check_uuid(const struct nvml_actuator *self, struct dv_nvml_device *d,
+                      const struct dv_step *step, struct dv_err *err)
+{
+    char uuid[DV_UUID_SIZE];
+    int rc = step->uuid[0] ? self->nvml.nvmlDeviceGetUUID(d, uuid, sizeof uuid) : DV_NVML_SUCCESS;
+    if (rc != DV_NVML_SUCCESS)
+        return dv_nvml_session_failed(&self->nvml, rc, "reading the GPU's UUID", err);
+    if (step->uuid[0] && strcmp(uuid, step->uuid) != 0)
+        return dv_err_set(err, DV_ACTUATE_NOT_FOUND, "GPU %u is another one now", step->gpu);
+    return 0;
+}
+
 static int on_gpu(struct nvml_actuator *self, const struct dv_step *step, struct dv_receipt *ret,
                   struct dv_err *err)
 {
     struct dv_nvml_device *d;
     int r = dv_nvml_session_gpu(&self->nvml, step->gpu, &d, err);
+    if (!r)
+        r = check_uuid(self, d, step, err);
     if (r)
         return r;
     switch (step->kind) {

@@ -98,6 +98,8 @@ static int check_step(const struct dv_step *s, struct dv_err *err)
     int r = check_sharing(&s->sharing, err);
     if (!r)
         r = check_device(s->device, true, err);
+    if (!r)
+        r = check_device(s->uuid, true, err);
     return r ? r : check_text("name", s->name, sizeof s->name, ".+,-", err);
 }
 
