@@ -13,7 +13,7 @@ import harness
 
 MIB = 1 << 20
 OUT_OF_MEMORY, INVALID_DEVICE, UNAVAILABLE, ILLEGAL_ADDRESS = 2, 101, 46, 700
-RPC_FAILURE, NOT_READY, MAX_CLIENTS, TERMINATED, NO_PARTITION = 806, 807, 808, 810, 915
+CONNECTION_FAILED, RPC_FAILURE, NOT_READY, MAX_CLIENTS, TERMINATED, NO_PARTITION = 805, 806, 807, 808, 810, 915
 CLIENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "mps_client.py")
 
 
@@ -152,6 +152,42 @@ class Commands(Simulated):
         os.kill(self.daemon_pid(), signal.SIGKILL)
         harness.wait_for(lambda: self.run_control("-d").returncode == 0,
                          "a directory whose daemon was killed is free")
+
+    def test_foreground(self):
+        daemon = subprocess.Popen(["nvidia-cuda-mps-control", "-f"], env=self.env(),
+                                  stderr=subprocess.PIPE, text=True)
+        line = daemon.stderr.readline()
+        self.assertRegex(line, r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} Control +"
+                               rf"{daemon.pid}\] Starting control daemon using socket ")
+        client = self.started()
+        daemon.terminate()
+        self.assertEqual(daemon.wait(harness.PATIENCE), 0)
+        daemon.stderr.close()
+        harness.wait_for(lambda: client.ask("sync") == RPC_FAILURE, "its clients end")
+        self.assertEqual(os.listdir(self.pipes("mps")), [])
+
+    def test_a_server_shut_down_waits_for_its_clients(self):
+        self.daemon()
+        client, server = self.started(), self.server()
+        self.control("set_default_active_thread_percentage 50")
+        self.control(f"shutdown_server {server}")
+        late = self.client()
+        late.tell("init")  # to the next server, which comes after this one
+        self.assertEqual(client.ask("sync"), 0)
+        self.assertEqual(self.server(), server)
+        client.end()
+        self.assertEqual(late.hear(), 0)
+        self.assertEqual(late.ask("sms", 0), 54)
+
+    def test_who_hangs_up_is_forgotten(self):
+        self.daemon()
+        first = self.started()
+        self.control(f"shutdown_server {self.server()}")
+        waiting = self.client()
+        waiting.tell("init")
+        waiting.end(signal.SIGKILL)
+        first.end()
+        harness.wait_for(lambda: self.control("get_server_list") == "", "no server for the dead")
 
     def test_relative_paths(self):
         os.chdir(self.directory.name)
@@ -307,6 +343,13 @@ class Limits(Simulated):
         a, b = self.started(), self.started()
         self.assertEqual((a.ask("sync"), b.ask("sync")), (0, 0))
         self.assertEqual(self.client("nowhere").start(), UNAVAILABLE)
+        a.end()
+        b.end()
+        self.control("quit")
+        self.started("nowhere")
+        self.daemon()
+        self.assertEqual(self.client().start(), CONNECTION_FAILED)  # its server finds no place
+        self.assertEqual(self.control("get_server_list"), "")
 
     def test_what_nvml_shows(self):
         self.daemon()
