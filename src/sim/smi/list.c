@@ -32,6 +32,27 @@ int dv_smi_list(const struct dv_smi_gpu *gpus, size_t n)
     return 0;
 }
 
+int dv_smi_list_all(void)
+{
+    uint32_t count = 0;
+    int worst = dv_smi.nvmlDeviceGetCount_v2(&count);
+    if (worst == DV_NVML_SUCCESS && !count) {
+        printf("No devices were found\n");
+        return DV_NVML_ERROR_NOT_FOUND;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct dv_smi_gpu gpu;
+        int r = dv_smi_get(i, &gpu);
+        if (r == DV_NVML_SUCCESS) {
+            dv_smi_list(&gpu, 1);
+            continue;
+        }
+        printf("Unable to determine the device handle for gpu %u: %s\n", i, dv_smi_error(r));
+        worst = r;
+    }
+    return worst;
+}
+
 /* ---- topo -m ----------------------------------------------------------------------------------
  */
 

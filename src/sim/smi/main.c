@@ -57,7 +57,7 @@ static int version(void)
 static int wrong_option(const char *option)
 {
     printf("ERROR: Option %s is not recognized. Please run 'nvidia-smi -h'.\n\n", option);
-    return DV_SMI_USAGE;
+    return 255; /* as NVIDIA's */
 }
 
 const char *dv_smi_value(int argc, char **argv, int *i, const char *brief, const char *full)
@@ -83,8 +83,11 @@ static int parse_loop(const char *text, long unit_ms, struct options *o)
 {
     char *end;
     long n = strtol(text, &end, 10);
-    if (!*text || *end || n < 1 || n > 86400000 / unit_ms)
-        return wrong_option(text);
+    if (!*text || *end || n < 1 || n > 86400000 / unit_ms) {
+        printf("Provided [-l(ms) | --loop(-ms)=] value is incorrect. Loop frequency must be "
+               "greater than 0.\n");
+        return DV_SMI_USAGE;
+    }
     o->loop_ms = n * unit_ms;
     return 0;
 }
@@ -144,7 +147,7 @@ static int parse_format(const char *text, struct dv_smi_format *ret)
     free(copy);
     if (csv)
         return 0;
-    printf("\"--format=\" switch is missing. Queries need --format=csv[,noheader][,nounits].\n\n");
+    printf("\"--format=\" switch is missing. Please run 'nvidia-smi -h' for help.\n\n");
     return DV_SMI_USAGE;
 }
 
@@ -152,6 +155,8 @@ static int once(const struct options *o, struct dv_smi_format format)
 {
     struct dv_smi_gpu gpus[DV_SMI_GPUS_MAX];
     size_t n;
+    if (o->list && !o->gpus)
+        return dv_smi_list_all();
     int r = dv_smi_find(o->gpus, gpus, &n);
     if (r)
         return r;

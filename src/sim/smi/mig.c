@@ -572,7 +572,7 @@ static int run(const struct options *o, const struct dv_smi_gpu *gpus, size_t n)
 static int usage(const char *what)
 {
     if (what)
-        printf("Option %s is not recognized. Please run 'nvidia-smi mig -h'.\n\n", what);
+        printf("Option \"%s\" is not recognized.\n", what);
     else
         printf("Invalid combination of input arguments. Please run 'nvidia-smi mig -h' for "
                "help.\n\n");
@@ -640,8 +640,10 @@ static int parse(int argc, char **argv, struct options *o)
                 return usage(NULL);
             o->verb = verb;
             bool takes = (verb == CGI || verb == CCI) && next && next[0] != '-';
-            if (verb == CGI && !takes)
-                return usage(NULL);
+            if (verb == CGI && !takes) {
+                printf("Option \"%s\" is missing its value.\n", argv[i]);
+                return DV_SMI_USAGE;
+            }
             if (takes)
                 o->list = argv[++i];
         } else if (is(argv[i], "-C", "--default-compute-instance")) {
@@ -663,7 +665,7 @@ int dv_smi_mig(int argc, char **argv)
 {
     struct options o = {0};
     struct dv_smi_gpu gpus[DV_SMI_GPUS_MAX];
-    size_t n = 0, n_mig = 0;
+    size_t n = 0, n_mig = 0, capable = 0;
     if (argc == 0 || is(argv[0], "-h", "--help"))
         return help();
     int r = parse(argc, argv, &o);
@@ -675,11 +677,14 @@ int dv_smi_mig(int argc, char **argv)
         return r;
     for (size_t i = 0; i < n; i++) {
         uint32_t current = 0, pending;
-        if (dv_smi.nvmlDeviceGetMigMode(gpus[i].device, &current, &pending) == 0 && current)
+        if (dv_smi.nvmlDeviceGetMigMode(gpus[i].device, &current, &pending))
+            continue;
+        capable++;
+        if (current)
             gpus[n_mig++] = gpus[i];
     }
     if (n_mig == 0) {
-        printf("No MIG-enabled devices found.\n");
+        printf("No MIG-%s devices found.\n", capable ? "enabled" : "supported");
         return DV_NVML_ERROR_NOT_FOUND;
     }
     return run(&o, gpus, n_mig);

@@ -50,7 +50,7 @@ int dv_smi_open(void)
         printf("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make "
                "sure that the latest NVIDIA driver is installed and running.\n\n");
     else if (r != DV_NVML_SUCCESS)
-        printf("Failed to initialize NVML: %s\n", dv_smi.nvmlErrorString(r));
+        printf("Failed to initialize NVML: %s\n", dv_smi_error(r));
     return r;
 }
 
@@ -69,10 +69,27 @@ static int add(struct dv_nvml_device *device, struct dv_smi_gpu *gpu)
     return r;
 }
 
+int dv_smi_get(uint32_t index, struct dv_smi_gpu *ret)
+{
+    struct dv_nvml_device *device;
+    int r = dv_smi.nvmlDeviceGetHandleByIndex_v2(index, &device);
+    return r == DV_NVML_SUCCESS ? add(device, ret) : r;
+}
+
+const char *dv_smi_error(int result)
+{
+    if (result == DV_NVML_ERROR_GPU_IS_LOST)
+        return "GPU is lost.  Reboot the system to recover this GPU\n\n";
+    if (result == DV_NVML_ERROR_RESET_REQUIRED)
+        return "GPU requires reset";
+    if (result == DV_NVML_ERROR_LIB_RM_VERSION_MISMATCH)
+        return "Driver/library version mismatch";
+    return dv_smi.nvmlErrorString(result);
+}
+
 static int unreachable(const char *what, int r)
 {
-    printf("Unable to determine the device handle for GPU%s: %s\n", what,
-           dv_smi.nvmlErrorString(r));
+    printf("Unable to determine the device handle for GPU%s: %s\n", what, dv_smi_error(r));
     return r;
 }
 
@@ -86,12 +103,9 @@ static int find_all(struct dv_smi_gpu ret[DV_SMI_GPUS_MAX], size_t *ret_n)
     }
     size_t n = 0;
     for (uint32_t i = 0; i < count && n < DV_SMI_GPUS_MAX; i++) {
-        struct dv_nvml_device *device;
         char what[16];
         snprintf(what, sizeof(what), "%u", i);
-        r = dv_smi.nvmlDeviceGetHandleByIndex_v2(i, &device);
-        if (r == DV_NVML_SUCCESS)
-            r = add(device, &ret[n]);
+        r = dv_smi_get(i, &ret[n]);
         if (r != DV_NVML_SUCCESS)
             return unreachable(what, r);
         n++;

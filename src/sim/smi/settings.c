@@ -61,6 +61,11 @@ int dv_smi_set_compute(const struct dv_smi_gpu *gpus, size_t n, const char *mode
             want = i;
     if (want == 4)
         return wrong("-c", mode);
+    if (want == DV_NVML_COMPUTE_EXCLUSIVE_THREAD) {
+        printf("Exclusive_Thread was deprecated! Use value 3:Exclusive_Process instead.\n"
+               "Treating as warning and moving on.\nAll done.\n");
+        return 0;
+    }
     for (size_t i = 0; i < n; i++) {
         uint32_t now = 4;
         dv_smi.nvmlDeviceGetComputeMode(gpus[i].device, &now);
@@ -99,9 +104,7 @@ int dv_smi_set_mig(const struct dv_smi_gpu *gpus, size_t n, const char *mode)
         dv_smi.nvmlDeviceGetMigMode(gpus[i].device, &now, &pending);
         if (activation && pending != now)
             printf("Warning: MIG mode is in pending %s state for GPU %s:%s\n", verb, gpus[i].bus_id,
-                   activation == DV_NVML_ERROR_RESET_REQUIRED
-                       ? "GPU requires reset"
-                       : dv_smi.nvmlErrorString((int)activation));
+                   dv_smi_error((int)activation));
         if (activation == DV_NVML_ERROR_RESET_REQUIRED && pending != now) {
             printf("Reboot the system or try nvidia-smi --gpu-reset to make MIG mode effective on "
                    "GPU %s\n",

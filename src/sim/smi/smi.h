@@ -48,7 +48,14 @@ struct dv_smi_gpu {
 /* The GPUs that `ids` names ("0,GPU-...,00000000:07:00.0"), all when it is NULL. 0 or exit code. */
 int dv_smi_find(const char *ids, struct dv_smi_gpu ret[DV_SMI_GPUS_MAX], size_t *ret_n);
 
+/* One of them, without a word. NVML's answer. */
+int dv_smi_get(uint32_t index, struct dv_smi_gpu *ret);
+/* What NVML's error means, as nvidia-smi says it: not always NVML's own words. */
+const char *dv_smi_error(int result);
+
 /* list.c */
+/* Every GPU; one that does not answer is said, and the others follow. */
+int dv_smi_list_all(void);
 int dv_smi_list(const struct dv_smi_gpu *gpus, size_t n);                       /* -L */
 int dv_smi_topology(const struct dv_smi_gpu *gpus, size_t n, const char *what); /* topo -m */
 /* table.c: without arguments */
