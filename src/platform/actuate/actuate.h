@@ -20,6 +20,7 @@
 
 #define DV_MPS_CLIENTS_MAX 64u
 #define DV_MPS_NAME_SIZE 32u
+#define DV_CGROUP_SIZE 256u
 
 enum dv_actuate_status {
     DV_ACTUATE_IN_USE = 1,        /* somebody uses what was to go or change */
@@ -82,10 +83,12 @@ enum dv_mps_op {
 struct dv_memory_limit {
     char device[DV_UUID_SIZE]; /* a whole GPU */
     char cgroup[32];           /* below divvy's own cgroup: "s-7" */
-    uint64_t bytes;            /* UINT64_MAX: none, and the cgroup goes when it is empty */
-    int32_t pid;               /* to be moved into it; 0: nobody */
-    uint32_t reserved;
-    uint64_t start; /* with pid: who it must be */
+    uint64_t bytes;            /* UINT64_MAX: the cgroup goes; where somebody is in it still he gets
+                                  no more memory, and the answer is DV_ACTUATE_IN_USE */
+    int32_t pid;               /* to be moved into it, or at its end out of it; 0: nobody */
+    uint32_t sweep;            /* 1: all empty cgroups of this state directory go first */
+    uint64_t start;            /* with pid: who it must be */
+    char back[DV_CGROUP_SIZE]; /* at the end: the cgroup that pid came from, "/user.slice"; "": top */
 };
 
 struct dv_actuator;

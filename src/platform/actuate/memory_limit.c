@@ -4,6 +4,7 @@
 #include "sys/fd.h"
 #include "sys/proc.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -15,9 +16,18 @@
 #define MOUNTS_MAX (1u << 20)
 
 struct place {
-    char all[PATH_MAX];      /* MOUNT/divvy */
-    char own[PATH_MAX + 40]; /* MOUNT/divvy/s-7 */
+    char mount[PATH_MAX - 64];
+    char all[PATH_MAX - 40]; /* MOUNT/divvy-NNNNNNNN */
+    char own[PATH_MAX];      /* MOUNT/divvy-NNNNNNNN/s-7 */
 };
+
+void dv_memory_limit_folder(const char *state, char ret[16])
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (const char *c = state; *c; c++)
+        hash = (hash ^ (uint8_t)*c) * 16777619u;
+    snprintf(ret, 16, "divvy-%08x", hash);
+}
 
 int dv_memory_limit_mount(const char *mounts, char *ret, size_t size)
 {
@@ -55,6 +65,17 @@ static int find_mount(char *ret, size_t size, struct dv_err *err)
     return r == 0 ? 0
                   : dv_err_set(err, DV_ACTUATE_NOT_SUPPORTED,
                                "no cgroup hierarchy of version 2 is mounted here");
+}
+
+/* Where the kernel has the controller that drivers use, it counts only in groups for which it is
+ * switched on. What cannot be done shows when a limit is set. */
+static void enable(const char *cgroup)
+{
+    char path[PATH_MAX + 32];
+    snprintf(path, sizeof path, "%s/cgroup.subtree_control", cgroup);
+    dv_cleanup(dv_fd_close) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, "+dmem\n", 6) < 0)
+        return;
 }
 
 static int make(const char *path, struct dv_err *err)
@@ -101,43 +122,119 @@ static int set(const struct dv_nvml_session *s, const struct dv_memory_limit *l,
     return rc ? dv_nvml_session_failed(s, rc, "limiting memory", err) : 0;
 }
 
-/* Removing a cgroup clears its limits on every GPU; one that still has processes stays. */
-static int clear(const struct dv_nvml_session *s, const struct dv_memory_limit *l,
-                 const char *cgroup, struct dv_err *err)
+int dv_memory_limit_cgroup_of(int32_t pid, char ret[DV_CGROUP_SIZE])
 {
-    if (access(cgroup, F_OK) < 0)
-        return 0;
-    if (rmdir(cgroup) == 0 || errno == ENOENT)
-        return 0;
-    return set(s, l, cgroup, err);
+    char path[64], line[DV_CGROUP_SIZE + 16];
+    int r = -ENOENT;
+    snprintf(path, sizeof path, "/proc/%d/cgroup", pid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return -errno;
+    while (r < 0 && fgets(line, sizeof line, f)) {
+        size_t len = strcspn(line, "\n");
+        if (strncmp(line, "0::/", 4) != 0 || line[len] != '\n' || len - 3 >= DV_CGROUP_SIZE)
+            continue;
+        line[len] = 0;
+        memcpy(ret, line + 3, len - 2);
+        r = 0;
+    }
+    fclose(f);
+    return r;
 }
 
-int dv_memory_limit_set(const struct dv_nvml_session *s, const struct dv_memory_limit *l,
-                        struct dv_err *err)
+/* Somebody who lets go of a slice and lives on is not to stay behind its wall. Whoever else is in
+ * the cgroup stays. */
+static void move_back(const struct dv_memory_limit *l, const struct place *p)
 {
-    char mount[PATH_MAX - 16];
-    struct place p;
+    struct dv_memory_limit who = *l;
+    char now[DV_CGROUP_SIZE], to[PATH_MAX];
+    size_t n = strlen(p->mount);
+    if (!l->pid || dv_memory_limit_cgroup_of(l->pid, now) < 0 || strcmp(now, p->own + n) != 0)
+        return;
+    snprintf(to, sizeof to, "%s%s", p->mount, l->back);
+    if (!l->back[0] || move(to, &who, NULL) != 0)
+        move(p->mount, &who, NULL);
+}
+
+/* Removing a cgroup clears its limits on every GPU. Whoever is in it still has outlived his slice:
+ * he keeps what he has and gets nothing more. */
+static int end(const struct dv_nvml_session *s, const struct dv_memory_limit *l,
+               const struct place *p, struct dv_err *err)
+{
+    struct dv_memory_limit none = *l;
+    const char *cgroup = p->own;
+    move_back(l, p);
+    if (rmdir(cgroup) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EBUSY)
+        return dv_err_set(err, -errno, "cannot remove the cgroup %s: %s", cgroup, strerror(errno));
+    none.bytes = 0;
+    int r = set(s, &none, cgroup, err);
+    return r ? r
+             : dv_err_set(err, DV_ACTUATE_IN_USE,
+                          "processes that outlived their slice are in the cgroup %s", cgroup);
+}
+
+/* What an earlier run has left. */
+static void sweep(const char *all)
+{
+    DIR *dir = opendir(all);
+    if (!dir)
+        return;
+    for (struct dirent *e; (e = readdir(dir));)
+        if (e->d_type == DT_DIR && e->d_name[0] != '.')
+            unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR);
+    closedir(dir);
+    rmdir(all);
+}
+
+static int find_place(const char *state, const struct dv_memory_limit *l, struct place *ret,
+                      struct dv_err *err)
+{
+    char folder[16];
     if (strncmp(l->device, "GPU-", 4) != 0)
         return dv_err_set(err, DV_ACTUATE_NOT_SUPPORTED,
                           "the driver limits memory on whole GPUs only, not on MIG devices");
     if (geteuid() != 0)
         return dv_err_set(err, DV_ACTUATE_NOT_PERMITTED, "memory limits need root");
-    int r = find_mount(mount, sizeof mount, err);
+    int r = find_mount(ret->mount, sizeof ret->mount, err);
     if (r)
         return r;
-    snprintf(p.all, sizeof p.all, "%s/divvy", mount);
-    snprintf(p.own, sizeof p.own, "%s/%s", p.all, l->cgroup);
-    if (l->bytes == UINT64_MAX && !l->pid)
-        return clear(s, l, p.own, err);
+    dv_memory_limit_folder(state, folder);
+    snprintf(ret->all, sizeof ret->all, "%s/%s", ret->mount, folder);
+    snprintf(ret->own, sizeof ret->own, "%s/%.31s", ret->all, l->cgroup);
+    return 0;
+}
+
+int dv_memory_limit_set(const struct dv_nvml_session *s, const char *state,
+                        const struct dv_memory_limit *l, struct dv_err *err)
+{
+    struct place p;
+    int r = find_place(state, l, &p, err);
+    if (r)
+        return r;
+    if (l->sweep)
+        sweep(p.all);
+    if (l->bytes == UINT64_MAX) {
+        r = end(s, l, &p, err);
+        if (!r)
+            rmdir(p.all); /* the last one */
+        return r;
+    }
     bool fresh = access(p.own, F_OK) < 0;
     r = make(p.all, err);
-    if (!r)
-        r = make(p.own, err);
+    if (r)
+        return r;
+    enable(p.mount);
+    enable(p.all);
+    r = make(p.own, err);
     if (!r)
         r = set(s, l, p.own, err); /* before anybody is in it */
     if (!r && l->pid)
         r = move(p.own, l, err);
     if (r && fresh)
         rmdir(p.own); /* what was not there before; not while somebody is in it */
+    if (r)
+        rmdir(p.all);
     return r;
 }

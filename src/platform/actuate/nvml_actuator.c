@@ -294,7 +294,7 @@ static int nvml_memory_limit(struct dv_actuator *a, const struct dv_memory_limit
     struct nvml_actuator *self = SELF(a);
     int r = dv_nvml_session_begin(&self->nvml, err);
     if (r == 0)
-        r = dv_memory_limit_set(&self->nvml, limit, err);
+        r = dv_memory_limit_set(&self->nvml, self->state, limit, err);
     dv_nvml_session_end(&self->nvml);
     return r;
 }

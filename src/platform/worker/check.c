@@ -134,6 +134,11 @@ static int check_limit(const struct dv_memory_limit *l, struct dv_err *err)
         r = check_text("cgroup", l->cgroup, sizeof l->cgroup, "-", err);
     if (!r && !l->cgroup[0])
         r = dv_err_set(err, -EINVAL, "a limit needs the name of a cgroup");
+    size_t len = strnlen(l->back, sizeof l->back);
+    if (!r && (len == sizeof l->back || (len && l->back[0] != '/') || strstr(l->back, "..")))
+        r = dv_err_set(err, -EINVAL, "back is no path of a cgroup");
+    if (!r && l->sweep > 1)
+        r = dv_err_set(err, -EINVAL, "sweep is %u, 0 or 1 expected", l->sweep);
     if (!r && (l->pid < 0 || l->pid == 1 || (l->pid && !l->start)))
         r = dv_err_set(err, -EINVAL, "pid %d is nobody that can be moved", l->pid);
     return r;
