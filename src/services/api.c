@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define WAIT_MAX_MS 30000
+#define ARMING_NS (5 * DV_NS_PER_S) /* the answer to a new claim waits so long for its walls */
 #define WAITERS_USER_MAX 128u /* of the server's connections; beyond, answers come at once */
 
 #define SEEN_SIZE 48
@@ -196,7 +197,8 @@ static void post_claim(struct dv_node *node, struct dv_http_request *rq, const c
         reply_submit_error(rq, r, err.msg);
     else if (!h)
         dv_view_reply_refused(rq, &verdict);
-    else
+    else if (h->state != DV_HOLDING_ARMING || !may_wait(node, rq->uid) ||
+             dv_claims_wait(h, rq, dv_clock_now() + ARMING_NS) < 0)
         dv_view_reply_claim(rq, h->state == DV_HOLDING_GRANTED ? 200 : 202, h, NULL, NULL);
 }
 

@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arm.h"
 
+#include "actuate/memory_limit.h"
 #include "claims.h"
 #include "mps.h"
+#include "sys/clock.h"
 #include "sys/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char *dv_arm_name(const struct dv_holding *h, char buf[32])
+#define TRY_NS (DV_NS_PER_S / 5)
+#define TRIES_MAX 25u /* then it is said */
+#define PROBES_MAX 3u
+
+static const char *name_of(const struct dv_holding *h, char buf[32])
 {
     snprintf(buf, 32, "s-%llu", (unsigned long long)h->claim.id);
     return buf;
@@ -28,44 +35,81 @@ bool dv_arm_has_namespace(const struct dv_node *node, const struct dv_slice *sli
 }
 
 /* Not an exclusive card, not a MIG device: those have the hardware's edges. */
-static bool has_cgroup(const struct dv_node *node, const struct dv_slice *slice)
+static bool can_have_cgroup(const struct dv_slice *slice)
 {
-    const struct dv_device *d = dv_snapshot_device(node->snapshot, slice->device);
-    const struct dv_gpu *gpu = gpu_of(node, slice);
-    return d && !d->mig && gpu && gpu->memory_limits && slice->mode != DV_MODE_EXCLUSIVE &&
+    return !strncmp(slice->device, "GPU-", 4) && slice->mode != DV_MODE_EXCLUSIVE &&
            slice->memory_wall == DV_WALL_DRIVER;
 }
+
+bool dv_arm_has_cgroup(const struct dv_node *node, const struct dv_slice *slice)
+{
+    const struct dv_gpu *gpu = gpu_of(node, slice);
+    return gpu && gpu->memory_limits && can_have_cgroup(slice);
+}
+
+/* ---- asking ---- */
 
 struct asked {
     struct dv_node *node;
     uint64_t id;
 };
 
+/* What the worker says, or that it says nothing. */
+static const char *problem_of(const struct dv_worker_reply *reply, int error)
+{
+    if (reply)
+        return reply->status ? reply->message : NULL;
+    return error == -ETIMEDOUT ? "the driver did not answer in time" : "the driver's process died";
+}
+
+static void note_problem(struct dv_holding *h, const char *problem)
+{
+    char value[DV_LOG_VALUE];
+    dv_log(DV_LOG_ERROR, "slice.wall", "claim=c-%llu tenant=%s device=%s detail=%s",
+           (unsigned long long)h->claim.id, h->claim.tenant, h->device_uuid,
+           dv_log_value(problem, value));
+    snprintf(h->arm_problem, sizeof h->arm_problem, "%s", problem);
+}
+
 static void on_armed(void *arg, const struct dv_worker_reply *reply, int error)
 {
     struct asked *asked = arg;
     struct dv_holding *h = dv_node_holding(asked->node, asked->id);
-    char value[DV_LOG_VALUE];
-    bool failed = !reply || reply->status;
-    if (failed)
-        dv_log(DV_LOG_ERROR, "slice.wall", "claim=c-%llu detail=%s", (unsigned long long)asked->id,
-               dv_log_value(reply ? reply->message : strerror(-error), value));
+    const char *problem = problem_of(reply, error);
     free(asked);
     if (!h || !h->arming)
         return;
+    if (problem)
+        note_problem(h, problem);
     h->arming--;
-    h->arm_failed |= failed;
     if (!h->arming)
-        dv_claims_armed(h, !h->arm_failed);
+        dv_claims_armed(h, !h->arm_problem[0]);
 }
 
-/* A reply that only the log hears of. */
-static void on_done(void *arg, const struct dv_worker_reply *reply, int error)
+/* A later change: the wall stands, if with other limits than those that are said. */
+static void on_changed(void *arg, const struct dv_worker_reply *reply, int error)
 {
-    char value[DV_LOG_VALUE];
-    if (!reply || reply->status)
-        dv_log(DV_LOG_WARNING, "slice.wall", "detail=%s",
-               dv_log_value(reply ? reply->message : strerror(-error), value));
+    struct asked *asked = arg;
+    struct dv_holding *h = dv_node_holding(asked->node, asked->id);
+    const char *problem = problem_of(reply, error);
+    free(asked);
+    if (h && problem)
+        note_problem(h, problem);
+}
+
+typedef void (*answered)(void *arg, const struct dv_worker_reply *reply, int error);
+
+static bool ask(struct dv_holding *h, const struct dv_worker_request *q, answered callback)
+{
+    struct asked *asked = malloc(sizeof *asked);
+    if (asked) {
+        *asked = (struct asked){h->node, h->claim.id};
+        if (dv_hardware_link_ask(h->node->link, q, callback, asked) == 0)
+            return true;
+    }
+    free(asked);
+    note_problem(h, "the driver's process cannot be asked");
+    return false;
 }
 
 static void fill_limit(const struct dv_holding *h, const struct dv_slice *slice, uint64_t bytes,
@@ -74,7 +118,7 @@ static void fill_limit(const struct dv_holding *h, const struct dv_slice *slice,
     *q = (struct dv_worker_request){.op = DV_WORKER_MEMORY_LIMIT};
     struct dv_memory_limit *l = &q->change.limit;
     memcpy(l->device, slice->device, sizeof l->device);
-    dv_arm_name(h, l->cgroup);
+    name_of(h, l->cgroup);
     l->bytes = bytes;
 }
 
@@ -87,43 +131,145 @@ static bool fill_namespace(const struct dv_holding *h, const struct dv_slice *sl
         return false;
     *q = (struct dv_worker_request){.op = DV_WORKER_MPS, .change.mps.op = op};
     dv_mps_name(h->node, d, &q->change.mps.spec);
-    q->change.mps.spec.uid = h->uid;
     q->change.mps.spec.memory_bytes = slice->memory_bytes;
     q->change.mps.spec.threads_percent = DV_MAX(slice->compute * 100 / d->compute, 1);
-    snprintf(q->change.mps.argument, sizeof q->change.mps.argument, "%s", dv_arm_name(h, name));
+    q->change.mps.spec.uid = h->uid;
+    snprintf(q->change.mps.argument, sizeof q->change.mps.argument, "%s", name_of(h, name));
     return true;
 }
 
-static void ask(struct dv_holding *h, const struct dv_worker_request *q)
-{
-    struct asked *asked = malloc(sizeof *asked);
-    h->arming++;
-    if (asked) {
-        *asked = (struct asked){h->node, h->claim.id};
-        if (dv_hardware_link_ask(h->node->link, q, on_armed, asked) == 0)
-            return;
-    }
-    free(asked);
-    h->arming--;
-    h->arm_failed = true;
-}
+/* ---- raising ---- */
 
 bool dv_arm_begin(struct dv_holding *h)
 {
     const struct dv_slice *slice = dv_node_slice(h);
     struct dv_worker_request q;
     h->arming = 0;
-    h->arm_failed = false;
-    if (slice && has_cgroup(h->node, slice)) {
+    h->arm_problem[0] = 0;
+    if (slice && dv_arm_has_cgroup(h->node, slice)) {
         fill_limit(h, slice, slice->memory_bytes, &q);
-        q.change.limit.pid = h->owner.pid;
-        q.change.limit.start = h->owner.start;
-        ask(h, &q);
+        if (h->owner_fd >= 0) {
+            q.change.limit.pid = h->owner.pid;
+            q.change.limit.start = h->owner.start;
+            if (h->restored || dv_memory_limit_cgroup_of(h->owner.pid, h->owner_cgroup) < 0)
+                h->owner_cgroup[0] = 0; /* it is behind the wall already */
+        }
+        h->arming += ask(h, &q, on_armed);
     }
-    if (slice && dv_arm_has_namespace(h->node, slice) &&
-        fill_namespace(h, slice, DV_MPS_NAMESPACE, &q))
-        ask(h, &q);
-    return h->arming || h->arm_failed;
+    if (slice && dv_arm_has_namespace(h->node, slice)) {
+        if (fill_namespace(h, slice, DV_MPS_NAMESPACE, &q))
+            h->arming += ask(h, &q, on_armed);
+        else if (!h->restored) /* else it gets one when the daemon is found */
+            note_problem(h, "the device has no MPS daemon");
+    }
+    return h->arming || h->arm_problem[0];
+}
+
+static void change_namespace(struct dv_holding *h, const struct dv_slice *slice)
+{
+    struct dv_worker_request q;
+    if (dv_arm_has_namespace(h->node, slice) && fill_namespace(h, slice, DV_MPS_NAMESPACE, &q))
+        ask(h, &q, on_changed);
+}
+
+void dv_arm_limit(struct dv_holding *h)
+{
+    const struct dv_slice *slice = dv_node_slice(h);
+    struct dv_worker_request q;
+    if (!slice)
+        return;
+    if (!h->arming)
+        h->arm_problem[0] = 0;
+    if (dv_arm_has_cgroup(h->node, slice)) {
+        fill_limit(h, slice, slice->memory_bytes, &q);
+        ask(h, &q, on_changed);
+    }
+    change_namespace(h, slice);
+}
+
+void dv_arm_device(struct dv_node *node, const char *device)
+{
+    for (struct dv_holding *h = node->holdings; h; h = h->next)
+        if (dv_node_slice(h) && !strcmp(dv_node_slice(h)->device, device))
+            change_namespace(h, dv_node_slice(h));
+}
+
+/* ---- taking back ---- */
+
+struct dv_arm_rest {
+    struct dv_node *node;
+    struct dv_worker_request request;
+    uint64_t next_ns; /* when it is tried again */
+    uint32_t tries;
+    bool asked;
+    struct dv_arm_rest *next;
+};
+
+static void drop_rest(struct dv_arm_rest *rest)
+{
+    for (struct dv_arm_rest **p = &rest->node->arm_rests; *p; p = &(*p)->next) {
+        if (*p == rest) {
+            *p = rest->next;
+            free(rest);
+            return;
+        }
+    }
+}
+
+static void on_ended(void *arg, const struct dv_worker_reply *reply, int error)
+{
+    struct dv_arm_rest *rest = arg;
+    char value[DV_LOG_VALUE];
+    bool in_use = !reply || reply->status == DV_ACTUATE_IN_USE;
+    rest->asked = false;
+    rest->tries++;
+    rest->next_ns = dv_clock_now() + DV_MIN(rest->tries * TRY_NS, TRIES_MAX * TRY_NS);
+    const char *problem = problem_of(reply, error);
+    /* The owner of a slice has usually not quite ended yet. */
+    if (problem && (!in_use || rest->tries == TRIES_MAX))
+        dv_log(DV_LOG_WARNING, "slice.wall", "slice=%s detail=%s",
+               rest->request.change.limit.cgroup, dv_log_value(problem, value));
+    if (!in_use)
+        drop_rest(rest);
+}
+
+static void end_cgroup(struct dv_holding *h, const struct dv_slice *slice)
+{
+    struct dv_arm_rest *rest = calloc(1, sizeof *rest);
+    if (!rest)
+        return;
+    rest->node = h->node;
+    fill_limit(h, slice, UINT64_MAX, &rest->request);
+    struct dv_memory_limit *l = &rest->request.change.limit;
+    if (h->owner_fd >= 0) {
+        l->pid = h->owner.pid;
+        l->start = h->owner.start;
+        memcpy(l->back, h->owner_cgroup, sizeof l->back);
+    }
+    rest->next = h->node->arm_rests;
+    h->node->arm_rests = rest;
+    rest->asked = dv_hardware_link_ask(h->node->link, &rest->request, on_ended, rest) == 0;
+}
+
+void dv_arm_tick(struct dv_node *node, uint64_t now)
+{
+    for (struct dv_arm_rest *r = node->arm_rests; r; r = r->next)
+        if (!r->asked && now >= r->next_ns)
+            r->asked = dv_hardware_link_ask(node->link, &r->request, on_ended, r) == 0;
+}
+
+void dv_arm_free(struct dv_node *node)
+{
+    while (node->arm_rests)
+        drop_rest(node->arm_rests);
+}
+
+static void on_namespace_ended(void *arg, const struct dv_worker_reply *reply, int error)
+{
+    char value[DV_LOG_VALUE];
+    const char *problem = problem_of(reply, error);
+    if (problem)
+        dv_log(DV_LOG_WARNING, "slice.wall", "detail=%s", dv_log_value(problem, value));
 }
 
 void dv_arm_end(struct dv_holding *h)
@@ -131,51 +277,65 @@ void dv_arm_end(struct dv_holding *h)
     const struct dv_slice *slice = dv_node_slice(h);
     struct dv_worker_request q;
     h->arming = 0;
-    if (slice && has_cgroup(h->node, slice)) {
-        fill_limit(h, slice, UINT64_MAX, &q);
-        dv_hardware_link_ask(h->node->link, &q, on_done, NULL);
-    }
+    /* Whatever the GPU offers by now. */
+    if (slice && can_have_cgroup(slice) && h->node->limits_usable)
+        end_cgroup(h, slice);
     if (slice && dv_arm_has_namespace(h->node, slice) &&
         fill_namespace(h, slice, DV_MPS_NAMESPACE_END, &q))
-        dv_hardware_link_ask(h->node->link, &q, on_done, NULL);
+        dv_hardware_link_ask(h->node->link, &q, on_namespace_ended, NULL);
 }
 
-void dv_arm_limit(struct dv_holding *h)
+/* ---- can it be done here? ---- */
+
+static void fill_probe(const struct dv_gpu *gpu, uint64_t bytes, struct dv_worker_request *q)
 {
-    const struct dv_slice *slice = dv_node_slice(h);
-    struct dv_worker_request q;
-    if (slice && has_cgroup(h->node, slice)) {
-        fill_limit(h, slice, slice->memory_bytes, &q);
-        dv_hardware_link_ask(h->node->link, &q, on_done, NULL);
-    }
-    if (slice && dv_arm_has_namespace(h->node, slice) &&
-        fill_namespace(h, slice, DV_MPS_NAMESPACE, &q))
-        dv_hardware_link_ask(h->node->link, &q, on_done, NULL);
+    *q = (struct dv_worker_request){.op = DV_WORKER_MEMORY_LIMIT};
+    memcpy(q->change.limit.device, gpu->uuid, sizeof q->change.limit.device);
+    snprintf(q->change.limit.cgroup, sizeof q->change.limit.cgroup, "probe");
+    q->change.limit.bytes = bytes;
 }
 
 static void on_probe(void *arg, const struct dv_worker_reply *reply, int error)
 {
     struct dv_node *node = arg;
     char value[DV_LOG_VALUE];
-    node->limits_usable = reply && reply->status == 0;
+    const char *problem = problem_of(reply, error);
+    node->limits_asked = false;
+    node->limits_probed = reply || ++node->limits_tries == PROBES_MAX;
+    node->limits_usable = !problem;
     node->inventory_ns = 0; /* the GPUs' facts are read anew with it */
     dv_log(DV_LOG_INFO, "memory_limits", "usable=%s detail=%s",
-           node->limits_usable ? "true" : "false",
-           dv_log_value(reply ? reply->message : "", value));
+           node->limits_usable ? "true" : "false", dv_log_value(problem ? problem : "", value));
 }
 
-void dv_arm_probe(struct dv_node *node)
+static void on_probe_ended(void *arg, const struct dv_worker_reply *reply, int error)
 {
-    struct dv_worker_request q = {.op = DV_WORKER_MEMORY_LIMIT};
+}
+
+/* A real limit on an empty group: what cannot be done for it cannot be done for a slice. */
+static bool ask_probe(struct dv_node *node, const struct dv_gpu *gpu)
+{
+    struct dv_worker_request q;
+    fill_probe(gpu, gpu->memory_bytes, &q);
+    q.change.limit.sweep = 1;
+    if (dv_hardware_link_ask(node->link, &q, on_probe, node) < 0)
+        return false;
+    fill_probe(gpu, UINT64_MAX, &q);
+    dv_hardware_link_ask(node->link, &q, on_probe_ended, NULL);
+    return true;
+}
+
+bool dv_arm_probe(struct dv_node *node)
+{
+    if (node->limits_probed || node->limits_asked)
+        return node->limits_probed;
     for (size_t i = 0; i < node->snapshot->n_gpus; i++) {
         const struct dv_gpu *g = &node->snapshot->gpus[i];
         const struct dv_facts_gpu *f = node->gpus[g->index].facts;
         if (!f || f->memory_limits != 1 || g->mig_enabled)
             continue;
-        memcpy(q.change.limit.device, g->uuid, sizeof q.change.limit.device);
-        snprintf(q.change.limit.cgroup, sizeof q.change.limit.cgroup, "probe");
-        q.change.limit.bytes = UINT64_MAX;
-        dv_hardware_link_ask(node->link, &q, on_probe, node);
-        return;
+        node->limits_asked = ask_probe(node, g);
+        return false;
     }
+    return true; /* nothing to ask: no GPU here has them, for now */
 }

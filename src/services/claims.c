@@ -205,12 +205,17 @@ static void deactuate(struct dv_holding *h)
     dv_governor_slice_end(&h->pages);
 }
 
+static void end_slice(struct dv_holding *h, const char *reason)
+{
+    deactuate(h);
+    dv_node_apply(h->node, &(struct dv_event){.kind = DV_EVENT_SLICE_RELEASED, .id = h->claim.id});
+    log_event(h, "slice.released", reason);
+}
+
 static void release(struct dv_holding *h, const char *reason)
 {
     struct dv_node *node = h->node;
-    deactuate(h);
-    dv_node_apply(node, &(struct dv_event){.kind = DV_EVENT_SLICE_RELEASED, .id = h->claim.id});
-    log_event(h, "slice.released", reason);
+    end_slice(h, reason);
     finish(h, "released", NULL);
     dv_claims_pump(node);
 }
@@ -222,6 +227,18 @@ static void withdraw(struct dv_holding *h, const char *state, const struct dv_ve
     dv_node_apply(node, &(struct dv_event){.kind = DV_EVENT_CLAIM_WITHDRAWN, .id = h->claim.id});
     log_event(h, "claim.withdrawn", reason);
     finish(h, state, verdict);
+}
+
+/* Better no slice than one that nothing holds. */
+static void refuse_unwalled(struct dv_holding *h)
+{
+    struct dv_verdict v;
+    dv_claims_verdict(h->node, h, &v);
+    v.result = DV_VERDICT_REFUSED;
+    v.reason = DV_REASON_NO_WALL;
+    snprintf(v.detail, sizeof v.detail, "%s", h->arm_problem);
+    end_slice(h, "no_wall");
+    finish(h, "refused", &v);
 }
 
 /* False when the machine (not the policy) could not make it. */
@@ -241,28 +258,29 @@ static bool grant(struct dv_holding *h, const struct dv_admission *admission)
     }
     log_event(h, "slice.granted", dv_verdict_reason_name(admission->verdict.reason));
     dv_keep_put(h);
-    if (dv_arm_begin(h)) {
-        h->state = DV_HOLDING_ARMING;
-        if (h->arming)
-            return true;
-        deactuate(h);
-        dv_node_apply(node, &(struct dv_event){.kind = DV_EVENT_SLICE_RELEASED, .id = h->claim.id});
-        return false;
+    if (!dv_arm_begin(h)) {
+        changed(h);
+        return true;
     }
-    changed(h);
+    h->state = DV_HOLDING_ARMING;
+    if (!h->arming)
+        refuse_unwalled(h);
     return true;
 }
 
 void dv_claims_armed(struct dv_holding *h, bool up)
 {
+    struct dv_node *node = h->node;
     if (h->state != DV_HOLDING_ARMING)
         return;
-    if (up) {
-        h->state = DV_HOLDING_GRANTED;
-        changed(h);
+    if (!up && !h->restored) {
+        refuse_unwalled(h);
+        dv_claims_pump(node);
         return;
     }
-    release(h, "no_wall");
+    /* Who ran before a restart runs on; what is wrong with the wall is said. */
+    h->state = DV_HOLDING_GRANTED;
+    changed(h);
 }
 
 /* Works through the queue; the answer to claim `watched` goes to *watched_verdict. */
@@ -621,12 +639,17 @@ int dv_claims_restore(struct dv_node *node, const struct dv_store_claim *row, st
         return dv_err_set(err, -ENOMEM, "out of memory");
     h->since_unix = row->since_unix;
     h->stored = true;
+    h->restored = row->granted;
     r = row->granted ? restore_slice(h, row, err) : 0;
     if (r < 0) {
         unlink_holding(h);
         holding_free(h);
+        return r;
     }
-    return r;
+    /* It may have been granted only half; and a driver that was loaded anew knows no limits. */
+    if (row->granted && dv_arm_begin(h) && h->arming)
+        h->state = DV_HOLDING_ARMING;
+    return 0;
 }
 
 void dv_claims_settle(struct dv_node *node)

@@ -39,6 +39,7 @@ struct daemon {
     char libcuda[PATH_MAX], libnvml[PATH_MAX];
     char tools[PATH_MAX]; /* where nvidia-smi is; "": on PATH */
     char *layout;         /* the --config file's text */
+    bool privileged;      /* it was started by root: the worker is root */
     uid_t uid;
     gid_t gid;
     struct dv_keeper keeper;
@@ -200,6 +201,7 @@ static int find_user(struct daemon *d)
     const char *name = d->options->user;
     d->uid = geteuid();
     d->gid = getegid();
+    d->privileged = d->uid == 0;
     if (d->uid != 0) {
         if (name)
             return fail(EXIT_USAGE, "--user: only root can become another user");
@@ -449,6 +451,7 @@ static int make_node(struct daemon *d)
         .layout_name = o->config,
         .layout_text = d->layout,
         .intruder = o->intruder,
+        .privileged = d->privileged,
         .operator_uid = operator_uid,
         .nvml_timeout_ms = o->nvml_timeout_ms,
     };

@@ -142,7 +142,9 @@ static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, s
     gpu->pci_subsystem_id = f->pci_subsystem_id == DV_FACT_UNKNOWN32 ? 0 : f->pci_subsystem_id;
     gpu->memory_limits = f->memory_limits == 1 && node->limits_usable;
     gpu->mps_clients = mps_clients(f);
-    gpu->mps_namespaces = strtoul(node->driver.version, NULL, 10) >= MPS_NAMESPACES_DRIVER;
+    /* Folders of their own keep tenants apart only where root can give them away. */
+    gpu->mps_namespaces = node->config.privileged &&
+                          strtoul(node->driver.version, NULL, 10) >= MPS_NAMESPACES_DRIVER;
     judge(node, f->index, gpu);
 }
 
@@ -265,11 +267,13 @@ static void end_of_round(struct dv_node *node)
         return;
     for (uint32_t i = node->driver.gpus; i < DV_FACTS_GPUS_MAX; i++)
         lose_gpu(node, i);
+    bool probed = dv_arm_probe(node);
+    if (!node->ready && !probed)
+        return; /* the round after this one knows what walls there are */
     if (!node->ready) {
         node->ready = true;
         dv_log(DV_LOG_INFO, "inventory.ready", "gpus=%u devices=%zu driver=%s", node->driver.gpus,
                node->snapshot->n_devices, node->driver.version);
-        dv_arm_probe(node);
         dv_keep_restore(node);
         dv_layouts_restore(node);
     }

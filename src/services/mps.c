@@ -239,6 +239,7 @@ static void on_reply(void *arg, const struct dv_worker_reply *reply, int error)
         m->next_ns = dv_clock_now() + STATUS_NS;
         dv_log(DV_LOG_INFO, "mps.up", "device=%s pid=%d", m->spec.device,
                (int)m->status.control_pid);
+        dv_arm_device(node, m->spec.device);
         tell(node, m);
     } else if (op == DV_MPS_STATUS) {
         looked_at(node, m, &reply->u.mps);

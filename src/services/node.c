@@ -2,6 +2,7 @@
 #include "node.h"
 
 #include "api.h"
+#include "arm.h"
 #include "audit.h"
 #include "claims.h"
 #include "inventory.h"
@@ -115,6 +116,7 @@ static void on_tick(void *arg)
     dv_inventory_tick(node, now);
     dv_tenants_tick(node, now);
     dv_claims_tick(node, now);
+    dv_arm_tick(node, now);
     dv_audit_tick(node, now);
     dv_mps_tick(node, now);
     dv_reconcile_tick(node, now);
@@ -204,6 +206,7 @@ void dv_node_free(struct dv_node *node)
     dv_claims_free(node);
     dv_http_server_free(node->http);
     dv_hardware_link_free(node->link);
+    dv_arm_free(node);
     dv_loop_remove(node->tenant_watch);
     dv_loop_remove(node->tick);
     dv_loop_remove(node->slow);

@@ -51,6 +51,7 @@ struct dv_node_config {
     const char *state_dir;
     const char *layout_name, *layout_text; /* the --config file; NULL: none */
     enum dv_intruder_policy intruder;
+    bool privileged;    /* the worker is root */
     uid_t operator_uid; /* may name other tenants; (uid_t)-1: nobody but root */
     uint32_t nvml_timeout_ms;
 };
@@ -123,8 +124,10 @@ struct dv_holding {
     uint64_t charged_audit_ns, utilized_audit_ns; /* of the running audit window */
     uint32_t over_time;                           /* windows in a row above what was charged */
     uint32_t arming;                              /* answers awaited */
-    bool arm_failed;
-    uint64_t kill_at_ns; /* ENDING: SIGKILL at that time; 0: not asked for */
+    char arm_problem[200];             /* why a wall could not be raised or changed; "" */
+    char owner_cgroup[DV_CGROUP_SIZE]; /* that its owner came from; "": not known */
+    bool restored;                     /* it was granted before the daemon's last start */
+    uint64_t kill_at_ns;               /* ENDING: SIGKILL at that time; 0: not asked for */
     struct dv_stray strays[DV_NODE_STRAYS_MAX];
     size_t n_strays;
     uint32_t last_position;
@@ -184,6 +187,9 @@ struct dv_node {
     struct dv_mps *mps;         /* mps.h */
     bool ready;                 /* the first inventory is complete */
     bool limits_usable;         /* memory limits by cgroup can be set here */
+    bool limits_asked, limits_probed;
+    uint32_t limits_tries;
+    struct dv_arm_rest *arm_rests; /* arm.c */
     uint64_t started_ns;
     uint64_t next_id;
 

@@ -10,6 +10,7 @@
 #include "render/json.h"
 #include "render/verdict_text.h"
 #include "sys/clock.h"
+#include "walls_text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -385,22 +386,6 @@ static void add_line(struct dv_output_node *lines, const char *fmt, ...)
     dv_output_string(lines, NULL, text);
 }
 
-static const char *wall_meaning(enum dv_wall wall)
-{
-    switch (wall) {
-    case DV_WALL_HARDWARE:
-        return "the device's own edges: nothing in the process can pass them";
-    case DV_WALL_DRIVER:
-        return "limits that the driver keeps";
-    case DV_WALL_COOPERATIVE:
-        return "the library in the tenant's own process: it holds against mistakes, not against "
-               "intent; the audit names who goes around it";
-    case DV_WALL_NONE:
-        break;
-    }
-    return "nothing";
-}
-
 static void explain_slice(struct dv_output_node *lines, struct dv_holding *h)
 {
     const struct dv_slice *s = dv_node_slice(h);
@@ -415,9 +400,17 @@ static void explain_slice(struct dv_output_node *lines, struct dv_holding *h)
              dv_units_format_bytes(used_bytes(h), used),
              dv_units_format_compute(s->compute, compute), s->device, dv_device_mode_name(s->mode));
     add_line(lines, "memory wall %s: %s", dv_device_wall_name(s->memory_wall),
-             wall_meaning(s->memory_wall));
+             dv_walls_text_memory(h->node, s));
     add_line(lines, "compute wall %s: %s", dv_device_wall_name(s->compute_wall),
-             wall_meaning(s->compute_wall));
+             dv_walls_text_compute(h->node, s));
+    if (dv_walls_text_shared(s))
+        add_line(lines, "%s", dv_walls_text_shared(s));
+    if (h->arm_problem[0])
+        add_line(
+            lines,
+            "the driver did not take the last change of this slice's limits and keeps those of "
+            "before: %s",
+            h->arm_problem);
     if (h->state == DV_HOLDING_ENDING)
         add_line(lines,
                  "it ends: its owner (process %d) has let go, its last processes are "

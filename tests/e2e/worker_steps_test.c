@@ -469,13 +469,13 @@ static void test_memory_limit(void **state)
     FILE *file = fopen(path, "re");
     bool moved = false;
     while (file && fgets(line, sizeof line, file))
-        moved |= strstr(line, "/divvy/s-77001") != NULL;
+        moved |= strstr(line, "/s-77001") != NULL;
     fclose(file);
     assert_true(moved);
     q.change.limit.pid = 0;
     q.change.limit.start = 0;
-    q.change.limit.bytes = UINT64_MAX; /* somebody is in it: the limit goes, the cgroup stays */
-    assert_int_equal(ask(&w, q)->status, 0);
+    q.change.limit.bytes = UINT64_MAX; /* somebody is in it: it stays, and he gets no more */
+    assert_int_equal(ask(&w, q)->status, DV_ACTUATE_IN_USE);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     for (int i = 0; i < 2; i++)

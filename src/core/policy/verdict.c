@@ -29,6 +29,7 @@ const char *dv_verdict_reason_name(enum dv_reason reason)
         [DV_REASON_TOO_LARGE_PART] = "too_large_part",
         [DV_REASON_NO_SHARES] = "no_shares",
         [DV_REASON_UNTRUSTED] = "untrusted",
+        [DV_REASON_NO_WALL] = "no_wall",
         [DV_REASON_LAYOUT] = "layout",
         [DV_REASON_MODE_UNSUPPORTED] = "mode_unsupported",
         [DV_REASON_NOT_WAITING] = "not_waiting",

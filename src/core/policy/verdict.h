@@ -38,7 +38,8 @@ enum dv_reason {
     DV_REASON_TOO_SMALL_MEMORY,
     DV_REASON_TOO_LARGE_PART, /* MPS parts are equal, none is larger [asked_*, limit_*, replicas] */
     DV_REASON_NO_SHARES, /* time-slices are equal turns [asked_compute, limit_compute, replicas] */
-    DV_REASON_UNTRUSTED, /* no wall that holds it is to be had [mode] */
+    DV_REASON_UNTRUSTED, /* no wall that holds it is to be had [mode, mps_would_do] */
+    DV_REASON_NO_WALL,   /* the driver's wall could not be raised [gpu, detail: why] */
     DV_REASON_LAYOUT,    /* the layout keeps all such devices for another mode [mode, gpu] */
     DV_REASON_MODE_UNSUPPORTED, /* this GPU cannot be shared in that mode [mode, gpu] */
     DV_REASON_NOT_WAITING,      /* it would have to wait and was told not to [because, ...] */
@@ -61,10 +62,12 @@ struct dv_verdict {
     uint32_t asked_compute, free_compute, limit_compute; /* 1/7000 GPU */
     uint32_t replicas, limit_replicas;
     uint32_t position;       /* in the queue, from 1; 0: not in it */
+    bool mps_would_do;       /* MPS of any size has the driver's walls here */
     bool new_processes_only; /* a changed limit that running processes do not take over */
     uint64_t holder_id;
     char holder[DV_TENANT_SIZE];
     char text[DV_UUID_SIZE]; /* the selector as written */
+    char detail[200];        /* what a driver said */
 };
 
 /* "granted", "queued", "refused". */

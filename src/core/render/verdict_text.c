@@ -49,10 +49,11 @@ static void say_granted(const struct dv_verdict *v, struct dv_str *s)
 static void say_untrusted(const struct dv_verdict *v, struct dv_str *s)
 {
     dv_str_addf(s,
-                "an untrusted workload goes only behind walls of hardware or driver, and mode %s "
-                "on GPU %d does not have both; a MIG device, a whole GPU (--mode exclusive), or "
-                "an MPS device with equal replicas would do",
-                dv_device_mode_name(v->mode), v->gpu);
+                "an untrusted workload goes only behind walls of hardware or driver, for memory and "
+                "for compute, and mode %s on GPU %d does not have both; ask for %sa whole GPU (--mode "
+                "exclusive), or apply a layout with MIG devices (mig: [PROFILE, ...]) or with equal "
+                "MPS parts (mode: mps, replicas: N)",
+                dv_device_mode_name(v->mode), v->gpu, v->mps_would_do ? "--mode mps or " : "");
 }
 
 static void say_full(const struct dv_verdict *v, struct dv_str *s)
@@ -214,6 +215,13 @@ void dv_verdict_text_claim(const struct dv_verdict *verdict, struct dv_str *text
         break;
     case DV_REASON_UNTRUSTED:
         say_untrusted(v, text);
+        break;
+    case DV_REASON_NO_WALL:
+        dv_str_addf(
+            text,
+            "the wall that was to hold this slice could not be raised on GPU %d: %s; nothing "
+            "is granted without it (the daemon's log has this too)",
+            v->gpu, v->detail);
         break;
     case DV_REASON_LAYOUT:
         dv_str_addf(text,

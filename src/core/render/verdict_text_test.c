@@ -20,7 +20,8 @@ static const struct dv_verdict base = {.result = DV_VERDICT_QUEUED,
                                        .limit_replicas = 2,
                                        .holder_id = 7,
                                        .holder = "team-a",
-                                       .text = "h100"};
+                                       .text = "h100",
+                                       .detail = "limiting memory: error 999"};
 
 static void assert_says(enum dv_reason reason, const char *expected)
 {
@@ -56,9 +57,13 @@ static void test_words(void **state)
                 "asked 40.0 GiB and 50% of a GPU, but GPU 3 is laid out as 4 equal MPS parts of "
                 "39.0 GiB and 42.9%; ask for less, or for a device without replicas");
     assert_says(DV_REASON_UNTRUSTED,
-                "an untrusted workload goes only behind walls of hardware or driver, and mode "
-                "governed on GPU 3 does not have both; a MIG device, a whole GPU (--mode "
-                "exclusive), or an MPS device with equal replicas would do");
+                "an untrusted workload goes only behind walls of hardware or driver, for memory and "
+                "for compute, and mode governed on GPU 3 does not have both; ask for a whole GPU "
+                "(--mode exclusive), or apply a layout with MIG devices (mig: [PROFILE, ...]) or with "
+                "equal MPS parts (mode: mps, replicas: N)");
+    assert_says(DV_REASON_NO_WALL,
+                "the wall that was to hold this slice could not be raised on GPU 3: limiting memory: "
+                "error 999; nothing is granted without it (the daemon's log has this too)");
     assert_says(DV_REASON_MODE_UNSUPPORTED,
                 "GPU 3 cannot be shared in mode governed (see divvy doctor); auto, exclusive, "
                 "timeslice or governed may do");

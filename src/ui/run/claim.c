@@ -96,6 +96,8 @@ static void say_position(const struct dv_ui *ui, struct dv_claim *claim)
     if (position == claim->position)
         return;
     claim->position = position;
+    if (!position) /* it has its slice, whose walls are being raised */
+        return;
     dv_cleanup(dv_str_done) struct dv_str text = {0};
     dv_value_clean(dv_ask_message(dv_output_root(claim->answer)), &text);
     fprintf(stderr, "%s %s: waiting as %s, position %" PRIu64 ": %s\n", ui->program->name,
