@@ -115,9 +115,8 @@ static int say_in_use(const struct dv_ui *ui, const struct dv_output_node *answe
     int exit = dv_ui_fail(ui, DV_UI_FAILURE, "%s", dv_str_get(&text));
     dv_str_clear(&text);
     dv_layout_view_blockers(blockers, NULL, "  ", &text);
-    fprintf(stderr,
-            "%snothing was changed; --wait lets them end by themselves, --evict ends them\n",
-            dv_str_get(&text));
+    fputs(dv_str_get(&text), stderr);
+    fputs("nothing was changed\n", stderr);
     return exit;
 }
 

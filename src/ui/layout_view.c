@@ -271,16 +271,27 @@ static void add_outcome(const struct dv_output_node *gpu, struct dv_str *text)
 {
     const char *separator = ": instances: ";
     const char *before = separator;
-    if (!first(gpu, "steps")) {
-        dv_str_add(text, dv_output_is_true(get(gpu, "managed")) ? ": is as wanted already"
-                                                                : ": not in the layout, stays");
-        return;
-    }
     add_number(count_of(gpu, "destroyed"), "destroyed", &separator, text);
     add_number(count_of(gpu, "created"), "created", &separator, text);
     add_number(count_of(gpu, "kept"), "kept", &separator, text);
     if (separator == before)
         dv_str_addc(text, ':');
+}
+
+/* GPUs without steps, in one line; nodes have many. */
+static void add_others(const struct dv_output_node *root, bool managed, const char *before,
+                       struct dv_str *text)
+{
+    bool any = false;
+    for (const struct dv_output_node *gpu = first(root, "gpus"); gpu; gpu = gpu->next) {
+        if (first(gpu, "steps") || dv_output_is_true(get(gpu, "managed")) != managed)
+            continue;
+        dv_str_add(text, any ? ", " : before);
+        dv_value_human(get(gpu, "index"), DV_VALUE_AUTO, text);
+        any = true;
+    }
+    if (any)
+        dv_str_addc(text, '\n');
 }
 
 static void add_device(const struct dv_output_node *d, struct dv_str *text)
@@ -315,16 +326,14 @@ static void add_gpu_plan(const struct dv_output_node *gpu, struct dv_str *text)
         dv_value_clean(text_of(s, "text"), text);
         dv_str_addc(text, '\n');
     }
-    if (first(gpu, "steps")) {
-        const char *separator = "  then: ";
-        for (const struct dv_output_node *d = first(gpu, "devices"); d; d = d->next) {
-            dv_str_add(text, separator);
-            add_device(d, text);
-            separator = ", ";
-        }
-        if (first(gpu, "devices"))
-            dv_str_addc(text, '\n');
+    const char *separator = "  then: ";
+    for (const struct dv_output_node *d = first(gpu, "devices"); d; d = d->next) {
+        dv_str_add(text, separator);
+        add_device(d, text);
+        separator = ", ";
     }
+    if (first(gpu, "devices"))
+        dv_str_addc(text, '\n');
     if (first(gpu, "blockers")) {
         dv_str_add(text, "  in the way:\n");
         dv_layout_view_blockers(get(gpu, "blockers"), get(gpu, "index"), "    ", text);
@@ -352,7 +361,10 @@ int dv_layout_view_plan(const struct dv_ui *ui, struct dv_output *o, int exit)
         return dv_ui_answer(ui, o, &plan_view, NULL, exit);
     dv_cleanup(dv_str_done) struct dv_str text = {0};
     for (const struct dv_output_node *gpu = first(root, "gpus"); gpu; gpu = gpu->next)
-        add_gpu_plan(gpu, &text);
+        if (first(gpu, "steps"))
+            add_gpu_plan(gpu, &text);
+    add_others(root, true, "as wanted already: GPU ", &text);
+    add_others(root, false, "not in the layout, stays: GPU ", &text);
     if (!dv_output_is_true(get(root, "changes")))
         dv_str_add(&text, "nothing to do\n");
     if (text.failed)

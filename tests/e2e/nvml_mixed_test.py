@@ -6,7 +6,7 @@
 
 nvidia-ml-py, gpustat and nvitop come from a Python package index, nvtop and NVIDIA's own nvidia-smi
 from Debian (contrib and non-free; unpacked into DIR, not installed; what cannot be had is left out
-and said). All must say what the simulated hardware itself says (`divvy-sim status`, nvidia-smi).
+and said, as is non-free software where DIVVY_TEST_NONFREE=0). All must say what the simulated hardware itself says (`divvy-sim status`, nvidia-smi).
 Exit 77: skipped, since no Python package index can be reached.
 """
 import argparse
@@ -366,7 +366,11 @@ def main():
     options = parser.parse_args()
     tools = clients.make_clients(options.cache)
     nvtop = debian(options.cache, "nvtop", "usr/bin/nvtop")
-    smi = debian(options.cache, "nvidia-smi", "usr/lib/nvidia/current/nvidia-smi")
+    smi = None
+    if os.environ.get("DIVVY_TEST_NONFREE") != "0":
+        smi = debian(options.cache, "nvidia-smi", "usr/lib/nvidia/current/nvidia-smi")
+    else:
+        print("left out: NVIDIA's nvidia-smi, which is not free software")
     with tempfile.TemporaryDirectory(prefix="divvy-e2e-") as directory:
         node = Node(directory, "dgx-a100")
         try:

@@ -134,8 +134,8 @@ GPU 0 (A100-80GB): instances: 1 destroyed, 2 created, 1 kept
   then: 3g.40gb at 4 mps x3, 1g.10gb at 0 auto (stays)
   in the way:
     GPU 0: s-3 of ann on MIG-3 (destroy instance), pids 12 13
-GPU 1 (A30): not in the layout, stays
-GPU 2 (A30): is as wanted already
+as wanted already: GPU 2
+not in the layout, stays: GPU 1
 """)
         self.assertEqual(self.last(), ("POST", "/v1/layout/plan", {
             "name": path, "text": "kind: Layout\n# ä\n", "config": "c"}))
@@ -230,7 +230,7 @@ GPU 2 (A30): is as wanted already
 divvy layout apply: 2 slices are in the way
   GPU 0: s-3 of ann on MIG-3 (destroy instance), pids 12 13
   GPU 3: s-4 of ann on MIG-3 (destroy instance), pid 5
-nothing was changed; --wait lets them end by themselves, --evict ends them
+nothing was changed
 """)
         code, out, _ = self.divvy("layout", "apply", self.file(), "-o", "json")
         self.assertEqual((code, json.loads(out)), (1, answer))

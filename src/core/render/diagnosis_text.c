@@ -8,7 +8,9 @@
 #include <string.h>
 
 /* In braces: an operand of the finding; {meaning} and {todo} are those of the XID {n}. */
-static const char *const words[DV_TROUBLE_COUNT][DV_DIAGNOSIS_PARTS] = {
+static const struct words {
+    const char *subject, *problem, *cause, *remedy, *command; /* NULL: none */
+} words[DV_TROUBLE_COUNT] = {
     [DV_TROUBLE_DAEMON_CLOSED] = {"divvyd", "{detail}",
                                   "the socket's owner and mode do not let this user in",
                                   "join the group of the socket, or ask as root"},
@@ -186,6 +188,26 @@ static const char *const words[DV_TROUBLE_COUNT][DV_DIAGNOSIS_PARTS] = {
 
 #define RESET_TODO "Drain it and reset it"
 
+static const char *part_of(enum dv_trouble trouble, enum dv_diagnosis_part part)
+{
+    const struct words *w = &words[trouble];
+    switch (part) {
+    case DV_DIAGNOSIS_SUBJECT:
+        return w->subject;
+    case DV_DIAGNOSIS_PROBLEM:
+        return w->problem;
+    case DV_DIAGNOSIS_CAUSE:
+        return w->cause;
+    case DV_DIAGNOSIS_REMEDY:
+        return w->remedy;
+    case DV_DIAGNOSIS_COMMAND:
+        return w->command;
+    case DV_DIAGNOSIS_PARTS:
+        break;
+    }
+    return NULL;
+}
+
 static const struct xid_words {
     uint64_t xid;
     const char *meaning, *todo;
@@ -271,7 +293,7 @@ static void add_operand(const struct dv_diagnosis_finding *f, const char *name, 
 bool dv_diagnosis_text(const struct dv_diagnosis_finding *f, enum dv_diagnosis_part part,
                        struct dv_str *text)
 {
-    const char *p = f->trouble < DV_TROUBLE_COUNT ? words[f->trouble][part] : NULL;
+    const char *p = f->trouble < DV_TROUBLE_COUNT ? part_of(f->trouble, part) : NULL;
     size_t before = text->len;
     while (p && *p) {
         size_t plain = strcspn(p, "{");
@@ -321,10 +343,10 @@ static void add_trouble(enum dv_trouble trouble, struct dv_str *out)
     dv_str_addf(out, "| `%s` | %s | ", dv_diagnose_name(trouble),
                 dv_diagnose_severity_name(dv_diagnose_severity(trouble)));
     for (int part = DV_DIAGNOSIS_PROBLEM; part < DV_DIAGNOSIS_COMMAND; part++) {
-        add_cell(words[trouble][part], out);
+        add_cell(part_of(trouble, (enum dv_diagnosis_part)part), out);
         dv_str_add(out, " | ");
     }
-    const char *command = words[trouble][DV_DIAGNOSIS_COMMAND];
+    const char *command = words[trouble].command;
     dv_str_add(out, command ? "`" : "");
     add_cell(command, out);
     dv_str_add(out, command ? "` |\n" : "|\n");

@@ -170,7 +170,7 @@ dv_cuda_api(cuCtxCreate_v2, struct dv_cuda_ctx **ret, unsigned int flags, int de
     return create(ret, flags, API_VERSION_2, device);
 }
 
-/* Execution affinity needs MPS, which this driver's process is not a client of. */
+/* Execution affinity needs MPS, and is not simulated for its clients either. */
 dv_cuda_api(cuCtxCreate_v3, struct dv_cuda_ctx **ret, void *affinity, int n, unsigned int flags,
             int device)
 {
