@@ -19,7 +19,7 @@ struct watch {
     struct dv_http_client *client;
     struct dv_output *layout; /* the last answer */
     bool rolled_back;
-    struct dv_str said;
+    struct dv_str said, sources;
 };
 
 static volatile int interrupted; /* the signal; 0: none */
@@ -61,6 +61,18 @@ static bool is_rolling_back(const struct dv_output_node *layout)
         if (is(g, "state", "rolling_back"))
             return true;
     return false;
+}
+
+/* Which files the layout is from: another set of them is another layout. */
+static void note_sources(const struct dv_output_node *layout, struct dv_str *text)
+{
+    static const char *const keys[] = {"part", "name", "config", "applied_unix"};
+    const struct dv_output_node *list = dv_output_get(layout, "sources");
+    for (const struct dv_output_node *s = list ? list->first : NULL; s; s = s->next)
+        for (size_t i = 0; i < DV_ARRAY_SIZE(keys); i++) {
+            dv_value_raw(dv_output_get(s, keys[i]), text);
+            dv_str_addc(text, '\n');
+        }
 }
 
 /* ---- what is said --------------------------------------------------------------------------- */
@@ -139,6 +151,18 @@ static int look(struct watch *w, struct dv_err *err)
     return 0;
 }
 
+static int judge(const struct watch *w)
+{
+    dv_cleanup(dv_str_done) struct dv_str sources = {0};
+    note_sources(root_of(w), &sources);
+    if (strcmp(dv_str_get(&sources), dv_str_get(&w->sources)) != 0)
+        return dv_ui_fail(w->ui, DV_UI_FAILURE,
+                          "another layout took its place meanwhile; see 'divvy layout show'");
+    if (w->rolled_back || is(root_of(w), "state", "failed"))
+        return say_failure(w);
+    return DV_UI_OK;
+}
+
 static int watch(struct watch *w)
 {
     struct timespec pause = {0, PAUSE_MS * 1000000L};
@@ -156,9 +180,7 @@ static int watch(struct watch *w)
             return dv_ui_fail(w->ui, DV_UI_UNAVAILABLE,
                               "what became of the change is not known: %s", err.msg);
     }
-    if (w->rolled_back || is(root_of(w), "state", "failed"))
-        return say_failure(w);
-    return DV_UI_OK;
+    return judge(w);
 }
 
 static int watch_from(const struct dv_ui *ui, struct dv_output *answer, struct dv_output **ret)
@@ -166,6 +188,7 @@ static int watch_from(const struct dv_ui *ui, struct dv_output *answer, struct d
     struct watch w = {.ui = ui, .layout = answer};
     struct dv_err err = {{0}};
     int exit = DV_UI_FAILURE;
+    note_sources(root_of(&w), &w.sources);
     if (dv_http_client_new(ui->socket, &w.client, &err) < 0) {
         dv_ui_fail(ui, exit, "%s", err.msg);
     } else {
@@ -175,6 +198,7 @@ static int watch_from(const struct dv_ui *ui, struct dv_output *answer, struct d
     }
     dv_http_client_free(&w.client);
     dv_str_done(&w.said);
+    dv_str_done(&w.sources);
     *ret = w.layout;
     return exit;
 }

@@ -250,6 +250,15 @@ nothing was changed
                          "and was rolled back: the driver said no\n")
         self.assertEqual(p.returncode, 1)
 
+    def test_apply_overtaken(self):
+        self.answers["POST"] = (202, changing())
+        other = changing("settled")
+        other["sources"][0]["applied_unix"] += 1
+        self.answers["GET"] = (200, other)
+        self.assertEqual(self.divvy("layout", "apply", self.file())[::2], (
+            1, "divvy layout apply: another layout took its place meanwhile; see 'divvy layout "
+               "show'\n"))
+
     def test_interrupt_ends_the_watching_only(self):
         self.answers["POST"] = (202, changing())
         self.answers["GET"] = (200, changing())
