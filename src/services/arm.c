@@ -101,10 +101,12 @@ typedef void (*answered)(void *arg, const struct dv_worker_reply *reply, int err
 
 static bool ask(struct dv_holding *h, const struct dv_worker_request *q, answered callback)
 {
+    /* An MPS daemon may be slow: it holds up nothing else. */
+    struct dv_hardware_link *link = q->op == DV_WORKER_MPS ? h->node->mps_link : h->node->link;
     struct asked *asked = malloc(sizeof *asked);
     if (asked) {
         *asked = (struct asked){h->node, h->claim.id};
-        if (dv_hardware_link_ask(h->node->link, q, callback, asked) == 0)
+        if (dv_hardware_link_ask(link, q, callback, asked) == 0)
             return true;
     }
     free(asked);

@@ -42,7 +42,7 @@ struct daemon {
     bool privileged;      /* it was started by root: the worker is root */
     uid_t uid;
     gid_t gid;
-    struct dv_keeper keeper;
+    struct dv_keeper keeper, mps_keeper;
     int lock_fd, api_fd, tenant_fd;
     pid_t sim_pid;
     struct dv_loop *loop;
@@ -455,8 +455,8 @@ static int make_node(struct daemon *d)
         .operator_uid = operator_uid,
         .nvml_timeout_ms = o->nvml_timeout_ms,
     };
-    int r =
-        dv_node_new(d->loop, &config, &d->keeper, d->lease, d->store, d->tenant_fd, &d->node, &err);
+    int r = dv_node_new(d->loop, &config, &d->keeper, &d->mps_keeper, d->lease, d->store,
+                        d->tenant_fd, &d->node, &err);
     d->lease = NULL;
     if (r < 0)
         return fail(1, "%s", err.msg);
@@ -503,7 +503,8 @@ static int serve(struct daemon *d)
 static int prepare(struct daemon *d)
 {
     struct dv_err err;
-    struct dv_keeper_config config = {.library = d->libnvml,
+    struct dv_keeper_config config = {.name = "divvyd-hardware",
+                                      .library = d->libnvml,
                                       .replay = d->options->replay,
                                       .sim_socket = d->options->sim ? d->sim_socket : NULL,
                                       .libcuda = d->libcuda,
@@ -511,6 +512,9 @@ static int prepare(struct daemon *d)
                                       .state_dir = d->state};
     struct rlimit files;
     if (dv_keeper_start(&config, &d->keeper, &err) < 0)
+        return fail(1, "%s", err.msg);
+    config.name = "divvyd-mps"; /* what does not answer there holds up nothing here: ADR 1 */
+    if (dv_keeper_start(&config, &d->mps_keeper, &err) < 0)
         return fail(1, "%s", err.msg);
     umask(022);
     int status = check_node(d);
@@ -550,6 +554,7 @@ static void finish(struct daemon *d)
     dv_fd_close(&d->api_fd);
     dv_fd_close(&d->tenant_fd);
     dv_keeper_stop(&d->keeper);
+    dv_keeper_stop(&d->mps_keeper);
     stop_simulator(d);
     dv_fd_close(&d->lock_fd);
 }
@@ -560,7 +565,7 @@ int dv_daemon_run(const struct dv_daemon_options *options)
     if (!d)
         return fail(1, "out of memory");
     d->options = options;
-    d->keeper.sock = d->lock_fd = d->api_fd = d->tenant_fd = -1;
+    d->keeper.sock = d->mps_keeper.sock = d->lock_fd = d->api_fd = d->tenant_fd = -1;
     int status = find_places(d);
     if (status == 0)
         status = read_config(d);

@@ -128,7 +128,7 @@ static void ask(struct dv_node *node, struct dv_mps_daemon *m, enum dv_mps_op op
     asked->node = node;
     asked->op = op;
     memcpy(asked->device, m->spec.device, sizeof asked->device);
-    m->asked = dv_hardware_link_ask(node->link, &q, on_reply, asked) == 0;
+    m->asked = dv_hardware_link_ask(node->mps_link, &q, on_reply, asked) == 0;
     if (!m->asked)
         free(asked);
 }

@@ -147,7 +147,21 @@ static void on_link_state(void *arg)
 
 /* ---- life ---- */
 
-static int start(struct dv_node *node, const struct dv_keeper *keeper)
+/* A worker that talks to MPS daemons and is slow, or gone, says nothing of the driver. */
+static void on_mps_link_state(void *arg)
+{
+    const struct dv_node *node = arg;
+    enum dv_hardware_link_state state = dv_hardware_link_state(node->mps_link);
+    if (state == DV_HARDWARE_LINK_ALONE)
+        dv_log(DV_LOG_ERROR, "mps.keeper", "state=gone remedy=\"restart divvyd\"");
+    else if (state != DV_HARDWARE_LINK_OK)
+        dv_log(DV_LOG_ERROR, "mps.worker", "state=%s replaced=%u",
+               state == DV_HARDWARE_LINK_WEDGED ? "wedged" : "crashed",
+               dv_hardware_link_replaced(node->mps_link));
+}
+
+static int start(struct dv_node *node, const struct dv_keeper *keeper,
+                 const struct dv_keeper *mps_keeper)
 {
     int r = dv_snapshot_new(&node->snapshot);
     if (r == 0)
@@ -157,6 +171,9 @@ static int start(struct dv_node *node, const struct dv_keeper *keeper)
     if (r == 0)
         r = dv_hardware_link_new(node->loop, keeper, node->config.nvml_timeout_ms, on_link_state,
                                  node, &node->link);
+    if (r == 0)
+        r = dv_hardware_link_new(node->loop, mps_keeper, node->config.nvml_timeout_ms,
+                                 on_mps_link_state, node, &node->mps_link);
     if (r == 0)
         r = dv_loop_watch(node->loop, node->tenant_fd, dv_tenants_accept, node,
                           &node->tenant_watch);
@@ -168,8 +185,9 @@ static int start(struct dv_node *node, const struct dv_keeper *keeper)
 }
 
 int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
-                const struct dv_keeper *keeper, struct dv_lease *lease, struct dv_store *store,
-                int tenant_fd, struct dv_node **ret, struct dv_err *err)
+                const struct dv_keeper *keeper, const struct dv_keeper *mps_keeper,
+                struct dv_lease *lease, struct dv_store *store, int tenant_fd, struct dv_node **ret,
+                struct dv_err *err)
 {
     struct dv_node *node = calloc(1, sizeof *node);
     if (!node) {
@@ -184,7 +202,7 @@ int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
     node->started_ns = dv_clock_now();
     node->next_id = 1;
     node->driver_status = 1;
-    int r = start(node, keeper);
+    int r = start(node, keeper, mps_keeper);
     if (r < 0) {
         dv_node_free(node);
         return dv_err_set(err, r, "cannot start: %s", strerror(-r));
@@ -206,6 +224,7 @@ void dv_node_free(struct dv_node *node)
     dv_claims_free(node);
     dv_http_server_free(node->http);
     dv_hardware_link_free(node->link);
+    dv_hardware_link_free(node->mps_link);
     dv_arm_free(node);
     dv_loop_remove(node->tenant_watch);
     dv_loop_remove(node->tick);

@@ -180,6 +180,7 @@ struct dv_node {
     struct dv_loop *loop;
     struct dv_snapshot *snapshot;
     struct dv_hardware_link *link;
+    struct dv_hardware_link *mps_link; /* a worker for MPS daemons, which may not answer */
     struct dv_lease *lease;
     struct dv_store *store; /* NULL when it could not be opened */
     struct dv_http_server *http;
@@ -223,8 +224,9 @@ struct dv_node {
 
 /* Takes `lease`, in any case. 0 or negative errno; the hardware is asked from here on. */
 int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
-                const struct dv_keeper *keeper, struct dv_lease *lease, struct dv_store *store,
-                int tenant_fd, struct dv_node **ret, struct dv_err *err);
+                const struct dv_keeper *keeper, const struct dv_keeper *mps_keeper,
+                struct dv_lease *lease, struct dv_store *store, int tenant_fd, struct dv_node **ret,
+                struct dv_err *err);
 /* Slices stay in the store and their processes alive. */
 void dv_node_free(struct dv_node *node);
 

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 #define DV_MPS_CONTROL "nvidia-cuda-mps-control"
-#define DV_MPS_COMMAND_MS 5000u
+#define DV_MPS_COMMAND_MS 2000u /* one that is well answers in milliseconds */
 #define DV_MPS_OUTPUT_MAX 8192u
 /* No limit: what a daemon that has one is set to, since there is no command to clear it. */
 #define DV_MPS_NO_LIMIT "1024G"

@@ -94,6 +94,7 @@ struct dv_keeper_config {
     const char *libcuda;    /* for the MPS probe; NULL: "libcuda.so.1" */
     const char *tools;      /* where nvidia-smi and the like are; NULL or "": on PATH */
     const char *state_dir;  /* MPS daemons live below its mps/; NULL: no MPS */
+    const char *name;       /* of the worker's process; NULL: "divvyd-hardware" */
 };
 
 struct dv_keeper {
