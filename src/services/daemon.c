@@ -553,8 +553,8 @@ static void finish(struct daemon *d)
         unlink(d->socket);
     dv_fd_close(&d->api_fd);
     dv_fd_close(&d->tenant_fd);
+    dv_keeper_stop(&d->mps_keeper); /* first: it was forked with the other's socket open */
     dv_keeper_stop(&d->keeper);
-    dv_keeper_stop(&d->mps_keeper);
     stop_simulator(d);
     dv_fd_close(&d->lock_fd);
 }

@@ -254,10 +254,7 @@ int dv_keeper_start(const struct dv_keeper_config *config, struct dv_keeper *ret
         return dv_err_set(err, r, "cannot fork: %s", strerror(-r));
     }
     if (pid == 0) {
-        /* Of main's it needs nothing: another keeper's socket, kept open here, would hide from that
-         * one that main has hung up. */
-        close_range(3, (unsigned)pair[1] - 1, 0);
-        close_range((unsigned)pair[1] + 1, ~0u, 0);
+        close(pair[0]);
         prctl(PR_SET_NAME, "divvyd-keeper");
         drop_signals();
         if (config->sim_socket)
