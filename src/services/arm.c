@@ -284,7 +284,7 @@ void dv_arm_end(struct dv_holding *h)
         end_cgroup(h, slice);
     if (slice && dv_arm_has_namespace(h->node, slice) &&
         fill_namespace(h, slice, DV_MPS_NAMESPACE_END, &q))
-        dv_hardware_link_ask(h->node->link, &q, on_namespace_ended, NULL);
+        dv_hardware_link_ask(h->node->mps_link, &q, on_namespace_ended, NULL);
 }
 
 /* ---- can it be done here? ---- */
