@@ -42,6 +42,9 @@
     X(nvmlDeviceGetComputeRunningProcesses_v3)                                                     \
     X(nvmlDeviceGetComputeRunningProcesses_v2)                                                     \
     X(nvmlDeviceGetComputeRunningProcesses)                                                        \
+    X(nvmlDeviceGetMPSComputeRunningProcesses_v3)                                                  \
+    X(nvmlDeviceGetMPSComputeRunningProcesses_v2)                                                  \
+    X(nvmlDeviceGetMPSComputeRunningProcesses)                                                     \
     X(nvmlDeviceGetProcessUtilization)                                                             \
     X(nvmlDeviceGetMigMode)                                                                        \
     X(nvmlDeviceGetMaxMigDeviceCount)                                                              \
@@ -496,34 +499,63 @@ static int nvml_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu 
 
 /* ---- a sample ---- */
 
-static bool read_processes(struct nvml *self, struct dv_nvml_device *d, struct dv_facts_sample *s)
+typedef int get_processes(struct dv_nvml_device *, uint32_t *, struct dv_nvml_process_info *);
+typedef int get_processes_v1(struct dv_nvml_device *, uint32_t *, struct dv_nvml_process_info_v1 *);
+
+static bool has_process(const struct dv_facts_sample *s, uint32_t n,
+                        const struct dv_nvml_process_info *p)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (s->processes[i].pid == p->pid && s->processes[i].gi == p->gpu_instance_id &&
+            s->processes[i].ci == p->compute_instance_id)
+            return true;
+    return false;
+}
+
+/* One list, by the newest call there is. Its NVML code; what is not there yet is appended. */
+static int append_processes(struct dv_nvml_device *d, get_processes *v3, get_processes *v2,
+                            get_processes_v1 *v1, struct dv_facts_sample *s)
 {
     struct dv_nvml_process_info list[DV_FACTS_PROCESSES_MAX];
     struct dv_nvml_process_info_v1 old[DV_FACTS_PROCESSES_MAX];
     uint32_t count = DV_FACTS_PROCESSES_MAX;
-    int rc = CALL(self, nvmlDeviceGetComputeRunningProcesses_v3, d, &count, list);
-    if (rc == DV_NVML_ERROR_FUNCTION_NOT_FOUND) {
-        count = DV_FACTS_PROCESSES_MAX;
-        rc = CALL(self, nvmlDeviceGetComputeRunningProcesses_v2, d, &count, list);
-    }
-    if (rc == DV_NVML_ERROR_FUNCTION_NOT_FOUND) {
-        count = DV_FACTS_PROCESSES_MAX;
-        rc = CALL(self, nvmlDeviceGetComputeRunningProcesses, d, &count, old);
-        for (uint32_t i = 0; rc == DV_NVML_SUCCESS && i < count; i++)
+    int rc = DV_NVML_ERROR_FUNCTION_NOT_FOUND;
+    if (v3 || v2) {
+        rc = (v3 ? v3 : v2)(d, &count, list);
+    } else if (v1) {
+        rc = v1(d, &count, old);
+        for (uint32_t i = 0; rc == DV_NVML_SUCCESS && i < DV_MIN(count, DV_FACTS_PROCESSES_MAX);
+             i++)
             list[i] = (struct dv_nvml_process_info){old[i].pid, old[i].used_gpu_memory,
                                                     DV_NVML_INSTANCE_NONE, DV_NVML_INSTANCE_NONE};
     }
-    if (rc != DV_NVML_SUCCESS || count > DV_FACTS_PROCESSES_MAX)
+    if (rc == DV_NVML_SUCCESS && count > DV_FACTS_PROCESSES_MAX - s->n_processes)
+        return DV_NVML_ERROR_INSUFFICIENT_SIZE;
+    uint32_t before = s->n_processes;
+    for (uint32_t i = 0; rc == DV_NVML_SUCCESS && i < count; i++)
+        if (!has_process(s, before, &list[i]))
+            s->processes[s->n_processes++] = (struct dv_facts_process){
+                .pid = list[i].pid,
+                .gi = list[i].gpu_instance_id,
+                .ci = list[i].compute_instance_id,
+                .memory_bytes = list[i].used_gpu_memory, /* NVML's "not available" is unknown */
+            };
+    return rc;
+}
+
+/* Clients of MPS have a list of their own; a driver without one has none in it. */
+static bool read_processes(struct nvml *self, struct dv_nvml_device *d, struct dv_facts_sample *s)
+{
+    s->n_processes = 0;
+    if (append_processes(d, self->nvmlDeviceGetComputeRunningProcesses_v3,
+                         self->nvmlDeviceGetComputeRunningProcesses_v2,
+                         self->nvmlDeviceGetComputeRunningProcesses, s) != DV_NVML_SUCCESS)
         return false;
-    s->n_processes = count;
-    for (uint32_t i = 0; i < count; i++)
-        s->processes[i] = (struct dv_facts_process){
-            .pid = list[i].pid,
-            .gi = list[i].gpu_instance_id,
-            .ci = list[i].compute_instance_id,
-            .memory_bytes = list[i].used_gpu_memory, /* NVML's "not available" is the unknown */
-        };
-    return true;
+    int rc = append_processes(d, self->nvmlDeviceGetMPSComputeRunningProcesses_v3,
+                              self->nvmlDeviceGetMPSComputeRunningProcesses_v2,
+                              self->nvmlDeviceGetMPSComputeRunningProcesses, s);
+    return rc == DV_NVML_SUCCESS || rc == DV_NVML_ERROR_FUNCTION_NOT_FOUND ||
+           rc == DV_NVML_ERROR_NOT_SUPPORTED;
 }
 
 static bool read_utilization(struct nvml *self, struct dv_nvml_device *d, uint64_t since_us,
