@@ -17,7 +17,7 @@
 
 #define WAIT_MAX_MS 30000
 #define ARMING_NS (5 * DV_NS_PER_S) /* the answer to a new claim waits so long for its walls */
-#define WAITERS_USER_MAX 128u /* of the server's connections; beyond, answers come at once */
+#define WAITERS_USER_MAX 128u       /* of the server's connections; beyond, answers come at once */
 
 #define SEEN_SIZE 48
 

@@ -151,16 +151,24 @@ static void name_process(struct dv_node *node, uint32_t gpu, const struct dv_pro
     report(node, &f);
 }
 
-static void learn_context(struct dv_node *node, uint32_t gpu, uint64_t bytes)
+static enum dv_mode mode_of(const struct dv_holding *h)
+{
+    const struct dv_slice *s = dv_node_slice(h);
+    return s ? s->mode : DV_MODE_AUTO;
+}
+
+static void learn_context(struct dv_node *node, uint32_t gpu, enum dv_mode mode, uint64_t bytes)
 {
     struct dv_node_gpu *g = &node->gpus[gpu];
-    if (bytes <= dv_node_context_bytes(node, gpu))
+    bool mps = mode == DV_MODE_MPS;
+    if (bytes <= dv_node_context_bytes(node, gpu, mode))
         return;
-    g->context_learnt_bytes = bytes;
-    dv_log(DV_LOG_INFO, "context.learnt", "gpu=%u context_bytes=%llu", gpu,
-           (unsigned long long)bytes);
+    *(mps ? &g->mps_context_learnt_bytes : &g->context_learnt_bytes) = bytes;
+    dv_log(DV_LOG_INFO, "context.learnt", "gpu=%u mode=%s context_bytes=%llu", gpu,
+           dv_device_mode_name(mode), (unsigned long long)bytes);
     for (struct dv_holding *h = node->holdings; h; h = h->next)
-        if (h->pages.page && dv_node_gpu_of(node, h->device_uuid) == gpu)
+        if (h->pages.page && dv_node_gpu_of(node, h->device_uuid) == gpu &&
+            (mode_of(h) == DV_MODE_MPS) == mps)
             dv_governor_slice_set_context(&h->pages, bytes);
 }
 
@@ -177,7 +185,7 @@ static void check_memory(struct dv_node *node, uint32_t gpu, struct dv_member *m
     if (++m->over_memory < NEEDED)
         return; /* an allocation may lie between the two readings */
     if (overhead && overhead <= held && overhead + excess <= CONTEXT_PLAUSIBLE) {
-        learn_context(node, gpu, overhead + excess);
+        learn_context(node, gpu, mode_of(h), overhead + excess);
         return;
     }
     struct dv_finding f = {.gpu = gpu, .process = m->id, .holding = h->claim.id, .needed = 1};
@@ -224,12 +232,6 @@ static void check_process(struct dv_node *node, uint32_t gpu, const struct dv_fa
 }
 
 /* ---- time ---- */
-
-static enum dv_mode mode_of(const struct dv_holding *h)
-{
-    const struct dv_slice *s = dv_node_slice(h);
-    return s ? s->mode : DV_MODE_AUTO;
-}
 
 /* Nobody charges it by leases: its mode has none, or they are off. */
 static bool is_unleased(const struct dv_node *node, uint32_t gpu, const struct dv_holding *h)

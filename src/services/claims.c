@@ -159,7 +159,8 @@ static int make_pages(struct dv_holding *h, const struct dv_slice *slice)
         .libcuda = node->config.libcuda,
         .libnvml = node->config.libnvml,
         .memory_bytes = memory_limit(node, slice),
-        .context_bytes = dv_node_context_bytes(node, dv_node_gpu_of(node, slice->device)),
+        .context_bytes =
+            dv_node_context_bytes(node, dv_node_gpu_of(node, slice->device), slice->mode),
         .module_bytes = MODULE_BYTES,
         .compute = share_of_device(node, slice),
         .compute_cap = DV_COMPUTE_FULL,

@@ -135,7 +135,7 @@ static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, s
     gpu->memory_bytes = f->memory_bytes == DV_FACT_UNKNOWN ? 0 : f->memory_bytes;
     uint64_t reserved = f->memory_reserved_bytes == DV_FACT_UNKNOWN ? 0 : f->memory_reserved_bytes;
     gpu->usable_bytes = gpu->memory_bytes > reserved ? gpu->memory_bytes - reserved : 0;
-    gpu->context_bytes = dv_node_context_bytes(node, f->index);
+    gpu->context_bytes = dv_node_context_bytes(node, f->index, DV_MODE_AUTO);
     gpu->sm = model ? model->sm : 0;
     gpu->mig_capable = f->mig_current != DV_FACT_UNKNOWN32;
     gpu->mig_enabled = f->mig_current == 1;
@@ -143,8 +143,8 @@ static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, s
     gpu->memory_limits = f->memory_limits == 1 && node->limits_usable;
     gpu->mps_clients = mps_clients(f);
     /* Folders of their own keep tenants apart only where root can give them away. */
-    gpu->mps_namespaces = node->config.privileged &&
-                          strtoul(node->driver.version, NULL, 10) >= MPS_NAMESPACES_DRIVER;
+    gpu->mps_namespaces =
+        node->config.privileged && strtoul(node->driver.version, NULL, 10) >= MPS_NAMESPACES_DRIVER;
     judge(node, f->index, gpu);
 }
 

@@ -23,6 +23,8 @@
 #define TICK_MS 125u
 #define SLOW_MS 2000u
 #define CONTEXT_GUESS (400 * DV_MIB) /* of a GPU that nobody has measured */
+#define MPS_CONTEXT_GUESS                                                                          \
+    (32 * DV_MIB) /* 24 MiB in a public log of a T4; learnt where it is more */
 #define TENANTS_MAX 4096u
 
 int dv_node_apply(struct dv_node *node, const struct dv_event *event)
@@ -95,8 +97,12 @@ uint32_t dv_node_gpu_of(const struct dv_node *node, const char *device_uuid)
     return d ? d->gpu : UINT32_MAX;
 }
 
-uint64_t dv_node_context_bytes(const struct dv_node *node, uint32_t gpu)
+uint64_t dv_node_context_bytes(const struct dv_node *node, uint32_t gpu, enum dv_mode mode)
 {
+    if (mode == DV_MODE_MPS)
+        return gpu < DV_FACTS_GPUS_MAX
+                   ? DV_MAX(MPS_CONTEXT_GUESS, node->gpus[gpu].mps_context_learnt_bytes)
+                   : MPS_CONTEXT_GUESS;
     if (gpu >= DV_FACTS_GPUS_MAX || !node->gpus[gpu].facts)
         return CONTEXT_GUESS;
     const struct dv_node_gpu *g = &node->gpus[gpu];

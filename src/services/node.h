@@ -158,7 +158,7 @@ struct dv_node_gpu {
     uint32_t mig_layout; /* of the last sample */
     bool sampled, asking, lost;
     uint64_t sample_ns, since_us;
-    uint64_t context_learnt_bytes;
+    uint64_t context_learnt_bytes, mps_context_learnt_bytes;
     uint64_t xid, xid_ns; /* the last of those that matter most; 0 = none */
     uint64_t ghost_ns;    /* since when memory is in use and no process listed; 0: it is not */
     uint64_t audit_window_ns;
@@ -242,7 +242,8 @@ struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name);
 const struct dv_slice *dv_node_slice(const struct dv_holding *holding);
 /* The GPU index of a device. UINT32_MAX when it has gone. */
 uint32_t dv_node_gpu_of(const struct dv_node *node, const char *device_uuid);
-/* What a context costs on this GPU: learnt, else the catalogue's, else a guess. */
-uint64_t dv_node_context_bytes(const struct dv_node *node, uint32_t gpu);
+/* What a context costs on this GPU in that mode: learnt, else the catalogue's, else a guess. A
+ * client of MPS has most of it in the server. */
+uint64_t dv_node_context_bytes(const struct dv_node *node, uint32_t gpu, enum dv_mode mode);
 
 #endif
