@@ -88,11 +88,15 @@ static void bash_option(const struct dv_option *o, const struct dv_ui_verb *verb
 static void bash_choice(const struct dv_option *o, const struct dv_ui_verb *verb,
                         struct dv_str *out)
 {
-    if (!o->choices)
+    if (!o->choices && !is_file(o->arg))
         return;
     dv_str_addf(out, "        '%s:--%s'", verb->name, o->name);
     if (o->letter)
         dv_str_addf(out, "|'%s:-%c'", verb->name, o->letter);
+    if (!o->choices) {
+        dv_str_add(out, ") return ;;\n"); /* bash's own completion of files */
+        return;
+    }
     dv_str_add(out, ") COMPREPLY=($(compgen -W '");
     add_words(o->choices, out);
     dv_str_add(out, "' -- \"$cur\")); return ;;\n");
@@ -136,7 +140,10 @@ static void write_bash(const struct dv_ui_program *program, struct dv_str *out)
         each_option(program->verbs[i], bash_choice, out);
     dv_str_add(out, "        *) ;;\n    esac\n    case $verb in\n");
     for (size_t i = 0; i < program->n_verbs; i++) {
-        dv_str_addf(out, "        '%s') COMPREPLY=($(compgen -W '", program->verbs[i]->name);
+        dv_str_addf(out, "        '%s') ", program->verbs[i]->name);
+        if (is_file(program->verbs[i]->args))
+            dv_str_add(out, "[[ $cur == -* ]] || return; ");
+        dv_str_add(out, "COMPREPLY=($(compgen -W '");
         each_option(program->verbs[i], bash_option, out);
         dv_str_addf(out, "' -- \"$cur\")) ;;\n");
     }

@@ -221,6 +221,17 @@ class Doctor(unittest.TestCase):
             self.assertIn(f"{held} of ann", finding["cause"])
             run.terminate()
 
+    def test_mps_down(self):
+        with Sick("a100") as node:
+            blocked = os.path.join(node.state, "mps")  # where its folders belong
+            with open(blocked, "w", encoding="utf-8"):
+                pass
+            out = node.layout("{gpu: 0, mode: mps, replicas: 4}", "--no-watch")
+            self.assertEqual(out.returncode, 0, out.stderr)
+            self.assertTrue(node.wait_for("mps_down")["cause"])
+            os.unlink(blocked)
+            node.wait_for_silence()
+
     def test_stale_mps(self):
         with Sick("a100") as node:
             pipes = os.path.join(node.directory, "pipes")
