@@ -6,6 +6,7 @@
 #include "server/state.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -199,6 +200,15 @@ static bool well_formed(const struct dv_simserver *s, ssize_t n, int flags)
            (size_t)n == sizeof(*h) + h->size;
 }
 
+/* The last words of a process that was killed: a driver would not do them either. Whoever has seen
+ * its end counts on it that nothing more comes of it. */
+static bool is_posthumous(const struct dv_simclientconn *c)
+{
+    struct pollfd p = {.fd = c->source.fd};
+
+    return c->base.kind == DV_SIM_CLIENT_CUDA && poll(&p, 1, 0) > 0 && p.revents & POLLHUP;
+}
+
 static void request(struct dv_simserver *s, struct dv_simclientconn *c)
 {
     union {
@@ -217,7 +227,7 @@ static void request(struct dv_simserver *s, struct dv_simclientconn *c)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     fd = n > 0 ? take_fds(&msg) : -1;
-    if (n <= 0 || !well_formed(s, n, msg.msg_flags)) {
+    if (n <= 0 || !well_formed(s, n, msg.msg_flags) || is_posthumous(c)) {
         r = -EPROTO;
     } else {
         c->base.request_ns = s->node.now_ns;
