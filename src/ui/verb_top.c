@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -123,6 +124,23 @@ static uint64_t now_ns(clockid_t clock)
  * since a wrapped line would shift those below it. */
 #define TERMINAL_BEGIN "\033[?25l\033[?7l\033[H\033[2J"
 #define TERMINAL_END "\033[?7h\033[?25h"
+
+/* Ctrl-C makes the terminal forget what is on its way to it, which may be the end of the picture:
+ * while it is shown, it must not. */
+static void keep_output(bool on)
+{
+    static struct termios before;
+    static bool known;
+    struct termios now;
+    if (on)
+        known = tcgetattr(STDOUT_FILENO, &before) == 0;
+    if (!known)
+        return;
+    now = before;
+    if (on)
+        now.c_lflag |= NOFLSH;
+    tcsetattr(STDOUT_FILENO, TCSANOW, &now);
+}
 
 static unsigned terminal_lines(void)
 {
@@ -252,11 +270,15 @@ static int run(const struct dv_ui *ui)
 {
     struct top t = {.ui = ui, .terminal = isatty(STDOUT_FILENO) && dv_ui_is(ui, "table")};
     catch_signals();
-    if (t.terminal)
+    if (t.terminal) {
+        keep_output(true);
         dv_ui_print(TERMINAL_BEGIN);
+    }
     int exit = watch(&t);
-    if (t.terminal)
+    if (t.terminal) {
         dv_ui_print(TERMINAL_END "\n");
+        keep_output(false);
+    }
     dv_top_look_done(&t.look);
     return exit;
 }
