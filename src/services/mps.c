@@ -74,11 +74,14 @@ static bool is_wanted(const struct dv_node *node, const struct dv_device *d)
 }
 
 /* Equal parts where the layout says how many; else no default: the tenants' own limits count. */
-static void set_limits(const struct dv_device *d, bool namespaces, struct dv_mps_spec *spec)
+static void set_limits(const struct dv_node *node, const struct dv_device *d, bool namespaces,
+                       struct dv_mps_spec *spec)
 {
     spec->memory_bytes = d->replicas ? d->memory_bytes / d->replicas / DV_MIB * DV_MIB : 0;
     spec->threads_percent = d->replicas ? DV_MAX(100 / d->replicas, 1) : 0;
     spec->namespaces = namespaces;
+    /* Only a layout changes the compute mode of a card; MIG devices have none. */
+    spec->alone = d->layout == DV_MODE_MPS && !d->mig && node->config.privileged;
 }
 
 static void name_of(const struct dv_device *d, char ret[DV_MPS_NAME_SIZE])
@@ -293,15 +296,15 @@ static void look_after(struct dv_node *node, struct dv_mps_daemon *m, uint64_t n
         tell(node, m);
         ask(node, m, DV_MPS_STOP);
     } else if (want && m->state == DV_MPS_DOWN && now >= m->next_ns) {
-        set_limits(d, namespaces, &m->spec);
+        set_limits(node, d, namespaces, &m->spec);
         m->state = DV_MPS_STARTING;
         ask(node, m, DV_MPS_START);
     } else if (m->state == DV_MPS_UP && now >= m->next_ns) {
         struct dv_mps_spec spec = m->spec;
         m->next_ns = now + STATUS_NS;
-        set_limits(d, namespaces, &spec);
+        set_limits(node, d, namespaces, &spec);
         bool same = spec.memory_bytes == m->spec.memory_bytes &&
-                    spec.threads_percent == m->spec.threads_percent;
+                    spec.threads_percent == m->spec.threads_percent && spec.alone == m->spec.alone;
         m->spec = spec;
         ask(node, m, same ? DV_MPS_STATUS : DV_MPS_LIMIT);
     } else if (m->state == DV_MPS_STARTING || m->state == DV_MPS_STOPPING) {

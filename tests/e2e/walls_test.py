@@ -314,6 +314,32 @@ class Namespaces(WallsCase):
         self.nothing_is_left()
         self.assertEqual([n for n in self.names(pipe) if n.startswith("s_")], [])
 
+    def test_no_way_around_mps(self):
+        """Under a layout the GPU is for MPS alone: who is not let in, or stays out, has nothing."""
+        self.apply_and_settle(layout("{gpu: 0, mode: mps}"))
+        ann = self.client("--gpu", "0", "--memory", "30GiB", "--compute", "50%", user=ANN)
+        pipe = os.path.join(self.node.state, "mps", "g0", "pipe")
+        own = next(s["id"] for s in self.node.slices() if s["memory_bytes"] == 30 * GIB)
+        for way in (pipe + "/0/" + own.replace("-", "_"), "/nowhere"):
+            with self.subTest(way=way):
+                self.assertNotEqual(self.sms_by("env", "CUDA_MPS_PIPE_DIRECTORY=" + way)[0], 0)
+        for way in (pipe, pipe + "/0", pipe + "/0/default"):
+            with self.subTest(way=way):
+                result, sms = self.sms_by("env", "CUDA_MPS_PIPE_DIRECTORY=" + way)
+                self.assertTrue(result or sms <= 2, (result, sms))
+        self.assertEqual(self.sms_by("env"), (0, 11))
+        self.end(ann)
+        self.assertEqual(self.compute_mode(), "Exclusive_Process")
+        self.apply_and_settle(layout("{gpu: 0, mode: governed}"))
+        harness.wait_for(lambda: self.compute_mode() == "Default", "the compute mode is as it was")
+        self.nothing_is_left()
+
+    def compute_mode(self):
+        smi = os.path.join(harness.LIBDIR, "sim", "bin", "nvidia-smi")
+        return subprocess.run([smi, "-i", "0", "--query-gpu=compute_mode", "--format=csv,noheader"],
+                              env=self.node.sim_env(), text=True, capture_output=True,
+                              timeout=harness.PATIENCE, check=True).stdout.strip()
+
     def names(self, pipe):
         try:
             return os.listdir(pipe + "/0")

@@ -48,6 +48,8 @@ struct dv_mps_spec {
     uint64_t memory_bytes;       /* the default limit of a client process; 0: none */
     uint32_t threads_percent;    /* the default active thread percentage, 1..100; 0: none */
     uint32_t namespaces;         /* 1: protocol 3, limits by namespace */
+    uint32_t alone;              /* 1: whoever does not come through MPS cannot use the GPU: compute
+                                    mode EXCLUSIVE_PROCESS until the daemon stops; whole GPUs only */
     uint32_t uid;                /* NAMESPACE: the user whose clients may come into it */
 };
 

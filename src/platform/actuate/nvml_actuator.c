@@ -5,13 +5,16 @@
 #include "actuate/mps.h"
 #include "actuate/nvml_session.h"
 #include "actuate/tool.h"
+#include "sys/fd.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #define TOOL_MS 10000u
 #define RESET_MS 45000u
@@ -279,13 +282,50 @@ static int nvml_step(struct dv_actuator *a, const struct dv_step *step, struct d
     return r;
 }
 
+/* Keeps others off the GPU, or lets them on it again. A file beside the daemon's folders says that
+ * the mode is ours to take back, also after a crash. */
+static int set_alone(struct nvml_actuator *self, const struct dv_mps_spec *spec, bool alone,
+                     struct dv_err *err)
+{
+    char mark[DV_NVML_SESSION_PATH + 64];
+    struct dv_nvml_device *d;
+    uint32_t mode = 0;
+    snprintf(mark, sizeof mark, "%s/mps/%s/alone", self->state, spec->name);
+    if (alone == (access(mark, F_OK) == 0))
+        return 0;
+    int r = dv_nvml_session_begin(&self->nvml, err);
+    if (r)
+        return r;
+    int rc = DV_NVML_SESSION_CALL(&self->nvml, nvmlDeviceGetHandleByUUID, spec->device, &d);
+    if (rc == DV_NVML_SUCCESS)
+        rc = DV_NVML_SESSION_CALL(&self->nvml, nvmlDeviceGetComputeMode, d, &mode);
+    bool there = mode == DV_NVML_COMPUTE_EXCLUSIVE_PROCESS; /* somebody else's wish, when alone */
+    if (rc == DV_NVML_SUCCESS && alone && !there) {
+        dv_cleanup(dv_fd_close) int fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        r = fd < 0 ? dv_err_set(err, -errno, "cannot write %s: %s", mark, strerror(errno)) : 0;
+    }
+    if (rc == DV_NVML_SUCCESS && r == 0 && alone != there)
+        rc = DV_NVML_SESSION_CALL(&self->nvml, nvmlDeviceSetComputeMode, d,
+                                  alone ? DV_NVML_COMPUTE_EXCLUSIVE_PROCESS
+                                        : DV_NVML_COMPUTE_DEFAULT);
+    if ((alone && rc != DV_NVML_SUCCESS) || (!alone && rc == DV_NVML_SUCCESS))
+        unlink(mark);
+    if (rc != DV_NVML_SUCCESS && rc != DV_NVML_ERROR_NOT_SUPPORTED)
+        r = dv_nvml_session_failed(&self->nvml, rc, "setting the compute mode", err);
+    dv_nvml_session_end(&self->nvml);
+    return r;
+}
+
 static int nvml_mps(struct dv_actuator *a, enum dv_mps_op op, const struct dv_mps_spec *spec,
                     const char *argument, struct dv_mps_status *ret, struct dv_err *err)
 {
-    const struct nvml_actuator *self = SELF(a);
+    struct nvml_actuator *self = SELF(a);
     struct dv_mps_config config = {
         .tools = self->tools, .state = self->state, .libcuda = self->libcuda, .set = self->set};
-    return dv_mps_run(&config, op, spec, argument, ret, err);
+    int r = dv_mps_run(&config, op, spec, argument, ret, err);
+    if (r == 0 && (op == DV_MPS_START || op == DV_MPS_LIMIT || op == DV_MPS_STOP))
+        r = set_alone(self, spec, op != DV_MPS_STOP && spec->alone, err);
+    return r;
 }
 
 static int nvml_memory_limit(struct dv_actuator *a, const struct dv_memory_limit *limit,

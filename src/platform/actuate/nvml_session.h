@@ -19,6 +19,8 @@
     X(nvmlDeviceGetHandleByUUID)                                                                   \
     X(nvmlDeviceGetUUID)                                                                           \
     X(nvmlDeviceGetMigMode)                                                                        \
+    X(nvmlDeviceGetComputeMode)                                                                    \
+    X(nvmlDeviceSetComputeMode)                                                                    \
     X(nvmlDeviceSetMigMode)                                                                        \
     X(nvmlDeviceGetMaxMigDeviceCount)                                                              \
     X(nvmlDeviceGetMigDeviceHandleByIndex)                                                         \

@@ -121,6 +121,8 @@ static int check_mps(const struct dv_worker_request *q, struct dv_err *err)
     if (!r)
         r = check_number("namespaces", spec->namespaces, 1, false, err);
     if (!r)
+        r = check_number("alone", spec->alone, spec->device[0] == 'G', false, err);
+    if (!r)
         r = check_text("argument", q->change.mps.argument, DV_WORKER_ARGUMENT, "-_", err);
     if (!r && q->change.mps.op >= DV_MPS_NAMESPACE && !q->change.mps.argument[0])
         r = dv_err_set(err, -EINVAL, "a namespace needs a name");
