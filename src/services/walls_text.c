@@ -31,15 +31,19 @@ const char *dv_walls_text_memory(const struct dv_node *node, const struct dv_sli
                "service outside the slice allocates for the tenant";
     if (dv_arm_has_namespace(node, slice))
         return "the limit of the slice's MPS namespace, which no environment variable raises; it "
-               "counts for each process, so that several together can hold more, and it does not "
-               "hold processes that leave MPS, where the compute mode lets them";
+               "counts for each process, so that several together can hold more";
     return "the MPS daemon's default limit, an equal part: a client can lower it and not raise it, "
            "but it counts for each process, so that several together can hold more; nor does it "
-           "hold processes that leave MPS, where the compute mode lets them";
+           "hold processes that stay out of MPS, on a MIG device or where the compute mode lets "
+           "them";
 }
 
 const char *dv_walls_text_compute(const struct dv_node *node, const struct dv_slice *slice)
 {
+    if (slice->compute_wall == DV_WALL_COOPERATIVE && slice->mode == DV_MODE_MPS)
+        return "MPS bounds the multiprocessors of each process, but a process can stay out of MPS "
+               "or "
+               "change its environment: it holds against mistakes, not against intent";
     if (slice->compute_wall != DV_WALL_DRIVER)
         return simple(slice->compute_wall);
     if (dv_arm_has_namespace(node, slice))

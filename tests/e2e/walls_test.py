@@ -294,6 +294,7 @@ class Cgroups(WallsCase):
                      "needs root, cgroups of version 2, and files that other users can read")
 class Namespaces(WallsCase):
     def test_only_through_ones_own(self):
+        self.apply_and_settle(layout("{gpu: 0, mode: mps}"))
         ann = self.client("--mode", "mps", "--gpu", "0", "--memory", "30GiB", "--compute", "50%",
                           user=ANN)
         bob = self.client("--mode", "mps", "--gpu", "0", "--memory", "20GiB", "--compute", "25%",
@@ -397,15 +398,15 @@ class Untrusted(WallsCase):
                     self.assertIn("--mode exclusive", run.stderr)
                     self.assertIn("mig: [", run.stderr)
         self.apply_and_settle(layout("{gpu: 1, mode: auto}"))
-        for mode, good in (("governed", False), ("timeslice", False), ("mps", namespaces),
+        for mode, good in (("governed", False), ("timeslice", False), ("mps", False),
                            ("exclusive", True)):
             with self.subTest(mode=mode):
                 size = () if mode == "exclusive" else ("--memory", "8GiB")
                 run = self.node.divvy("run", "--trust", "untrusted", "--gpu", "1", "--mode", mode,
                                       *size, "--", "true")
                 self.assertEqual(run.returncode, 0 if good else 125, run.stderr)
-                if not good and namespaces:
-                    self.assertIn("--mode mps", run.stderr)
+                if not good:
+                    self.assertIn("MPS (mode: mps)" if namespaces else "replicas: N", run.stderr)
         self.nothing_is_left()
 
     def test_where_both_walls_hold(self):

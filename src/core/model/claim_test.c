@@ -91,10 +91,11 @@ static void test_walls(void **state)
         {DV_MODE_MPS, 0, 1, 1, 1, 0, 'c', 'c'},       {DV_MODE_TIMESLICE, 1, 0, 0, 0, 1, 'n', 'n'},
         {DV_MODE_TIMESLICE, 1, 1, 0, 0, 0, 'c', 'n'}, {DV_MODE_TIMESLICE, 1, 0, 0, 1, 0, 'd', 'n'},
         {DV_MODE_TIMESLICE, 1, 1, 1, 1, 0, 'c', 'n'}, {DV_MODE_AUTO, 0, 0, 0, 1, 1, 'n', 'n'},
+        {DV_MODE_MPS, 0, 1, 1, 0, 1, 'c', 'c'},
     };
     for (size_t i = 0; i < DV_ARRAY_SIZE(rows); i++) {
         struct dv_gpu g = {.memory_limits = rows[i].limits, .mps_namespaces = rows[i].namespaces};
-        struct dv_device d = {.mig = rows[i].mig};
+        struct dv_device d = {.mig = rows[i].mig, .layout = DV_MODE_MPS};
         enum dv_wall memory, compute;
         dv_device_walls(&g, &d, rows[i].mode, rows[i].equal, rows[i].sized, &memory, &compute);
         if (dv_device_wall_name(memory)[0] != rows[i].memory ||
@@ -102,6 +103,12 @@ static void test_walls(void **state)
             fail_msg("row %zu: %s, %s", i, dv_device_wall_name(memory),
                      dv_device_wall_name(compute));
     }
+    /* Without a layout nothing keeps a process from staying out of MPS. */
+    struct dv_gpu g = {.mps_namespaces = true};
+    struct dv_device d = {.layout = DV_MODE_AUTO};
+    enum dv_wall memory, compute;
+    dv_device_walls(&g, &d, DV_MODE_MPS, false, true, &memory, &compute);
+    assert_true(memory == DV_WALL_COOPERATIVE && compute == DV_WALL_COOPERATIVE);
 }
 
 static void test_how_many_slices(void **state)

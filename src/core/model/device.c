@@ -115,13 +115,22 @@ struct dv_device_part dv_device_part(const struct dv_device *device, uint32_t n)
     return (struct dv_device_part){device->memory_bytes / n / DV_MIB * DV_MIB, device->compute / n};
 }
 
-static enum dv_wall mode_wall(const struct dv_gpu *gpu, enum dv_mode mode, bool equal_share)
+/* Limits that a tenant cannot get away from: by a folder of its own, on a GPU that only MPS may use
+ * (compute mode EXCLUSIVE_PROCESS, which comes with a layout; MIG devices have no compute mode). */
+static bool has_closed_namespaces(const struct dv_gpu *gpu, const struct dv_device *device)
+{
+    return gpu->mps_namespaces && device->layout == DV_MODE_MPS && !device->mig;
+}
+
+static enum dv_wall mode_wall(const struct dv_gpu *gpu, const struct dv_device *device,
+                              enum dv_mode mode, bool equal_share)
 {
     switch (mode) {
     case DV_MODE_EXCLUSIVE:
         return DV_WALL_HARDWARE;
     case DV_MODE_MPS:
-        return equal_share || gpu->mps_namespaces ? DV_WALL_DRIVER : DV_WALL_COOPERATIVE;
+        return equal_share || has_closed_namespaces(gpu, device) ? DV_WALL_DRIVER
+                                                                 : DV_WALL_COOPERATIVE;
     case DV_MODE_GOVERNED:
         return DV_WALL_COOPERATIVE;
     case DV_MODE_TIMESLICE:
@@ -135,7 +144,7 @@ void dv_device_walls(const struct dv_gpu *gpu, const struct dv_device *device, e
                      bool equal_share, bool sized_memory, enum dv_wall *ret_memory,
                      enum dv_wall *ret_compute)
 {
-    enum dv_wall memory = mode_wall(gpu, mode, equal_share);
+    enum dv_wall memory = mode_wall(gpu, device, mode, equal_share);
     *ret_compute = memory;
     if (mode == DV_MODE_TIMESLICE && sized_memory)
         memory = DV_WALL_COOPERATIVE;

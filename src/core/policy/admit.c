@@ -295,8 +295,7 @@ static void say_operands(const struct dv_claim *c, const struct offer *o, struct
         v->limit_compute = dv_device_part(d, d->replicas).compute;
         break;
     case FATE_UNTRUSTED:
-        v->mps_would_do = o->gpu->mps_namespaces &&
-                          (d->layout == DV_MODE_AUTO || d->layout == DV_MODE_MPS);
+        v->mps_would_do = o->gpu->mps_namespaces && !d->mig;
         break;
     case FATE_NO_SHARES:
         v->replicas = o->parts;

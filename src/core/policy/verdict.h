@@ -62,7 +62,7 @@ struct dv_verdict {
     uint32_t asked_compute, free_compute, limit_compute; /* 1/7000 GPU */
     uint32_t replicas, limit_replicas;
     uint32_t position;       /* in the queue, from 1; 0: not in it */
-    bool mps_would_do;       /* MPS of any size has the driver's walls here */
+    bool mps_would_do;       /* MPS of any size has the driver's walls, under a layout */
     bool new_processes_only; /* a changed limit that running processes do not take over */
     uint64_t holder_id;
     char holder[DV_TENANT_SIZE];

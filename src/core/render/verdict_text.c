@@ -48,12 +48,13 @@ static void say_granted(const struct dv_verdict *v, struct dv_str *s)
 
 static void say_untrusted(const struct dv_verdict *v, struct dv_str *s)
 {
-    dv_str_addf(s,
-                "an untrusted workload goes only behind walls of hardware or driver, for memory and "
-                "for compute, and mode %s on GPU %d does not have both; ask for %sa whole GPU (--mode "
-                "exclusive), or apply a layout with MIG devices (mig: [PROFILE, ...]) or with equal "
-                "MPS parts (mode: mps, replicas: N)",
-                dv_device_mode_name(v->mode), v->gpu, v->mps_would_do ? "--mode mps or " : "");
+    dv_str_addf(
+        s,
+        "an untrusted workload goes only behind walls of hardware or driver, for memory and "
+        "for compute, and mode %s on GPU %d does not have both; ask for a whole GPU (--mode "
+        "exclusive), or apply a layout with MIG devices (mig: [PROFILE, ...]) or with %s",
+        dv_device_mode_name(v->mode), v->gpu,
+        v->mps_would_do ? "MPS (mode: mps)" : "equal MPS parts (mode: mps, replicas: N)");
 }
 
 static void say_full(const struct dv_verdict *v, struct dv_str *s)
