@@ -4,6 +4,7 @@
 the doctor names, and gone; and what is fine stays silent."""
 import json
 import os
+import shutil
 import subprocess
 import unittest
 
@@ -146,6 +147,33 @@ class Doctor(unittest.TestCase):
                 self.assertTrue(node.wait_for(code)["cause"])
                 node.inject("--clear")
                 node.wait_for_silence()
+
+    def test_driver_at_the_start(self):
+        """A daemon that finds no driver says why, and goes on by itself when there is one."""
+        for nvml, code in ((18, "driver_mismatch"), (9, "driver_not_loaded"),
+                           (12, "driver_missing")):
+            node = Sick("a100")
+            self.addCleanup(shutil.rmtree, node.directory, ignore_errors=True)
+            socket = os.path.join(node.directory, "sim.sock")
+            sim = subprocess.Popen([harness.program("divvy-sim"), "start", "a100", "--foreground",
+                                    "--socket", socket], env=harness.clean_env(),
+                                   stdin=subprocess.DEVNULL)
+            try:
+                harness.wait_for(lambda: os.path.exists(socket), "the simulator listens")
+                for call in ("nvmlInit_v2", "nvmlInitWithFlags"):
+                    out = node.divvy_sim("inject", "--nvml-error", f"{call}={nvml}", "--socket",
+                                         socket)
+                    self.assertEqual(out.returncode, 0, out.stderr)
+                node.sim = "unix:" + socket
+                node.daemon = node.spawn_daemon()
+                self.assertTrue(node.wait_for(code)["cause"])
+                node.divvy_sim("inject", "--clear", "--socket", socket)
+                harness.wait_for(lambda: node.json("status")["gpus"], "the GPU is known")
+                node.wait_for_silence()
+            finally:
+                node.close()
+                sim.terminate()
+                sim.wait(harness.PATIENCE)
 
     def test_wedged_driver(self):
         with Sick("a100", args=["--nvml-timeout", "500ms"]) as node:
