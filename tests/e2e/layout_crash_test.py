@@ -36,20 +36,28 @@ CHANGES = {
 }
 
 
+def helper_of(node, name):
+    """The pid of one of the daemon's two other processes."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+                if f.read().startswith(name) and os.getpgid(int(pid)) == node.daemon.pid:
+                    return int(pid)
+        except (OSError, ProcessLookupError):
+            continue
+    return None
+
+
+def worker_of(node):
+    return helper_of(node, "divvyd-hardwar")
+
+
 class Crash(LayoutCase):
     def steps_done(self, since):
         return self.node.log()[since:].count(" layout.step gpu=")
 
     def worker(self):
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
-                    if f.read().startswith("divvyd-hardwar") and \
-                            os.getpgid(int(pid)) == self.node.daemon.pid:
-                        return int(pid)
-            except (OSError, ProcessLookupError):
-                continue
-        return None
+        return worker_of(self.node)
 
     def slow(self, on):
         socket = self.node.sim_socket()
