@@ -84,11 +84,12 @@ int dv_reconcile_plan(struct dv_node *node, uint32_t gpu, const struct dv_layout
     if (gpu >= DV_FACTS_GPUS_MAX || !node->gpus[gpu].facts)
         return dv_err_set(err, -ENOENT, "GPU %u is not known", gpu);
     int r = fill_now(node->gpus[gpu].facts, &now, err);
-    if (r == 0)
-        r = dv_layout_plan_gpu(layout, node->snapshot, &now, ret, err);
-    if (r < 0)
+    if (r < 0) {
         dv_err_prefix(err, "GPU %u: ", gpu);
-    return r;
+        return r;
+    }
+    r = dv_layout_plan_gpu(layout, node->snapshot, &now, ret, err);
+    return r == -ENOMEM ? dv_err_set(err, r, "out of memory") : r;
 }
 
 const struct dv_layout *dv_reconcile_wanted(const struct dv_node *node, uint32_t gpu)

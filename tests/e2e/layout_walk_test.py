@@ -18,7 +18,7 @@ from harness import GIB
 from layout_crash_test import worker_of
 from layout_test import LayoutCase, layout
 
-SEED = int(os.environ.get("DIVVY_WALK_SEED", "20261126"))
+SEED = int(os.environ.get("DIVVY_WALK_SEED", "7"))
 STEPS = int(os.environ.get("DIVVY_WALK_STEPS", "60"))
 TENANTS_MAX = 7
 
@@ -96,7 +96,7 @@ class Walk(LayoutCase):
                          s["memory_used_bytes"] >= 64 << 20), None)
         held = harness.wait_for(holds, f"{tenant} holds its memory, or is refused")
         if held == "refused":
-            self.assertEqual(run.returncode, 125, run.stderr.read())
+            self.assertEqual(run.returncode, 125, f"{tenant}: {run.stderr.read()}")
             self.note("tenant refused")
             return
         self.tenants[tenant] = Tenant(run, held)
@@ -270,6 +270,7 @@ class Walk(LayoutCase):
                 self.change()
                 self.all_is_well()
         except BaseException:
+            print("".join(self.node.log().splitlines(True)[-120:]))
             print(f"seed {SEED}, step {step}: {self.count}")
             raise
         print(f"seed {SEED}: {self.count}")

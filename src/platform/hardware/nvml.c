@@ -128,6 +128,14 @@ static bool is_lost(int rc)
     return rc == DV_NVML_ERROR_GPU_IS_LOST || rc == DV_NVML_ERROR_RESET_REQUIRED;
 }
 
+/* Did the driver answer, if only that it cannot or will not? Else nothing is known. */
+static bool is_answer(int rc)
+{
+    return rc == DV_NVML_SUCCESS || rc == DV_NVML_ERROR_NOT_SUPPORTED ||
+           rc == DV_NVML_ERROR_FUNCTION_NOT_FOUND || rc == DV_NVML_ERROR_NO_PERMISSION ||
+           rc == DV_NVML_ERROR_NOT_FOUND || rc == DV_NVML_ERROR_INVALID_ARGUMENT;
+}
+
 static void nvml_free(struct dv_hardware *hw)
 {
     struct nvml *self = SELF(hw);
@@ -326,7 +334,7 @@ static void read_geometry(struct nvml *self, struct dv_nvml_device *d, struct dv
 
 /* Those of one profile at a time: NVML has no other list. Where listing needs rights that we do not
  * have, the MIG devices alone are known. */
-static void read_instances(struct nvml *self, struct dv_nvml_device *d, struct dv_facts_gpu *f)
+static int read_instances(struct nvml *self, struct dv_nvml_device *d, struct dv_facts_gpu *f)
 {
     f->n_gi = 0;
     for (uint32_t i = 0; i < f->geometry.n_profiles; i++) {
@@ -336,13 +344,18 @@ static void read_instances(struct nvml *self, struct dv_nvml_device *d, struct d
         int rc = CALL(self, nvmlDeviceGetGpuInstances, d, f->geometry.profiles[i].id, list, &count);
         if (rc != DV_NVML_SUCCESS || count > DV_ARRAY_SIZE(list)) {
             f->n_gi = DV_FACT_UNKNOWN32;
-            return;
+            return rc;
         }
-        for (uint32_t k = 0; k < count && f->n_gi < DV_FACTS_MIG_MAX; k++)
-            if (CALL(self, nvmlGpuInstanceGetInfo, list[k], &info) == DV_NVML_SUCCESS)
+        for (uint32_t k = 0; k < count && f->n_gi < DV_FACTS_MIG_MAX; k++) {
+            rc = CALL(self, nvmlGpuInstanceGetInfo, list[k], &info);
+            if (rc == DV_NVML_SUCCESS)
                 f->gi[f->n_gi++] = (struct dv_facts_gi){info.id, info.profile_id,
                                                         info.placement.start, info.placement.size};
+            else if (!is_answer(rc))
+                return rc;
+        }
     }
+    return DV_NVML_SUCCESS;
 }
 
 static void read_instance(struct nvml *self, struct dv_nvml_device *d, struct dv_facts_mig *m)
@@ -364,8 +377,8 @@ static void read_instance(struct nvml *self, struct dv_nvml_device *d, struct dv
     }
 }
 
-static bool read_mig_device(struct nvml *self, struct dv_nvml_device *d, uint32_t index,
-                            struct dv_facts_mig *m)
+static int read_mig_device(struct nvml *self, struct dv_nvml_device *d, uint32_t index,
+                           struct dv_facts_mig *m)
 {
     struct dv_nvml_device *mig;
     struct dv_nvml_device_attributes a = {0};
@@ -373,11 +386,15 @@ static bool read_mig_device(struct nvml *self, struct dv_nvml_device *d, uint32_
     memset(m, 0, sizeof *m);
     m->gi = m->ci = m->start = m->size = DV_FACT_UNKNOWN32;
     m->ci_profile = m->ci_start = DV_FACT_UNKNOWN32;
-    if (CALL(self, nvmlDeviceGetMigDeviceHandleByIndex, d, index, &mig) != DV_NVML_SUCCESS ||
-        CALL(self, nvmlDeviceGetUUID, mig, m->uuid, sizeof m->uuid) != DV_NVML_SUCCESS)
-        return false;
-    CALL(self, nvmlDeviceGetGpuInstanceId, mig, &m->gi);
-    CALL(self, nvmlDeviceGetComputeInstanceId, mig, &m->ci);
+    int rc = CALL(self, nvmlDeviceGetMigDeviceHandleByIndex, d, index, &mig);
+    if (rc == DV_NVML_SUCCESS)
+        rc = CALL(self, nvmlDeviceGetUUID, mig, m->uuid, sizeof m->uuid);
+    if (rc == DV_NVML_SUCCESS)
+        rc = CALL(self, nvmlDeviceGetGpuInstanceId, mig, &m->gi);
+    if (rc == DV_NVML_SUCCESS)
+        rc = CALL(self, nvmlDeviceGetComputeInstanceId, mig, &m->ci);
+    if (rc != DV_NVML_SUCCESS)
+        return rc;
     if (CALL(self, nvmlDeviceGetName, mig, name, sizeof name) == DV_NVML_SUCCESS)
         profile_name(name, m->profile);
     m->gi_slices = m->ci_slices = m->sm = DV_FACT_UNKNOWN32;
@@ -393,25 +410,31 @@ static bool read_mig_device(struct nvml *self, struct dv_nvml_device *d, uint32_
     if (read_memory(self, mig, &memory) == DV_NVML_SUCCESS)
         m->memory_bytes = memory.total;
     read_instance(self, d, m);
-    return true;
+    return DV_NVML_SUCCESS;
 }
 
-static void read_mig(struct nvml *self, struct dv_nvml_device *d, struct dv_facts_gpu *f)
+/* 0, or the error because of which nothing is known: a GPU that cannot say now whether it is cut is
+ * not one that cannot be cut. */
+static int read_mig(struct nvml *self, struct dv_nvml_device *d, struct dv_facts_gpu *f)
 {
     uint32_t max = 0;
     f->n_mig = f->n_gi = 0;
-    if (CALL(self, nvmlDeviceGetMigMode, d, &f->mig_current, &f->mig_pending) != DV_NVML_SUCCESS) {
+    int rc = CALL(self, nvmlDeviceGetMigMode, d, &f->mig_current, &f->mig_pending);
+    if (rc != DV_NVML_SUCCESS) {
         f->mig_current = f->mig_pending = DV_FACT_UNKNOWN32;
-        return;
+        return is_answer(rc) ? 0 : rc;
     }
     read_geometry(self, d, &f->geometry);
-    if (f->mig_current != DV_NVML_FEATURE_ENABLED ||
-        CALL(self, nvmlDeviceGetMaxMigDeviceCount, d, &max) != DV_NVML_SUCCESS)
-        return;
-    read_instances(self, d, f);
-    for (uint32_t i = 0; i < max && f->n_mig < DV_FACTS_MIG_MAX; i++)
-        if (read_mig_device(self, d, i, &f->mig[f->n_mig]))
-            f->n_mig++;
+    if (f->mig_current != DV_NVML_FEATURE_ENABLED)
+        return 0;
+    rc = CALL(self, nvmlDeviceGetMaxMigDeviceCount, d, &max);
+    if (rc == DV_NVML_SUCCESS)
+        rc = read_instances(self, d, f);
+    for (uint32_t i = 0; is_answer(rc) && i < max && f->n_mig < DV_FACTS_MIG_MAX; i++) {
+        rc = read_mig_device(self, d, i, &f->mig[f->n_mig]);
+        f->n_mig += rc == DV_NVML_SUCCESS;
+    }
+    return is_answer(rc) ? 0 : rc;
 }
 
 /* The call may be there and answer that it is not supported (an older kernel, a driver without the
@@ -493,7 +516,13 @@ static int nvml_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu 
     }
     ret->lost |= is_lost(rc);
     ret->memory_limits = read_memory_limits(self, d);
-    read_mig(self, d, ret);
+    rc = read_mig(self, d, ret);
+    if (rc && is_lost(rc)) {
+        forget(ret, index);
+        ret->lost = 1;
+    } else if (rc) {
+        return failed(self, rc, "reading its MIG devices", err);
+    }
     return 0;
 }
 
