@@ -114,6 +114,14 @@ static bool ask(struct dv_holding *h, const struct dv_worker_request *q, answere
     return false;
 }
 
+/* The answer may come before this returns, when the worker has just died. */
+static void ask_to_arm(struct dv_holding *h, const struct dv_worker_request *q)
+{
+    h->arming++;
+    if (!ask(h, q, on_armed))
+        h->arming--;
+}
+
 static void fill_limit(const struct dv_holding *h, const struct dv_slice *slice, uint64_t bytes,
                        struct dv_worker_request *q)
 {
@@ -156,11 +164,11 @@ bool dv_arm_begin(struct dv_holding *h)
             if (h->restored || dv_memory_limit_cgroup_of(h->owner.pid, h->owner_cgroup) < 0)
                 h->owner_cgroup[0] = 0; /* it is behind the wall already */
         }
-        h->arming += ask(h, &q, on_armed);
+        ask_to_arm(h, &q);
     }
     if (slice && dv_arm_has_namespace(h->node, slice)) {
         if (fill_namespace(h, slice, DV_MPS_NAMESPACE, &q))
-            h->arming += ask(h, &q, on_armed);
+            ask_to_arm(h, &q);
         else if (!h->restored) /* else it gets one when the daemon is found */
             note_problem(h, "the device has no MPS daemon");
     }
@@ -235,6 +243,13 @@ static void on_ended(void *arg, const struct dv_worker_reply *reply, int error)
         drop_rest(rest);
 }
 
+static void ask_to_end(struct dv_arm_rest *rest)
+{
+    rest->asked = true;
+    if (dv_hardware_link_ask(rest->node->link, &rest->request, on_ended, rest) < 0)
+        rest->asked = false;
+}
+
 static void end_cgroup(struct dv_holding *h, const struct dv_slice *slice)
 {
     struct dv_arm_rest *rest = calloc(1, sizeof *rest);
@@ -250,20 +265,23 @@ static void end_cgroup(struct dv_holding *h, const struct dv_slice *slice)
     }
     rest->next = h->node->arm_rests;
     h->node->arm_rests = rest;
-    rest->asked = dv_hardware_link_ask(h->node->link, &rest->request, on_ended, rest) == 0;
+    ask_to_end(rest);
 }
 
 void dv_arm_tick(struct dv_node *node, uint64_t now)
 {
     for (struct dv_arm_rest *r = node->arm_rests; r; r = r->next)
         if (!r->asked && now >= r->next_ns)
-            r->asked = dv_hardware_link_ask(node->link, &r->request, on_ended, r) == 0;
+            ask_to_end(r); /* an answer at once is a failure, and drops none */
 }
 
 void dv_arm_free(struct dv_node *node)
 {
-    while (node->arm_rests)
-        drop_rest(node->arm_rests);
+    for (struct dv_arm_rest *next, *r = node->arm_rests; r; r = next) {
+        next = r->next;
+        free(r);
+    }
+    node->arm_rests = NULL;
 }
 
 static void on_namespace_ended(void *arg, const struct dv_worker_reply *reply, int error)
@@ -336,7 +354,9 @@ bool dv_arm_probe(struct dv_node *node)
         const struct dv_facts_gpu *f = node->gpus[g->index].facts;
         if (!f || f->memory_limits != 1 || g->mig_enabled)
             continue;
-        node->limits_asked = ask_probe(node, g);
+        node->limits_asked = true; /* before an answer that may come at once */
+        if (!ask_probe(node, g))
+            node->limits_asked = false;
         return false;
     }
     return true; /* nothing to ask: no GPU here has them, for now */

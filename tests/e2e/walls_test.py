@@ -7,6 +7,7 @@ The tenants here load the driver's own library, beside the governor: what holds 
 """
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -178,11 +179,16 @@ class Cgroups(WallsCase):
         return result == 0
 
     def test_all_processes_of_a_slice_together(self):
-        go = os.path.join(self.node.directory, "go")
+        for mode in ("governed", "mps"):
+            with self.subTest(mode=mode):
+                self.check_together(mode)
+
+    def check_together(self, mode):
+        go = os.path.join(self.node.directory, "go-" + mode)
         script = (f"{' '.join(alloc(5, 600))} & "
                   f"while [ ! -e {go} ]; do sleep 0.05; done; "
                   f"{' '.join(alloc(4))}; echo four=$?; {' '.join(alloc(1))}; echo one=$?; kill $!")
-        run = self.node.start_run("--mode", "governed", "--memory", "8GiB", "--", "sh", "-c", script)
+        run = self.node.start_run("--mode", mode, "--memory", "8GiB", "--", "sh", "-c", script)
         harness.wait_for(lambda: self.node.sim_stats()["memory_used_bytes"] > 5 * GIB,
                          "the first process has its memory")
         with open(go, "w", encoding="utf-8"):
@@ -251,6 +257,19 @@ class Cgroups(WallsCase):
         self.assertRegex(self.node.log(), "slice.wall claim=c-[0-9]+ .*999")
         self.nothing_is_left()
         self.assertEqual(self.node.divvy(*args).returncode, 0)
+        self.nothing_is_left()
+
+    def test_a_limit_that_the_driver_does_not_take(self):
+        client = self.client("--gpu", "0", "--mode", "governed", "--memory", "8GiB")
+        held = self.one()["id"]
+        self.inject("--nvml-error", "nvmlDeviceSetMemoryLimits_v1=999:1")
+        self.assertEqual(self.node.divvy("limit", held, "--memory", "12GiB").returncode, 0)
+        harness.wait_for(lambda: "999" in self.node.divvy("explain", held).stdout, "it is said")
+        self.check_limit(client, 8)
+        self.assertEqual(self.node.divvy("limit", held, "--memory", "10GiB").returncode, 0)
+        harness.wait_for(lambda: self.reaches(client, 9), "the limit has changed")
+        self.assertNotIn("999", self.node.divvy("explain", held).stdout)
+        self.end(client)
         self.nothing_is_left()
 
     def test_withdrawn_while_it_is_raised(self):
@@ -474,6 +493,30 @@ class ReadOnlyHierarchy(NoCgroups):
     def test_walls_are_named(self):
         self.check()
         self.assertIn("cannot make the cgroup", self.node.log())
+
+
+@unittest.skipUnless(can_make_cgroups() and other_user_can_run(),
+                     "needs root, cgroups of version 2, and files that other users can read")
+class NotRoot(NoCgroups):
+    prefix = as_user(ANN)
+
+    def setUp(self):
+        made = tempfile.mkdtemp
+
+        def mkdtemp_for_ann(*args, **kw):
+            path = made(*args, **kw)
+            shutil.chown(path, ANN, ANN)
+            return path
+        harness.tempfile.mkdtemp = mkdtemp_for_ann
+        self.addCleanup(setattr, harness.tempfile, "mkdtemp", made)
+        super().setUp()
+
+    def test_walls_are_named(self):
+        self.check()
+        self.assertIn("memory limits need root", self.node.log())
+        text = self.walls("--gpu", "1", "--mode", "mps", "--memory", "8GiB")
+        self.assertIn("memory wall cooperative", text)
+        self.assertIn("compute wall cooperative", text)
 
 
 if __name__ == "__main__":
