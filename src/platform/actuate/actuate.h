@@ -61,23 +61,28 @@ enum dv_mps_server_state {
 };
 
 struct dv_mps_status {
-    uint32_t up; /* 1: the control daemon answers */
+    uint32_t up;    /* 1: the control daemon answers */
+    uint32_t hangs; /* 1: it is there, and does not */
     uint32_t server_state;
     int32_t control_pid, server_pid; /* 0: none, or not known */
     uint32_t n_clients;
     int32_t clients[DV_MPS_CLIENTS_MAX]; /* pids */
     uint32_t threads_percent;            /* the default in force; 0: not known */
-    uint32_t clients_max;                /* the driver's limit; 0: it does not say */
+    uint32_t clients_max; /* the driver's limit, as a probe found it: with so many clients there one
+                             more was refused; 0: not known */
 };
 
 enum dv_mps_op {
-    DV_MPS_START = 1, /* starts the daemon with its limits; one that answers is kept */
-    DV_MPS_STOP = 2,  /* quit; its clients end (they must have left, or be told to) */
+    /* Starts the daemon with its limits. One that answers is kept; one that is there and does not
+     * answer is killed: its server lives on for the clients that it has. */
+    DV_MPS_START = 1,
+    DV_MPS_STOP = 2, /* quit; its clients end (they must have left, or be told to) */
     DV_MPS_STATUS = 3,
     DV_MPS_LIMIT = 4, /* sets the default limits; for clients that come later */
     DV_MPS_PROBE = 5, /* a real client connection: a process of its own makes a context and ends */
     DV_MPS_NAMESPACE = 6, /* makes or changes a namespace with these limits; `argument` its name */
     DV_MPS_NAMESPACE_END = 7,
+    DV_MPS_RENEW = 8, /* ends a server in fault, whose clients' contexts are gone, by force */
 };
 
 /* ---- memory limits by cgroup ---- */
@@ -90,7 +95,8 @@ struct dv_memory_limit {
     int32_t pid;               /* to be moved into it, or at its end out of it; 0: nobody */
     uint32_t sweep;            /* 1: all empty cgroups of this state directory go first */
     uint64_t start;            /* with pid: who it must be */
-    char back[DV_CGROUP_SIZE]; /* at the end: the cgroup that pid came from, "/user.slice"; "": top */
+    char back[DV_CGROUP_SIZE]; /* at the end: the cgroup that pid came from, "/user.slice"; "": top
+                                */
 };
 
 struct dv_actuator;

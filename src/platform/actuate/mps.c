@@ -22,6 +22,7 @@
 #define START_MS 10000u
 #define QUIT_S 5u /* for its clients to end, who have been told to before */
 #define GONE_MS 5000u
+#define TERM_MS 1000u
 #define SERVERS_MAX 8
 #define SOCKET_ROOM 24u /* "/control_privileged" and its NUL */
 
@@ -282,6 +283,28 @@ static void send_signal(const struct dv_proc_id *id, int signo)
         syscall(SYS_pidfd_send_signal, fd, signo, NULL, 0);
 }
 
+enum presence { GONE, ANSWERS, HANGS };
+
+/* ret_id: the daemon's, where it was found. */
+static enum presence look(const struct dv_mps_at *m, uint32_t *ret_percent,
+                          struct dv_proc_id *ret_id)
+{
+    bool is_well = answers(m, ret_percent);
+    bool found = find_daemon(m, ret_id);
+    if (!found)
+        *ret_id = (struct dv_proc_id){0};
+    return is_well ? ANSWERS : found ? HANGS : GONE;
+}
+
+static bool end_by_force(const struct dv_proc_id *id)
+{
+    send_signal(id, SIGTERM);
+    if (await_end(id, TERM_MS))
+        return true;
+    send_signal(id, SIGKILL);
+    return await_end(id, GONE_MS);
+}
+
 /* ---- operations ---- */
 
 static int read_server(const struct dv_mps_at *m, int32_t pid, struct dv_mps_status *s,
@@ -311,11 +334,12 @@ static int read_status(const struct dv_mps_at *m, struct dv_mps_status *ret, str
     int32_t servers[SERVERS_MAX];
     struct dv_proc_id id;
     *ret = (struct dv_mps_status){0};
-    if (!answers(m, &ret->threads_percent))
+    enum presence presence = look(m, &ret->threads_percent, &id);
+    ret->up = presence == ANSWERS;
+    ret->hangs = presence == HANGS;
+    ret->control_pid = id.pid;
+    if (!ret->up)
         return 0;
-    ret->up = 1;
-    if (find_daemon(m, &id))
-        ret->control_pid = id.pid;
     if (m->spec->namespaces)
         return dv_mps_named_status(m, ret, err);
     int r = command(m, "get_server_list", DV_MPS_COMMAND_MS, out, err);
@@ -351,50 +375,80 @@ static int spawn(const struct dv_mps_at *m, bool multiuser, struct dv_err *err)
                       dv_tool_last_line(out));
 }
 
+static int start_new(const struct dv_mps_at *m, struct dv_err *err)
+{
+    int r = geteuid() == 0 ? spawn(m, true, err) : DV_ACTUATE_FAILED;
+    return r == DV_ACTUATE_FAILED ? spawn(m, false, err) : r;
+}
+
 static int start(const struct dv_mps_at *m, struct dv_mps_status *ret, struct dv_err *err)
 {
     uint32_t unused;
+    struct dv_proc_id id;
     int r = make_folders(m, err);
     if (r < 0)
         return r;
-    if (!answers(m, &unused)) {
-        r = DV_ACTUATE_FAILED;
-        if (geteuid() == 0)
-            r = spawn(m, true, NULL);
-        if (r == DV_ACTUATE_FAILED)
-            r = spawn(m, false, err);
-        if (r)
-            return r;
-    }
-    r = set_limits(m, err);
+    enum presence presence = look(m, &unused, &id);
+    if (presence == HANGS && !end_by_force(&id))
+        return dv_err_set(
+            err, DV_ACTUATE_IN_USE,
+            "the MPS daemon in %s does not answer, and did not end when it was killed", m->pipe);
+    if (presence != ANSWERS)
+        r = start_new(m, err);
+    if (r == 0)
+        r = set_limits(m, err);
     return r ? r : read_status(m, ret, err);
+}
+
+static void quit(const struct dv_mps_at *m)
+{
+    static const char *const argv[] = {DV_MPS_CONTROL, "-q", NULL};
+    char line[32], out[DV_MPS_OUTPUT_MAX];
+    int status;
+    snprintf(line, sizeof line, "quit -t %u", QUIT_S);
+    if (m->spec->namespaces)
+        dv_mps_daemon_run(m, argv, NULL, (QUIT_S + 5) * 1000, out, &status, NULL);
+    else
+        command(m, line, (QUIT_S + 5) * 1000, out, NULL);
 }
 
 static int stop(const struct dv_mps_at *m, struct dv_err *err)
 {
-    char line[32], out[DV_MPS_OUTPUT_MAX];
     struct dv_proc_id id;
     uint32_t unused;
-    bool known = find_daemon(m, &id);
-    if (answers(m, &unused)) {
-        static const char *const quit[] = {DV_MPS_CONTROL, "-q", NULL};
-        int status;
-        snprintf(line, sizeof line, "quit -t %u", QUIT_S);
-        if (m->spec->namespaces)
-            dv_mps_daemon_run(m, quit, NULL, (QUIT_S + 5) * 1000, out, &status, NULL);
-        else
-            command(m, line, (QUIT_S + 5) * 1000, out, NULL);
-    }
-    static const int signals[] = {SIGTERM, SIGKILL};
-    bool gone = !known || await_end(&id, GONE_MS);
-    for (size_t i = 0; i < DV_ARRAY_SIZE(signals) && !gone; i++) {
-        send_signal(&id, signals[i]);
-        gone = await_end(&id, GONE_MS);
-    }
+    enum presence presence = look(m, &unused, &id);
+    if (presence == ANSWERS)
+        quit(m);
+    bool gone = !id.pid || await_end(&id, presence == ANSWERS ? GONE_MS : 0) || end_by_force(&id);
     if (gone && !answers(m, &unused))
         return 0;
     return dv_err_set(err, DV_ACTUATE_IN_USE,
                       "the MPS daemon in %s did not end, though it was told to", m->pipe);
+}
+
+/* Servers in fault wait for their clients, whose contexts are gone, and take no others. */
+static int renew(const struct dv_mps_at *m, struct dv_mps_status *ret, struct dv_err *err)
+{
+    char line[64], out[DV_MPS_OUTPUT_MAX];
+    int32_t servers[SERVERS_MAX];
+    if (m->spec->namespaces) {
+        int r = dv_mps_named_renew(m, err);
+        return r ? r : read_status(m, ret, err);
+    }
+    int r = command(m, "get_server_list", DV_MPS_COMMAND_MS, out, err);
+    int n = r ? 0 : dv_mps_parse_pids(out, servers, SERVERS_MAX);
+    for (int i = 0; i < n && r == 0; i++) {
+        struct dv_proc_id id = {0};
+        struct dv_mps_status s = {0};
+        bool known = dv_proc_identify(servers[i], &id) == 0;
+        if (read_server(m, servers[i], &s, NULL) || s.server_state != DV_MPS_SERVER_FAULT)
+            continue;
+        snprintf(line, sizeof line, "shutdown_server %d -f", servers[i]);
+        r = command(m, line, DV_MPS_COMMAND_MS, out, err);
+        if (known)
+            await_end(&id, GONE_MS);
+    }
+    return r ? r : read_status(m, ret, err);
 }
 
 /* As the user of the server that is there: without multi-user mode another user's client would
@@ -429,10 +483,15 @@ static int probe(const struct dv_mps_at *m, struct dv_mps_status *ret, struct dv
         return dv_err_set(err, DV_ACTUATE_FAILED,
                           "a new client got no answer from the MPS daemon within %u s",
                           DV_MPS_PROBE_MS / 1000);
-    if (r == 0 && status)
+    uint32_t full = status == DV_MPS_PROBE_FULL ? ret->n_clients : 0;
+    if (r == 0 && status && !full)
         r = dv_err_set(err, DV_ACTUATE_FAILED, "a new client cannot use the MPS daemon: %.250s",
                        dv_tool_last_line(out));
-    return r ? r : read_status(m, ret, err);
+    if (r == 0)
+        r = read_status(m, ret, err);
+    if (full && r == 0) /* one may have come meanwhile */
+        ret->clients_max = DV_MAX(full, ret->n_clients);
+    return r;
 }
 
 static int limit(const struct dv_mps_at *m, struct dv_mps_status *ret, struct dv_err *err)
@@ -469,6 +528,9 @@ int dv_mps_run(const struct dv_mps_config *config, enum dv_mps_op op,
         break;
     case DV_MPS_PROBE:
         r = probe(&m, &status, err);
+        break;
+    case DV_MPS_RENEW:
+        r = renew(&m, &status, err);
         break;
     case DV_MPS_NAMESPACE:
         r = dv_mps_named_namespace(&m, argument, err);

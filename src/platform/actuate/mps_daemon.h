@@ -33,6 +33,8 @@ int dv_mps_daemon_run(const struct dv_mps_at *m, const char *const *argv, const 
 bool dv_mps_named_answers(const struct dv_mps_at *m);
 /* The server is there, and its default namespace has the limits of the spec. */
 int dv_mps_named_prepare(const struct dv_mps_at *m, struct dv_err *err);
+/* Its clients' contexts are gone: tells them so. */
+int dv_mps_named_renew(const struct dv_mps_at *m, struct dv_err *err);
 int dv_mps_named_status(const struct dv_mps_at *m, struct dv_mps_status *ret, struct dv_err *err);
 /* A namespace with the limits of the spec; for clients that come later. */
 int dv_mps_named_namespace(const struct dv_mps_at *m, const char *space, struct dv_err *err);

@@ -157,6 +157,19 @@ int dv_mps_named_status(const struct dv_mps_at *m, struct dv_mps_status *s, stru
     return r;
 }
 
+/* A server that goes takes its namespaces along, so the clients are told one by one. */
+int dv_mps_named_renew(const struct dv_mps_at *m, struct dv_err *err)
+{
+    char out[DV_MPS_OUTPUT_MAX], pid[16];
+    struct dv_mps_status s = {0};
+    int r = dv_mps_named_status(m, &s, err);
+    for (uint32_t i = 0; !r && s.server_state == DV_MPS_SERVER_FAULT && i < s.n_clients; i++) {
+        snprintf(pid, sizeof pid, "%d", s.clients[i]);
+        command(m, (const char *const[WORDS_MAX]){"client", "terminate", pid}, out, NULL);
+    }
+    return r;
+}
+
 #define SPACE_MAX 64u
 
 /* A name as the driver takes it. */

@@ -7,6 +7,8 @@
 #include <dlfcn.h>
 #include <stdio.h>
 
+#define MAX_CLIENTS_REACHED 808 /* cuda.h, CUDA_ERROR_MPS_MAX_CLIENTS_REACHED */
+
 struct calls {
     int (*init)(unsigned int flags);
     int (*device_get)(int *device, int ordinal);
@@ -35,7 +37,7 @@ static int load(const char *path, struct calls *ret)
 static int failed(const char *call, int result)
 {
     printf("%s answers CUDA error %d\n", call, result);
-    return 1;
+    return result == MAX_CLIENTS_REACHED ? DV_MPS_PROBE_FULL : 1;
 }
 
 static int connect_client(const struct calls *c)

@@ -9,13 +9,14 @@
 #include <sys/types.h>
 
 #define DV_MPS_PROBE_MS 10000u
+#define DV_MPS_PROBE_FULL 2 /* no client more is taken: CUDA_ERROR_MPS_MAX_CLIENTS_REACHED */
 
 struct dv_mps_probe {
     const char *libcuda; /* "": "libcuda.so.1" */
     uid_t uid;           /* to become first; (uid_t)-1: as we are */
 };
 
-/* `arg` is the struct. 0, or 1 with a line on stdout that says what failed. */
+/* `arg` is the struct. 0, or 1 or PROBE_FULL with a line on stdout that says what failed. */
 int dv_mps_probe_main(void *arg);
 
 #endif

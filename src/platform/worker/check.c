@@ -114,7 +114,7 @@ static int check_mps(const struct dv_worker_request *q, struct dv_err *err)
             r = dv_err_set(err, -EINVAL, "name has a character that does not belong there");
     if (!r && !spec->name[0])
         r = dv_err_set(err, -EINVAL, "an MPS daemon needs a name");
-    if (!r && (q->change.mps.op < DV_MPS_START || q->change.mps.op > DV_MPS_NAMESPACE_END))
+    if (!r && (q->change.mps.op < DV_MPS_START || q->change.mps.op > DV_MPS_RENEW))
         r = dv_err_set(err, -EINVAL, "there is no MPS operation %u", q->change.mps.op);
     if (!r)
         r = check_number("threads_percent", spec->threads_percent, 100, false, err);
@@ -124,7 +124,8 @@ static int check_mps(const struct dv_worker_request *q, struct dv_err *err)
         r = check_number("alone", spec->alone, spec->device[0] == 'G', false, err);
     if (!r)
         r = check_text("argument", q->change.mps.argument, DV_WORKER_ARGUMENT, "-_", err);
-    if (!r && q->change.mps.op >= DV_MPS_NAMESPACE && !q->change.mps.argument[0])
+    if (!r && (q->change.mps.op == DV_MPS_NAMESPACE || q->change.mps.op == DV_MPS_NAMESPACE_END) &&
+        !q->change.mps.argument[0])
         r = dv_err_set(err, -EINVAL, "a namespace needs a name");
     return r;
 }
