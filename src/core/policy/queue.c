@@ -143,6 +143,25 @@ int dv_queue_prepare(const struct dv_snapshot *snapshot, bool *marks)
     return r;
 }
 
+int dv_queue_awaiting(const struct dv_snapshot *snapshot, const char *device, uint64_t *ret_id,
+                      struct dv_verdict *ret)
+{
+    struct walk w;
+    int r = walk_init(&w, snapshot);
+    bool found = false;
+    for (size_t i = 0; !r && i < snapshot->n_claims && !found; i++) {
+        struct dv_admission a;
+        const struct dv_claim *c = walk_step(&w, i, &a);
+        found = a.verdict.reason == DV_REASON_PREPARING && !strcmp(device, a.device);
+        if (!found)
+            continue;
+        *ret_id = c->id;
+        *ret = a.verdict;
+    }
+    walk_done(&w);
+    return r ? r : found ? 0 : -ENOENT;
+}
+
 int dv_queue_explain(const struct dv_snapshot *snapshot, uint64_t id, struct dv_verdict *ret)
 {
     struct walk w;

@@ -11,7 +11,8 @@
  *         ... apply DV_EVENT_SLICE_GRANTED (or withdraw the claim when it is REFUSED) ...
  *     dv_queue_prepare(snapshot, marks);
  *     ... start the MPS daemons of the marked devices; when one is up, DV_EVENT_DEVICE_SEEN with
- *     mps_up, and the same again. A daemon that cannot be started: withdraw the claim ...
+ *     mps_up, and the same again. A daemon that cannot be started: dv_queue_awaiting, and withdraw
+ * the claim ...
  */
 #ifndef DV_POLICY_QUEUE_H
 #define DV_POLICY_QUEUE_H
@@ -31,6 +32,11 @@ int dv_queue_next(const struct dv_snapshot *snapshot, uint64_t *ret_id,
 /* Sets marks[i] for each snapshot device that a waiting claim would get if its MPS daemon were up,
  * clears the others. -ENOMEM. */
 int dv_queue_prepare(const struct dv_snapshot *snapshot, bool *marks);
+
+/* The first claim, in order, that waits for nothing but this device's MPS daemon, and what it was
+ * told. 0; -ENOENT: none; -ENOMEM. */
+int dv_queue_awaiting(const struct dv_snapshot *snapshot, const char *device, uint64_t *ret_id,
+                      struct dv_verdict *ret);
 
 /* What a waiting claim waits for, seen from its place in the queue: its position from 1 is in the
  * verdict. 0, -ENOENT when it does not wait, -ENOMEM. */

@@ -207,6 +207,13 @@ static void test_preparing(void **state)
     assert_int_equal(explain(s, 4).gpu, 1);
     assert_int_equal(dv_queue_prepare(s, marks), 0);
     assert_true(marks[0] && marks[1]);
+    struct dv_verdict v;
+    uint64_t first = 0;
+    assert_int_equal(dv_queue_awaiting(s, s->devices[0].uuid, &first, &v), 0);
+    assert_true(first == 1 && v.reason == DV_REASON_PREPARING && v.gpu == 0);
+    assert_int_equal(dv_queue_awaiting(s, s->devices[1].uuid, &first, &v), 0);
+    assert_int_equal(first, 4);
+    assert_int_equal(dv_queue_awaiting(s, "GPU-none", &first, &v), -ENOENT);
     struct dv_event e = seen(s, 0);
     e.device.mps_up = true;
     apply(s, e);

@@ -32,6 +32,7 @@ const char *dv_verdict_reason_name(enum dv_reason reason)
         [DV_REASON_NO_WALL] = "no_wall",
         [DV_REASON_LAYOUT] = "layout",
         [DV_REASON_MODE_UNSUPPORTED] = "mode_unsupported",
+        [DV_REASON_MPS_DOWN] = "mps_down",
         [DV_REASON_NOT_WAITING] = "not_waiting",
         [DV_REASON_BELOW_USE] = "below_use",
         [DV_REASON_NO_ROOM] = "no_room",

@@ -42,6 +42,7 @@ enum dv_reason {
     DV_REASON_NO_WALL,   /* the driver's wall could not be raised [gpu, detail: why] */
     DV_REASON_LAYOUT,    /* the layout keeps all such devices for another mode [mode, gpu] */
     DV_REASON_MODE_UNSUPPORTED, /* this GPU cannot be shared in that mode [mode, gpu] */
+    DV_REASON_MPS_DOWN,         /* the device's MPS daemon does not start [gpu, detail] */
     DV_REASON_NOT_WAITING,      /* it would have to wait and was told not to [because, ...] */
 
     /* a live change of limits */

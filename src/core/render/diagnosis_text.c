@@ -162,7 +162,7 @@ static const struct words {
     [DV_TROUBLE_MPS_DOWN] = {"mps", "the MPS daemon of {device} is down", "{detail}",
                              "divvyd tries again by itself; claims for the device wait meanwhile"},
     [DV_TROUBLE_MPS_FAULT] =
-        {"mps", "a fault on {device} took down the clients of its MPS server", "{detail}",
+        {"mps", "MPS on {device} has failed", "{detail}",
          "divvyd has a new server by itself; who was taken down must start again. What may take "
          "others along belongs on a MIG device or in governed mode"},
     [DV_TROUBLE_REPLICAS_TIGHT] =

@@ -193,6 +193,9 @@ void dv_verdict_text_claim(const struct dv_verdict *verdict, struct dv_str *text
     case DV_REASON_NO_SUCH_GPU:
         dv_str_addf(text, "no GPU of this node matches \"%s\"; divvy status lists them", v->text);
         break;
+    case DV_REASON_MPS_DOWN:
+        dv_str_addf(text, "the MPS daemon of GPU %d does not start: %s", v->gpu, v->detail);
+        break;
     case DV_REASON_TOO_LARGE_MEMORY:
         dv_str_addf(text,
                     "asked %s, but the largest device that could do has %s (GPU %d); ask for "
