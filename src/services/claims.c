@@ -329,6 +329,24 @@ void dv_claims_pump(struct dv_node *node)
     tell_positions(node);
 }
 
+void dv_claims_refuse_mps(struct dv_node *node, const char *device, const char *why)
+{
+    struct dv_verdict v;
+    uint64_t id;
+    while (dv_queue_awaiting(node->snapshot, device, &id, &v) == 0) {
+        struct dv_holding *h = dv_node_holding(node, id);
+        v.result = DV_VERDICT_REFUSED;
+        v.reason = DV_REASON_MPS_DOWN;
+        v.position = 0;
+        snprintf(v.detail, sizeof v.detail, "%s", why);
+        if (h)
+            withdraw(h, "refused", &v, "mps_down");
+        else
+            dv_node_apply(node, &(struct dv_event){.kind = DV_EVENT_CLAIM_WITHDRAWN, .id = id});
+    }
+    dv_claims_pump(node);
+}
+
 uint32_t dv_claims_position(const struct dv_node *node, const struct dv_holding *h)
 {
     size_t order[DV_NODE_HOLDINGS_MAX];

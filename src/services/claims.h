@@ -28,6 +28,8 @@ void dv_claims_let_go(struct dv_holding *holding);
 void dv_claims_evict(struct dv_holding *holding, const char *reason);
 /* Grants, or refuses, whatever can be now; then tells those who wait about their places. */
 void dv_claims_pump(struct dv_node *node);
+/* Refuses all that wait for the MPS daemon of this device, which does not start. */
+void dv_claims_refuse_mps(struct dv_node *node, const char *device, const char *why);
 /* Place in the queue from 1; 0 when it does not wait. */
 uint32_t dv_claims_position(const struct dv_node *node, const struct dv_holding *holding);
 /* What the policy says about a waiting claim now; GRANTED of a slice. */

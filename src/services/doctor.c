@@ -176,10 +176,10 @@ static void add_mps(const struct dv_node *node, struct gathered *g, uint64_t now
     for (uint32_t i = 0; i < node->mps->n; i++) {
         const struct dv_mps_daemon *m = &node->mps->daemons[i];
         bool counts = m->fault_ns && (m->faulty || now - m->fault_ns < FAULT_REMEMBERED_NS);
-        g->mps[g->facts.n_mps++] =
-            (struct dv_diagnose_mps){.device = m->spec.device,
-                                     .problem = m->state == DV_MPS_UP ? NULL : m->problem,
-                                     .fault = counts ? m->fault : NULL};
+        g->mps[g->facts.n_mps++] = (struct dv_diagnose_mps){
+            .device = m->spec.device,
+            .problem = dv_mps_is_up(node, m->spec.device) ? NULL : m->problem,
+            .fault = counts ? m->fault : NULL};
     }
 }
 

@@ -8,6 +8,7 @@
 #include "keep.h"
 #include "layouts.h"
 #include "model/gpu_model.h"
+#include "mps.h"
 #include "policy/xid.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -141,7 +142,8 @@ static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, s
     gpu->mig_enabled = f->mig_current == 1;
     gpu->pci_subsystem_id = f->pci_subsystem_id == DV_FACT_UNKNOWN32 ? 0 : f->pci_subsystem_id;
     gpu->memory_limits = f->memory_limits == 1 && node->limits_usable;
-    gpu->mps_clients = mps_clients(f);
+    gpu->mps_clients =
+        node->gpus[f->index].mps_clients ? node->gpus[f->index].mps_clients : mps_clients(f);
     /* Folders of their own keep tenants apart only where root can give them away. */
     gpu->mps_namespaces =
         node->config.privileged && strtoul(node->driver.version, NULL, 10) >= MPS_NAMESPACES_DRIVER;
@@ -468,6 +470,7 @@ static void on_events(void *arg, const struct dv_worker_reply *reply, int error)
             g->xid = e->xid;
             g->xid_ns = dv_clock_now();
         }
+        dv_mps_xid(node, e->gpu, e->gi, e->xid);
         dv_log(DV_LOG_WARNING, "gpu.xid", "gpu=%u xid=%llu", e->gpu, (unsigned long long)e->xid);
     }
     if (reply->count)

@@ -7,8 +7,10 @@
 #include "inventory.h"
 #include "layouts.h"
 #include "policy/queue.h"
+#include "policy/xid.h"
 #include "sys/clock.h"
 #include "sys/log.h"
+#include "tenants.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,6 +20,11 @@
 
 #define STATUS_NS DV_NS_PER_S
 #define BACKOFF_MAX_S 60u
+#define HANGS_MAX 2u
+#define XID_LOOKS 3u
+#define RECENT_NS (3 * DV_NS_PER_S)
+#define XID_LATE_NS (3 * DV_NS_PER_S) /* it is of the fault that is known already */
+#define PROBE_AGAIN_NS (5 * DV_NS_PER_S)
 
 int dv_mps_new(struct dv_mps **ret)
 {
@@ -46,16 +53,22 @@ const struct dv_mps_daemon *dv_mps_find(const struct dv_node *node, const char *
 bool dv_mps_is_up(const struct dv_node *node, const char *device)
 {
     const struct dv_mps_daemon *m = find(node, device);
-    return m && m->state == DV_MPS_UP;
+    return m && m->state == DV_MPS_UP && !m->faulty;
 }
 
 bool dv_mps_is_ours(const struct dv_node *node, const struct dv_proc_id *id)
 {
+    struct dv_proc_id self;
+    if (dv_proc_identify(getpid(), &self) == 0 && dv_proc_is_within(id->pid, &self, NULL))
+        return true; /* the probe */
     for (uint32_t i = 0; i < node->mps->n; i++) {
         const struct dv_mps_status *s = &node->mps->daemons[i].status;
         struct dv_proc_id control;
         if (s->control_pid == id->pid || s->server_pid == id->pid)
             return true;
+        for (uint32_t k = 0; k < DV_MPS_FORMER_MAX; k++)
+            if (node->mps->daemons[i].former[k].id.pid == id->pid)
+                return true;
         if (s->control_pid > 0 && dv_proc_identify(s->control_pid, &control) == 0 &&
             dv_proc_is_within(id->pid, &control, NULL))
             return true;
@@ -140,7 +153,7 @@ static void ask(struct dv_node *node, struct dv_mps_daemon *m, enum dv_mps_op op
 static void tell(struct dv_node *node, const struct dv_mps_daemon *m)
 {
     const struct dv_device *d = dv_snapshot_device(node->snapshot, m->spec.device);
-    if (!d || d->mps_up == (m->state == DV_MPS_UP))
+    if (!d || d->mps_up == dv_mps_is_up(node, m->spec.device))
         return;
     struct dv_event e = {.kind = DV_EVENT_DEVICE_SEEN, .device = *d};
     dv_reconcile_assign(node, &e.device);
@@ -148,68 +161,355 @@ static void tell(struct dv_node *node, const struct dv_mps_daemon *m)
     dv_claims_pump(node);
 }
 
-/* Those with a process there now: they go down together. */
-static void name_victims(const struct dv_node *node, const struct dv_mps_daemon *m,
-                         struct dv_str *text)
+/* ---- who is there ---- */
+
+static const struct dv_mps_client *client_of(const struct dv_mps_server *server, int32_t pid)
 {
-    const char *between = "";
-    for (const struct dv_holding *h = node->holdings; h; h = h->next) {
-        bool any = false;
-        for (const struct dv_member *p = node->members; p && !any; p = p->next)
-            any = p->holding == h && p->ready;
-        if (!any || strcmp(h->device_uuid, m->spec.device) != 0)
-            continue;
-        dv_str_addf(text, "%ss-%llu of %s", between, (unsigned long long)h->claim.id,
-                    h->claim.tenant);
-        between = ", ";
+    for (uint32_t i = 0; i < server->n_clients; i++)
+        if (server->clients[i].pid == pid)
+            return &server->clients[i];
+    return NULL;
+}
+
+static bool is_listed(const struct dv_mps_status *s, int32_t pid)
+{
+    for (uint32_t i = 0; s && i < DV_MIN(s->n_clients, DV_MPS_CLIENTS_MAX); i++)
+        if (s->clients[i] == pid)
+            return true;
+    return false;
+}
+
+static struct dv_mps_client make_client(struct dv_node *node, int32_t pid)
+{
+    struct dv_mps_client c = {.pid = pid};
+    struct dv_proc_id id;
+    struct dv_holding *h = dv_proc_identify(pid, &id) < 0 ? NULL : dv_tenants_find(node, &id, NULL);
+    if (h) {
+        c.slice = h->claim.id;
+        memcpy(c.tenant, h->claim.tenant, sizeof c.tenant);
     }
-    if (!*between)
+    return c;
+}
+
+static void remember(struct dv_node *node, struct dv_mps_daemon *m, const struct dv_mps_status *s)
+{
+    struct dv_mps_server now = {0};
+    if (s->server_pid <= 0 || dv_proc_identify(s->server_pid, &now.id) < 0)
+        now.id = (struct dv_proc_id){0};
+    for (uint32_t i = 0; i < DV_MIN(s->n_clients, DV_MPS_CLIENTS_MAX); i++) {
+        const struct dv_mps_client *old = client_of(&m->server, s->clients[i]);
+        now.clients[now.n_clients++] = old ? *old : make_client(node, s->clients[i]);
+    }
+    m->server = now;
+}
+
+/* ---- what went wrong ---- */
+
+static void add_victim(struct dv_mps_daemon *m, const struct dv_mps_client *c)
+{
+    for (uint32_t i = 0; i < m->n_victims; i++)
+        if (c->slice ? m->victims[i].slice == c->slice : m->victims[i].pid == c->pid)
+            return;
+    if (m->n_victims < DV_MPS_CLIENTS_MAX)
+        m->victims[m->n_victims++] = *c;
+}
+
+/* The clients of the server, as of the last look; and who has come since then, unless `now` has
+ * them: they are well. */
+static void find_victims(struct dv_node *node, struct dv_mps_daemon *m,
+                         const struct dv_mps_server *server, const struct dv_mps_status *now)
+{
+    m->n_victims = 0;
+    for (uint32_t i = 0; i < server->n_clients; i++)
+        if (!is_listed(now, server->clients[i].pid))
+            add_victim(m, &server->clients[i]);
+    for (const struct dv_member *p = node->members; p && server == &m->server; p = p->next) {
+        if (!p->holding || !p->ready || p->since_ns < m->looked_ns ||
+            strcmp(p->holding->device_uuid, m->spec.device) != 0 || is_listed(now, p->id.pid))
+            continue;
+        struct dv_mps_client c = make_client(node, p->id.pid);
+        add_victim(m, &c);
+    }
+}
+
+static void add_victims(const struct dv_mps_daemon *m, struct dv_str *text)
+{
+    for (uint32_t i = 0; i < m->n_victims; i++) {
+        const struct dv_mps_client *c = &m->victims[i];
+        dv_str_add(text, i ? ", " : "");
+        if (c->slice)
+            dv_str_addf(text, "s-%llu of %s", (unsigned long long)c->slice, c->tenant);
+        else
+            dv_str_addf(text, "process %d of nobody's slice", (int)c->pid);
+    }
+    if (!m->n_victims)
         dv_str_add(text, "nobody");
 }
 
-static void incident(struct dv_node *node, struct dv_mps_daemon *m, const char *what)
+static void incident(struct dv_mps_daemon *m, const char *what)
 {
     dv_cleanup(dv_str_done) struct dv_str victims = {0};
     char value[DV_LOG_VALUE];
-    name_victims(node, m, &victims);
+    add_victims(m, &victims);
     m->fault_ns = dv_clock_now();
-    snprintf(m->fault, sizeof m->fault, "%s; it took down %.200s", what, dv_str_get(&victims));
+    m->fault_unix = dv_clock_unix();
+    snprintf(m->fault, sizeof m->fault, "%s; it took down %.300s", what, dv_str_get(&victims));
     dv_log(DV_LOG_ERROR, "mps.fault", "device=%s detail=%s", m->spec.device,
            dv_log_value(m->fault, value));
 }
 
-static void failed(struct dv_node *node, struct dv_mps_daemon *m, const char *why)
+/* Clients that are not there any more: for a while they may have been a fault's victims, of which
+ * the driver's event is still to come. */
+static void note_gone(struct dv_mps_daemon *m, const struct dv_mps_status *s)
+{
+    uint64_t now = dv_clock_now();
+    if (now - m->gone_ns > RECENT_NS)
+        m->gone.n_clients = 0;
+    for (uint32_t i = 0; i < m->server.n_clients; i++) {
+        if (is_listed(s, m->server.clients[i].pid) || m->gone.n_clients == DV_MPS_CLIENTS_MAX)
+            continue;
+        m->gone.clients[m->gone.n_clients++] = m->server.clients[i];
+        m->gone_ns = now;
+    }
+}
+
+/* in_fault: all that are there have had it. */
+static void fault(struct dv_node *node, struct dv_mps_daemon *m, bool in_fault)
+{
+    char xid[48] = "", what[160];
+    m->n_victims = 0;
+    if (in_fault)
+        find_victims(node, m, &m->server, NULL);
+    for (uint32_t i = 0; i < m->gone.n_clients; i++)
+        add_victim(m, &m->gone.clients[i]);
+    if (m->xid)
+        snprintf(xid, sizeof xid, " (XID %llu)", (unsigned long long)m->xid);
+    snprintf(what, sizeof what, "%s had a fatal fault%s%s",
+             m->n_victims == 1 ? "the only client of the MPS server" : "a client of the MPS server",
+             xid, m->n_victims > 1 ? ", which of them the driver does not say" : "");
+    incident(m, what);
+    m->gone.n_clients = 0;
+    m->xid_looks = 0;
+    m->xid = 0;
+}
+
+/* Its server lives on where it has clients. */
+static void part_with_server(struct dv_mps_daemon *m)
+{
+    if (m->server.id.pid && dv_proc_alive(&m->server.id) && m->server.n_clients) {
+        uint32_t at = dv_proc_alive(&m->former[0].id) ? DV_MPS_FORMER_MAX - 1 : 0;
+        m->former[at] = m->server;
+    }
+    m->server = (struct dv_mps_server){0};
+}
+
+static void lose_daemon(struct dv_node *node, struct dv_mps_daemon *m, const char *what)
+{
+    m->n_victims = 0;
+    if (m->server.id.pid && !dv_proc_alive(&m->server.id))
+        find_victims(node, m, &m->server, NULL);
+    incident(m, what);
+    part_with_server(m);
+    m->restarts++;
+    m->hangs = 0;
+    m->faulty = m->was_fault = false;
+    m->status = (struct dv_mps_status){0};
+    m->state = DV_MPS_DOWN;
+    m->next_ns = 0;
+    tell(node, m);
+}
+
+/* A server of before ends by itself when its clients have left; if one is still there, it was
+ * ended. */
+static void look_at_former(struct dv_mps_daemon *m)
+{
+    for (uint32_t k = 0; k < DV_MPS_FORMER_MAX; k++) {
+        struct dv_mps_server *f = &m->former[k];
+        if (!f->id.pid || dv_proc_alive(&f->id))
+            continue;
+        m->n_victims = 0;
+        for (uint32_t i = 0; i < f->n_clients; i++) {
+            struct dv_proc_id id;
+            if (dv_proc_identify(f->clients[i].pid, &id) == 0)
+                add_victim(m, &f->clients[i]);
+        }
+        if (m->n_victims)
+            incident(m, "the server of an MPS daemon of before has ended");
+        *f = (struct dv_mps_server){0};
+    }
+}
+
+static void failed(struct dv_node *node, struct dv_mps_daemon *m, const char *why, bool hopeless)
 {
     char value[DV_LOG_VALUE];
     if (!m->problem[0] || strcmp(m->problem, why) != 0)
         dv_log(DV_LOG_ERROR, "mps.failed", "device=%s detail=%s", m->spec.device,
                dv_log_value(why, value));
     snprintf(m->problem, sizeof m->problem, "%s", why);
-    m->state = DV_MPS_DOWN;
-    m->failures++;
+    m->failures = hopeless ? DV_MAX(m->failures + 1, DV_MPS_FAILURES_MAX) : m->failures + 1;
     m->next_ns = dv_clock_now() +
                  DV_MIN(UINT64_C(1) << DV_MIN(m->failures, 6u), BACKOFF_MAX_S) * DV_NS_PER_S;
     tell(node, m);
 }
 
+/* ---- looks ---- */
+
+static void hangs(struct dv_node *node, struct dv_mps_daemon *m)
+{
+    m->next_ns = 0;
+    if (++m->hangs >= HANGS_MAX)
+        lose_daemon(node, m, "the MPS control daemon did not answer and was ended");
+}
+
+/* Of the server that was there at the last look. */
+static bool server_is_lost(const struct dv_mps_daemon *m, const struct dv_mps_status *s)
+{
+    return m->server.id.pid && m->server.n_clients && s->server_pid != m->server.id.pid &&
+           !dv_proc_alive(&m->server.id);
+}
+
+static void look_for_trouble(struct dv_node *node, struct dv_mps_daemon *m,
+                             const struct dv_mps_status *s)
+{
+    bool in_fault = s->server_state == DV_MPS_SERVER_FAULT;
+    if (in_fault && !m->was_fault) {
+        remember(node, m, s);
+        fault(node, m, true);
+        m->faulty = true;
+    } else if (!m->was_fault && server_is_lost(m, s)) {
+        find_victims(node, m, &m->server, s);
+        incident(m, "the MPS server has ended");
+        m->gone.n_clients = 0;
+        m->probe_wanted = true;
+    } else if (!m->was_fault && m->xid_looks && m->gone.n_clients) {
+        fault(node, m, false);
+        m->probe_wanted = true;
+    } else if (m->xid_looks && --m->xid_looks == 0) {
+        m->xid = 0;
+    }
+    if (m->was_fault && !in_fault)
+        m->probe_wanted = true;
+}
+
 static void looked_at(struct dv_node *node, struct dv_mps_daemon *m, const struct dv_mps_status *s)
 {
-    bool fault = s->server_state == DV_MPS_SERVER_FAULT;
-    if (!s->up) {
-        incident(node, m, "the MPS control daemon has ended");
-        m->restarts++;
-        m->status = *s;
-        m->state = DV_MPS_DOWN;
-        m->next_ns = 0;
-        tell(node, m);
+    bool renew = m->was_fault && s->server_state == DV_MPS_SERVER_FAULT;
+    if (s->hangs) {
+        hangs(node, m);
         return;
     }
-    if (s->server_state == DV_MPS_NO_SERVER && m->status.server_pid > 0 && m->status.n_clients)
-        incident(node, m, "the MPS server has ended");
-    if (fault && !m->faulty)
-        incident(node, m, "a client of the MPS server had a fatal fault");
-    m->faulty = fault;
+    if (!s->up) {
+        lose_daemon(node, m, "the MPS control daemon has ended");
+        return;
+    }
+    m->hangs = 0;
+    note_gone(m, s);
+    look_for_trouble(node, m, s);
+    remember(node, m, s);
+    m->was_fault = s->server_state == DV_MPS_SERVER_FAULT;
     m->status = *s;
+    m->looked_ns = dv_clock_now();
+    if (m->server.n_clients > m->most_clients) { /* does it take one more? */
+        m->most_clients = m->server.n_clients;
+        m->probe_wanted = true;
+    }
+    tell(node, m);
+    if (renew)
+        ask(node, m, DV_MPS_RENEW);
+    else if (m->probe_wanted && !m->was_fault && m->state == DV_MPS_UP && !m->asked)
+        ask(node, m, DV_MPS_PROBE);
+}
+
+/* ---- answers ---- */
+
+/* The driver tells its limit by refusing. */
+static void learn_limit(struct dv_node *node, const struct dv_mps_daemon *m, uint32_t clients)
+{
+    const struct dv_device *d = dv_snapshot_device(node->snapshot, m->spec.device);
+    if (!d || !clients || d->gpu >= DV_FACTS_GPUS_MAX)
+        return;
+    /* Of the whole GPU, so that this device's part of it is what was seen. */
+    uint32_t whole = (clients * DV_COMPUTE_FULL + d->compute - 1) / d->compute;
+    if (node->gpus[d->gpu].mps_clients == whole)
+        return;
+    node->gpus[d->gpu].mps_clients = whole;
+    node->inventory_ns = 0;
+    dv_log(DV_LOG_INFO, "mps.limit", "device=%s clients=%u", m->spec.device, clients);
+}
+
+static void probed(struct dv_node *node, struct dv_mps_daemon *m, const struct dv_mps_status *s)
+{
+    bool came_up = m->state != DV_MPS_UP || m->faulty;
+    learn_limit(node, m, s->clients_max);
+    m->state = DV_MPS_UP;
+    m->failures = 0;
+    m->faulty = m->probe_wanted = false;
+    m->problem[0] = 0;
+    m->next_ns = dv_clock_now() + STATUS_NS;
+    if (came_up)
+        dv_log(DV_LOG_INFO, "mps.up", "device=%s pid=%d", m->spec.device, (int)s->control_pid);
+    looked_at(node, m, s);
+}
+
+/* `status`: of the answer; -ETIMEDOUT where there is none. */
+static void not_done(struct dv_node *node, struct dv_mps_daemon *m, enum dv_mps_op op, int status,
+                     const char *why)
+{
+    bool hopeless = status == DV_ACTUATE_NOT_SUPPORTED || status == -ENAMETOOLONG ||
+                    status == DV_ACTUATE_NOT_PERMITTED || status == -EPERM || status == -EACCES;
+    switch (op) {
+    case DV_MPS_START:
+        m->state = DV_MPS_DOWN;
+        failed(node, m, why, hopeless);
+        break;
+    case DV_MPS_PROBE:
+        if (m->state == DV_MPS_UP)
+            m->faulty = true; /* who is there stays; nobody new comes */
+        else
+            m->state = DV_MPS_DOWN;
+        failed(node, m, why, hopeless);
+        break;
+    case DV_MPS_STOP:
+        m->state = DV_MPS_UP; /* it is there still: tried again */
+        failed(node, m, why, false);
+        break;
+    default:
+        if (status == DV_ACTUATE_NOT_FOUND)
+            lose_daemon(node, m, "the MPS control daemon has ended");
+        else if (status == -ETIMEDOUT)
+            hangs(node, m);
+        else
+            failed(node, m, why, false);
+    }
+}
+
+static void done(struct dv_node *node, struct dv_mps_daemon *m, enum dv_mps_op op,
+                 const struct dv_mps_status *s)
+{
+    switch (op) {
+    case DV_MPS_START:
+        m->status = *s;
+        ask(node, m, DV_MPS_PROBE);
+        break;
+    case DV_MPS_PROBE:
+        probed(node, m, s);
+        break;
+    case DV_MPS_STOP:
+        m->state = DV_MPS_DOWN;
+        m->status = (struct dv_mps_status){0};
+        m->server = (struct dv_mps_server){0};
+        m->faulty = m->was_fault = false;
+        m->problem[0] = 0;
+        dv_log(DV_LOG_INFO, "mps.down", "device=%s", m->spec.device);
+        tell(node, m);
+        break;
+    case DV_MPS_RENEW:
+        m->probe_wanted = true;
+        looked_at(node, m, s);
+        break;
+    default:
+        looked_at(node, m, s);
+    }
 }
 
 static void on_reply(void *arg, const struct dv_worker_reply *reply, int error)
@@ -222,36 +522,16 @@ static void on_reply(void *arg, const struct dv_worker_reply *reply, int error)
     if (!m)
         return;
     m->asked = false;
-    if (!reply || reply->status) {
-        const char *why = reply                 ? reply->message
-                          : error == -ETIMEDOUT ? "the MPS control daemon does not answer in time"
-                                                : "the process that talks to it died";
-        if (op == DV_MPS_STOP)
-            m->state = DV_MPS_UP; /* tried again */
-        if (op != DV_MPS_STATUS || reply)
-            failed(node, m, why);
-        return;
-    }
-    if (op == DV_MPS_START) {
-        m->status = reply->u.mps;
-        ask(node, m, DV_MPS_PROBE);
-    } else if (op == DV_MPS_PROBE) {
-        m->state = DV_MPS_UP;
-        m->failures = 0;
-        m->problem[0] = 0;
-        m->next_ns = dv_clock_now() + STATUS_NS;
-        dv_log(DV_LOG_INFO, "mps.up", "device=%s pid=%d", m->spec.device,
-               (int)m->status.control_pid);
-        dv_arm_device(node, m->spec.device);
-        tell(node, m);
-    } else if (op == DV_MPS_STATUS) {
-        looked_at(node, m, &reply->u.mps);
-    } else if (op == DV_MPS_STOP) {
-        m->state = DV_MPS_DOWN;
-        m->status = (struct dv_mps_status){0};
-        dv_log(DV_LOG_INFO, "mps.down", "device=%s", m->spec.device);
-        tell(node, m);
-    }
+    if (!reply && op == DV_MPS_STATUS)
+        return; /* its worker was busy with another, and was replaced: that says nothing of this one
+                 */
+    if (reply && !reply->status)
+        done(node, m, op, &reply->u.mps);
+    else
+        not_done(node, m, op, reply ? reply->status : error,
+                 reply                 ? reply->message
+                 : error == -ETIMEDOUT ? "the MPS control daemon does not answer in time"
+                                       : "the process that talks to it died");
 }
 
 /* ---- time ---- */
@@ -289,9 +569,12 @@ static void look_after(struct dv_node *node, struct dv_mps_daemon *m, uint64_t n
     }
     const struct dv_gpu *gpu = d ? dv_snapshot_gpu(node->snapshot, d->gpu) : NULL;
     bool namespaces = gpu && gpu->mps_namespaces;
+    look_at_former(m);
     if (m->asked)
         return;
-    if (!want && m->state == DV_MPS_UP) {
+    if (m->failures >= DV_MPS_FAILURES_MAX && d && node->mps->awaited[d - node->snapshot->devices])
+        dv_claims_refuse_mps(node, m->spec.device, m->problem);
+    if (!want && m->state == DV_MPS_UP && (now >= m->next_ns || !m->problem[0])) {
         m->state = DV_MPS_STOPPING;
         tell(node, m);
         ask(node, m, DV_MPS_STOP);
@@ -301,7 +584,7 @@ static void look_after(struct dv_node *node, struct dv_mps_daemon *m, uint64_t n
         ask(node, m, DV_MPS_START);
     } else if (m->state == DV_MPS_UP && now >= m->next_ns) {
         struct dv_mps_spec spec = m->spec;
-        m->next_ns = now + STATUS_NS;
+        m->next_ns = now + (m->problem[0] ? PROBE_AGAIN_NS : STATUS_NS);
         set_limits(node, d, namespaces, &spec);
         bool same = spec.memory_bytes == m->spec.memory_bytes &&
                     spec.threads_percent == m->spec.threads_percent && spec.alone == m->spec.alone;
@@ -332,6 +615,41 @@ void dv_mps_tick(struct dv_node *node, uint64_t now)
         if (m->state == DV_MPS_DOWN && !m->asked &&
             !dv_snapshot_device(node->snapshot, m->spec.device))
             *m = mps->daemons[--mps->n];
+    }
+}
+
+void dv_mps_xid(struct dv_node *node, uint32_t gpu, uint32_t gi, uint64_t xid)
+{
+    if (dv_xid_kind(xid) != DV_XID_APPLICATION)
+        return;
+    for (uint32_t i = 0; i < node->mps->n; i++) {
+        struct dv_mps_daemon *m = &node->mps->daemons[i];
+        const struct dv_device *d = dv_snapshot_device(node->snapshot, m->spec.device);
+        if (!d || m->was_fault || (m->fault_ns && dv_clock_now() - m->fault_ns < XID_LATE_NS) ||
+            d->gpu != gpu || (d->mig && gi != UINT32_MAX && d->gi != gi))
+            continue;
+        m->xid = xid;
+        m->xid_looks = XID_LOOKS;
+        if (m->state == DV_MPS_UP)
+            m->next_ns = 0;
+    }
+}
+
+void dv_mps_explain(const struct dv_node *node, uint64_t slice, const char *tenant,
+                    struct dv_output_node *lines)
+{
+    char text[700];
+    for (uint32_t i = 0; i < node->mps->n; i++) {
+        const struct dv_mps_daemon *m = &node->mps->daemons[i];
+        bool hit = false;
+        for (uint32_t k = 0; m->fault_ns && k < m->n_victims; k++)
+            hit |= slice ? m->victims[k].slice == slice : !strcmp(m->victims[k].tenant, tenant);
+        if (!hit)
+            continue;
+        snprintf(text, sizeof text,
+                 "taken down by a failure of MPS on device %s: %s. What ran must start again",
+                 m->spec.device, m->fault);
+        dv_output_string(lines, NULL, text);
     }
 }
 

@@ -159,6 +159,7 @@ struct dv_node_gpu {
     bool sampled, asking, lost;
     uint64_t sample_ns, since_us;
     uint64_t context_learnt_bytes, mps_context_learnt_bytes;
+    uint32_t mps_clients; /* most of them, as an MPS daemon has told; 0: not yet */
     uint64_t xid, xid_ns; /* the last of those that matter most; 0 = none */
     uint64_t ghost_ns;    /* since when memory is in use and no process listed; 0: it is not */
     uint64_t audit_window_ns;

@@ -73,6 +73,8 @@ static void add_verdict(struct dv_output_node *parent, const struct dv_verdict *
         dv_output_compute(o, "free_compute_permille", v->free_compute);
     if (v->limit_compute)
         dv_output_compute(o, "limit_compute_permille", v->limit_compute);
+    if (v->new_processes_only)
+        dv_output_bool(o, "new_processes_only", true);
     if (v->holder[0])
         dv_output_string(o, "holder", v->holder);
 }
@@ -463,6 +465,7 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *h, co
     if (h) {
         struct dv_verdict v;
         explain_holding(lines, h);
+        dv_mps_explain(node, h->claim.id, h->claim.tenant, lines);
         dv_claims_verdict(node, h, &v);
         add_verdict(root, &v);
         if (dv_node_slice(h))
@@ -476,6 +479,7 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *h, co
         explain_holding(lines, h);
         any = true;
     }
+    dv_mps_explain(node, 0, tenant, lines);
     if (!any)
         add_line(lines, "tenant %s holds no slice and waits for none", tenant);
     return o;

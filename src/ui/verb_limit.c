@@ -2,6 +2,7 @@
 #include "ask.h"
 #include "verbs.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct values {
@@ -32,6 +33,10 @@ static int run(const struct dv_ui *ui)
         return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
     int exit = dv_ask(ui, "POST", path, body, &answer);
     free(path);
+    const struct dv_output_node *verdict =
+        exit ? NULL : dv_output_get(dv_output_root(answer), "verdict");
+    if (dv_output_get(verdict, "new_processes_only"))
+        fprintf(stderr, "divvy: %s\n", dv_output_text(dv_output_get(verdict, "message"), ""));
     return exit;
 }
 
@@ -45,7 +50,9 @@ const struct dv_ui_verb dv_verb_limit = {
     .args = "SLICE",
     .summary = "change the limits of a slice while it runs",
     .details = "Refused below what is in use, and above what the GPU has left. Nothing is changed "
-               "when one of both is refused.",
+               "when one of both is refused. In MPS mode, without namespaces, the driver keeps "
+               "the limits that a process started with: then it says that only new processes have "
+               "the new ones.",
     .options = options,
     .n_options = DV_ARRAY_SIZE(options),
     .values_size = sizeof(struct values),
