@@ -559,8 +559,8 @@ static void look_for_old(struct dv_node *node)
 static void look_after(struct dv_node *node, struct dv_mps_daemon *m, uint64_t now)
 {
     const struct dv_device *d = dv_snapshot_device(node->snapshot, m->spec.device);
-    if (m->held_down && (!d || dv_layouts_gpu_is_still(node, d->gpu)))
-        m->held_down = false; /* the change is over */
+    if (m->held_down && (!d || d->layout == DV_MODE_MPS || dv_layouts_gpu_is_still(node, d->gpu)))
+        m->held_down = false; /* the change is over, or another wants it again */
     bool want = d && !m->held_down && is_wanted(node, d);
     if (!want && m->state == DV_MPS_DOWN) {
         m->failures = 0; /* whoever wants it next starts afresh */

@@ -262,6 +262,15 @@ static void enter(struct dv_node *node, uint32_t gpu, enum dv_change_state state
            dv_log_value(c->detail, value));
 }
 
+static bool is_shared(const struct dv_layout *layout)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < layout->n_entries; i++)
+        for (uint32_t k = 0; k < layout->entries[i].n_devices; k++)
+            any |= layout->entries[i].devices[k].sharing.mode != DV_MODE_AUTO;
+    return any;
+}
+
 /* As it should be. Led back, it stays at what it was until somebody applies a layout again. */
 static void settle(struct dv_node *node, uint32_t gpu)
 {
@@ -275,6 +284,11 @@ static void settle(struct dv_node *node, uint32_t gpu)
         c->checkpoint = NULL;
         keep_change(node, gpu);
         c->detail[0] = 0;
+        if (c->instead && !is_shared(c->instead)) { /* back where divvy left it to others */
+            dv_layout_free(c->instead);
+            c->instead = NULL;
+            keep_document(node, "instead", gpu, "", NULL);
+        }
     }
     enter(node, gpu, failed ? DV_CHANGE_FAILED : DV_CHANGE_SETTLED);
     assign_all(node, gpu);

@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import threading
 import unittest
 
 import harness
@@ -248,6 +249,45 @@ class Layouts(LayoutCase):
         self.assertEqual(len(self.devices(0)), 2)
         self.assertIsNone(self.gpu(0)["detail"])
 
+    def test_used_by_somebody_else(self):
+        """A process that divvy knows nothing of is not hurt either: the driver says no."""
+        text = layout("{gpu: 0, mig: [1g.10gb, 3g.40gb]}")
+        self.apply_and_settle(text)
+        before = sorted(d[:3] for d in self.devices(0).values())
+        uuid = next(u for u, d in self.devices(0).items() if d[0] == "3g.40gb")
+        env = dict(self.node.sim_env(), CUDA_VISIBLE_DEVICES=uuid)
+        with subprocess.Popen([harness.program("divvy-load"), "alloc", "--bytes", "1GiB", "--api",
+                               "cuMemAlloc", "--hold", "300"], env=env,
+                              stdout=subprocess.DEVNULL) as stranger:
+            try:
+                harness.wait_for(lambda: self.node.sim_stats(0)["memory_used_bytes"] >= GIB,
+                                 "the stranger is there")
+                for when in ("idle", "evict"):
+                    self.apply(layout("{gpu: 0, mode: governed}"), when=when)
+                    answer = self.settled("failed")
+                    self.assertIn("use", answer["gpus"][0]["detail"])
+                    self.assertEqual(sorted(d[:3] for d in self.devices(0).values()), before)
+                self.assertIsNone(stranger.poll())
+            finally:
+                stranger.kill()
+
+    def test_undo_to_nothing(self):
+        """Where no layout means a GPU any more, it is left to others, also by a restart."""
+        self.apply_and_settle(layout("{gpu: 0, mig: [1g.10gb]}"))
+        self.node.ask("POST", "/v1/layout/undo", {})
+        harness.wait_for(lambda: self.show()["state"] == "none", "nothing is wanted")
+        self.assertFalse(self.gpu(0)["managed"])
+        subprocess.run(["nvidia-smi", "-i", "0", "-mig", "1"], env=self.node.sim_env(), check=True,
+                       stdout=subprocess.DEVNULL, timeout=harness.PATIENCE)
+        self.node.stop(signal.SIGKILL)
+        self.start()
+        self.assertTrue(self.gpu(0)["mig_enabled"])
+        self.assertEqual(self.show()["state"], "none")
+        # But an undo of that undo is still known.
+        self.assertIn(self.node.ask("POST", "/v1/layout/undo", {})[0], (200, 202))
+        self.settled()
+        self.assertEqual([d[0] for d in self.devices(0).values()], ["1g.10gb"])
+
     def test_no_room_to_remember(self):
         """What cannot be kept is not done."""
         self.apply_and_settle(layout("{gpu: 0, mode: governed}"))
@@ -385,6 +425,38 @@ class Layouts(LayoutCase):
         self.node.start()
         harness.wait_for(lambda: self.show()["detail"], "the layout is refused")
         self.assertIn('no GPU "9"', self.show()["detail"])
+
+    def test_whole_node(self):
+        """Eight GPUs at once, 56 devices; two appliers; the most of everything."""
+        cut = layout("{gpu: all, mig: [" + ", ".join(["{profile: 1g.10gb, mode: governed}"] * 7) +
+                     "]}")
+        other = layout("{gpu: all, mode: timeslice, replicas: 256}")
+        answers = []
+        appliers = [threading.Thread(target=lambda t=text: answers.append(self.apply(t)))
+                    for text in (cut, other)]
+        for a in appliers:
+            a.start()
+        for a in appliers:
+            a.join()
+        statuses = sorted(status for status, _ in answers)
+        # The second comes while steps of the first are under way, or after all of it.
+        self.assertTrue(set(statuses) <= {200, 202, 409}, answers)
+        self.assertTrue(all(a["reason"] == "busy" for s, a in answers if s == 409), answers)
+        self.settled()
+        answer = self.apply_and_settle(cut)
+        self.assertEqual([len(g["devices"]) for g in answer["gpus"]], [7] * 8)
+        self.assertEqual({d["layout_mode"] for g in answer["gpus"] for d in g["devices"]},
+                         {"governed"})
+        # As long as a file may be; one byte more is not read.
+        long = cut + "#" + "x" * ((512 << 10) - len(cut) - 2) + "\n"
+        self.assertEqual(self.apply(long)[0], 200)
+        status, answer = self.apply(long + "#")
+        self.assertEqual(status, 400, answer)
+        status, answer = self.apply(layout(*["{gpu: all, mode: governed}"] * 1000))
+        self.assertEqual((status, answer["reason"]), (400, "bad_layout"), answer)
+        answer = self.apply_and_settle(other)
+        self.assertEqual([d["replicas"] for g in answer["gpus"] for d in g["devices"]], [256] * 8)
+        self.assertEqual(self.apply(layout("{gpu: 0, mode: timeslice, replicas: 257}"))[0], 400)
 
     def test_bad_input(self):
         cases = [

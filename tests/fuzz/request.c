@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What anybody may send to the daemon's API: bodies of claims, limits and signals. What passes must
- * be a sane claim, and no message may carry control characters to a terminal. */
+/* What anybody may send to the daemon's API: bodies of claims, limits, signals and layouts. What
+ * passes must be a sane claim, and no message may carry control characters to a terminal. */
 #include "request.h"
 
 #include <stdlib.h>
@@ -17,6 +17,24 @@ static void check(int r, const struct dv_err *err)
     for (const char *p = err->msg; *p; p++)
         if ((unsigned char)*p < ' ' || *p == 0x7f)
             abort();
+}
+
+/* A layout's text is anything, with its length; what is said about it goes to terminals. */
+static void check_layout(const char *body, size_t size, bool needs_text)
+{
+    struct dv_request_layout q;
+    struct dv_err err = {0};
+    int r = dv_request_layout(body, size, needs_text, &q, &err);
+    check(r, &err);
+    if (r < 0)
+        return;
+    if (!memchr(q.name, 0, sizeof q.name) || !memchr(q.config, 0, sizeof q.config) || q.when < 0 ||
+        q.when > 2 || (needs_text && (!q.text || q.text[q.len])) || (!needs_text && q.text))
+        abort();
+    for (const char *p = q.name; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            abort();
+    dv_request_layout_done(&q);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -40,5 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (r == 0 && compute > 7000)
         abort();
     check(dv_request_kill((const char *)data, size, &signo, &err), &err);
+    check_layout((const char *)data, size, true);
+    check_layout((const char *)data, size, false);
     return 0;
 }

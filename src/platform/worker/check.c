@@ -37,6 +37,8 @@ static int check_text(const char *what, const char *text, size_t size, const cha
     size_t n = strnlen(text, size);
     if (n == size)
         return dv_err_set(err, -EINVAL, "%s does not end", what);
+    if (text[0] == '-')
+        return dv_err_set(err, -EINVAL, "%s begins like an option", what);
     for (size_t i = 0; i < n; i++)
         if (!is_alnum(text[i]) && !strchr(also, text[i]))
             return dv_err_set(err, -EINVAL, "%s has a character that does not belong there", what);
