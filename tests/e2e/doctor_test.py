@@ -248,6 +248,10 @@ class Doctor(unittest.TestCase):
             finding = node.wait_for("mps_fault")
             self.assertIn(f"{held} of ann", finding["cause"])
             run.terminate()
+            run.wait(harness.PATIENCE)
+            self.assertEqual(node.layout("{gpu: 0, mode: governed}", "--wait").returncode, 0)
+            harness.wait_for(lambda: {f["code"] for f in node.serious()} <= {"mps_fault"},
+                             "what divvy set for MPS is set back")
 
     def test_mps_down(self):
         with Sick("a100") as node:

@@ -145,11 +145,12 @@ static const struct dv_device *whole_device(const struct dv_snapshot *s, uint32_
     return NULL;
 }
 
-/* One process at a time is what an exclusive device is for, and an MPS daemon is that process. */
+/* One process at a time is what an exclusive device is for, and an MPS daemon is that process:
+ * divvy itself sets the mode where a layout gives a GPU to MPS. */
 static bool one_process_will_do(const struct dv_device *device)
 {
     return !device || device->layout == DV_MODE_EXCLUSIVE || device->mode == DV_MODE_EXCLUSIVE ||
-           device->mps_up;
+           device->layout == DV_MODE_MPS || device->mps_up;
 }
 
 static void examine_settings(const struct dv_diagnose_gpu *g, const struct dv_snapshot *s,

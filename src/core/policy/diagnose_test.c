@@ -162,6 +162,8 @@ static void test_compute_mode(void **state)
     device("GPU-0")->layout = DV_MODE_EXCLUSIVE;
     nothing();
     device("GPU-0")->layout = DV_MODE_MPS;
+    nothing();
+    device("GPU-0")->layout = DV_MODE_GOVERNED;
     one(DV_TROUBLE_ONE_PROCESS, 0);
     device("GPU-0")->mps_up = true;
     nothing();
