@@ -270,9 +270,11 @@ static void end_cgroup(struct dv_holding *h, const struct dv_slice *slice)
 
 void dv_arm_tick(struct dv_node *node, uint64_t now)
 {
-    for (struct dv_arm_rest *r = node->arm_rests; r; r = r->next)
+    for (struct dv_arm_rest *r = node->arm_rests, *next; r; r = next) {
+        next = r->next; /* an answer may come at once, and drop it */
         if (!r->asked && now >= r->next_ns)
-            ask_to_end(r); /* an answer at once is a failure, and drops none */
+            ask_to_end(r);
+    }
 }
 
 void dv_arm_free(struct dv_node *node)

@@ -258,7 +258,9 @@ static int wish_undo(struct dv_node *node, struct wish *w, struct dv_err *err)
 {
     struct dv_layouts *l = node->layouts;
     struct dv_layoutfile_info *info = calloc(1, sizeof *info);
-    int r = info ? 0 : dv_err_set(err, -ENOMEM, "out of memory");
+    if (!info)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    int r = 0;
     memcpy(w->sources, l->before, sizeof w->sources);
     w->merged = merge(w->sources);
     for (size_t i = 0; r == 0 && i < node->snapshot->n_gpus; i++) {
@@ -392,7 +394,9 @@ static int copy_now(struct dv_node *node, struct future *f, struct dv_err *err)
 {
     struct dv_layouts *l = node->layouts;
     struct dv_layoutfile_info *info = calloc(1, sizeof *info);
-    int r = info ? 0 : dv_err_set(err, -ENOMEM, "out of memory");
+    if (!info)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    int r = 0;
     for (int i = 0; r == 0 && i < DV_LAYOUTS_PARTS; i++) {
         if (l->now[i].text)
             r = source_read(l->now[i].name, l->now[i].config, l->now[i].text, l->now[i].len,

@@ -26,9 +26,9 @@ void dv_mpslog_write(const struct dv_mpslog *log, const char *fmt, ...)
     char line[1200], when[32], text[1024];
     struct timespec t;
     struct tm tm;
-    va_list ap;
     int n;
 
+    va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);

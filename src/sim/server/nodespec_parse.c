@@ -628,7 +628,7 @@ static int read_gpu_reset(struct reader *in, const char *name, yaml_node_t *valu
 {
     const char *text = scalar(value);
 
-    if (!text || (strcmp(text, "available") && strcmp(text, "unavailable")))
+    if (!text || (strcmp(text, "available") != 0 && strcmp(text, "unavailable") != 0))
         return bad(in, value, "gpu_reset: available or unavailable is wanted here");
     in->spec->no_reset = strcmp(text, "unavailable") == 0;
     return 0;
