@@ -2,12 +2,15 @@
 #include "arm.h"
 
 #include "actuate/memory_limit.h"
+#include "actuate/mps.h"
 #include "claims.h"
 #include "mps.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,17 +200,11 @@ void dv_arm_limit(struct dv_holding *h)
     change_namespace(h, slice);
 }
 
-void dv_arm_device(struct dv_node *node, const char *device)
-{
-    for (struct dv_holding *h = node->holdings; h; h = h->next)
-        if (dv_node_slice(h) && !strcmp(dv_node_slice(h)->device, device))
-            change_namespace(h, dv_node_slice(h));
-}
-
 /* ---- taking back ---- */
 
 struct dv_arm_rest {
     struct dv_node *node;
+    char name[32];
     struct dv_worker_request request;
     uint64_t next_ns; /* when it is tried again */
     uint32_t tries;
@@ -237,35 +234,43 @@ static void on_ended(void *arg, const struct dv_worker_reply *reply, int error)
     const char *problem = problem_of(reply, error);
     /* The owner of a slice has usually not quite ended yet. */
     if (problem && (!in_use || rest->tries == TRIES_MAX))
-        dv_log(DV_LOG_WARNING, "slice.wall", "slice=%s detail=%s",
-               rest->request.change.limit.cgroup, dv_log_value(problem, value));
+        dv_log(DV_LOG_WARNING, "slice.wall", "slice=%s detail=%s", rest->name,
+               dv_log_value(problem, value));
     if (!in_use)
         drop_rest(rest);
 }
 
 static void ask_to_end(struct dv_arm_rest *rest)
 {
+    struct dv_node *node = rest->node;
+    bool mps = rest->request.op == DV_WORKER_MPS;
     rest->asked = true;
-    if (dv_hardware_link_ask(rest->node->link, &rest->request, on_ended, rest) < 0)
+    if (dv_hardware_link_ask(mps ? node->mps_link : node->link, &rest->request, on_ended, rest) < 0)
         rest->asked = false;
 }
 
-static void end_cgroup(struct dv_holding *h, const struct dv_slice *slice)
+static void end(struct dv_node *node, const char *name, const struct dv_worker_request *q)
 {
     struct dv_arm_rest *rest = calloc(1, sizeof *rest);
     if (!rest)
         return;
-    rest->node = h->node;
-    fill_limit(h, slice, UINT64_MAX, &rest->request);
-    struct dv_memory_limit *l = &rest->request.change.limit;
+    *rest = (struct dv_arm_rest){.node = node, .request = *q, .next = node->arm_rests};
+    snprintf(rest->name, sizeof rest->name, "%s", name);
+    node->arm_rests = rest;
+    ask_to_end(rest);
+}
+
+static void end_cgroup(struct dv_holding *h, const struct dv_slice *slice)
+{
+    struct dv_worker_request q;
+    fill_limit(h, slice, UINT64_MAX, &q);
+    struct dv_memory_limit *l = &q.change.limit;
     if (h->owner_fd >= 0) {
         l->pid = h->owner.pid;
         l->start = h->owner.start;
         memcpy(l->back, h->owner_cgroup, sizeof l->back);
     }
-    rest->next = h->node->arm_rests;
-    h->node->arm_rests = rest;
-    ask_to_end(rest);
+    end(h->node, l->cgroup, &q);
 }
 
 void dv_arm_tick(struct dv_node *node, uint64_t now)
@@ -286,14 +291,6 @@ void dv_arm_free(struct dv_node *node)
     node->arm_rests = NULL;
 }
 
-static void on_namespace_ended(void *arg, const struct dv_worker_reply *reply, int error)
-{
-    char value[DV_LOG_VALUE];
-    const char *problem = problem_of(reply, error);
-    if (problem)
-        dv_log(DV_LOG_WARNING, "slice.wall", "detail=%s", dv_log_value(problem, value));
-}
-
 void dv_arm_end(struct dv_holding *h)
 {
     const struct dv_slice *slice = dv_node_slice(h);
@@ -304,7 +301,43 @@ void dv_arm_end(struct dv_holding *h)
         end_cgroup(h, slice);
     if (slice && dv_arm_has_namespace(h->node, slice) &&
         fill_namespace(h, slice, DV_MPS_NAMESPACE_END, &q))
-        dv_hardware_link_ask(h->node->mps_link, &q, on_namespace_ended, NULL);
+        end(h->node, q.change.mps.argument, &q);
+}
+
+/* ---- an MPS daemon, found or started ---- */
+
+/* Of a slice whose claim was lost with an earlier run of divvyd, between two steps. */
+static void end_strangers(struct dv_node *node, const struct dv_device *d)
+{
+    struct dv_worker_request q = {.op = DV_WORKER_MPS, .change.mps.op = DV_MPS_NAMESPACE_END};
+    struct dv_mps_spec *spec = &q.change.mps.spec;
+    char path[PATH_MAX];
+    unsigned long long id;
+    int len;
+    dv_mps_name(node, d, spec);
+    snprintf(path, sizeof path, "%s/mps/%s/pipe/" DV_MPS_SERVER, node->config.state_dir,
+             spec->name);
+    DIR *dir = spec->namespaces ? opendir(path) : NULL;
+    if (!dir)
+        return;
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (sscanf(e->d_name, "s_%18llu%n", &id, &len) != 1 || e->d_name[len] ||
+            dv_node_holding(node, id))
+            continue;
+        snprintf(q.change.mps.argument, sizeof q.change.mps.argument, "s-%llu", id);
+        end(node, q.change.mps.argument, &q);
+    }
+    closedir(dir);
+}
+
+void dv_arm_device(struct dv_node *node, const char *device)
+{
+    const struct dv_device *d = dv_snapshot_device(node->snapshot, device);
+    for (struct dv_holding *h = node->holdings; h; h = h->next)
+        if (dv_node_slice(h) && !strcmp(dv_node_slice(h)->device, device))
+            change_namespace(h, dv_node_slice(h));
+    if (d)
+        end_strangers(node, d);
 }
 
 /* ---- can it be done here? ---- */

@@ -20,7 +20,8 @@ bool dv_arm_begin(struct dv_holding *holding);
 void dv_arm_end(struct dv_holding *holding);
 /* The slice's size has changed. */
 void dv_arm_limit(struct dv_holding *holding);
-/* The device's MPS daemon is there, perhaps anew: the namespaces of its slices, too. */
+/* The device's MPS daemon is there, perhaps anew: the namespaces of its slices too, and those of
+ * nobody go. */
 void dv_arm_device(struct dv_node *node, const char *device);
 /* Is it known whether memory limits can be set on this machine? Where not, asks. */
 bool dv_arm_probe(struct dv_node *node);

@@ -332,7 +332,8 @@ class Namespaces(WallsCase):
         for client in (ann, bob):
             self.end(client)
         self.nothing_is_left()
-        self.assertEqual([n for n in self.names(pipe) if n.startswith("s_")], [])
+        harness.wait_for(lambda: not [n for n in self.names(pipe) if n.startswith("s_")],
+                         "no namespace is left")
 
     def test_no_way_around_mps(self):
         """Under a layout the GPU is for MPS alone: who is not let in, or stays out, has nothing."""
@@ -350,6 +351,9 @@ class Namespaces(WallsCase):
         self.assertEqual(self.sms_by("env"), (0, 11))
         self.end(ann)
         self.assertEqual(self.compute_mode(), "Exclusive_Process")
+        self.node.stop(harness.signal.SIGKILL)
+        self.start()
+        self.settled()
         self.apply_and_settle(layout("{gpu: 0, mode: governed}"))
         harness.wait_for(lambda: self.compute_mode() == "Default", "the compute mode is as it was")
         self.nothing_is_left()
@@ -438,6 +442,20 @@ class Older(Untrusted):
 
     def test_where_both_walls_hold(self):
         self.check_all(False)
+
+    def test_equal_parts_are_not_left(self):
+        self.apply_and_settle(layout("{gpu: 0, mode: mps, replicas: 4}"))
+        client = self.client("--gpu", "0")
+        self.assertEqual(client.ask("sms", 0), 27)
+        self.assertEqual(self.one()["memory_wall"], "driver")
+        for past, good in ((("CUDA_MPS_PIPE_DIRECTORY=/nowhere",), False),
+                           (("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=100",
+                             "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT=0=70G"), True)):
+            for gib in (4, 30):
+                with self.subTest(past=past, gib=gib):
+                    run = self.node.divvy("run", "--gpu", "0", "--", "env", *past, *alloc(gib))
+                    self.assertEqual(run.returncode, 0 if good and gib == 4 else 1, run.stderr)
+        self.end(client)
 
     def test_walls_are_named(self):
         for args, memory in ((("governed",), "cooperative"), (("timeslice",), "cooperative"),
