@@ -144,9 +144,11 @@ static void ask(struct dv_node *node, struct dv_mps_daemon *m, enum dv_mps_op op
     asked->node = node;
     asked->op = op;
     memcpy(asked->device, m->spec.device, sizeof asked->device);
-    m->asked = dv_hardware_link_ask(node->mps_link, &q, on_reply, asked) == 0;
-    if (!m->asked)
-        free(asked);
+    m->asked = true; /* the answer may come at once, from a worker that has died */
+    if (dv_hardware_link_ask(node->mps_link, &q, on_reply, asked) == 0)
+        return;
+    m->asked = false;
+    free(asked);
 }
 
 /* Tells the snapshot whether the device takes claims. */
@@ -556,6 +558,15 @@ static void look_for_old(struct dv_node *node)
     node->mps->looked = true;
 }
 
+/* In exclusive-process mode a server of before keeps the new one out. */
+static bool has_former(const struct dv_mps_daemon *m)
+{
+    for (uint32_t k = 0; k < DV_MPS_FORMER_MAX; k++)
+        if (m->former[k].id.pid)
+            return true;
+    return false;
+}
+
 static void look_after(struct dv_node *node, struct dv_mps_daemon *m, uint64_t now)
 {
     const struct dv_device *d = dv_snapshot_device(node->snapshot, m->spec.device);
@@ -580,12 +591,14 @@ static void look_after(struct dv_node *node, struct dv_mps_daemon *m, uint64_t n
         ask(node, m, DV_MPS_STOP);
     } else if (want && m->state == DV_MPS_DOWN && now >= m->next_ns) {
         set_limits(node, d, namespaces, &m->spec);
+        m->spec.alone = m->spec.alone && !has_former(m);
         m->state = DV_MPS_STARTING;
         ask(node, m, DV_MPS_START);
     } else if (m->state == DV_MPS_UP && now >= m->next_ns) {
         struct dv_mps_spec spec = m->spec;
         m->next_ns = now + (m->problem[0] ? PROBE_AGAIN_NS : STATUS_NS);
         set_limits(node, d, namespaces, &spec);
+        spec.alone = spec.alone && !has_former(m);
         bool same = spec.memory_bytes == m->spec.memory_bytes &&
                     spec.threads_percent == m->spec.threads_percent && spec.alone == m->spec.alone;
         m->spec = spec;

@@ -163,7 +163,7 @@ static const struct words {
                              "divvyd tries again by itself; claims for the device wait meanwhile"},
     [DV_TROUBLE_MPS_FAULT] =
         {"mps", "MPS on {device} has failed", "{detail}",
-         "divvyd has a new server by itself; who was taken down must start again. What may take "
+         "divvyd has put it right by itself; who was taken down must start again. What may take "
          "others along belongs on a MIG device or in governed mode"},
     [DV_TROUBLE_REPLICAS_TIGHT] =
         {"gpu {gpu}", "{n} parts of {device} are {bytes} each: too little to work in",
