@@ -186,6 +186,7 @@ static struct dv_mps_client make_client(struct dv_node *node, int32_t pid)
     struct dv_mps_client c = {.pid = pid};
     struct dv_proc_id id;
     struct dv_holding *h = dv_proc_identify(pid, &id) < 0 ? NULL : dv_tenants_find(node, &id, NULL);
+    c.start = h ? id.start : 0;
     if (h) {
         c.slice = h->claim.id;
         memcpy(c.tenant, h->claim.tenant, sizeof c.tenant);
@@ -381,16 +382,32 @@ static void look_for_trouble(struct dv_node *node, struct dv_mps_daemon *m,
     } else if (!m->was_fault && server_is_lost(m, s)) {
         find_victims(node, m, &m->server, s);
         incident(m, "the MPS server has ended");
+        m->faulty = true;
         m->gone.n_clients = 0;
         m->probe_wanted = true;
     } else if (!m->was_fault && m->xid_looks && m->gone.n_clients) {
         fault(node, m, false);
-        m->probe_wanted = true;
+        m->faulty = m->probe_wanted = true;
     } else if (m->xid_looks && --m->xid_looks == 0) {
         m->xid = 0;
     }
     if (m->was_fault && !in_fault)
         m->probe_wanted = true;
+}
+
+/* In exclusive-process mode a server of before, or what is left of the contexts of those who were
+ * taken down, keeps the new server out of the card. */
+static bool any_lingers(const struct dv_mps_daemon *m)
+{
+    for (uint32_t k = 0; k < DV_MPS_FORMER_MAX; k++)
+        if (m->former[k].id.pid)
+            return true;
+    for (uint32_t i = 0; i < m->n_victims; i++) {
+        const struct dv_mps_client *c = &m->victims[i];
+        if (c->start && dv_proc_alive(&(struct dv_proc_id){c->pid, c->start}))
+            return true;
+    }
+    return false;
 }
 
 static void looked_at(struct dv_node *node, struct dv_mps_daemon *m, const struct dv_mps_status *s)
@@ -416,8 +433,12 @@ static void looked_at(struct dv_node *node, struct dv_mps_daemon *m, const struc
         m->probe_wanted = true;
     }
     tell(node, m);
+    bool share = m->spec.alone && any_lingers(m);
+    m->spec.alone = m->spec.alone && !share;
     if (renew)
         ask(node, m, DV_MPS_RENEW);
+    else if (share)
+        ask(node, m, DV_MPS_LIMIT);
     else if (m->probe_wanted && !m->was_fault && m->state == DV_MPS_UP && !m->asked)
         ask(node, m, DV_MPS_PROBE);
 }
@@ -558,15 +579,6 @@ static void look_for_old(struct dv_node *node)
     node->mps->looked = true;
 }
 
-/* In exclusive-process mode a server of before keeps the new one out. */
-static bool has_former(const struct dv_mps_daemon *m)
-{
-    for (uint32_t k = 0; k < DV_MPS_FORMER_MAX; k++)
-        if (m->former[k].id.pid)
-            return true;
-    return false;
-}
-
 static void look_after(struct dv_node *node, struct dv_mps_daemon *m, uint64_t now)
 {
     const struct dv_device *d = dv_snapshot_device(node->snapshot, m->spec.device);
@@ -591,14 +603,14 @@ static void look_after(struct dv_node *node, struct dv_mps_daemon *m, uint64_t n
         ask(node, m, DV_MPS_STOP);
     } else if (want && m->state == DV_MPS_DOWN && now >= m->next_ns) {
         set_limits(node, d, namespaces, &m->spec);
-        m->spec.alone = m->spec.alone && !has_former(m);
+        m->spec.alone = m->spec.alone && !any_lingers(m);
         m->state = DV_MPS_STARTING;
         ask(node, m, DV_MPS_START);
     } else if (m->state == DV_MPS_UP && now >= m->next_ns) {
         struct dv_mps_spec spec = m->spec;
         m->next_ns = now + (m->problem[0] ? PROBE_AGAIN_NS : STATUS_NS);
         set_limits(node, d, namespaces, &spec);
-        spec.alone = spec.alone && !has_former(m);
+        spec.alone = spec.alone && !any_lingers(m);
         bool same = spec.memory_bytes == m->spec.memory_bytes &&
                     spec.threads_percent == m->spec.threads_percent && spec.alone == m->spec.alone;
         m->spec = spec;

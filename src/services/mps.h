@@ -39,6 +39,7 @@ enum dv_mps_state {
 
 struct dv_mps_client {
     int32_t pid;
+    uint64_t start; /* with pid: who it is */
     uint64_t slice; /* 0: nobody's */
     char tenant[DV_TENANT_SIZE];
 };
