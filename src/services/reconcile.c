@@ -207,6 +207,14 @@ static bool is_closed(const struct dv_gpu_change *c, const struct dv_device *d)
     return false;
 }
 
+/* A daemon of it is on its way out: whoever came now would meet it. */
+static bool is_being_freed(const struct dv_node *node, const struct dv_device *d)
+{
+    const struct dv_mps_daemon *m = dv_mps_find(node, d->uuid);
+    return m && d->layout != DV_MODE_MPS && is_active(change_of(node, d->gpu)) &&
+           (m->state == DV_MPS_STOPPING || (m->held_down && m->state != DV_MPS_DOWN));
+}
+
 void dv_reconcile_assign(const struct dv_node *node, struct dv_device *d)
 {
     const struct dv_plan_device *t = target_of(node, d);
@@ -218,7 +226,7 @@ void dv_reconcile_assign(const struct dv_node *node, struct dv_device *d)
         d->layout = DV_MODE_AUTO;
     if (d->layout == DV_MODE_AUTO)
         d->replicas = 0;
-    d->draining = is_closed(change_of(node, d->gpu), d);
+    d->draining = is_closed(change_of(node, d->gpu), d) || is_being_freed(node, d);
     d->mps_up = dv_mps_is_up(node, d->uuid);
 }
 
@@ -394,11 +402,20 @@ static void ask_step(struct dv_node *node, uint32_t gpu, const struct dv_step *s
     c->retry_ns = dv_clock_now() + RETRY_NS;
 }
 
+static void await_end(struct dv_node *node, uint32_t gpu)
+{
+    struct dv_gpu_change *c = change_of(node, gpu);
+    uint64_t now = dv_clock_now();
+    if (!c->stop_ns)
+        c->stop_ns = now;
+    if (now - c->stop_ns >= MPS_STOP_NS)
+        turn_round(node, gpu, "an MPS daemon does not end");
+}
+
 /* Its daemon ends; until it has, the tick asks again. */
 static void stop_mps(struct dv_node *node, uint32_t gpu, const char *device)
 {
     struct dv_gpu_change *c = change_of(node, gpu);
-    uint64_t now = dv_clock_now();
     if (dv_mps_stop(node, device)) {
         c->stop_ns = 0;
         assign_all(node, gpu);
@@ -406,10 +423,27 @@ static void stop_mps(struct dv_node *node, uint32_t gpu, const char *device)
         return;
     }
     c->steps--;
-    if (!c->stop_ns)
-        c->stop_ns = now;
-    if (now - c->stop_ns >= MPS_STOP_NS)
-        turn_round(node, gpu, "an MPS daemon does not end");
+    await_end(node, gpu);
+}
+
+/* One that ends holds the GPU until it has, and one that starts soon will. */
+static bool must_wait_for(struct dv_node *node, const struct dv_device *d)
+{
+    const struct dv_mps_daemon *m = dv_mps_find(node, d->uuid);
+    if (!m || d->layout == DV_MODE_MPS || (m->state == DV_MPS_DOWN && !m->asked))
+        return false;
+    return m->held_down || m->state == DV_MPS_STOPPING ||
+           (m->state == DV_MPS_STARTING && d->draining && !dv_mps_stop(node, d->uuid));
+}
+
+/* MPS has a worker of its own: what is asked of that one may still be under way. */
+static bool mps_is_quiet(struct dv_node *node, uint32_t gpu)
+{
+    for (size_t i = 0; i < node->snapshot->n_devices; i++)
+        if (node->snapshot->devices[i].gpu == gpu &&
+            must_wait_for(node, &node->snapshot->devices[i]))
+            return false;
+    return true;
 }
 
 /* Does what can be done now. */
@@ -518,8 +552,17 @@ static void advance(struct dv_node *node, uint32_t gpu)
     }
     memcpy(c->devices, c->plan->devices, sizeof c->devices);
     c->n_devices = c->plan->n_devices;
+    bool daemons_first = c->plan->n_steps && c->plan->steps[0].kind == DV_STEP_MPS_STOP;
+    if (!daemons_first) {
+        assign_all(node, gpu); /* closes what is about to change */
+        if (node->mps->looked && !mps_is_quiet(node, gpu)) {
+            enter(node, gpu, c->back ? DV_CHANGE_ROLLING_BACK : DV_CHANGE_CHANGING);
+            await_end(node, gpu);
+            return;
+        }
+        c->stop_ns = 0;
+    }
     if (!c->plan->n_steps) {
-        assign_all(node, gpu);
         if (c->back || await_mps(node, gpu))
             settle(node, gpu);
         return;
@@ -527,8 +570,8 @@ static void advance(struct dv_node *node, uint32_t gpu)
     if (!c->back)
         c->detail[0] = 0;
     enter(node, gpu, c->back ? DV_CHANGE_ROLLING_BACK : DV_CHANGE_CHANGING);
-    if (c->plan->steps[0].kind != DV_STEP_SHARING)
-        assign_all(node, gpu); /* closes what is about to change */
+    if (daemons_first)
+        assign_all(node, gpu);
     run_steps(node, gpu);
 }
 
