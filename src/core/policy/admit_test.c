@@ -355,6 +355,7 @@ static void test_untrusted_walls(void **state)
     c.memory_bytes = 0;
     a = ask(&n, c);
     assert_verdict(a, REFUSED, UNTRUSTED);
+    assert_false(a.verdict.mps_would_do);
     n.gpus[0].memory_limits = true; /* one wall of two */
     for (enum dv_mode m = DV_MODE_MPS; m <= DV_MODE_GOVERNED; m++) {
         n.devices[0].layout = n.devices[0].mode = m;
@@ -362,6 +363,10 @@ static void test_untrusted_walls(void **state)
         assert_verdict(a, REFUSED, UNTRUSTED);
         assert_int_equal(a.verdict.mode, m);
     }
+    n.gpus[0].mps_namespaces = true; /* under a layout for it */
+    a = ask(&n, c);
+    assert_verdict(a, REFUSED, UNTRUSTED);
+    assert_true(a.verdict.mps_would_do);
 }
 
 static void test_layout_wins(void **state)

@@ -243,6 +243,13 @@ static void test_mounts(void **state)
     assert_int_equal(dv_memory_limit_mount("x /a cgroup2x rw 0 0\nodd\n", path, sizeof path),
                      -ENOENT);
     assert_int_equal(dv_memory_limit_mount(both, path, 8), -ENOENT);
+    char one[16], other[16];
+    dv_memory_limit_folder("", one);
+    assert_string_equal(one, "divvy-811c9dc5");
+    dv_memory_limit_folder("/var/lib/divvy", one);
+    dv_memory_limit_folder("/var/lib/divvz", other);
+    assert_string_not_equal(one, other);
+    assert_int_equal(strlen(other), 14);
 }
 
 int main(int argc, char **argv)
