@@ -274,6 +274,37 @@ static int wish_undo(struct dv_node *node, struct wish *w, struct dv_err *err)
     return r;
 }
 
+/* Will any device be of the kind that the rule is about? */
+static bool has_device_for(const struct dv_layout_rule *rule, const struct dv_layouts_plans *plans)
+{
+    for (uint32_t g = 0; g < DV_FACTS_GPUS_MAX; g++)
+        for (uint32_t i = 0; plans->plans[g] && i < plans->plans[g]->n_devices; i++) {
+            const char *profile = plans->plans[g]->devices[i].profile;
+            if (!strcmp(rule->profile, profile) || (profile[0] && !strcmp(rule->profile, "*")))
+                return true;
+        }
+    return false;
+}
+
+/* A rule without effect is legal, and hardly what its author wants. */
+static void warn_of_idle_rules(const struct dv_layout *layout, struct dv_layouts_plans *plans)
+{
+    struct dv_layoutfile_info *info = &plans->info;
+    for (uint32_t i = 0; i < layout->n_rules && info->n_warnings < DV_LAYOUTFILE_WARNINGS_MAX;
+         i++) {
+        const struct dv_layout_rule *rule = &layout->rules[i];
+        if (has_device_for(rule, plans))
+            continue;
+        const char *kind = !rule->profile[0]             ? "a whole GPU"
+                           : !strcmp(rule->profile, "*") ? "a MIG device"
+                                                         : rule->profile;
+        info->warnings[info->n_warnings].line = rule->line;
+        snprintf(info->warnings[info->n_warnings].text, sizeof info->warnings[0].text,
+                 "no device of this node is %s, so this has no effect here", kind);
+        info->n_warnings++;
+    }
+}
+
 static int make_wish(struct dv_node *node, const struct dv_layouts_request *q, struct wish *w,
                      struct dv_layouts_plans *ret, struct dv_err *err)
 {
@@ -295,6 +326,8 @@ static int make_wish(struct dv_node *node, const struct dv_layouts_request *q, s
     r = plan_all(node, &w->merged, w->instead, ret, err);
     if (r > 0)
         dv_err_prefix(err, "%s: ", q->text ? q->name : "what was before");
+    else if (r == 0 && w->fresh.layout)
+        warn_of_idle_rules(w->fresh.layout, ret);
     return r;
 }
 

@@ -97,9 +97,10 @@ static void add_gpu(struct dv_output_node *list, struct dv_node *node, const str
     dv_output_bool(o, "mig_pending",
                    f && f->mig_pending != DV_FACT_UNKNOWN32 && f->mig_pending != f->mig_current);
     struct dv_output_node *devices = dv_output_array(o, "devices");
-    for (size_t i = 0; i < node->snapshot->n_devices; i++)
-        if (node->snapshot->devices[i].gpu == gpu->index)
-            add_device(devices, node, &node->snapshot->devices[i]);
+    const struct dv_device *placed[DV_FACTS_MIG_MAX];
+    size_t n = dv_view_devices(node, gpu->index, placed);
+    for (size_t i = 0; i < n; i++)
+        add_device(devices, node, placed[i]);
     add_blockers(o, node, gpu->index, c->state == DV_CHANGE_DRAINING ? c->plan : NULL);
 }
 

@@ -14,6 +14,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -186,13 +187,33 @@ struct dv_output *dv_view_slices(struct dv_node *node)
 
 /* ---- status ---- */
 
+static int by_place(const void *a, const void *b)
+{
+    const struct dv_device *const *x = a, *const *y = b;
+    uint32_t p = (*x)->placement_start, q = (*y)->placement_start;
+    return p != q ? (p > q) - (p < q) : ((*x)->ci > (*y)->ci) - ((*x)->ci < (*y)->ci);
+}
+
+size_t dv_view_devices(const struct dv_node *node, uint32_t gpu,
+                       const struct dv_device *ret[DV_FACTS_MIG_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < node->snapshot->n_devices && n < DV_FACTS_MIG_MAX; i++)
+        if (node->snapshot->devices[i].gpu == gpu)
+            ret[n++] = &node->snapshot->devices[i];
+    qsort(ret, n, sizeof(struct dv_device *), by_place);
+    return n;
+}
+
 static void add_devices(struct dv_output_node *parent, const struct dv_node *node,
                         const struct dv_gpu *gpu)
 {
     struct dv_output_node *list = dv_output_array(parent, "devices");
-    for (size_t i = 0; i < node->snapshot->n_devices; i++) {
-        const struct dv_device *d = &node->snapshot->devices[i];
-        if (d->gpu != gpu->index || !d->mig)
+    const struct dv_device *devices[DV_FACTS_MIG_MAX];
+    size_t n = dv_view_devices(node, gpu->index, devices);
+    for (size_t i = 0; i < n; i++) {
+        const struct dv_device *d = devices[i];
+        if (!d->mig)
             continue;
         struct dv_output_node *o = dv_output_object(list, NULL);
         dv_output_string(o, "uuid", d->uuid);

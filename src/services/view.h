@@ -17,6 +17,9 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *holdi
 struct dv_output *dv_view_claim(struct dv_node *node, struct dv_holding *holding, const char *state,
                                 const struct dv_verdict *verdict);
 
+/* The devices of a GPU by their places, as people read them. Returns how many. */
+size_t dv_view_devices(const struct dv_node *node, uint32_t gpu,
+                       const struct dv_device *ret[DV_FACTS_MIG_MAX]);
 /* "pids": those of the slice's processes with something on the GPU. */
 void dv_view_add_pids(struct dv_output_node *parent, struct dv_holding *holding);
 

@@ -458,6 +458,19 @@ class Layouts(LayoutCase):
         self.assertEqual([d["replicas"] for g in answer["gpus"] for d in g["devices"]], [256] * 8)
         self.assertEqual(self.apply(layout("{gpu: 0, mode: timeslice, replicas: 257}"))[0], 400)
 
+    def test_a_rule_without_effect_is_said(self):
+        self.apply_and_settle(layout("{gpu: all, mig: [7g.80gb]}"))
+        shares = "version: v1\nsharing:\n  timeSlicing:\n    renameByDefault: true\n" \
+                 "    failRequestsGreaterThanOne: true\n" \
+                 "    resources:\n    - {name: nvidia.com/gpu, replicas: 4}\n"
+        _, plan = self.node.ask("POST", "/v1/layout/plan", {"text": shares})
+        self.assertEqual([(w["line"], w["text"]) for w in plan["warnings"]],
+                         [(7, "no device of this node is a whole GPU, so this has no effect here")])
+        shares = shares.replace("nvidia.com/gpu", "nvidia.com/mig-7g.80gb") \
+            .replace("sharing:", "flags: {migStrategy: mixed}\nsharing:")
+        _, plan = self.node.ask("POST", "/v1/layout/plan", {"text": shares})
+        self.assertEqual(plan["warnings"], [])
+
     def test_bad_input(self):
         cases = [
             (layout("{gpu: 0, mig: [3g.40gb, 3g.40gb, 3g.40gb, 3g.40gb]}"), 409,
