@@ -340,6 +340,37 @@ void dv_arm_device(struct dv_node *node, const char *device)
         end_strangers(node, d);
 }
 
+/* ---- after a restart ---- */
+
+/* What an earlier run of divvyd left: the sweep of the probe passes over cgroups in which the owner
+ * of a lost claim was still ending. */
+void dv_arm_restored(struct dv_node *node)
+{
+    struct dv_worker_request q = {.op = DV_WORKER_MEMORY_LIMIT};
+    char path[PATH_MAX];
+    unsigned long long id;
+    int len;
+    const struct dv_gpu *gpu = NULL;
+    for (size_t i = 0; i < node->snapshot->n_gpus && !gpu; i++)
+        if (node->snapshot->gpus[i].memory_limits)
+            gpu = &node->snapshot->gpus[i];
+    DIR *dir = gpu && !dv_memory_limit_path(node->config.state_dir, path, sizeof path, NULL)
+                   ? opendir(path)
+                   : NULL;
+    if (!dir)
+        return;
+    memcpy(q.change.limit.device, gpu->uuid, sizeof q.change.limit.device);
+    q.change.limit.bytes = UINT64_MAX;
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (sscanf(e->d_name, "s-%18llu%n", &id, &len) != 1 || e->d_name[len] ||
+            dv_node_holding(node, id))
+            continue;
+        snprintf(q.change.limit.cgroup, sizeof q.change.limit.cgroup, "s-%llu", id);
+        end(node, q.change.limit.cgroup, &q);
+    }
+    closedir(dir);
+}
+
 /* ---- can it be done here? ---- */
 
 static void fill_probe(const struct dv_gpu *gpu, uint64_t bytes, struct dv_worker_request *q)

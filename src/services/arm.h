@@ -23,6 +23,8 @@ void dv_arm_limit(struct dv_holding *holding);
 /* The device's MPS daemon is there, perhaps anew: the namespaces of its slices too, and those of
  * nobody go. */
 void dv_arm_device(struct dv_node *node, const char *device);
+/* The slices of before a restart are back: what belongs to none of them goes. */
+void dv_arm_restored(struct dv_node *node);
 /* Is it known whether memory limits can be set on this machine? Where not, asks. */
 bool dv_arm_probe(struct dv_node *node);
 /* Removes what could not be removed at the end of its slice. */

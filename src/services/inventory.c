@@ -277,6 +277,7 @@ static void end_of_round(struct dv_node *node)
         dv_log(DV_LOG_INFO, "inventory.ready", "gpus=%u devices=%zu driver=%s", node->driver.gpus,
                node->snapshot->n_devices, node->driver.version);
         dv_keep_restore(node);
+        dv_arm_restored(node);
         dv_layouts_restore(node);
     }
     dv_inventory_update_health(node);

@@ -214,6 +214,19 @@ class Cgroups(WallsCase):
         self.end(client)
         self.nothing_is_left()
 
+    def test_what_an_earlier_run_left(self):
+        """A cgroup of no slice, with somebody in it when divvyd starts."""
+        self.node.stop(harness.signal.SIGKILL)
+        path = os.path.join(self.folder(), "s-77")
+        os.makedirs(path)
+        with subprocess.Popen(["sleep", "600"]) as somebody:
+            with open(path + "/cgroup.procs", "w", encoding="utf-8") as f:
+                f.write(str(somebody.pid))
+            self.start()
+            self.assertTrue(os.path.exists(path))
+            somebody.kill()
+        self.nothing_is_left()
+
     def test_who_outlives_a_slice_gets_nothing_more(self):
         """A process that never was on the GPU keeps no slice; it gets no memory after it either."""
         go, done = (os.path.join(self.node.directory, n) for n in ("go", "done"))

@@ -188,6 +188,17 @@ static void sweep(const char *all)
     rmdir(all);
 }
 
+int dv_memory_limit_path(const char *state, char *ret, size_t size, struct dv_err *err)
+{
+    char mount[PATH_MAX - 64], folder[16];
+    int r = find_mount(mount, sizeof mount, err);
+    if (r)
+        return r;
+    dv_memory_limit_folder(state, folder);
+    int n = snprintf(ret, size, "%s/%s", mount, folder);
+    return n > 0 && (size_t)n < size ? 0 : dv_err_set(err, -ENAMETOOLONG, "%s is too long", mount);
+}
+
 static int find_place(const char *state, const struct dv_memory_limit *l, struct place *ret,
                       struct dv_err *err)
 {

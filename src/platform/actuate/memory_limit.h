@@ -20,6 +20,10 @@ int dv_memory_limit_set(const struct dv_nvml_session *s, const char *state,
 /* The cgroup that a process is in now, below the mount: "/user.slice". 0, negative errno. */
 int dv_memory_limit_cgroup_of(int32_t pid, char ret[DV_CGROUP_SIZE]);
 
+/* MOUNT/FOLDER, whether it is there or not. 0, DV_ACTUATE_NOT_SUPPORTED: no hierarchy; negative
+ * errno. */
+int dv_memory_limit_path(const char *state, char *ret, size_t size, struct dv_err *err);
+
 /* The folder's name: "divvy-" and eight hexadecimal digits. */
 void dv_memory_limit_folder(const char *state, char ret[16]);
 
