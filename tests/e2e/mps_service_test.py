@@ -337,6 +337,21 @@ class CannotStart(MpsCase):
         self.a_while(0.5)  # whoever comes in the same moment shares the bad news
         self.takes_tenants()
 
+    def test_no_control_daemon(self):
+        """A driver without MPS: an installation whose nvidia-cuda-mps-control is not there."""
+        copy = os.path.join(self.node.directory, "installed")
+        for part in ("bin", os.path.relpath(harness.LIBDIR, os.path.dirname(harness.BIN))):
+            shutil.copytree(os.path.join(os.path.dirname(harness.BIN), part),
+                            os.path.join(copy, part), symlinks=True)
+        for root, _, files in os.walk(copy):
+            if "nvidia-cuda-mps-control" in files:
+                os.unlink(os.path.join(root, "nvidia-cuda-mps-control"))
+        self.node.stop()
+        self.addCleanup(setattr, harness, "BIN", harness.BIN)
+        harness.BIN = os.path.join(copy, "bin")
+        self.start()
+        self.all_are_refused("nvidia-cuda-mps-control")
+
     def test_long_path(self):
         self.node.stop()
         self.node.state = os.path.join(self.node.directory, "s" * 80)
