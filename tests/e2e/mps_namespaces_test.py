@@ -41,6 +41,8 @@ class MpsNamespaces(layout_test.LayoutCase):
         run = self.node.start_run("--gpu", "0", "--mode", "mps", "--memory", "4GiB", "--",
                                   "sleep", "600")
         harness.wait_for(lambda: len(self.spaces()) == 3, "a namespace")
+        harness.wait_for(lambda: [s["state"] for s in self.node.json("ps")["slices"]] == ["granted"],
+                         "the slice is given")
         self.node.stop(signal.SIGKILL)
         self.start()
         self.assertEqual(len(self.spaces()), 3)
