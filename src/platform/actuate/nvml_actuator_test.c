@@ -66,7 +66,7 @@ static int set_mode(bool no_resets, struct dv_receipt *ret, struct dv_err *err)
 {
     struct dv_actuator_config config = {
         .library = library, .tools = dir, .state = dir, .no_resets = no_resets};
-    struct dv_step s = {.kind = DV_STEP_MIG_MODE, .value = 1};
+    struct dv_step s = {.kind = DV_STEP_MIG_MODE, .value = 1, .uuid = "GPU-resetting"};
     struct dv_actuator *a;
     assert_int_equal(dv_nvml_actuator_new(&config, &a, err), 0);
     int r = dv_actuate_step(a, &s, ret, err);
@@ -107,6 +107,22 @@ static void test_reset(void **state)
     tool("nvidia-smi", "exit 0"); /* says yes and does nothing */
     assert_int_equal(set_mode(false, &r, &err), DV_ACTUATE_NEEDS_RESET);
     assert_non_null(strstr(err.msg, "still pending"));
+}
+
+/* GPU 0 is not the one that the plan was made for: nothing is done to it. */
+static void test_other_gpu(void **state)
+{
+    struct dv_actuator_config config = {.library = library, .tools = dir, .state = dir};
+    struct dv_step s = {.kind = DV_STEP_MIG_MODE, .value = 1, .uuid = "GPU-that-was-here"};
+    struct dv_receipt r = {0};
+    struct dv_err err = {{0}};
+    struct dv_actuator *a;
+    write_file("gpu", "00", 0600);
+    assert_int_equal(dv_nvml_actuator_new(&config, &a, &err), 0);
+    assert_int_equal(dv_actuate_step(a, &s, &r, &err), DV_ACTUATE_NOT_FOUND);
+    assert_non_null(strstr(err.msg, "another one now"));
+    dv_actuator_free(a);
+    assert_state("00");
 }
 
 static void test_no_tool(void **state)
@@ -256,9 +272,10 @@ int main(int argc, char **argv)
 {
     library = argv[1];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reset),      cmocka_unit_test(test_no_tool),
-        cmocka_unit_test(test_tool),       cmocka_unit_test(test_tool_deadline),
-        cmocka_unit_test(test_timeslices), cmocka_unit_test(test_mps_answers),
-        cmocka_unit_test(test_mps_path),   cmocka_unit_test(test_mounts)};
+        cmocka_unit_test(test_reset),         cmocka_unit_test(test_other_gpu),
+        cmocka_unit_test(test_no_tool),       cmocka_unit_test(test_tool),
+        cmocka_unit_test(test_tool_deadline), cmocka_unit_test(test_timeslices),
+        cmocka_unit_test(test_mps_answers),   cmocka_unit_test(test_mps_path),
+        cmocka_unit_test(test_mounts)};
     return cmocka_run_group_tests(tests, start, stop);
 }
