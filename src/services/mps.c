@@ -469,8 +469,10 @@ static void probed(struct dv_node *node, struct dv_mps_daemon *m, const struct d
     m->faulty = m->probe_wanted = false;
     m->problem[0] = 0;
     m->next_ns = dv_clock_now() + STATUS_NS;
-    if (came_up)
+    if (came_up) {
         dv_log(DV_LOG_INFO, "mps.up", "device=%s pid=%d", m->spec.device, (int)s->control_pid);
+        dv_arm_device(node, m->spec.device); /* it may be a new one, without their namespaces */
+    }
     looked_at(node, m, s);
 }
 

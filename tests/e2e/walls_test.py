@@ -394,6 +394,19 @@ class Namespaces(WallsCase):
         self.assertTrue(answers, run.stderr)
         return (answers[0] or answers[1], answers[-1])
 
+    def test_what_an_earlier_run_left(self):
+        self.apply_and_settle(layout("{gpu: 0, mode: mps}"))
+        pipe = os.path.join(self.node.state, "mps/g0/pipe")
+        self.node.stop(harness.signal.SIGKILL)
+        control = os.path.join(harness.LIBDIR, "sim", "bin", "nvidia-cuda-mps-control")
+        env = harness.clean_env(DIVVY_SIM_SOCKET=self.node.sim[5:], CUDA_MPS_PIPE_DIRECTORY=pipe)
+        done = subprocess.run([control, "namespace", "create", "s_77", "--server=0"], env=env,
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("s_77", self.names(pipe))
+        self.start()
+        harness.wait_for(lambda: "s_77" not in self.names(pipe), "what is nobody's goes")
+
     def test_a_new_daemon_knows_them(self):
         """The MPS daemon is killed: its slices get their namespaces back."""
         client = self.client("--mode", "mps", "--gpu", "0", "--memory", "20GiB", "--compute", "25%",
@@ -401,13 +414,17 @@ class Namespaces(WallsCase):
         with open(os.path.join(self.node.state, "mps/g0/pipe/nvidia-cuda-mps-control.pid"),
                   encoding="utf-8") as f:
             pid = int(f.read())
+        name = self.one()["id"].replace("-", "_")
+        path = os.path.join(self.node.state, "mps/g0/pipe/0", name)
+        old = os.stat(path + "/control").st_ctime_ns
         os.kill(pid, harness.signal.SIGKILL)
-        harness.wait_for(lambda: self.node.log().count("mps.up") == 2, "a new daemon is up")
-        path = os.path.join(self.node.state, "mps/g0/pipe/0")
 
         def back():
-            spaces = [n for n in os.listdir(path) if n.startswith("s_")]
-            return spaces and os.stat(os.path.join(path, spaces[0])).st_mode & 0o777 == 0o700
+            try:
+                return (os.stat(path + "/control").st_ctime_ns != old and
+                        os.stat(path).st_mode & 0o777 == 0o700)
+            except FileNotFoundError:
+                return False
         harness.wait_for(back, "the namespace is there again, and closed to others")
         self.end(client)
         self.nothing_is_left()
