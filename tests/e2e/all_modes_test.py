@@ -174,7 +174,7 @@ class AllModes(LayoutCase):
                 self.assertEqual((s["id"], s["pids"], s["profile"]),
                                  (held[tenant]["id"], held[tenant]["pids"],
                                   held[tenant]["profile"]), tenant)
-        self.assertEqual({after[f"seventh{i}"]["memory_wall"] for i in range(3)}, {"driver"})
+        self.assertEqual({after[f"seventh{i}"]["memory_wall"] for i in range(3)}, {"cooperative"})
 
         # What can be killed is killed; the others run on.
         for tenant in ("gov-a", "slice1", "scav-b", "mps-c"):

@@ -54,8 +54,8 @@ class LayoutCase(unittest.TestCase):
         self.sim.wait(harness.PATIENCE)
 
     def tearDown(self):
-        outcome = self._outcome
-        if outcome and any(error for _, error in getattr(outcome, "errors", [])):
+        result = self._outcome.result
+        if any(test is self for test, _ in result.failures + result.errors):
             print("".join(self.node.log().splitlines(True)[-60:]))
 
     # -- layouts

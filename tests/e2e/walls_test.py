@@ -437,9 +437,11 @@ class Untrusted(WallsCase):
 
     def check_all(self, namespaces):
         self.apply_and_settle(layout("{gpu: 0, mig: [{profile: 3g.40gb, mode: governed}, "
-                                     "{profile: 1g.10gb, mode: exclusive}]}",
+                                     "{profile: 1g.10gb, mode: exclusive}, "
+                                     "{profile: 2g.20gb, mode: mps, replicas: 2}]}",
                                      "{gpu: 1, mode: mps, replicas: 4}"))
         for args, good in (
+                (("--gpu", "0", "--mode", "mps"), False),
                 (("--gpu", "0", "--mode", "exclusive"), True),
                 (("--gpu", "0", "--mode", "governed", "--memory", "8GiB"), False),
                 (("--gpu", "1"), True),

@@ -86,7 +86,7 @@ static void test_walls(void **state)
         {DV_MODE_EXCLUSIVE, 0, 0, 0, 0, 0, 'h', 'h'}, {DV_MODE_EXCLUSIVE, 0, 0, 1, 1, 1, 'h', 'h'},
         {DV_MODE_GOVERNED, 0, 1, 0, 0, 0, 'c', 'c'},  {DV_MODE_GOVERNED, 1, 0, 0, 1, 1, 'd', 'c'},
         {DV_MODE_GOVERNED, 1, 1, 1, 1, 1, 'c', 'c'},  {DV_MODE_MPS, 0, 1, 0, 0, 0, 'c', 'c'},
-        {DV_MODE_MPS, 1, 0, 0, 0, 0, 'd', 'd'},       {DV_MODE_MPS, 1, 0, 1, 0, 0, 'd', 'd'},
+        {DV_MODE_MPS, 1, 0, 0, 0, 0, 'd', 'd'},       {DV_MODE_MPS, 1, 0, 1, 0, 0, 'c', 'c'},
         {DV_MODE_MPS, 0, 1, 0, 0, 1, 'd', 'd'},       {DV_MODE_MPS, 0, 1, 0, 1, 0, 'd', 'c'},
         {DV_MODE_MPS, 0, 1, 1, 1, 0, 'c', 'c'},       {DV_MODE_TIMESLICE, 1, 0, 0, 0, 1, 'n', 'n'},
         {DV_MODE_TIMESLICE, 1, 1, 0, 0, 0, 'c', 'n'}, {DV_MODE_TIMESLICE, 1, 0, 0, 1, 0, 'd', 'n'},

@@ -129,8 +129,10 @@ static enum dv_wall mode_wall(const struct dv_gpu *gpu, const struct dv_device *
     case DV_MODE_EXCLUSIVE:
         return DV_WALL_HARDWARE;
     case DV_MODE_MPS:
-        return equal_share || has_closed_namespaces(gpu, device) ? DV_WALL_DRIVER
-                                                                 : DV_WALL_COOPERATIVE;
+        /* Nothing makes a process of a MIG device go through MPS: there is no compute mode. */
+        return !device->mig && (equal_share || has_closed_namespaces(gpu, device))
+                   ? DV_WALL_DRIVER
+                   : DV_WALL_COOPERATIVE;
     case DV_MODE_GOVERNED:
         return DV_WALL_COOPERATIVE;
     case DV_MODE_TIMESLICE:

@@ -90,17 +90,21 @@ struct dv_device_part dv_device_part(const struct dv_device *device, uint32_t n)
 /*
  * The walls around memory and around compute of a slice, between it and those who share its device.
  *
- *   exclusive   hardware, both: the edges of the card or of the MIG device
- *   mps         driver, both, where the tenant cannot change its limits: an equal part is the
- *               daemon's own default, above which no client gets; a namespace's limits are the
- *               daemon's too, and count where a layout keeps the whole GPU for MPS. Else
- * cooperative, both: limits of one client are environment variables
- * (CUDA_MPS_PINNED_DEVICE_MEM_LIMIT, CUDA_MPS_ACTIVE_THREAD_PERCENTAGE) that the tenant's own
- * process sets. Either way the driver counts per client process: a tenant of several processes has
- * several times the part, where its cgroup is not limited too timeslice   memory cooperative where
- * a size was asked for (the governor's), else none: the driver gives what is free; compute none:
- * turns are equal, but a tenant has as many as it has processes governed    cooperative, both: the
- * library in the tenant's process
+ *   exclusive   hardware, both: the edges of the card or of the MIG device.
+ *
+ *   mps         driver, both, on a whole GPU where the tenant cannot change its limits: an equal
+ *               part is the daemon's own default, above which no client gets; a namespace's limits
+ *               are the daemon's too, where a layout keeps the GPU for MPS. Else cooperative, both:
+ *               the limits of one client are environment variables that its own process sets
+ *               (CUDA_MPS_PINNED_DEVICE_MEM_LIMIT, CUDA_MPS_ACTIVE_THREAD_PERCENTAGE), and on a MIG
+ *               device a process can stay out of MPS. The driver counts per client process: a
+ *               tenant of several has several times the part, where no cgroup limits their sum.
+ *
+ *   timeslice   memory cooperative where a size was asked for (the governor's), else none: the
+ *               driver gives what is free. Compute none: turns are equal, but a tenant has as many
+ *               as it has processes.
+ *
+ *   governed    cooperative, both: the library in the tenant's process.
  *
  * Where the driver limits memory by cgroup, the memory wall of the shared modes is driver on whole
  * GPUs. A MIG device that is shared has the mode's walls inside, hardware's around it.

@@ -401,14 +401,14 @@ struct dv_slice dv_admit_slice(const struct dv_claim *claim, const struct dv_adm
 
 /* A slice whose walls hold at one size only. */
 static bool is_fixed(const struct dv_slice *slice, const struct dv_gpu *gpu,
-                     const struct dv_verdict *v)
+                     const struct dv_device *device, const struct dv_verdict *v)
 {
     bool memory = v->asked_bytes != slice->memory_bytes;
     switch (slice->mode) {
     case DV_MODE_EXCLUSIVE:
         return true;
     case DV_MODE_MPS: /* an equal part is the daemon's default, which holds for all of them */
-        return slice->compute_wall == DV_WALL_DRIVER && !gpu->mps_namespaces &&
+        return equal_part(device, slice->memory_bytes, slice->compute) && !gpu->mps_namespaces &&
                (memory || v->asked_compute != slice->compute);
     case DV_MODE_TIMESLICE: /* without a wall there is nothing to move */
         return memory && slice->memory_wall == DV_WALL_NONE;
@@ -423,7 +423,7 @@ static enum dv_reason judge_limit(const struct dv_slice *slice, const struct dv_
                                   const struct dv_device *d, uint64_t used_bytes,
                                   struct dv_verdict *v)
 {
-    if (is_fixed(slice, gpu, v))
+    if (is_fixed(slice, gpu, d, v))
         return DV_REASON_FIXED;
     if (slice->mode == DV_MODE_TIMESLICE && v->asked_compute != slice->compute) {
         v->limit_compute = slice->compute;

@@ -56,14 +56,16 @@ static void test_words(void **state)
     assert_says(DV_REASON_TOO_LARGE_PART,
                 "asked 40.0 GiB and 50% of a GPU, but GPU 3 is laid out as 4 equal MPS parts of "
                 "39.0 GiB and 42.9%; ask for less, or for a device without replicas");
-    assert_says(DV_REASON_UNTRUSTED,
-                "an untrusted workload goes only behind walls of hardware or driver, for memory and "
-                "for compute, and mode governed on GPU 3 does not have both; ask for a whole GPU "
-                "(--mode exclusive), or apply a layout with MIG devices (mig: [PROFILE, ...]) or with "
-                "equal MPS parts (mode: mps, replicas: N)");
-    assert_says(DV_REASON_NO_WALL,
-                "the wall that was to hold this slice could not be raised on GPU 3: limiting memory: "
-                "error 999; nothing is granted without it (the daemon's log has this too)");
+    assert_says(
+        DV_REASON_UNTRUSTED,
+        "an untrusted workload goes only behind walls of hardware or driver, for memory and "
+        "for compute, and mode governed on GPU 3 does not have both; ask for a whole GPU "
+        "(--mode exclusive), or apply a layout with MIG devices (mig: [PROFILE, ...]) or with "
+        "equal MPS parts (mode: mps, replicas: N)");
+    assert_says(
+        DV_REASON_NO_WALL,
+        "the wall that was to hold this slice could not be raised on GPU 3: limiting memory: "
+        "error 999; nothing is granted without it (the daemon's log has this too)");
     assert_says(DV_REASON_MODE_UNSUPPORTED,
                 "GPU 3 cannot be shared in mode governed (see divvy doctor); auto, exclusive, "
                 "timeslice or governed may do");
