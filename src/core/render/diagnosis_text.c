@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* In braces: an operand of the finding; {meaning} and {todo} are those of the XID {n}. */
+/* In braces: an operand of the finding; {meaning} and {advice} are those of the XID {n}. */
 static const struct words {
     const char *subject, *problem, *cause, *remedy, *command; /* NULL: none */
 } words[DV_TROUBLE_COUNT] = {
@@ -82,21 +82,22 @@ static const struct words {
          "nvidia-smi --gpu-reset -i {gpu}"},
     [DV_TROUBLE_XID_FATAL] =
         {"gpu {gpu}", "XID {n}: {meaning}", "the hardware or the driver's firmware failed",
-         "nothing new is placed on it. {todo}. divvyd forgets the error when it is restarted",
+         "nothing new is placed on it. {advice}. divvyd forgets the error when it is restarted",
          "nvidia-smi --gpu-reset -i {gpu} && systemctl restart divvyd"},
     [DV_TROUBLE_XID_CONTAINED] =
         {"gpu {gpu}", "XID {n}: {meaning}",
          "the hardware failed in a place that the driver could fence off; the GPU works on",
-         "{todo}", "nvidia-smi --gpu-reset -i {gpu}"},
+         "{advice}", "nvidia-smi --gpu-reset -i {gpu}"},
     [DV_TROUBLE_XID_APPLICATION] = {"gpu {gpu}", "XID {n}: {meaning}",
-                                    "a program's fault, nearly always; the GPU is well", "{todo}"},
+                                    "a program's fault, nearly always; the GPU is well",
+                                    "{advice}"},
     [DV_TROUBLE_XID_OTHER] = {"gpu {gpu}", "XID {n}: {meaning}",
                               "the driver reported an error that divvy has no words for",
                               "see NVIDIA's XID catalogue for this number: "
                               "https://docs.nvidia.com/deploy/xid-errors"},
     [DV_TROUBLE_XID_CLEANUP] =
         {"gpu {gpu}", "XID {n}: {meaning}",
-         "it follows when work is ended, or after another error; the GPU is well", "{todo}"},
+         "it follows when work is ended, or after another error; the GPU is well", "{advice}"},
     [DV_TROUBLE_ROWS_FAILED] =
         {"gpu {gpu}", "the memory has bad rows that could not be replaced",
          "its spare rows are used up, or the replacing failed",
@@ -186,7 +187,7 @@ static const struct words {
          "allow it (systemd: LimitRTPRIO=10) for shares that are exact on a loaded machine"},
 };
 
-#define RESET_TODO "Drain it and reset it"
+#define RESET_ADVICE "Drain it and reset it"
 
 static const char *part_of(enum dv_trouble trouble, enum dv_diagnosis_part part)
 {
@@ -210,7 +211,7 @@ static const char *part_of(enum dv_trouble trouble, enum dv_diagnosis_part part)
 
 static const struct xid_words {
     uint64_t xid;
-    const char *meaning, *todo;
+    const char *meaning, *advice;
 } xids[] = {
     {13, "a kernel did something illegal (out of bounds, misaligned, no such instruction)",
      "whose it was has ended with an error: run it under compute-sanitizer. On many programs of "
@@ -219,25 +220,25 @@ static const struct xid_words {
      "whose it was has ended with an error: run it under compute-sanitizer"},
     {43, "the GPU ended a program's work after a fault", "nothing; the program has the error"},
     {45, "the GPU cleared away the work of a program that ended or was ended", "nothing"},
-    {48, "an error in memory that could not be corrected (double bit)", RESET_TODO},
-    {62, "an internal controller of the GPU has halted", RESET_TODO},
+    {48, "an error in memory that could not be corrected (double bit)", RESET_ADVICE},
+    {62, "an internal controller of the GPU has halted", RESET_ADVICE},
     {63, "a bad row of memory was marked to be replaced",
      "the row is replaced at the next reset: drain the GPU when that suits, and reset it"},
     {64, "a bad row of memory could not be replaced",
-     RESET_TODO "; if it comes back, replace the card"},
+     RESET_ADVICE "; if it comes back, replace the card"},
     {74, "a link to another GPU or a switch failed (NVLink)",
-     RESET_TODO "; if it comes back, have the connection looked at"},
+     RESET_ADVICE "; if it comes back, have the connection looked at"},
     {79, "the GPU has fallen off the bus",
      "Switch the machine off and on; look at power, heat and the card's seat"},
     {92, "many errors in memory, all corrected", "keep an eye on it: it often comes before XID 48"},
     {94, "an error in memory ended one program; the others were spared",
      "start the program again; drain the GPU when that suits, and reset it"},
     {95, "an error in memory may have hit every program on the GPU",
-     RESET_TODO ", then start all of them again"},
+     RESET_ADVICE ", then start all of them again"},
     {119, "the GPU's system processor (GSP) does not answer",
-     RESET_TODO "; if it comes back, update the driver"},
+     RESET_ADVICE "; if it comes back, update the driver"},
     {120, "the GPU's system processor (GSP) has failed",
-     RESET_TODO "; if it comes back, update the driver"},
+     RESET_ADVICE "; if it comes back, update the driver"},
 };
 
 static const struct xid_words *xid_words(uint64_t xid)
@@ -285,8 +286,8 @@ static void add_operand(const struct dv_diagnosis_finding *f, const char *name, 
         add_others(f, text);
     else if (IS("meaning"))
         dv_str_add(text, xid_words(f->n)->meaning);
-    else if (IS("todo"))
-        dv_str_add(text, xid_words(f->n)->todo);
+    else if (IS("advice"))
+        dv_str_add(text, xid_words(f->n)->advice);
 #undef IS
 }
 
@@ -360,5 +361,6 @@ void dv_diagnosis_text_tables(struct dv_str *out)
         add_trouble((enum dv_trouble)trouble, out);
     dv_str_add(out, "\n| XID | meaning | what to do |\n|---|---|---|\n");
     for (size_t i = 0; i < DV_ARRAY_SIZE(xids); i++)
-        dv_str_addf(out, "| %" PRIu64 " | %s | %s |\n", xids[i].xid, xids[i].meaning, xids[i].todo);
+        dv_str_addf(out, "| %" PRIu64 " | %s | %s |\n", xids[i].xid, xids[i].meaning,
+                    xids[i].advice);
 }
