@@ -176,6 +176,14 @@ class AllModes(LayoutCase):
                                   held[tenant]["profile"]), tenant)
         self.assertEqual({after[f"seventh{i}"]["memory_wall"] for i in range(3)}, {"cooperative"})
 
+        # And once more, with nobody in the way.
+        self.apply_and_settle(CHANGED + "  - {gpu: 7, mode: timeslice, replicas: 2}\n")
+        runs["late"] = self.spin("late", "--gpu", "7", "--mode", "timeslice")
+        later = self.await_all(runs)
+        for tenant, s in after.items():
+            self.assertEqual((s["id"], s["pids"]), (later[tenant]["id"], later[tenant]["pids"]))
+        after = later
+
         # What can be killed is killed; the others run on.
         for tenant in ("gov-a", "slice1", "scav-b", "mps-c"):
             self.kill(runs, tenant)
