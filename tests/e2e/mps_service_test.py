@@ -268,7 +268,8 @@ class Nested(MpsCase):
         bob, b = self.hold("--tenant", "bob", "--gpu", mps[1], "--mode", "mps")
         gus, g = self.hold("--tenant", "gus", "--mode", "governed", "--memory", "2GiB")
         eve, e = self.hold("--tenant", "eve", "--mode", "exclusive")
-        self.assertEqual({b["memory_wall"], b["compute_wall"]}, {"driver"})
+        # Nothing makes a process of a MIG device go through MPS.
+        self.assertEqual({b["memory_wall"], b["compute_wall"]}, {"cooperative"})
         self.a_while(2.5)  # divvyd has looked at them
         self.node.divvy_sim("inject", "--socket", self.node.sim_socket(), "--fault",
                             str(a["pids"][0]))
@@ -343,6 +344,8 @@ class CannotStart(MpsCase):
         for part in ("bin", os.path.relpath(harness.LIBDIR, os.path.dirname(harness.BIN))):
             shutil.copytree(os.path.join(os.path.dirname(harness.BIN), part),
                             os.path.join(copy, part), symlinks=True)
+        libraries = os.path.join(copy, os.path.relpath(harness.LIBDIR, os.path.dirname(harness.BIN)))
+        self.node.daemon_env["DIVVY_LIBDIR"] = libraries
         for root, _, files in os.walk(copy):
             if "nvidia-cuda-mps-control" in files:
                 os.unlink(os.path.join(root, "nvidia-cuda-mps-control"))
