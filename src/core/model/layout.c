@@ -350,6 +350,33 @@ static int check_rule(const struct dv_layout_rule *rule, struct dv_err *err)
     return r;
 }
 
+/* How much of this GPU a device has that the rule is about; 0: none of such a size. */
+static uint32_t rule_compute(const struct dv_layout_rule *rule,
+                             const struct dv_mig_geometry *geometry)
+{
+    if (!rule->profile[0])
+        return DV_COMPUTE_FULL;
+    for (uint32_t i = 0; geometry && i < geometry->n_profiles; i++)
+        if (!strcmp(geometry->profiles[i].name, rule->profile))
+            return dv_mig_compute(geometry, &geometry->profiles[i]);
+    return 0;
+}
+
+static int check_rule_on_node(const struct dv_layout_rule *rule, const struct dv_snapshot *snapshot,
+                              const struct dv_mig_geometry *const *geometries, struct dv_err *err)
+{
+    struct dv_layout_device d = {.sharing = rule->sharing};
+    int r = 0;
+    for (size_t i = 0; !r && i < snapshot->n_gpus; i++) {
+        uint32_t compute = rule_compute(rule, geometries[i]);
+        if (compute)
+            r = check_clients(&d, &snapshot->gpus[i], compute, err);
+        if (r < 0)
+            dv_err_prefix(err, "GPU %u (%s): ", snapshot->gpus[i].index, snapshot->gpus[i].model);
+    }
+    return r;
+}
+
 int dv_layout_check(const struct dv_layout *layout, const struct dv_snapshot *snapshot,
                     const struct dv_mig_geometry *const *geometries, struct dv_err *err)
 {
@@ -369,6 +396,8 @@ int dv_layout_check(const struct dv_layout *layout, const struct dv_snapshot *sn
     }
     for (uint32_t i = 0; i < layout->n_rules; i++) {
         int r = check_rule(&layout->rules[i], err);
+        if (!r)
+            r = check_rule_on_node(&layout->rules[i], snapshot, geometries, err);
         if (r < 0) {
             dv_err_prefix(err, "line %u: ", layout->rules[i].line);
             return r;

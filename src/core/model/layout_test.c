@@ -187,13 +187,28 @@ static void test_rules(void **state)
     assert_int_equal(dv_layout_rule_for(&layout, &s, &devices[3]).replicas, 4);
 }
 
+static void test_rules_on_node(void **state)
+{
+    struct dv_err err;
+    struct dv_layout_rule rule = {.line = 5, .sharing = {DV_MODE_MPS, 49, 0}};
+    struct dv_layout layout = {.has_sharing = true, .rules = &rule, .n_rules = 1};
+    assert_int_equal(check_all(&layout, &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "line 5: GPU 0 (NVIDIA A100-SXM4-40GB): 49 "));
+    rule.sharing.replicas = 48;
+    assert_int_equal(check_all(&layout, &err), 0);
+    strcpy(rule.profile, "1g.5gb"); /* takes its part of the clients */
+    assert_int_equal(check_all(&layout, &err), -EINVAL);
+    rule.sharing.replicas = 6;
+    assert_int_equal(check_all(&layout, &err), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),        cmocka_unit_test(test_bad_mig),
         cmocka_unit_test(test_bad_sharing), cmocka_unit_test(test_bad_gpus),
         cmocka_unit_test(test_filters),     cmocka_unit_test(test_packing),
-        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_rules),       cmocka_unit_test(test_rules_on_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
