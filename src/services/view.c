@@ -136,7 +136,11 @@ static const char *process_state(const struct dv_member *m)
 {
     static const char *const names[] = {"idle",     "waiting",  "running",
                                         "stopping", "draining", "frozen"};
+    const struct dv_slice *slice = dv_node_slice(m->holding);
     uint32_t state = __atomic_load_n(&m->slot.page->state, __ATOMIC_ACQUIRE);
+    /* Who waits for no turns has no state of a lease: what is under way tells. */
+    if (slice && slice->mode != DV_MODE_GOVERNED)
+        return __atomic_load_n(&m->slot.page->inflight_ns, __ATOMIC_RELAXED) ? "running" : "idle";
     return state < DV_ARRAY_SIZE(names) ? names[state] : "unknown";
 }
 
