@@ -6,7 +6,8 @@
 
 nvidia-ml-py, gpustat and nvitop come from a Python package index, nvtop and NVIDIA's own nvidia-smi
 from Debian (contrib and non-free; unpacked into DIR, not installed; what cannot be had is left out
-and said, as is non-free software where DIVVY_TEST_NONFREE=0). All must say what the simulated hardware itself says (`divvy-sim status`, nvidia-smi).
+and said, as is non-free software where DIVVY_TEST_NONFREE=0). All must say what the simulated
+hardware itself says (`divvy-sim status`, nvidia-smi).
 Exit 77: skipped, since no Python package index can be reached.
 """
 import argparse
@@ -233,6 +234,15 @@ def check_nvtop(tools, node, program):
 
 # ---- what Debian has outside of its main archive ----
 
+def archive_line():
+    """The archive that this machine gets its packages from, with the parts that are wanted here."""
+    out = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)"],
+                         capture_output=True, text=True, check=True, timeout=60).stdout
+    uri, codename = next(line.split() for line in out.splitlines()
+                         if len(line.split()) == 2 and "-" not in line.split()[1])
+    return f"deb {uri} {codename} contrib non-free\n"
+
+
 def debian(cache, package, path):
     """The file of a package of contrib or non-free, unpacked into the cache; None where it cannot
     be had."""
@@ -242,13 +252,13 @@ def debian(cache, package, path):
         return found
     os.makedirs(os.path.join(home, "lists", "partial"), exist_ok=True)
     os.makedirs(os.path.join(home, "archives", "partial"), exist_ok=True)
-    with open(os.path.join(home, "sources.list"), "w", encoding="utf-8") as f:
-        f.write("deb http://deb.debian.org/debian bookworm contrib non-free\n")
     options = [f"-o{k}={v}" for k, v in (
         ("Dir::Etc::sourcelist", os.path.join(home, "sources.list")),
         ("Dir::Etc::sourceparts", "/nonexistent"), ("Dir::Cache", home),
         ("Dir::State::lists", os.path.join(home, "lists")), ("Acquire::Retries", "1"))]
     try:
+        with open(os.path.join(home, "sources.list"), "w", encoding="utf-8") as f:
+            f.write(archive_line())
         for step in (["update", "-qq"], ["download", "-qq", package]):
             subprocess.run(["apt-get", *options, *step], cwd=home, capture_output=True, check=True,
                            timeout=120)
