@@ -214,7 +214,8 @@ class Doctor(unittest.TestCase):
             node.shell(finding["command"])
             run.wait(harness.PATIENCE)
             node.wait_for_silence()
-            self.assertEqual(node.json("layout", "show")["state"], "settled")
+            harness.wait_for(lambda: node.json("layout", "show")["state"] == "settled",
+                             "the layout is settled")
 
     def test_layout_failed(self):
         with Sick("a100") as node:
