@@ -46,9 +46,19 @@ static uint64_t at_least_1(uint64_t n)
     return n ? n : 1;
 }
 
+static uint64_t round_up(uint64_t n, uint64_t to)
+{
+    return n > UINT64_MAX - to ? UINT64_MAX : (n + to - 1) / to * to;
+}
+
+/* Arrays lie in memory as tiles of 64 bytes by 8 rows (a "GOB": Mesa's src/nouveau/nil), so rows and
+ * slices are padded. Who charged the plain product would be above the cap until the driver has been
+ * asked; what it pads beyond this is still found only then. */
 static uint64_t volume(uint64_t width, uint64_t height, uint64_t depth, uint64_t element)
 {
-    return product(product(product(width, at_least_1(height)), at_least_1(depth)), element);
+    uint64_t row = round_up(product(width, element), 64);
+    uint64_t rows = height > 1 ? round_up(height, 8) : 1;
+    return width ? product(round_up(product(row, rows), 512), at_least_1(depth)) : 0;
 }
 
 uint64_t dv_size_array(const void *shape)
