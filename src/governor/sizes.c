@@ -51,9 +51,9 @@ static uint64_t round_up(uint64_t n, uint64_t to)
     return n > UINT64_MAX - to ? UINT64_MAX : (n + to - 1) / to * to;
 }
 
-/* Arrays lie in memory as tiles of 64 bytes by 8 rows (a "GOB": Mesa's src/nouveau/nil), so rows and
- * slices are padded. Who charged the plain product would be above the cap until the driver has been
- * asked; what it pads beyond this is still found only then. */
+/* Arrays lie in memory as tiles of 64 bytes by 8 rows (a "GOB": Mesa's src/nouveau/nil), so rows
+ * and slices are padded. Who charged the plain product would be above the cap until the driver has
+ * been asked; what it pads beyond this is still found only then. */
 static uint64_t volume(uint64_t width, uint64_t height, uint64_t depth, uint64_t element)
 {
     uint64_t row = round_up(product(width, element), 64);
