@@ -102,3 +102,22 @@ void dv_help_program(const struct dv_ui_program *program, struct dv_str *text)
                 "\n'%s help COMMAND' explains one, with examples. '%s --version' says which.\n",
                 program->name, program->name);
 }
+
+bool dv_help_group(const struct dv_ui_program *program, const char *group, struct dv_str *text)
+{
+    size_t len = strlen(group);
+    bool any = false;
+    for (size_t i = 0; i < program->n_verbs; i++) {
+        const struct dv_ui_verb *verb = program->verbs[i];
+        if (strncmp(verb->name, group, len) != 0 || verb->name[len] != ' ')
+            continue;
+        if (!any)
+            dv_str_addf(text, "Usage: %s %s COMMAND [OPTION]...\n\n", program->name, group);
+        dv_str_addf(text, "  %-14s %s\n", verb->name, verb->summary);
+        any = true;
+    }
+    if (any)
+        dv_str_addf(text, "\n'%s help %s COMMAND' explains one, with examples.\n", program->name,
+                    group);
+    return any;
+}

@@ -141,6 +141,14 @@ int dv_ui_unknown(const struct dv_ui_program *program, const char *word)
     return DV_UI_USAGE;
 }
 
+/* "divvy mig --help". */
+static int print_group_help(const struct dv_ui_program *program, const char *group)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    dv_help_group(program, group, &text);
+    return dv_ui_print(dv_str_get(&text));
+}
+
 /* "divvy mig", "divvy mig pln". */
 static int unknown_in_group(const struct dv_ui_program *program, const char *group,
                             const char *word)
@@ -263,7 +271,10 @@ int dv_ui_main(const struct dv_ui_program *program, int argc, char **argv)
     if (verb)
         return call(program, verb, socket, argc - used, argv + used);
     const char *names[VERBS_MAX];
-    if (argv[0][0] != '-' && candidates(program, argv[0], names))
+    bool group = argv[0][0] != '-' && candidates(program, argv[0], names);
+    if (group && argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
+        return print_group_help(program, argv[0]);
+    if (group)
         return unknown_in_group(program, argv[0], argc > 1 ? argv[1] : NULL);
     return dv_ui_unknown(program, argv[0]);
 }

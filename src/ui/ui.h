@@ -118,6 +118,8 @@ size_t dv_ui_groups(const struct dv_ui_verb *verb, struct dv_ui_common *common, 
                     struct dv_option_group groups[DV_UI_GROUPS_MAX]);
 
 void dv_help_program(const struct dv_ui_program *program, struct dv_str *text);
+/* The commands of a group ("mig"); false, and nothing said, when there is no such group. */
+bool dv_help_group(const struct dv_ui_program *program, const char *group, struct dv_str *text);
 void dv_help_verb(const struct dv_ui_program *program, const struct dv_ui_verb *verb,
                   struct dv_str *text);
 /* " (a, b, c)" of "a|b|c". */

@@ -18,6 +18,8 @@ static int run(const struct dv_ui *ui)
     dv_cleanup(dv_str_done) struct dv_str text = {0};
     int used = 0;
     const struct dv_ui_verb *verb = dv_ui_find(ui->program, ui->argc, ui->argv, &used);
+    if (ui->argc == 1 && !verb && dv_help_group(ui->program, ui->argv[0], &text))
+        return dv_ui_print(dv_str_get(&text));
     if (ui->argc && !verb)
         return dv_ui_unknown(ui->program, ui->argv[0]);
     if (v->man)
