@@ -102,10 +102,18 @@ int dv_cuevent_record(struct dv_cuda_event *event, struct dv_cuda_stream *stream
     return 0;
 }
 
+/* Not the whole of it: its place in the context's list is under another lock, and changes when a
+ * neighbour comes or goes. */
 static void last_record(const struct dv_cuda_event *event, struct dv_cuda_event *ret)
 {
     pthread_mutex_lock(&P.ring);
-    *ret = *event;
+    *ret = (struct dv_cuda_event){.ctx = event->ctx,
+                                  .flags = event->flags,
+                                  .index = event->index,
+                                  .generation = event->generation,
+                                  .stream = event->stream,
+                                  .stream_id = event->stream_id,
+                                  .number = event->number};
     pthread_mutex_unlock(&P.ring);
 }
 
