@@ -9,7 +9,6 @@
  */
 #include "render/focus.h"
 
-#include "base/date.h"
 #include "render/csv.h"
 #include "render/json.h"
 
@@ -32,15 +31,15 @@ __extension__ typedef __int128 i128;
 enum row_kind {
     ROW_TENANT,   /* a line of the bill */
     ROW_UNUSED,   /* what no tenant is charged for on a GPU in a day */
+    ROW_IDLE,     /* a tenant's share of idle time: of a GPU in a day, or of the bill */
     ROW_FIXED,    /* a tenant's fixed price */
-    ROW_IDLE,     /* a tenant's share of idle time */
-    ROW_TAKEN_OFF /* the sum of the last two, negative */
+    ROW_TAKEN_OFF /* the sum of what is not of a GPU, negative */
 };
 
 struct row {
     enum row_kind kind;
     int64_t from, to;
-    const struct dv_output_node *line; /* TENANT: the line; UNUSED: one of the same GPU */
+    const struct dv_output_node *line; /* of UNUSED: one of the same GPU; NULL: of no GPU */
     const char *tenant;                /* NULL: nobody */
     int64_t cost_micros;
     int64_t consumed_ns;
@@ -55,9 +54,13 @@ struct writer {
     struct dv_str *text;
     enum dv_focus_version version;
     const struct dv_output_node *bill;
+    const struct dv_zone *zone;
     const char *currency, *basis, *idle;
     int64_t from, to;
+    bool partial; /* one tenant's part of the bill: the origin charges are not in it */
 };
+
+static const struct dv_zone utc;
 
 /* ---- reading the bill ----------------------------------------------------------------------- */
 
@@ -95,21 +98,41 @@ static int64_t price_of(const struct writer *w, const struct dv_output_node *lin
     return -1;
 }
 
-/* The billing period: the calendar month of the bill's time zone that `unix` lies in. */
-static void period_of(const struct writer *w, int64_t unix, int64_t *ret_from, int64_t *ret_to)
+static bool is_kind(const struct dv_output_node *line, const char *kind)
 {
-    const struct dv_output_node *months = dv_output_get(w->bill, "months");
-    for (const struct dv_output_node *m = months ? months->first : NULL; m; m = m->next) {
-        *ret_from = number_of(m, "from_unix");
-        *ret_to = number_of(m, "to_unix");
-        if (unix >= *ret_from && unix < *ret_to)
-            return;
-    }
-    struct dv_date date = dv_date_of(unix);
-    date = (struct dv_date){date.year, date.month, 1, 0, 0, 0};
-    *ret_from = dv_date_unix(&date);
-    date.month++;
-    *ret_to = dv_date_unix(&date);
+    return !strcmp(dv_output_text(dv_output_get(line, "kind"), "time"), kind);
+}
+
+/* Of a GPU's time in a day? Fees are not. */
+static bool is_of_gpu(const struct dv_output_node *line)
+{
+    return *text_of(line, "gpu_uuid") && !is_kind(line, "fee");
+}
+
+static int64_t wall_of(const struct dv_output_node *line)
+{
+    static const char *const buckets[] = {"busy_seconds", "reserved_idle_seconds",
+                                          "overhead_seconds", "unallocated_seconds",
+                                          "unhealthy_seconds"};
+    int64_t wall = 0;
+    for (size_t i = 0; i < DV_ARRAY_SIZE(buckets); i++)
+        wall += ns_of(line, buckets[i]);
+    return is_kind(line, "time") ? wall : 0;
+}
+
+static int64_t origin_of(const struct dv_output_node *line)
+{
+    return is_kind(line, "time")
+               ? number_of(line, "used_cost_micros") + number_of(line, "waste_cost_micros")
+               : 0;
+}
+
+/* The billing period: the calendar month of the bill's time zone that `unix` lies in. */
+static void period_of(const struct writer *w, int64_t unix_s, int64_t *ret_from, int64_t *ret_to)
+{
+    int32_t day = dv_zone_day(w->zone, unix_s);
+    *ret_from = dv_zone_day_start(w->zone, dv_date_month(day));
+    *ret_to = dv_zone_day_start(w->zone, dv_date_next_month(day));
 }
 
 /* ---- cells ---------------------------------------------------------------------------------- */
@@ -155,10 +178,10 @@ static void cell_currency(const struct writer *w, const struct row *r, struct dv
     dv_str_add(cell, w->currency);
 }
 
-static void add_time(int64_t unix, struct dv_str *cell)
+static void add_time(int64_t unix_s, struct dv_str *cell)
 {
-    char buf[DV_DATE_TEXT];
-    dv_str_add(cell, dv_date_format(unix, buf));
+    char buf[DV_ZONE_TEXT];
+    dv_str_add(cell, dv_zone_format(&utc, unix_s, buf));
 }
 
 static void cell_period_from(const struct writer *w, const struct row *r, struct dv_str *cell)
@@ -192,9 +215,7 @@ static void cell_category(const struct writer *w, const struct row *r, struct dv
 
 static void cell_frequency(const struct writer *w, const struct row *r, struct dv_str *cell)
 {
-    dv_str_add(cell, r->kind == ROW_FIXED       ? "Recurring"
-                     : r->kind >= ROW_FIXED     ? "One-Time"
-                                                : "Usage-Based");
+    dv_str_add(cell, r->kind == ROW_FIXED ? "Recurring" : r->line ? "Usage-Based" : "One-Time");
 }
 
 static void cell_null(const struct writer *w, const struct row *r, struct dv_str *cell)
@@ -227,13 +248,13 @@ static void cell_description(const struct writer *w, const struct row *r, struct
 
 static void cell_consumed(const struct writer *w, const struct row *r, struct dv_str *cell)
 {
-    if (r->quantified && r->kind <= ROW_UNUSED)
+    if (r->quantified && r->line)
         add_decimal(r->consumed_ns, NANO_DIGITS, false, cell);
 }
 
 static void cell_consumed_unit(const struct writer *w, const struct row *r, struct dv_str *cell)
 {
-    if (r->quantified && r->kind <= ROW_UNUSED)
+    if (r->quantified && r->line)
         dv_str_add(cell, "GPU-Seconds");
 }
 
@@ -364,15 +385,20 @@ static void cell_tags(const struct writer *w, const struct row *r, struct dv_str
 
 /* ---- 1.3: how an origin charge was split ---- */
 
+static bool is_allocated(const struct writer *w, const struct row *r)
+{
+    return r->line && r->tenant && !w->partial;
+}
+
 static void cell_method(const struct writer *w, const struct row *r, struct dv_str *cell)
 {
-    if (r->line)
-        dv_str_addf(cell, "divvy-%s-v1", w->basis);
+    if (r->line && !w->partial)
+        dv_str_addf(cell, "divvy-%s-idle-%s-v1", w->basis, w->idle);
 }
 
 static void cell_method_details(const struct writer *w, const struct row *r, struct dv_str *cell)
 {
-    if (!r->line)
+    if (!r->line || w->partial)
         return;
     dv_str_add(cell, "{\"Elements\":[{\"AllocatedRatio\":");
     add_decimal(r->ratio_pico, PICO_DIGITS, true, cell);
@@ -383,27 +409,32 @@ static void cell_method_details(const struct writer *w, const struct row *r, str
 
 static void cell_allocated(const struct writer *w, const struct row *r, struct dv_str *cell)
 {
-    if (r->kind != ROW_TENANT)
-        return;
     static const char *const parts[] = {"mode", "profile", "tier", "source", "quality"};
+    if (!is_allocated(w, r))
+        return;
     dv_str_add(cell, r->tenant);
+    if (r->kind == ROW_IDLE) {
+        dv_str_add(cell, "/idle");
+        return;
+    }
     for (size_t i = 0; i < DV_ARRAY_SIZE(parts); i++)
         dv_str_addf(cell, "/%s", text_of(r->line, parts[i]));
 }
 
 static void cell_allocated_name(const struct writer *w, const struct row *r, struct dv_str *cell)
 {
-    if (r->kind == ROW_TENANT)
+    if (is_allocated(w, r))
         dv_str_add(cell, r->tenant);
 }
 
 static void cell_allocated_tags(const struct writer *w, const struct row *r, struct dv_str *cell)
 {
-    if (r->kind != ROW_TENANT)
+    if (!is_allocated(w, r))
         return;
     dv_str_addc(cell, '{');
     add_pair("divvy/tenant", r->tenant, cell);
-    add_pair("divvy/mode", text_of(r->line, "mode"), cell);
+    if (r->kind == ROW_TENANT)
+        add_pair("divvy/mode", text_of(r->line, "mode"), cell);
     dv_str_addc(cell, '}');
 }
 
@@ -416,7 +447,7 @@ static void cell_basis(const struct writer *w, const struct row *r, struct dv_st
 
 static void cell_origin(const struct writer *w, const struct row *r, struct dv_str *cell)
 {
-    if (!r->line)
+    if (!r->line || w->partial)
         return;
     dv_str_addf(cell, "%s/", text_of(r->line, "gpu_uuid"));
     add_time(r->from, cell);
@@ -424,7 +455,7 @@ static void cell_origin(const struct writer *w, const struct row *r, struct dv_s
 
 static void cell_origin_cost(const struct writer *w, const struct row *r, struct dv_str *cell)
 {
-    if (r->line)
+    if (r->line && !w->partial)
         add_decimal(r->origin_micros, MICRO_DIGITS, false, cell);
 }
 
@@ -602,48 +633,62 @@ static int64_t charged_ns(const struct writer *w, const struct dv_output_node *l
     return !strcmp(w->basis, "max") ? DV_MAX(busy, requested) : busy;
 }
 
-static void make_row(const struct writer *w, const struct dv_output_node *line, int64_t origin,
-                     struct row *r)
+static void make_row(const struct writer *w, const struct dv_output_node *line,
+                     const struct row *origin, struct row *r)
 {
-    *r = (struct row){.kind = ROW_TENANT,
-                      .from = number_of(line, "from_unix"),
-                      .to = number_of(line, "to_unix"),
-                      .line = line,
-                      .tenant = text_of(line, "tenant"),
-                      .cost_micros = number_of(line, "cost_micros"),
-                      .consumed_ns = ns_of(line, "busy_seconds"),
-                      .quantity_pico = hours_of(charged_ns(w, line)),
-                      .origin_micros = origin};
-    r->ratio_pico = origin ? (int64_t)((i128)r->cost_micros * PICO / origin) : 0;
+    *r = *origin;
+    r->kind = is_kind(line, "idle") ? ROW_IDLE : ROW_TENANT;
+    r->line = line;
+    r->tenant = text_of(line, "tenant");
+    r->cost_micros = number_of(line, "cost_micros");
+    r->consumed_ns = r->kind == ROW_TENANT ? ns_of(line, "busy_seconds") : 0;
+    r->quantity_pico = hours_of(charged_ns(w, line));
+    r->ratio_pico = 0;
+    if (!origin->origin_micros)
+        return;
+    r->ratio_pico = (int64_t)((i128)r->cost_micros * PICO / origin->origin_micros);
+    if (r->kind == ROW_IDLE) /* as much time of the GPU as the money buys */
+        r->quantity_pico =
+            (int64_t)((i128)r->cost_micros * origin->quantity_pico / origin->origin_micros);
 }
 
-/* Lines of one GPU in one day: rows[n] becomes what is left of the origin charge. Returns how many
- * rows there are. */
+static bool is_empty(const struct row *r)
+{
+    return !r->cost_micros && !r->consumed_ns && !r->quantity_pico &&
+           !ns_of(r->line, "requested_seconds") && !ns_of(r->line, "wait_seconds");
+}
+
+/* The whole of the origin charge that these lines, of one GPU in one day, are. */
+static struct row origin_row(const struct dv_output_node *const *lines, size_t n)
+{
+    struct row r = {.kind = ROW_UNUSED,
+                    .from = number_of(lines[0], "from_unix"),
+                    .to = number_of(lines[0], "to_unix"),
+                    .line = lines[0],
+                    .ratio_pico = PICO};
+    for (size_t i = 0; i < n; i++) {
+        r.cost_micros += origin_of(lines[i]);
+        r.consumed_ns += wall_of(lines[i]);
+    }
+    r.quantity_pico = hours_of(r.consumed_ns);
+    r.origin_micros = r.cost_micros;
+    return r;
+}
+
+/* One row per line of a tenant; the last row becomes what is left of the origin charge, or takes
+ * what rounding left. Returns how many rows there are. */
 static size_t split(const struct writer *w, const struct dv_output_node *const *lines, size_t n,
                     struct row *rows)
 {
-    int64_t origin = 0, wall = 0;
+    const struct row origin = origin_row(lines, n);
+    struct row rest = origin;
     size_t made = 0;
     for (size_t i = 0; i < n; i++) {
-        origin += number_of(lines[i], "origin_cost_micros");
-        wall += ns_of(lines[i], "wall_seconds");
-    }
-    struct row rest = {.kind = ROW_UNUSED,
-                       .from = number_of(lines[0], "from_unix"),
-                       .to = number_of(lines[0], "to_unix"),
-                       .line = lines[0],
-                       .cost_micros = origin,
-                       .consumed_ns = wall,
-                       .quantity_pico = hours_of(wall),
-                       .ratio_pico = PICO,
-                       .origin_micros = origin};
-    for (size_t i = 0; i < n; i++) {
+        struct row *r = &rows[made];
         if (!is_tenants(lines[i]))
             continue;
-        struct row *r = &rows[made];
-        make_row(w, lines[i], origin, r);
-        if (!r->cost_micros && !r->consumed_ns && !r->quantity_pico &&
-            !ns_of(lines[i], "requested_seconds") && !ns_of(lines[i], "wait_seconds"))
+        make_row(w, lines[i], &origin, r);
+        if (is_empty(r))
             continue;
         rest.cost_micros -= r->cost_micros;
         rest.consumed_ns -= r->consumed_ns;
@@ -651,9 +696,11 @@ static size_t split(const struct writer *w, const struct dv_output_node *const *
         rest.ratio_pico -= r->ratio_pico;
         made++;
     }
+    if (w->partial)
+        return made;
     int64_t slack = (int64_t)made; /* what rounding can have left */
-    bool nothing = !rest.cost_micros && !rest.consumed_ns && rest.quantity_pico <= slack &&
-                   rest.quantity_pico >= -slack && made;
+    bool nothing = made && !rest.cost_micros && !rest.consumed_ns &&
+                   rest.quantity_pico <= slack && rest.quantity_pico >= -slack;
     if (nothing) {
         rows[made - 1].quantity_pico += rest.quantity_pico;
         rows[made - 1].ratio_pico += rest.ratio_pico;
@@ -667,8 +714,8 @@ static int by_origin(const void *a, const void *b)
 {
     const struct dv_output_node *x = *(const struct dv_output_node *const *)a;
     const struct dv_output_node *y = *(const struct dv_output_node *const *)b;
-    static const char *const keys[] = {"gpu_uuid", "tenant", "mode",   "profile",
-                                       "tier",     "source", "quality"};
+    static const char *const keys[] = {"gpu_uuid", "tenant", "kind",   "mode",
+                                       "profile",  "tier",   "source", "quality"};
     int64_t from_x = number_of(x, "from_unix"), from_y = number_of(y, "from_unix");
     int c = (from_x > from_y) - (from_x < from_y);
     for (size_t i = 0; !c && i < DV_ARRAY_SIZE(keys); i++)
@@ -745,7 +792,7 @@ static int add_beyonds(const struct writer *w, const struct dv_output_node *cons
         if (!r)
             r = add_beyond(w, ROW_IDLE, tenant, idle, &sum);
     }
-    return r ? r : add_beyond(w, ROW_TAKEN_OFF, NULL, -sum, &sum);
+    return r || w->partial ? r : add_beyond(w, ROW_TAKEN_OFF, NULL, -sum, &sum);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
@@ -763,31 +810,35 @@ int dv_focus_version_parse(const char *text, enum dv_focus_version *ret, struct 
                       text);
 }
 
+/* The lines of GPUs, by origin charge. */
 static int collect(const struct dv_output_node *list, const struct dv_output_node ***ret,
-                   struct dv_err *err)
+                   size_t *ret_n, struct dv_err *err)
 {
     const struct dv_output_node **lines = calloc(list->children + 1, sizeof *lines);
     size_t n = 0;
-    if (!lines)
-        return -ENOMEM;
-    for (const struct dv_output_node *l = list->first; l; l = l->next) {
-        lines[n++] = l;
-        if (number_of(l, "to_unix") > number_of(l, "from_unix") && *text_of(l, "gpu_uuid") &&
-            dv_output_get(l, "wall_seconds") && dv_output_get(l, "origin_cost_micros"))
-            continue;
+    int r = lines ? 0 : dv_err_set(err, -ENOMEM, "out of memory");
+    for (const struct dv_output_node *l = list->first; l && r == 0; l = l->next) {
+        if (is_kind(l, "time") &&
+            (number_of(l, "to_unix") <= number_of(l, "from_unix") || !*text_of(l, "gpu_uuid") ||
+             !dv_output_get(l, "unallocated_seconds") || !dv_output_get(l, "waste_cost_micros")))
+            r = dv_err_set(err, -EINVAL,
+                           "a line of the bill has no time, GPU or waste: FOCUS needs the lines by "
+                           "all dimensions");
+        if (is_of_gpu(l))
+            lines[n++] = l;
+    }
+    if (r < 0) {
         free(lines);
-        return dv_err_set(err, -EINVAL,
-                          "line %zu of the bill has no GPU, time or origin cost: FOCUS needs the "
-                          "lines by all dimensions",
-                          n);
+        return r;
     }
     qsort(lines, n, sizeof *lines, by_origin);
     *ret = lines;
+    *ret_n = n;
     return 0;
 }
 
-int dv_focus_write(struct dv_output *bill, enum dv_focus_version version, struct dv_str *text,
-                   struct dv_err *err)
+int dv_focus_write(struct dv_output *bill, const struct dv_zone *zone,
+                   enum dv_focus_version version, struct dv_str *text, struct dv_err *err)
 {
     if (dv_output_failed(bill))
         return dv_err_set(err, -ENOMEM, "out of memory");
@@ -798,20 +849,23 @@ int dv_focus_write(struct dv_output *bill, enum dv_focus_version version, struct
     struct writer w = {text,
                        version,
                        root,
+                       zone,
                        text_of(root, "currency"),
                        text_of(root, "basis"),
                        text_of(root, "idle"),
                        number_of(root, "from_unix"),
-                       number_of(root, "to_unix")};
+                       number_of(root, "to_unix"),
+                       *text_of(root, "tenant")};
     const struct dv_output_node **lines = NULL;
-    int r = collect(list, &lines, err);
+    size_t n = 0;
+    int r = collect(list, &lines, &n, err);
     if (r < 0)
         return r;
     r = add_record(&w, NULL);
     if (!r)
-        r = add_origins(&w, lines, list->children);
+        r = add_origins(&w, lines, n);
     if (!r)
-        r = add_beyonds(&w, lines, list->children);
+        r = add_beyonds(&w, lines, n);
     free(lines);
     return r < 0 ? dv_err_set(err, r, "out of memory") : 0;
 }
