@@ -3,13 +3,17 @@
 #include "verbs.h"
 
 static const struct dv_ui_verb *const verbs[] = {
-    &dv_verb_status,       &dv_verb_run,          &dv_verb_ps,           &dv_verb_top,
-    &dv_verb_kill,         &dv_verb_limit,        &dv_verb_queue,        &dv_verb_explain,
-    &dv_verb_usage,        &dv_verb_doctor,       &dv_verb_layout_show,  &dv_verb_layout_plan,
-    &dv_verb_layout_apply, &dv_verb_layout_undo,  &dv_verb_mig_profiles, &dv_verb_mig_plan,
-    &dv_verb_mig_apply,    &dv_verb_mig_assert,   &dv_verb_mig_export,   &dv_verb_mig_checkpoint,
-    &dv_verb_mig_restore,  &dv_verb_mig_generate, &dv_verb_bench_modes,  &dv_verb_help,
-    &dv_verb_completion,
+    &dv_verb_status,        &dv_verb_run,           &dv_verb_ps,
+    &dv_verb_top,           &dv_verb_kill,          &dv_verb_limit,
+    &dv_verb_queue,         &dv_verb_explain,       &dv_verb_usage,
+    &dv_verb_bill,          &dv_verb_ledger_show,   &dv_verb_ledger_verify,
+    &dv_verb_ledger_export, &dv_verb_ledger_backup, &dv_verb_ledger_correct,
+    &dv_verb_ledger_rename, &dv_verb_doctor,        &dv_verb_layout_show,
+    &dv_verb_layout_plan,   &dv_verb_layout_apply,  &dv_verb_layout_undo,
+    &dv_verb_mig_profiles,  &dv_verb_mig_plan,      &dv_verb_mig_apply,
+    &dv_verb_mig_assert,    &dv_verb_mig_export,    &dv_verb_mig_checkpoint,
+    &dv_verb_mig_restore,   &dv_verb_mig_generate,  &dv_verb_bench_modes,
+    &dv_verb_help,          &dv_verb_completion,
 };
 
 static const struct dv_ui_entry environment[] = {
@@ -30,7 +34,8 @@ static const struct dv_ui_entry exit_status[] = {
     {"0", "Done."},
     {"1", "It failed, or the policy refused it."},
     {"2", "Misuse: an unknown command, option or a value out of range."},
-    {"3", "doctor found problems; what mig plan or layout plan was asked is infeasible."},
+    {"3", "doctor found problems, ledger verify a broken chain; what mig plan or layout plan was "
+          "asked is infeasible."},
     {"4", "Not permitted."},
     {"5", "No daemon, or the hardware does not answer."},
     {"124", "run: no slice within --wait-timeout."},

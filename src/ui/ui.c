@@ -206,11 +206,8 @@ static int call(const struct dv_ui_program *program, const struct dv_ui_verb *ve
     void *values = calloc(1, verb->values_size + 1);
     if (!values)
         return DV_UI_FAILURE;
-    struct dv_ui ui = {.program = program,
-                       .verb = verb,
-                       .values = values,
-                       .argv = argv,
-                       .colour = wants_colour()};
+    struct dv_ui ui = {
+        .program = program, .verb = verb, .values = values, .argv = argv, .colour = wants_colour()};
     struct dv_option_group groups[DV_UI_GROUPS_MAX];
     size_t n = dv_ui_groups(verb, &common, values, groups);
     struct dv_err err = {{0}};

@@ -45,11 +45,7 @@ static int parse_ago(int64_t now, const char *text, int64_t *ret, struct dv_err 
     const char *p = text + 1;
     for (; *p >= '0' && *p <= '9' && n <= AGO_MAX_S; p++)
         n = n * 10 + (*p - '0');
-    unit = *p == 'm'   ? 60
-           : *p == 'h' ? 3600
-           : *p == 'd' ? 86400
-           : *p == 'w' ? 7 * 86400
-                       : 0;
+    unit = *p == 'm' ? 60 : *p == 'h' ? 3600 : *p == 'd' ? 86400 : *p == 'w' ? 7 * 86400 : 0;
     if (p == text + 1 || !unit || p[1])
         return dv_err_set(err, -EINVAL, "'%.40s' is no time before now: -7d, -12h, -90m, -2w",
                           text);
@@ -70,8 +66,8 @@ static int suggest(const char *text, struct dv_err *err)
                              text);
 }
 
-int dv_when_parse(const struct dv_zone *zone, int64_t now_unix, const char *text,
-                  int64_t *ret_unix, int64_t *ret_end, struct dv_err *err)
+int dv_when_parse(const struct dv_zone *zone, int64_t now_unix, const char *text, int64_t *ret_unix,
+                  int64_t *ret_end, struct dv_err *err)
 {
     int64_t at = 0, end = NONE;
     int r = 0;

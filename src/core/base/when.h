@@ -15,8 +15,8 @@
 
 /* One point. *ret_end: the end of what it names as a whole, or INT64_MIN when it names none.
  * 0, -EINVAL, -ERANGE with a message. */
-int dv_when_parse(const struct dv_zone *zone, int64_t now_unix, const char *text,
-                  int64_t *ret_unix, int64_t *ret_end, struct dv_err *err);
+int dv_when_parse(const struct dv_zone *zone, int64_t now_unix, const char *text, int64_t *ret_unix,
+                  int64_t *ret_end, struct dv_err *err);
 
 /*
  * from NULL: the beginning of this month; to NULL: the end of what from names, else now. Whole

@@ -11,8 +11,7 @@
 #define NOW INT64_C(1795689030) /* 2026-11-26T10:30:30Z, a Thursday */
 
 /* Two hours east until 2026-10-25T01:00Z, one after. */
-static const struct dv_zone zone = {
-    "Test/Place", 7200, 1, {{INT64_C(1792890000), 3600}}};
+static const struct dv_zone zone = {"Test/Place", 7200, 1, {{INT64_C(1792890000), 3600}}};
 static const struct dv_zone utc;
 
 static const struct {

@@ -413,7 +413,7 @@ static void add_gpus(const struct page *p)
 static const struct {
     const char *key, *title;
 } dimensions[] = {
-    {"tenant", "Tenant"},   {"model", "Model"},     {"gpu_uuid", "GPU"},
+    {"tenant", "Tenant"},   {"model", "Model"}, {"gpu_uuid", "GPU"},
     {"profile", "Profile"}, {"mode", "Mode"},
 };
 

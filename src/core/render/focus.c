@@ -699,8 +699,8 @@ static size_t split(const struct writer *w, const struct dv_output_node *const *
     if (w->partial)
         return made;
     int64_t slack = (int64_t)made; /* what rounding can have left */
-    bool nothing = made && !rest.cost_micros && !rest.consumed_ns &&
-                   rest.quantity_pico <= slack && rest.quantity_pico >= -slack;
+    bool nothing = made && !rest.cost_micros && !rest.consumed_ns && rest.quantity_pico <= slack &&
+                   rest.quantity_pico >= -slack;
     if (nothing) {
         rows[made - 1].quantity_pico += rest.quantity_pico;
         rows[made - 1].ratio_pico += rest.ratio_pico;
@@ -748,8 +748,8 @@ static int add_origins(const struct writer *w, const struct dv_output_node **lin
 
 /* ---- what a bill charges beyond its lines --------------------------------------------------- */
 
-static int add_beyond(const struct writer *w, enum row_kind kind, const char *tenant, int64_t micros,
-                      int64_t *sum)
+static int add_beyond(const struct writer *w, enum row_kind kind, const char *tenant,
+                      int64_t micros, int64_t *sum)
 {
     if (!micros)
         return 0;

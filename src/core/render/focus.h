@@ -21,11 +21,7 @@
 #include "base/zone.h"
 #include "render/output.h"
 
-enum dv_focus_version {
-    DV_FOCUS_1_2,
-    DV_FOCUS_1_3,
-    DV_FOCUS_VERSIONS
-};
+enum dv_focus_version { DV_FOCUS_1_2, DV_FOCUS_1_3, DV_FOCUS_VERSIONS };
 
 /* "1.2", "1.3". 0 or -EINVAL. */
 int dv_focus_version_parse(const char *text, enum dv_focus_version *ret, struct dv_err *err);

@@ -66,7 +66,8 @@ static int set_names(struct work *w, const struct dv_billing_query *q)
         r = dv_tenant_check_name(q->tenant, w->err);
     if (r == 0 && q->tenant && dv_str_copy(to->tenant, sizeof to->tenant, q->tenant) < 0)
         r = dv_err_set(w->err, -EINVAL, "the tenant's name is too long");
-    if (r == 0 && q->gpu && (strlen(q->gpu) < 8 || dv_str_copy(to->gpu, sizeof to->gpu, q->gpu) < 0))
+    if (r == 0 && q->gpu &&
+        (strlen(q->gpu) < 8 || dv_str_copy(to->gpu, sizeof to->gpu, q->gpu) < 0))
         r = dv_err_set(w->err, -EINVAL,
                        "'%.60s' is no GPU: a UUID or the first 8 letters of one at least", q->gpu);
     return r;
