@@ -17,6 +17,7 @@ struct dv_daemon_options {
     const char *user;     /* to become, as root; NULL: divvy, else nobody */
     const char *operator; /* user who may name other tenants; NULL */
     const char *config;   /* a layout file; NULL */
+    const char *prices;   /* a price file; NULL */
     const char *replay;   /* a capture to answer from, for tests; NULL */
     enum dv_intruder_policy intruder;
     uint32_t nvml_timeout_ms;

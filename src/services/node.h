@@ -14,6 +14,7 @@
  *   audit.h       the driver's view against the slots: who is there without a lease
  *   doctor.h      what is wrong, for people
  *   keep.h        the store
+ *   bill.h        bills and other answers made of the ledger
  *   view.h, request.h, api.h   answers, requests, routes
  *
  * Times are dv_clock_now(). A holding is a claim from its POST to its end; a member is a process
@@ -50,6 +51,7 @@ struct dv_node_config {
     const char *tenant_socket; /* path */
     const char *state_dir;
     const char *layout_name, *layout_text; /* the --config file; NULL: none */
+    const char *prices_name, *prices_text; /* the --prices file; NULL: none */
     enum dv_intruder_policy intruder;
     bool privileged;    /* the worker is root */
     uid_t operator_uid; /* may name other tenants; (uid_t)-1: nobody but root */
@@ -67,6 +69,8 @@ struct dv_node;
 struct dv_holding;
 struct dv_layouts;
 struct dv_mps;
+struct dv_ledger;
+struct dv_bills_job;
 
 /* A process of a slice that has shaken hands, or is about to. */
 struct dv_member {
@@ -183,7 +187,9 @@ struct dv_node {
     struct dv_hardware_link *link;
     struct dv_hardware_link *mps_link; /* a worker for MPS daemons, which may not answer */
     struct dv_lease *lease;
-    struct dv_store *store; /* NULL when it could not be opened */
+    struct dv_store *store;     /* NULL when it could not be opened */
+    struct dv_ledger *ledger;   /* likewise */
+    struct dv_bills_job *bills; /* bill.c: answers being made */
     struct dv_http_server *http;
     struct dv_layouts *layouts; /* layouts.h */
     struct dv_mps *mps;         /* mps.h */

@@ -46,11 +46,11 @@ static struct dv_billing_query query_of(const struct dv_bill_source *s)
     };
 }
 
-typedef int make(struct dv_ledger *ledger, const struct dv_billing_query *query,
-                 struct dv_output **ret, struct dv_err *err);
+typedef int maker(struct dv_ledger *ledger, const struct dv_billing_query *query,
+                  struct dv_output **ret, struct dv_err *err);
 
 static int from_file(const struct dv_ui *ui, const struct dv_bill_source *s,
-                     const struct dv_billing_query *query, make *make, struct dv_output **ret)
+                     const struct dv_billing_query *query, maker *make, struct dv_output **ret)
 {
     struct dv_ledger *ledger = NULL;
     struct dv_err err = {{0}};

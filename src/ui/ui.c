@@ -215,8 +215,7 @@ static int call(const struct dv_ui_program *program, const struct dv_ui_verb *ve
     argv[r < 0 ? argc : ui.argc] = NULL;
     ui.format = common.format;
     /* A default is the table's own text, a given value lies in argv. */
-    ui.format_given = common.format && common.format != format_option[0].otherwise &&
-                      common.format != json_option[0].otherwise;
+    ui.format_given = common.format && common.format != format_option[0].otherwise;
     ui.socket = common.socket;
     int exit = DV_UI_OK;
     if (r < 0)
