@@ -59,6 +59,7 @@ static const struct dv_table gpu_view = {"gpus", gpu_columns, DV_ARRAY_SIZE(gpu_
     }
 
 static const struct dv_table_column mode_columns[] = {
+    {"FOR", "kind"},
     {"MODE", "mode"},
     {"PROFILE", "profile"},
     LINE_COLUMNS,
@@ -69,6 +70,7 @@ static const struct dv_table_column day_columns[] = {
     {"DAY", "day"},
     {"FROM", "from_unix", .csv_only = true},
     {"TO", "to_unix", .csv_only = true},
+    {"FOR", "kind"},
     LINE_COLUMNS,
 };
 static const struct dv_table day_view = {"lines", day_columns, DV_ARRAY_SIZE(day_columns)};

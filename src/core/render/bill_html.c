@@ -23,7 +23,7 @@ static const char style[] =
     "--line:#343b43;--wash:#1e2328;--busy:#5a9bef;--idle:#e8a54d;--overhead:#a88fe0;"
     "--free:#59636e;--ill:#e0695f}}"
     "*{box-sizing:border-box}"
-    "body{margin:0 auto;max-width:62rem;padding:2rem 1.5rem;background:var(--paper);"
+    "body{margin:0 auto;max-width:70rem;padding:2rem 1.5rem;background:var(--paper);"
     "color:var(--ink);font:15px/1.5 system-ui,sans-serif}"
     "h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;margin:2.2rem 0 .6rem}"
     "p{margin:.3rem 0}.soft{color:var(--soft)}"
@@ -32,12 +32,13 @@ static const char style[] =
     "border-radius:.5rem;padding:.7rem .9rem;margin:0}"
     ".tile dt{color:var(--soft);font-size:.85rem}"
     ".tile dd{margin:0;font-size:1.45rem;font-variant-numeric:tabular-nums}"
-    ".tile dd small{font-size:.85rem;color:var(--soft)}"
+    ".tile dd small{display:block;font-size:.85rem;color:var(--soft)}"
     "table{border-collapse:collapse;width:100%}caption{text-align:left;color:var(--soft)}"
     "th,td{padding:.32rem .55rem;border-bottom:1px solid var(--line);text-align:left;"
     "vertical-align:baseline}"
     "th{font-weight:600;font-size:.85rem;color:var(--soft)}"
-    "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
+    "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}th.n{white-"
+    "space:normal}.day{white-space:nowrap}"
     "tfoot td,tfoot th{font-weight:600;color:var(--ink);border-bottom:0;"
     "border-top:2px solid var(--line)}"
     ".wide{overflow-x:auto}"
@@ -46,7 +47,7 @@ static const char style[] =
     ".strip i{display:block}.busy{background:var(--busy)}.idle{background:var(--idle)}"
     ".overhead{background:var(--overhead)}.free{background:var(--free)}.ill{background:var(--ill)}"
     ".key{display:inline-block;width:.75em;height:.75em;border-radius:.15em;margin-right:.4em}"
-    "td.bar{width:24%;min-width:7rem}"
+    "td.bar{width:20%;min-width:6rem;vertical-align:middle}td.bar .strip{min-width:6rem}"
     ".gpu{margin:.9rem 0;break-inside:avoid}.gpu p{margin:.25rem 0}"
     "code{font-size:.9em;overflow-wrap:anywhere}"
     "footer{margin-top:2.5rem;font-size:.85rem}"
@@ -163,20 +164,20 @@ static void add_hours(const struct page *p, uint64_t ns)
     dv_str_addf(p->text, ".%02" PRIu64, hundredths % 100);
 }
 
-/* Thousandths of `whole`, rounded down, at most 1000. */
-static uint64_t permille(uint64_t part, uint64_t whole)
+/* Thousandths of `whole`, at most 1000. */
+static uint64_t permille(uint64_t part, uint64_t whole, bool nearest)
 {
-    while (whole > UINT64_MAX / 1000) {
+    while (whole > UINT64_MAX / 2000) {
         whole >>= 1;
         part >>= 1;
     }
-    uint64_t v = whole ? part * 1000 / whole : 0;
-    return DV_MIN(v, 1000);
+    part = DV_MIN(part, whole);
+    return whole ? (part * 1000 + (nearest ? whole / 2 : 0)) / whole : 0;
 }
 
 static void add_percent(const struct page *p, uint64_t part, uint64_t whole)
 {
-    uint64_t v = permille(part, whole);
+    uint64_t v = permille(part, whole, true);
     if (!v && part)
         add(p, "&lt;0.1%");
     else
@@ -185,7 +186,7 @@ static void add_percent(const struct page *p, uint64_t part, uint64_t whole)
 
 static void add_segment(const struct page *p, const char *class, uint64_t part, uint64_t whole)
 {
-    uint64_t v = permille(part, whole);
+    uint64_t v = permille(part, whole, false); /* together they are never more than the strip */
     if (v)
         dv_str_addf(p->text, "<i class=%s style=\"width:%" PRIu64 ".%" PRIu64 "%%\"></i>", class,
                     v / 10, v % 10);
@@ -443,7 +444,7 @@ static void add_line(const struct page *p, const struct dv_output_node *line, bo
     char buf[DV_ZONE_TEXT];
     add(p, "<tr>");
     if (days)
-        dv_str_addf(p->text, "<td>%s</td>",
+        dv_str_addf(p->text, "<td class=day>%s</td>",
                     dv_date_format(dv_zone_day(p->zone, micros_of(line, "from_unix")), buf));
     for (size_t i = 0; i < DIMENSIONS; i++) {
         if (!show[i])
@@ -452,6 +453,11 @@ static void add_line(const struct page *p, const struct dv_output_node *line, bo
         add_name(p, text_of(line, dimensions[i].key));
         add(p, "</td>");
     }
+    const char *kind = text_of(line, "kind");
+    dv_str_addf(p->text, "<td>%s</td>",
+                !strcmp(kind, "idle")  ? "share of idle time"
+                : !strcmp(kind, "fee") ? "fixed price"
+                                       : "time");
     add_hours_cell(p, line, "busy_seconds");
     add_hours_cell(p, line, "requested_seconds");
     add_money_cell(p, line, "cost_micros");
@@ -461,20 +467,22 @@ static void add_line(const struct page *p, const struct dv_output_node *line, bo
 static void add_lines(const struct page *p)
 {
     const struct dv_output_node *list = field(p->bill, "lines");
-    if (!list || !list->first)
+    const char *by = text_of(p->bill, "by");
+    /* Lines by tenant and by GPU are what the page has already. */
+    if (!list || !list->first || !strcmp(by, "tenant") || !strcmp(by, "gpu"))
         return;
     bool days = has_days(p, list);
     bool show[DIMENSIONS];
     unsigned n = 0;
     look(list, show);
-    dv_str_addf(p->text, "<h2>Lines%s%s</h2>\n<div class=wide><table>\n<thead><tr>",
-                *text_of(p->bill, "by") ? " by " : "", text_of(p->bill, "by"));
+    add(p, "<h2>Lines</h2>\n<div class=wide><table>\n<thead><tr>");
     if (days)
         add(p, "<th>Day</th>");
     for (size_t i = 0; i < DIMENSIONS; i++)
         if (show[i])
             dv_str_addf(p->text, "<th>%s</th>", dimensions[i].title);
-    add(p, "<th class=n>GPU hours used</th><th class=n>held</th><th class=n>Charged</th></tr>"
+    add(p, "<th>For</th><th class=n>GPU hours used</th><th class=n>held</th>"
+           "<th class=n>Charged</th></tr>"
            "</thead>\n<tbody>\n");
     for (const struct dv_output_node *l = list->first; l && n < DV_BILL_HTML_LINES_MAX;
          l = l->next, n++)

@@ -164,7 +164,7 @@ int dv_billing_bill(struct dv_ledger *ledger, const struct dv_billing_query *q,
 
 static int free_of_charge(struct work *w)
 {
-    struct dv_price_rule rule = {0};
+    struct dv_price_rule rule = {.span = {INT32_MIN, INT32_MAX}};
     w->prices = dv_price_list_new();
     if (!w->prices)
         return dv_err_set(w->err, -ENOMEM, "out of memory");
