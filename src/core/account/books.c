@@ -359,17 +359,23 @@ static void charge_gpu(struct dv_books *b, const struct gpu_note *g, const struc
     tell(b, 0, &a, c);
 }
 
-static void charge_slice(struct dv_books *b, struct entry *e, const struct dv_split_slice *s,
-                         uint64_t wall)
+static struct dv_account account_of(const struct entry *e)
 {
-    struct dv_charge c = {
-        .busy_ns = s->ret_busy_ns, .reserved_idle_ns = s->ret_idle_ns, .wait_ns = e->wait_ns};
     struct dv_account a = e->account;
     if (e->source_set) {
         a.source = e->source;
         a.quality = e->quality;
     }
     a.quality = DV_MAX(a.quality, e->worse);
+    return a;
+}
+
+static void charge_slice(struct dv_books *b, struct entry *e, const struct dv_split_slice *s,
+                         uint64_t wall)
+{
+    struct dv_charge c = {
+        .busy_ns = s->ret_busy_ns, .reserved_idle_ns = s->ret_idle_ns, .wait_ns = e->wait_ns};
+    struct dv_account a = account_of(e);
     if (e->present) {
         dv_u128 byte_ns = (dv_u128)e->memory_bytes * wall + e->byte_ns_rest;
         c.held_ns = wall;
@@ -398,11 +404,6 @@ static bool belongs(const struct entry *e, const struct gpu_note *g)
     return !strcmp(e->account.gpu, g->uuid) && (e->present || e->busy_ns || e->carry_ns);
 }
 
-static enum dv_quality quality_of(const struct entry *e)
-{
-    return e->source_set ? e->quality : e->account.quality;
-}
-
 /* The slices of one part, in a row. */
 static void fill_part(struct dv_books *b, const struct dv_split_gpu *g, const struct gpu_note *gpu,
                       size_t part, size_t *n)
@@ -415,7 +416,7 @@ static void fill_part(struct dv_books *b, const struct dv_split_gpu *g, const st
         struct entry *e = &b->entries[i];
         if (!belongs(e, gpu) || part_of(b, g, e) != part)
             continue;
-        if (quality_of(e) != DV_QUALITY_EXACT)
+        if (account_of(e).quality != DV_QUALITY_EXACT)
             d->carry_max_ns = CARRY_SAMPLED_NS;
         b->owner[*n] = e;
         b->slices[(*n)++] = (struct dv_split_slice){.share = e->present ? e->share : 0,
@@ -501,4 +502,13 @@ int dv_books_close(struct dv_books *b, const struct dv_snapshot *snapshot, uint6
     }
     drop_the_settled(b, snapshot);
     return r;
+}
+
+int dv_books_account(const struct dv_books *b, uint64_t slice, struct dv_account *ret)
+{
+    const struct entry *e = find((struct dv_books *)b, slice);
+    if (!e)
+        return -ENOENT;
+    *ret = account_of(e);
+    return 0;
 }

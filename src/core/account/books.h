@@ -63,6 +63,8 @@ void dv_books_source(struct dv_books *books, uint64_t slice, enum dv_source sour
  * its time is unallocated). */
 int dv_books_close(struct dv_books *books, const struct dv_snapshot *snapshot, uint64_t now_ns);
 
+/* The account that a slice's time goes to now. 0, -ENOENT. */
+int dv_books_account(const struct dv_books *books, uint64_t slice, struct dv_account *ret);
 /* Device time that was claimed beyond what there is, since the beginning: 0 where all is well. */
 uint64_t dv_books_cut_ns(const struct dv_books *books);
 /* Nanoseconds that slices, also ended ones, still have coming. */
