@@ -8,6 +8,7 @@
 #include "keep.h"
 #include "layoutfile/layoutfile.h"
 #include "sys/fd.h"
+#include "sys/clock.h"
 #include "sys/log.h"
 
 #include <errno.h>
@@ -47,6 +48,7 @@ struct daemon {
     pid_t sim_pid;
     struct dv_loop *loop;
     struct dv_store *store;
+    struct dv_ledger *ledger;
     struct dv_lease *lease; /* the node's, once there is one */
     struct dv_node *node;
 };
@@ -247,7 +249,8 @@ static void give(const struct daemon *d, const char *name)
 static int take_state(struct daemon *d)
 {
     static const char *const files[] = {
-        "", "/lock", "/divvyd.db", "/divvyd.db-wal", "/divvyd.db-shm", "/sim.sock"};
+        "",           "/lock",          "/divvyd.db",     "/divvyd.db-wal", "/divvyd.db-shm",
+        "/ledger.db", "/ledger.db-wal", "/ledger.db-shm", "/sim.sock"};
     char path[PATH_MAX + 32];
     int r = make_directory(d->state, 0711);
     if (r < 0)
@@ -428,6 +431,28 @@ static int open_store(struct daemon *d, char note[300], char problem[300])
     return 0;
 }
 
+static int open_ledger(struct daemon *d, char problem[300])
+{
+    struct dv_err err;
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    struct timespec t;
+    char value[DV_LOG_VALUE];
+    clock_gettime(CLOCK_REALTIME, &t);
+    struct dv_ledger_options options = {
+        .now = {(int64_t)t.tv_sec * (int64_t)DV_NS_PER_S + t.tv_nsec, dv_clock_now()}};
+    int r = dv_ledger_open(d->state, &options, &d->ledger, &text, &err);
+    if (r == -EPROTONOSUPPORT)
+        return fail(1, "%s", err.msg);
+    if (r < 0) {
+        dv_log(DV_LOG_ERROR, "ledger.failed", "detail=%s", dv_log_value(err.msg, value));
+        snprintf(problem, 300, "%.299s", err.msg);
+    }
+    if (text.len)
+        dv_log(DV_LOG_WARNING, "ledger.corrupt", "detail=%s",
+               dv_log_value(dv_str_get(&text), value));
+    return 0;
+}
+
 static int make_node(struct daemon *d)
 {
     const struct dv_daemon_options *o = d->options;
@@ -437,7 +462,10 @@ static int make_node(struct daemon *d)
     gid_t unused;
     if (o->operator&& dv_proc_user_id(o->operator, & operator_uid, &unused) < 0)
         return fail(EXIT_USAGE, "--operator: there is no user '%.64s'", o->operator);
+    char ledger_problem[300] = "";
     int status = open_store(d, note, problem);
+    if (status == 0)
+        status = open_ledger(d, ledger_problem);
     if (status)
         return status;
     struct dv_node_config config = {
@@ -456,12 +484,13 @@ static int make_node(struct daemon *d)
         .nvml_timeout_ms = o->nvml_timeout_ms,
     };
     int r = dv_node_new(d->loop, &config, &d->keeper, &d->mps_keeper, d->lease, d->store,
-                        d->tenant_fd, &d->node, &err);
+                        d->ledger, d->tenant_fd, &d->node, &err);
     d->lease = NULL;
     if (r < 0)
         return fail(1, "%s", err.msg);
     memcpy(d->node->note, note, sizeof note);
     memcpy(d->node->store_problem, problem, sizeof problem);
+    memcpy(d->node->ledger_problem, ledger_problem, sizeof ledger_problem);
     r = dv_http_server_new(d->loop, d->api_fd, dv_api_handle, d->node, &d->node->http);
     if (r < 0)
         return fail(1, "cannot start the API: %s", strerror(-r));
@@ -546,6 +575,7 @@ static void finish(struct daemon *d)
     dv_node_free(d->node);
     dv_lease_free(d->lease);
     dv_store_close(d->store);
+    dv_ledger_close(d->ledger);
     dv_loop_free(d->loop);
     if (d->tenant_fd >= 0)
         unlink(d->tenant_socket); /* where the directory is still ours to write */

@@ -80,15 +80,6 @@ void dv_keep_drop_process(struct dv_holding *h, const struct dv_proc_id *id)
         note_result(h->node, dv_store_drop_process(h->node->store, h->claim.id, id, &err), &err);
 }
 
-static int write_usage(struct dv_node *node, struct dv_err *err)
-{
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < node->n_tenants; i++)
-        if (node->tenants[i].dirty || node->store_rewrite)
-            r = dv_store_put_usage(node->store, node->tenants[i].name, &node->tenants[i].used, err);
-    return r;
-}
-
 static int write_claims(struct dv_node *node, struct dv_err *err)
 {
     struct dv_store_claim row;
@@ -106,22 +97,15 @@ static int write_claims(struct dv_node *node, struct dv_err *err)
 void dv_keep_flush(struct dv_node *node)
 {
     struct dv_err err = {0};
-    bool any = node->store_rewrite;
-    for (size_t i = 0; i < node->n_tenants; i++)
-        any |= node->tenants[i].dirty;
-    if (!node->store || !any)
+    if (!node->store || !node->store_rewrite)
         return;
     int r = dv_store_begin(node->store, &err);
-    if (r == 0)
-        r = write_usage(node, &err);
-    if (r == 0 && node->store_rewrite && node->ready)
+    if (r == 0 && node->ready)
         r = write_claims(node, &err);
     if (r == 0)
         r = dv_store_commit(node->store, &err);
     if (r == 0) {
         node->store_rewrite = false;
-        for (size_t i = 0; i < node->n_tenants; i++)
-            node->tenants[i].dirty = false;
         for (struct dv_holding *h = node->holdings; h; h = h->next)
             h->stored = true;
     } else {
@@ -175,10 +159,6 @@ static void on_process(void *arg, uint64_t claim, const struct dv_proc_id *id)
 
 static void on_usage(void *arg, const char *tenant, const struct dv_usage *usage)
 {
-    struct rows *rows = arg;
-    struct dv_node_tenant *t = dv_node_tenant(rows->node, tenant);
-    if (t)
-        dv_usage_add(&t->used, usage);
 }
 
 static bool is_alive(const struct rows *rows, const struct dv_store_claim *row)

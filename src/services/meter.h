@@ -19,11 +19,10 @@
 
 #include "node.h"
 
-/* Before the first slice is restored: opens the books where the ledger ends. */
+int dv_meter_new(struct dv_node *node);
+/* Once slices from before the start are taken back: opens the books where the ledger ends. Until
+ * their processes have come back, or for some seconds, that interval stays open. */
 int dv_meter_start(struct dv_node *node);
-/* After it: until those who were there have come back, or for some seconds, the interval since the
- * last flush stays open. */
-void dv_meter_restored(struct dv_node *node, uint64_t now);
 void dv_meter_free(struct dv_node *node);
 
 /* Reads a holding's counters; before its end. */
@@ -31,7 +30,10 @@ void dv_meter_holding(struct dv_holding *holding, uint64_t now);
 /* All of them, and closes the books: before anything changes, and before every reading. */
 void dv_meter_close(struct dv_node *node, uint64_t now);
 /* After a change: what is new is there from now on. */
-void dv_meter_changed(struct dv_node *node, uint64_t now);
+void dv_meter_changed(struct dv_node *node);
+/* Sums per account since the daemon's start. */
+struct dv_tally;
+const struct dv_tally *dv_meter_tally(const struct dv_node *node);
 
 /* The driver's words: a process of a slice ran for so long; one of no slice did; a GPU's whole
  * device ran anything at all. */
@@ -43,8 +45,6 @@ void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
 /* A process has shaken hands: its counter starts here, and what it ran while nobody looked is
  * charged. */
 void dv_meter_joined(struct dv_member *member, uint64_t now);
-/* It is about to go: what it ran since the last sample is asked of the driver. */
-void dv_meter_left(struct dv_member *member);
 
 /* Every tick: flushes when it is time, rolls up when there is nothing else to do. */
 void dv_meter_tick(struct dv_node *node, uint64_t now);

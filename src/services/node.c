@@ -25,16 +25,17 @@
 #define CONTEXT_GUESS (400 * DV_MIB) /* of a GPU that nobody has measured */
 #define MPS_CONTEXT_GUESS                                                                          \
     (32 * DV_MIB) /* 24 MiB in a public log of a T4; learnt where it is more */
-#define TENANTS_MAX 4096u
 
 int dv_node_apply(struct dv_node *node, const struct dv_event *event)
 {
     struct dv_err err = {0};
     char value[DV_LOG_VALUE];
+    dv_meter_close(node, dv_clock_now()); /* until now it was as it is */
     int r = dv_event_apply(node->snapshot, event, &err);
     if (r < 0)
         dv_log(DV_LOG_ERROR, "model.refused", "event=%s detail=%s", dv_event_name(event->kind),
                dv_log_value(err.msg, value));
+    dv_meter_changed(node);
     return r;
 }
 
@@ -64,26 +65,6 @@ uint64_t dv_node_parse_id(const char *text)
     errno = 0;
     uint64_t id = strtoull(text, &end, 10);
     return *end || errno ? 0 : id;
-}
-
-struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name)
-{
-    for (size_t i = 0; i < node->n_tenants; i++)
-        if (!strcmp(node->tenants[i].name, name))
-            return &node->tenants[i];
-    if (node->n_tenants >= TENANTS_MAX)
-        return NULL;
-    struct dv_node_tenant *more =
-        realloc(node->tenants, (node->n_tenants + 1) * sizeof *node->tenants);
-    if (!more)
-        return NULL;
-    node->tenants = more;
-    struct dv_node_tenant *t = &more[node->n_tenants];
-    memset(t, 0, sizeof *t);
-    if (dv_str_copy(t->name, sizeof t->name, name) < 0)
-        return NULL;
-    node->n_tenants++;
-    return t;
 }
 
 const struct dv_slice *dv_node_slice(const struct dv_holding *h)
@@ -126,13 +107,12 @@ static void on_tick(void *arg)
     dv_audit_tick(node, now);
     dv_mps_tick(node, now);
     dv_reconcile_tick(node, now);
+    dv_meter_tick(node, now);
 }
 
 static void on_slow(void *arg)
 {
-    struct dv_node *node = arg;
-    dv_meter_tick(node, dv_clock_now());
-    dv_keep_flush(node);
+    dv_keep_flush(arg);
 }
 
 static void on_link_state(void *arg)
@@ -171,6 +151,8 @@ static int start(struct dv_node *node, const struct dv_keeper *keeper,
 {
     int r = dv_snapshot_new(&node->snapshot);
     if (r == 0)
+        r = dv_meter_new(node);
+    if (r == 0)
         r = dv_layouts_new(&node->layouts);
     if (r == 0)
         r = dv_mps_new(&node->mps);
@@ -192,8 +174,8 @@ static int start(struct dv_node *node, const struct dv_keeper *keeper,
 
 int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
                 const struct dv_keeper *keeper, const struct dv_keeper *mps_keeper,
-                struct dv_lease *lease, struct dv_store *store, int tenant_fd, struct dv_node **ret,
-                struct dv_err *err)
+                struct dv_lease *lease, struct dv_store *store, struct dv_ledger *ledger,
+                int tenant_fd, struct dv_node **ret, struct dv_err *err)
 {
     struct dv_node *node = calloc(1, sizeof *node);
     if (!node) {
@@ -204,6 +186,7 @@ int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
     node->loop = loop;
     node->config = *config;
     node->store = store;
+    node->ledger = ledger;
     node->tenant_fd = tenant_fd;
     node->started_ns = dv_clock_now();
     node->next_id = 1;
@@ -221,8 +204,8 @@ void dv_node_free(struct dv_node *node)
 {
     if (!node)
         return;
-    if (node->lease && node->snapshot)
-        dv_meter_tick(node, dv_clock_now());
+    if (node->lease && node->snapshot && node->meter)
+        dv_meter_flush(node);
     dv_keep_flush(node);
     /* From here on nothing is written to the pages of those who live on. */
     dv_lease_free(node->lease);
@@ -240,6 +223,6 @@ void dv_node_free(struct dv_node *node)
     dv_mps_free(node->mps);
     for (size_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         free(node->gpus[i].facts);
-    free(node->tenants);
+    dv_meter_free(node);
     free(node);
 }

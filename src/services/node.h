@@ -27,6 +27,7 @@
 #include "lease.h"
 #include "model/event.h"
 #include "policy/verdict.h"
+#include "store/ledger.h"
 #include "store/store.h"
 #include "worker/link.h"
 
@@ -66,6 +67,7 @@ enum dv_holding_state {
 struct dv_node;
 struct dv_holding;
 struct dv_layouts;
+struct dv_meter;
 struct dv_mps;
 
 /* A process of a slice that has shaken hands, or is about to. */
@@ -80,7 +82,10 @@ struct dv_member {
     bool slot_taken, ready;
     uint64_t since_ns;
     uint64_t untold[DV_TENANT_SLOTS_MAX / 64]; /* bits: slots that it has not heard the last of */
-    uint64_t charged_seen_ns;                  /* of its own metering, in an exclusive slice */
+    /* Of its own counters (meter.c): where they stood when it came, and what was read since. */
+    uint64_t charged_base_ns, charged_seen_ns;
+    uint64_t selfpaced_base_ns, selfpaced_seen_ns;
+    uint64_t driver_ran_ns; /* by the driver's samples, since it came */
     /* As of the last sample of the driver: */
     bool seen;
     uint64_t driver_bytes;
@@ -118,8 +123,7 @@ struct dv_holding {
     char device_uuid[DV_UUID_SIZE];
     struct dv_governor_slice pages;
     uint32_t device, entity; /* in the lease */
-    struct dv_usage_meter meter;
-    struct dv_usage used;
+    struct dv_usage used; /* as charged: GPU time, weighted */
     uint64_t charged_seen_ns, waited_seen_ns;
     uint64_t charged_audit_ns, utilized_audit_ns; /* of the running audit window */
     uint32_t over_time;                           /* windows in a row above what was charged */
@@ -158,6 +162,7 @@ struct dv_node_gpu {
     uint32_t mig_layout; /* of the last sample */
     bool sampled, asking, lost;
     uint64_t sample_ns, since_us;
+    uint64_t polled_us, polled_ns; /* when the last sample came, by both clocks */
     uint64_t context_learnt_bytes, mps_context_learnt_bytes;
     uint32_t mps_clients; /* most of them, as an MPS daemon has told; 0: not yet */
     uint64_t xid, xid_ns; /* the last of those that matter most; 0 = none */
@@ -170,12 +175,6 @@ struct dv_node_gpu {
     bool processes_known;
 };
 
-struct dv_node_tenant {
-    char name[DV_TENANT_SIZE];
-    struct dv_usage used;
-    bool dirty;
-};
-
 struct dv_node {
     struct dv_node_config config;
     struct dv_loop *loop;
@@ -183,7 +182,9 @@ struct dv_node {
     struct dv_hardware_link *link;
     struct dv_hardware_link *mps_link; /* a worker for MPS daemons, which may not answer */
     struct dv_lease *lease;
-    struct dv_store *store; /* NULL when it could not be opened */
+    struct dv_store *store;   /* NULL when it could not be opened */
+    struct dv_ledger *ledger; /* likewise */
+    struct dv_meter *meter;   /* meter.h */
     struct dv_http_server *http;
     struct dv_layouts *layouts; /* layouts.h */
     struct dv_mps *mps;         /* mps.h */
@@ -210,13 +211,13 @@ struct dv_node {
     uint32_t n_holdings;
     struct dv_member *members;
     uint32_t n_members;
-    struct dv_node_tenant *tenants;
-    size_t n_tenants;
+    uint64_t overhead_seen_ns[DV_LEASE_DEVICES_MAX]; /* by the lease's number of a device */
 
     struct dv_finding findings[DV_NODE_FINDINGS_MAX];
     size_t n_findings;
     char store_problem[300]; /* "" = fine */
     bool store_rewrite;      /* something was not written: write everything again */
+    char ledger_problem[300];
     char note[300];          /* what happened at the start; for doctor */
 
     int tenant_fd;
@@ -226,8 +227,8 @@ struct dv_node {
 /* Takes `lease`, in any case. 0 or negative errno; the hardware is asked from here on. */
 int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
                 const struct dv_keeper *keeper, const struct dv_keeper *mps_keeper,
-                struct dv_lease *lease, struct dv_store *store, int tenant_fd, struct dv_node **ret,
-                struct dv_err *err);
+                struct dv_lease *lease, struct dv_store *store, struct dv_ledger *ledger,
+                int tenant_fd, struct dv_node **ret, struct dv_err *err);
 /* Slices stay in the store and their processes alive. */
 void dv_node_free(struct dv_node *node);
 
@@ -238,8 +239,6 @@ struct dv_holding *dv_node_holding(struct dv_node *node, uint64_t id);
 struct dv_holding *dv_node_holding_after(struct dv_node *node, uint64_t id);
 /* "s-7", "c-7" or "7". 0 when it is none of these. */
 uint64_t dv_node_parse_id(const char *text);
-/* Made when it is new; NULL when memory is out. */
-struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name);
 const struct dv_slice *dv_node_slice(const struct dv_holding *holding);
 /* The GPU index of a device. UINT32_MAX when it has gone. */
 uint32_t dv_node_gpu_of(const struct dv_node *node, const char *device_uuid);

@@ -217,7 +217,8 @@ static int on_ready(struct dv_member *m)
     if (r < 0)
         return r;
     m->ready = true;
-    m->utilized_us = (uint64_t)dv_clock_unix() * 1000000;
+    m->utilized_us = dv_clock_unix_us();
+    dv_meter_joined(m, dv_clock_now());
     drop_stray(h, &m->id);
     introduce(m);
     dv_keep_put_process(h, &m->id);
