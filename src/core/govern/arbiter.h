@@ -199,8 +199,9 @@ struct dv_arbiter_waits {
 /* As of `now`. 0, -ENOENT. */
 int dv_arbiter_entity_waits(const struct dv_arbiter *a, uint64_t now, uint32_t entity,
                             struct dv_arbiter_waits *ret);
-/* What the device lost to switches, drains and hand-overs while somebody waited; only grows. The
- * last lease's is in it when the next one has ended (lost.h). With what was ever charged, by those
+/* What the device lost to drains and hand-overs while somebody waited; only grows. The switch to a
+ * context itself is in that one's first own time, and charged. The last lease's loss is in it when
+ * the next one has ended (lost.h). With what was ever charged, by those
  * who have gone as well, it is at most the time since dv_arbiter_new(). */
 uint64_t dv_arbiter_overhead(const struct dv_arbiter *a);
 /* Leases of a slot that were taken away after the grace; a second one is worth a demotion. */
