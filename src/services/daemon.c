@@ -7,8 +7,8 @@
 #include "hardware/replay.h"
 #include "keep.h"
 #include "layoutfile/layoutfile.h"
-#include "sys/fd.h"
 #include "sys/clock.h"
+#include "sys/fd.h"
 #include "sys/log.h"
 
 #include <errno.h>
@@ -483,8 +483,8 @@ static int make_node(struct daemon *d)
         .operator_uid = operator_uid,
         .nvml_timeout_ms = o->nvml_timeout_ms,
     };
-    int r = dv_node_new(d->loop, &config, &d->keeper, &d->mps_keeper, d->lease, d->store,
-                        d->ledger, d->tenant_fd, &d->node, &err);
+    int r = dv_node_new(d->loop, &config, &d->keeper, &d->mps_keeper, d->lease, d->store, d->ledger,
+                        d->tenant_fd, &d->node, &err);
     d->lease = NULL;
     if (r < 0)
         return fail(1, "%s", err.msg);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store as the use cases see it: written at once where a slice is granted or ends. A disk that takes nothing is a state that `doctor` shows: the daemon
- * goes on, and writes everything again when it can.
+ * The store as the use cases see it: written at once where a slice is granted or ends. A disk that
+ * takes nothing is a state that `doctor` shows: the daemon goes on, and writes everything again
+ * when it can.
  */
 #ifndef DV_SERVICES_KEEP_H
 #define DV_SERVICES_KEEP_H

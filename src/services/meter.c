@@ -135,8 +135,8 @@ static void set_source(struct dv_holding *h)
     uint32_t gpu = dv_node_gpu_of(h->node, h->device_uuid);
     bool open = gpu < DV_FACTS_GPUS_MAX && h->node->gpus[gpu].open;
     if (mode_of(h) == DV_MODE_GOVERNED)
-        dv_books_source(h->node->meter->books, h->claim.id, open ? DV_SOURCE_DRIVER : DV_SOURCE_NONE,
-                        DV_QUALITY_SAMPLED);
+        dv_books_source(h->node->meter->books, h->claim.id,
+                        open ? DV_SOURCE_DRIVER : DV_SOURCE_NONE, DV_QUALITY_SAMPLED);
 }
 
 void dv_meter_holding(struct dv_holding *h, uint64_t now)
@@ -159,9 +159,9 @@ static void read_devices(struct dv_node *node)
         if (d->mode != DV_MODE_GOVERNED || !dv_snapshot_held(node->snapshot, d->uuid).slices ||
             dv_lease_device(node->lease, d->uuid, &device) < 0)
             continue;
-        dv_books_overhead(node->meter->books, d->uuid,
-                          step(&node->overhead_seen_ns[device],
-                               dv_lease_device_overhead(node->lease, device)));
+        dv_books_overhead(
+            node->meter->books, d->uuid,
+            step(&node->overhead_seen_ns[device], dv_lease_device_overhead(node->lease, device)));
     }
 }
 
@@ -318,11 +318,12 @@ static size_t make_checkpoints(const struct dv_node *node, struct dv_ledger_chec
             continue;
         uint64_t counter = own_counter(m);
         bool sampled = mode_of(m->holding) == DV_MODE_TIMESLICE && !is_mig(m->holding);
-        (*ret)[n++] = (struct dv_ledger_checkpoint){.claim = m->holding->claim.id,
-                                                    .pid = m->id.pid,
-                                                    .start = m->id.start,
-                                                    .counter_ns = counter,
-                                                    .busy_ns = sampled ? m->driver_ran_ns : counter};
+        (*ret)[n++] =
+            (struct dv_ledger_checkpoint){.claim = m->holding->claim.id,
+                                          .pid = m->id.pid,
+                                          .start = m->id.start,
+                                          .counter_ns = counter,
+                                          .busy_ns = sampled ? m->driver_ran_ns : counter};
     }
     return n;
 }

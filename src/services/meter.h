@@ -4,7 +4,8 @@
  * tells them to the books (account/books.h), and takes what the books say to the ledger, to the
  * tenants and to the GPUs.
  *
- *     counters -> dv_meter_collect -> books -> charges -> ledger, node->tenants, holding->used, tally
+ *     counters -> dv_meter_collect -> books -> charges -> ledger, node->tenants, holding->used,
+ * tally
  *
  * The books are closed before anything changes (dv_node_apply()) and every two seconds; the ledger
  * is flushed then, and at the end of each minute.

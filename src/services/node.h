@@ -123,7 +123,7 @@ struct dv_holding {
     char device_uuid[DV_UUID_SIZE];
     struct dv_governor_slice pages;
     uint32_t device, entity; /* in the lease */
-    struct dv_usage used; /* as charged: GPU time, weighted */
+    struct dv_usage used;    /* as charged: GPU time, weighted */
     uint64_t charged_seen_ns, waited_seen_ns;
     uint64_t charged_audit_ns, utilized_audit_ns; /* of the running audit window */
     uint32_t over_time;                           /* windows in a row above what was charged */
@@ -218,7 +218,7 @@ struct dv_node {
     char store_problem[300]; /* "" = fine */
     bool store_rewrite;      /* something was not written: write everything again */
     char ledger_problem[300];
-    char note[300];          /* what happened at the start; for doctor */
+    char note[300]; /* what happened at the start; for doctor */
 
     int tenant_fd;
     struct dv_loop_source *tenant_watch, *tick, *slow;

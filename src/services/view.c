@@ -160,6 +160,13 @@ static void add_processes(struct dv_output_node *parent, struct dv_holding *h)
     }
 }
 
+/* Of its own device, as its tenant sees it; the books weigh it by the part of the GPU. */
+static uint64_t device_time(const struct dv_holding *h, uint64_t gpu_ns)
+{
+    const struct dv_device *d = dv_snapshot_device(h->node->snapshot, h->device_uuid);
+    return d ? (uint64_t)((dv_u128)gpu_ns * DV_COMPUTE_FULL / d->compute) : gpu_ns;
+}
+
 struct dv_output *dv_view_slices(struct dv_node *node)
 {
     struct dv_output *o = dv_output_new("SliceList");
@@ -183,7 +190,7 @@ struct dv_output *dv_view_slices(struct dv_node *node)
         dv_output_string(s, "command", h->command);
         dv_output_uint(s, "uid", h->uid);
         dv_output_int(s, "since_unix", h->since_unix);
-        dv_output_seconds(s, "busy_seconds", h->used.busy_ns);
+        dv_output_seconds(s, "busy_seconds", device_time(h, h->used.busy_ns));
         dv_output_seconds(s, "wait_seconds", h->used.wait_ns);
         add_processes(s, h);
     }
@@ -300,7 +307,7 @@ struct usage_rows {
         char tenant[DV_TENANT_SIZE];
         struct dv_usage used;
         enum dv_quality quality;
-    } *rows;
+    } * rows;
     size_t n;
     bool failed;
 };
