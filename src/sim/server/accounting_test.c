@@ -227,6 +227,7 @@ static pid_t work(bool killed)
         _exit(1);
     dv_fake_ask(&c, DV_SIM_CUDA_CTX_DESTROY, &first.ctx, 4, NULL, 0, NULL, NULL);
     struct dv_sim_ctx_created second = dv_fake_ctx(&c, 2);
+    c.number[second.default_stream] = 0; /* the number of a stream may come again */
     last = dv_fake_command(&c, second.default_stream, DV_SIM_CMD_KERNEL, 70000, 54);
     if (!dv_fake_await(&c, second.default_stream, last))
         _exit(1);
