@@ -475,6 +475,19 @@ struct dv_nvml_accounting_stats {
     uint32_t reserved[5];
 };
 
+/* CUDA 13.3 (driver 610) and later. The mean of the samples, in hundredths of a percent, is the
+ * part of its life in which the process used the GPU. */
+struct dv_nvml_accounting_stats_v2 {
+    uint32_t pid; /* in */
+    uint32_t is_running;
+    uint32_t gpu_utilization, memory_utilization;
+    uint64_t max_memory_usage;
+    uint32_t sample_count;
+    uint64_t sum_gpu_util, sum_fb_util;
+    uint64_t time_ms; /* 0 while the process runs */
+    uint64_t start_time_us;
+};
+
 struct dv_nvml_event_data_v1 {
     struct dv_nvml_device *device;
     uint64_t type, data; /* data: the XID */
@@ -630,6 +643,7 @@ _Static_assert(sizeof(struct dv_nvml_violation_time) == 16, "NVML");
 _Static_assert(sizeof(struct dv_nvml_ecc_counts) == 32, "NVML");
 _Static_assert(sizeof(struct dv_nvml_row_remapper_histogram) == 20, "NVML");
 _Static_assert(sizeof(struct dv_nvml_accounting_stats) == 56, "NVML");
+_Static_assert(sizeof(struct dv_nvml_accounting_stats_v2) == 64, "NVML");
 _Static_assert(sizeof(struct dv_nvml_event_data_v1) == 24, "NVML");
 _Static_assert(sizeof(struct dv_nvml_event_data) == 32, "NVML");
 _Static_assert(DV_NVML_VERSION(dv_nvml_temperature, 1) == 0x100000C, "NVML");

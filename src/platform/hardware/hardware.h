@@ -96,8 +96,10 @@ struct dv_facts_gpu {
     /* Rows of memory that failed: 1: some wait for a reset to be replaced; no spare row was left.
      */
     uint32_t remap_pending, remap_failed;
-    uint32_t timeslice; /* enum dv_timeslice; unknown: no such setting, or nobody asked. NVML
-                           does not tell: whoever runs nvidia-smi fills it in */
+    uint32_t timeslice;  /* enum dv_timeslice; unknown: no such setting, or nobody asked. NVML
+                            does not tell: whoever runs nvidia-smi fills it in */
+    uint32_t accounting; /* 1: the driver keeps what each process used, also after its end; 0, or
+                            unknown */
     uint64_t memory_bytes, memory_reserved_bytes;
     struct dv_mig_geometry geometry; /* n_profiles 0: none; its name is NULL */
     uint32_t n_mig;
@@ -138,6 +140,19 @@ struct dv_facts_event {
     uint64_t xid;
 };
 
+/* What the driver's accounting has of a process on a GPU: of the last one with that pid that began
+ * while accounting was on. Compare start_us before believing that it is the one that is meant. */
+struct dv_facts_accounted {
+    uint32_t pid;
+    uint32_t is_running;
+    uint64_t start_us;      /* its first use of the GPU, microseconds since 1970 */
+    uint64_t life_ns;       /* from there to its end; of one that runs to now, by our clock */
+    uint64_t busy_ns;       /* of that, how long it used the GPU */
+    uint64_t resolution_ns; /* how finely busy_ns is told; what the driver's sampling missed is not
+                               in it: about six samples a second, each of one process */
+    uint64_t max_memory_bytes;
+};
+
 struct dv_hardware;
 
 struct dv_hardware_ops {
@@ -150,6 +165,9 @@ struct dv_hardware_ops {
     /* Never waits. */
     int (*events)(struct dv_hardware *hw, struct dv_facts_event *ret, uint32_t max,
                   uint32_t *ret_count, struct dv_err *err);
+    int (*account)(struct dv_hardware *hw, uint32_t index, bool on, struct dv_err *err);
+    int (*accounted)(struct dv_hardware *hw, uint32_t index, uint32_t pid,
+                     struct dv_facts_accounted *ret, struct dv_err *err);
 };
 
 struct dv_hardware { /* first member of a back end's own struct */
@@ -186,6 +204,21 @@ static inline int dv_hardware_events(struct dv_hardware *hw, struct dv_facts_eve
                                      uint32_t max, uint32_t *ret_count, struct dv_err *err)
 {
     return hw->ops->events(hw, ret, max, ret_count, err);
+}
+
+/* Switches accounting on or off, for root; what is so already is left alone. Off forgets what was
+ * kept, for everybody. A GPU in MIG mode has none: DV_HARDWARE_NOT_SUPPORTED. */
+static inline int dv_hardware_account(struct dv_hardware *hw, uint32_t index, bool on,
+                                      struct dv_err *err)
+{
+    return hw->ops->account(hw, index, on, err);
+}
+
+/* -ESRCH: nothing is kept of that pid. DV_HARDWARE_NOT_SUPPORTED: also where accounting is off. */
+static inline int dv_hardware_accounted(struct dv_hardware *hw, uint32_t index, uint32_t pid,
+                                        struct dv_facts_accounted *ret, struct dv_err *err)
+{
+    return hw->ops->accounted(hw, index, pid, ret, err);
 }
 
 #endif

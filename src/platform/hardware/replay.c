@@ -60,8 +60,20 @@ static int replay_events(struct dv_hardware *hw, struct dv_facts_event *ret, uin
     return 0;
 }
 
-static const struct dv_hardware_ops ops = {replay_free, replay_driver, replay_gpu, replay_sample,
-                                           replay_events};
+static int replay_account(struct dv_hardware *hw, uint32_t index, bool on, struct dv_err *err)
+{
+    return dv_err_set(err, DV_HARDWARE_NOT_SUPPORTED, "a captured node cannot be changed");
+}
+
+static int replay_accounted(struct dv_hardware *hw, uint32_t index, uint32_t pid,
+                            struct dv_facts_accounted *ret, struct dv_err *err)
+{
+    return dv_err_set(err, DV_HARDWARE_NOT_SUPPORTED, "a capture has no lives of processes");
+}
+
+static const struct dv_hardware_ops ops = {replay_free,     replay_driver, replay_gpu,
+                                           replay_sample,   replay_events, replay_account,
+                                           replay_accounted};
 
 static int read_file(const char *path, struct dv_str *ret, struct dv_err *err)
 {

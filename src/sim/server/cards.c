@@ -6,6 +6,7 @@
  */
 #include "engine/engine.h"
 #include "engine/memory.h"
+#include "server/accounting.h"
 #include "server/cgroups.h"
 #include "server/state.h"
 
@@ -388,12 +389,15 @@ void dv_simcards_done(struct dv_simserver *s)
         dv_engine_free(s->node.gpu[i].engine);
         dv_memory_free(s->card[i].memory);
     }
+    dv_simaccounting_done(&s->node);
 }
 
 void dv_simcards_follow(struct dv_simserver *s)
 {
     for (uint32_t i = 0; i < s->node.n_gpus; i++) {
         follow_timeslice(s, i);
+        if (s->node.gpu[i].mig_current)
+            dv_simaccounting_set(&s->node, i, false);
         follow_places(s, i);
         if (s->card[i].mig != s->node.gpu[i].mig_current ||
             s->card[i].restarts != s->node.gpu[i].restarts)

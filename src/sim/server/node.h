@@ -98,6 +98,7 @@ struct dv_simgpu {
     uint32_t persistence;  /* 0, 1 */
     uint32_t compute_mode; /* NVML: 0 default, 2 prohibited, 3 exclusive process */
     uint32_t timeslice;    /* enum dv_sim_timeslice; the server follows */
+    uint32_t accounting;   /* 0, 1 (accounting.h) */
     uint32_t power_limit_mw;
     uint32_t clock_sm_mhz, clock_memory_mhz; /* limits set by the administrator; 0 = none */
     uint64_t context_bytes;                  /* what one context costs here */
@@ -120,6 +121,10 @@ struct dv_simgpu {
     uint32_t samples_head;       /* samples ever taken; the last is [(head - 1) % SAMPLES] */
     struct dv_simsample samples[DV_SIM_SAMPLES];
     struct dv_engine *engine; /* the server's */
+
+    /* Lives that ended (accounting.h): the last is ended[(head - 1) % DV_SIM_ENDED_MAX]. */
+    uint64_t ended_head, ended_cleared; /* NVML has forgotten those up to `cleared` */
+    struct dv_sim_life *ended;          /* NULL until there is one */
 };
 
 /* ---- processes ------------------------------------------------------------------------------ */
@@ -145,6 +150,9 @@ struct dv_simproc_gpu {
     uint32_t contexts;
     uint32_t samples_head;
     struct dv_simsample samples[DV_SIM_SAMPLES];
+    bool accounted;    /* NVML's accounting is on since before its first context here */
+    uint64_t first_ns; /* of that context; 0 = it never had one */
+    uint64_t first_us; /* the same, CLOCK_REALTIME in microseconds */
 };
 
 struct dv_simproc {

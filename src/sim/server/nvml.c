@@ -2,6 +2,7 @@
 #include "server/nvml.h"
 
 #include "base/str.h"
+#include "server/accounting.h"
 #include "server/cgroups.h"
 
 #include <errno.h>
@@ -188,6 +189,7 @@ static void fill_state(struct dv_simnode *node, struct dv_simgpu *g, struct dv_s
     d->persistence = g->persistence;
     d->compute_mode = g->compute_mode;
     d->timeslice = g->timeslice;
+    d->accounting = g->accounting;
     d->power_mw = dv_simnode_power_mw(node, g->index);
     d->power_limit_mw = g->power_limit_mw ? g->power_limit_mw : g->model->power_limit_mw;
     d->temperature = dv_simnode_temperature(node, g->index);
@@ -364,6 +366,13 @@ static int set(struct dv_simnvml_call *call)
             return DV_NVML_ERROR_NOT_SUPPORTED;
         g->timeslice = (uint32_t)value;
         return DV_NVML_SUCCESS;
+    case DV_SIM_NVML_ACCOUNTING:
+        if (value > 1)
+            return DV_NVML_ERROR_INVALID_ARGUMENT;
+        if (g->mig_current)
+            return DV_NVML_ERROR_NOT_SUPPORTED;
+        dv_simaccounting_set(call->node, g->index, value != 0);
+        return DV_NVML_SUCCESS;
     }
     return DV_NVML_ERROR_INVALID_ARGUMENT;
 }
@@ -465,6 +474,10 @@ static int dispatch(struct dv_simnvml_call *call, enum dv_sim_nvml_op op)
         return limits_set(call);
     case DV_SIM_NVML_LIMITS_GET:
         return limits_get(call);
+    case DV_SIM_NVML_ACCOUNTING_PIDS:
+    case DV_SIM_NVML_ACCOUNTING_STATS:
+    case DV_SIM_NVML_ACCOUNTING_CLEAR:
+        return dv_simnvml_accounting(call, op);
     case DV_SIM_NVML_EVENTS_HEAD:
         return events_head(call);
     case DV_SIM_NVML_EVENTS_WAIT:

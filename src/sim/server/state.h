@@ -11,6 +11,7 @@
  *     memory.c     allocations and IPC          cards.c      engines, pools, samples
  *     work.c       rings and completions        requests.c   CUDA and control requests
  *     mps.c        MPS servers and clients  node.c       what node.h promises
+ *     accounting.c lives of processes
  */
 #ifndef DV_SIM_SERVER_STATE_H
 #define DV_SIM_SERVER_STATE_H
