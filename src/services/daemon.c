@@ -479,6 +479,7 @@ static int make_node(struct daemon *d)
         .layout_name = o->config,
         .layout_text = d->layout,
         .intruder = o->intruder,
+        .no_accounting = o->no_accounting,
         .privileged = d->privileged,
         .operator_uid = operator_uid,
         .nvml_timeout_ms = o->nvml_timeout_ms,

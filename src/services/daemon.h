@@ -19,6 +19,7 @@ struct dv_daemon_options {
     const char *config;   /* a layout file; NULL */
     const char *replay;   /* a capture to answer from, for tests; NULL */
     enum dv_intruder_policy intruder;
+    bool no_accounting; /* the driver's accounting mode stays as it is */
     uint32_t nvml_timeout_ms;
     int ready_fd; /* gets one line when requests are answered; -1 */
 };

@@ -8,6 +8,7 @@
 #include "keep.h"
 #include "layouts.h"
 #include "meter.h"
+#include "meter_ended.h"
 #include "model/gpu_model.h"
 #include "mps.h"
 #include "policy/xid.h"
@@ -322,6 +323,7 @@ static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
         g->xid = 0;
     g->lost = f->lost;
     see_gpu(node, g->facts);
+    dv_meter_ended_enable(node, f->index);
     if (arrives)
         dv_layouts_arrived(node, f->index);
 }

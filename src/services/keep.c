@@ -2,6 +2,7 @@
 #include "keep.h"
 
 #include "claims.h"
+#include "meter.h"
 #include "sys/log.h"
 #include "tenants.h"
 
@@ -177,6 +178,7 @@ static void restore_one(struct dv_node *node, const struct rows *rows,
     struct dv_err err = {0};
     char value[DV_LOG_VALUE];
     if (!is_alive(rows, row)) {
+        dv_meter_lost(node, row);
         note_result(node, dv_store_drop_claim(node->store, row->claim.id, &err), &err);
         return;
     }

@@ -3,6 +3,7 @@
 
 #include "account/books.h"
 #include "account/tally.h"
+#include "meter_ended.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
@@ -21,12 +22,22 @@ struct checkpoint {
     bool settled; /* its process is back, or is known to be gone */
 };
 
+/* A claim that did not live to see this daemon. */
+struct lost {
+    uint64_t claim;
+    struct dv_account account;
+    char device[DV_UUID_SIZE];
+    uint32_t gpu;
+};
+#define LOST_MAX 1024u
+
 struct dv_meter {
     struct dv_books *books;
     struct dv_tally tally;
     struct checkpoint *checkpoints; /* of before the last start */
     size_t n_checkpoints;
-    uint64_t began_ns;      /* when this daemon began to look */
+    struct lost *lost;
+    size_t n_lost;
     uint64_t open_until_ns; /* the first interval is kept open until then; 0: it is closed */
     uint64_t flushed_ns;
     bool roll_more;
@@ -54,6 +65,11 @@ static void on_charge(void *arg, uint64_t slice, const struct dv_account *accoun
     dv_tally_add(&node->meter->tally, account, charge, dv_clock_now());
     if (h)
         charge_holding(h, charge);
+}
+
+struct dv_books *dv_meter_books(struct dv_node *node)
+{
+    return node->meter->books;
 }
 
 const struct dv_tally *dv_meter_tally(const struct dv_node *node)
@@ -165,48 +181,6 @@ static void read_devices(struct dv_node *node)
     }
 }
 
-/* ---- the interval's end ---- */
-
-static bool awaits(const struct dv_meter *meter)
-{
-    for (size_t i = 0; i < meter->n_checkpoints; i++) {
-        const struct dv_ledger_checkpoint *c = &meter->checkpoints[i].row;
-        struct dv_proc_id id = {c->pid, c->start};
-        if (!meter->checkpoints[i].settled && dv_proc_alive(&id))
-            return true;
-    }
-    return false;
-}
-
-static void close_books(struct dv_node *node, uint64_t now)
-{
-    struct dv_meter *meter = node->meter;
-    meter->open_until_ns = 0;
-    for (struct dv_holding *h = node->holdings; h; h = h->next)
-        dv_meter_holding(h, now);
-    read_devices(node);
-    int r = dv_books_close(meter->books, node->snapshot, now);
-    if (r < 0)
-        dv_log(DV_LOG_ERROR, "books.failed", "error=%s", strerror(-r));
-}
-
-void dv_meter_close(struct dv_node *node, uint64_t now)
-{
-    struct dv_meter *meter = node->meter;
-    if (!meter->books)
-        return;
-    if (meter->open_until_ns && now < meter->open_until_ns && awaits(meter))
-        return;
-    close_books(node, now);
-}
-
-void dv_meter_changed(struct dv_node *node)
-{
-    struct dv_meter *meter = node->meter;
-    if (meter->books && !meter->open_until_ns)
-        dv_books_close(meter->books, node->snapshot, dv_books_since(meter->books));
-}
-
 /* ---- the driver's words ---- */
 
 void dv_meter_process_ran(struct dv_member *m, uint64_t ns)
@@ -269,8 +243,10 @@ static void charge_absence(struct dv_member *m, uint64_t now)
     uint64_t seen = c ? c->row.counter_ns : 0;
     if (c && c->settled)
         return;
-    if (c)
+    if (c) {
         c->settled = true;
+        m->driver_ran_ns = c->row.busy_ns;
+    }
     m->utilized_us = dv_clock_unix_us() - (now - since) / 1000;
     if (mode_of(m->holding) == DV_MODE_TIMESLICE && !is_mig(m->holding))
         return; /* the driver's samples have it */
@@ -295,6 +271,112 @@ void dv_meter_joined(struct dv_member *m, uint64_t now)
     m->selfpaced_base_ns = GET(m->slot.page->selfpaced_total_ns);
     if (m->node->meter->books && was_there_before(m))
         charge_absence(m, now);
+}
+
+void dv_meter_left(struct dv_member *m)
+{
+    struct dv_meter *meter = m->node->meter;
+    struct dv_account account;
+    uint32_t gpu = dv_node_gpu_of(m->node, m->holding->device_uuid);
+    bool sampled = mode_of(m->holding) == DV_MODE_TIMESLICE && !is_mig(m->holding);
+    if (meter->books && sampled &&
+        dv_books_account(meter->books, m->holding->claim.id, &account) == 0)
+        dv_meter_ended_ask(m->node, gpu, &m->id, &account, m->holding->device_uuid,
+                           m->driver_ran_ns);
+}
+
+void dv_meter_lost(struct dv_node *node, const struct dv_store_claim *row)
+{
+    struct dv_meter *meter = node->meter;
+    const struct dv_device *d = dv_snapshot_device(node->snapshot, row->slice.device);
+    const struct dv_gpu *g = d ? dv_snapshot_gpu(node->snapshot, d->gpu) : NULL;
+    if (!row->granted || !g || meter->n_lost == LOST_MAX)
+        return;
+    struct lost *more = realloc(meter->lost, (meter->n_lost + 1) * sizeof *more);
+    if (!more)
+        return;
+    meter->lost = more;
+    struct lost *l = &more[meter->n_lost++];
+    *l = (struct lost){.claim = row->claim.id, .gpu = d->gpu};
+    l->account = (struct dv_account){.mode = row->slice.mode, .tier = row->slice.tier};
+    dv_str_copy(l->account.gpu, sizeof l->account.gpu, g->uuid);
+    dv_str_copy(l->account.model, sizeof l->account.model, g->model);
+    dv_str_copy(l->account.profile, sizeof l->account.profile, d->profile);
+    dv_str_copy(l->account.tenant, sizeof l->account.tenant, row->slice.tenant);
+    dv_str_copy(l->device, sizeof l->device, d->uuid);
+}
+
+static const struct lost *lost_claim(const struct dv_meter *meter, uint64_t claim)
+{
+    for (size_t i = 0; i < meter->n_lost; i++)
+        if (meter->lost[i].claim == claim)
+            return &meter->lost[i];
+    return NULL;
+}
+
+/* Processes that the last daemon knew and this one will not meet. */
+static void ask_for_the_dead(struct dv_node *node)
+{
+    struct dv_meter *meter = node->meter;
+    for (size_t i = 0; i < meter->n_checkpoints; i++) {
+        struct checkpoint *c = &meter->checkpoints[i];
+        struct dv_proc_id id = {c->row.pid, c->row.start};
+        const struct dv_holding *h = dv_node_holding(node, c->row.claim);
+        const struct lost *l = lost_claim(meter, c->row.claim);
+        struct dv_account account;
+        if (c->settled || dv_proc_alive(&id))
+            continue;
+        c->settled = true;
+        if (h && dv_books_account(meter->books, c->row.claim, &account) == 0)
+            dv_meter_ended_ask(node, dv_node_gpu_of(node, h->device_uuid), &id, &account,
+                               h->device_uuid, c->row.busy_ns);
+        else if (l)
+            dv_meter_ended_ask(node, l->gpu, &id, &l->account, l->device, c->row.busy_ns);
+    }
+}
+
+/* ---- the interval's end ---- */
+
+static bool awaits(const struct dv_meter *meter)
+{
+    for (size_t i = 0; i < meter->n_checkpoints; i++) {
+        const struct dv_ledger_checkpoint *c = &meter->checkpoints[i].row;
+        struct dv_proc_id id = {c->pid, c->start};
+        if (!meter->checkpoints[i].settled && dv_proc_alive(&id))
+            return true;
+    }
+    return false;
+}
+
+static void close_books(struct dv_node *node, uint64_t now)
+{
+    struct dv_meter *meter = node->meter;
+    meter->open_until_ns = 0;
+    for (struct dv_holding *h = node->holdings; h; h = h->next)
+        dv_meter_holding(h, now);
+    read_devices(node);
+    int r = dv_books_close(meter->books, node->snapshot, now);
+    if (r < 0)
+        dv_log(DV_LOG_ERROR, "books.failed", "error=%s", strerror(-r));
+}
+
+void dv_meter_close(struct dv_node *node, uint64_t now)
+{
+    struct dv_meter *meter = node->meter;
+    if (!meter->books)
+        return;
+    if (meter->open_until_ns && now < meter->open_until_ns && awaits(meter))
+        return;
+    if (meter->open_until_ns)
+        ask_for_the_dead(node);
+    close_books(node, now);
+}
+
+void dv_meter_changed(struct dv_node *node)
+{
+    struct dv_meter *meter = node->meter;
+    if (meter->books && !meter->open_until_ns)
+        dv_books_close(meter->books, node->snapshot, dv_books_since(meter->books));
 }
 
 /* ---- the ledger ---- */
@@ -440,7 +522,6 @@ int dv_meter_start(struct dv_node *node)
     int r = dv_books_new(last_look(node, now), on_charge, node, &meter->books);
     if (r < 0)
         return r;
-    meter->began_ns = now;
     meter->flushed_ns = now;
     meter->open_until_ns = now + RETURN_NS;
     /* Those that were taken back have their place from here on. */
@@ -454,6 +535,7 @@ void dv_meter_free(struct dv_node *node)
     dv_books_free(node->meter->books);
     dv_tally_done(&node->meter->tally);
     free(node->meter->checkpoints);
+    free(node->meter->lost);
     free(node->meter);
     node->meter = NULL;
 }

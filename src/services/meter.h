@@ -13,7 +13,7 @@
  * Over a restart: slices whose processes live go on, and so does their time. The ledger keeps with
  * each flush how far every process's own counter was charged; when a process comes back, what it
  * ran meanwhile is charged as one interval, from the last flush to now. Of one that ended meanwhile
- * the driver's accounting tells (meter_ended.c).
+ * the driver's accounting tells (meter_ended.h).
  */
 #ifndef DV_SERVICES_METER_H
 #define DV_SERVICES_METER_H
@@ -33,6 +33,7 @@ void dv_meter_close(struct dv_node *node, uint64_t now);
 /* After a change: what is new is there from now on. */
 void dv_meter_changed(struct dv_node *node);
 /* Sums per account since the daemon's start. */
+struct dv_books *dv_meter_books(struct dv_node *node); /* NULL before the first inventory */
 struct dv_tally;
 const struct dv_tally *dv_meter_tally(const struct dv_node *node);
 
@@ -46,6 +47,10 @@ void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
 /* A process has shaken hands: its counter starts here, and what it ran while nobody looked is
  * charged. */
 void dv_meter_joined(struct dv_member *member, uint64_t now);
+/* It has ended: what it ran since the driver's last sample is asked for. */
+void dv_meter_left(struct dv_member *member);
+/* A claim whose owner and processes ended while the daemon was down. Before dv_meter_start(). */
+void dv_meter_lost(struct dv_node *node, const struct dv_store_claim *row);
 
 /* Every tick: flushes when it is time, rolls up when there is nothing else to do. */
 void dv_meter_tick(struct dv_node *node, uint64_t now);

@@ -52,6 +52,7 @@ struct dv_node_config {
     const char *state_dir;
     const char *layout_name, *layout_text; /* the --config file; NULL: none */
     enum dv_intruder_policy intruder;
+    bool no_accounting; /* leave the driver's accounting mode as it is */
     bool privileged;    /* the worker is root */
     uid_t operator_uid; /* may name other tenants; (uid_t)-1: nobody but root */
     uint32_t nvml_timeout_ms;
@@ -161,6 +162,7 @@ struct dv_node_gpu {
     uint32_t gpu_percent;
     uint32_t mig_layout; /* of the last sample */
     bool sampled, asking, lost;
+    bool accounting_asked; /* to keep accounts of processes */
     uint64_t sample_ns, since_us;
     uint64_t polled_us, polled_ns; /* when the last sample came, by both clocks */
     uint64_t context_learnt_bytes, mps_context_learnt_bytes;
