@@ -2,7 +2,6 @@
 /* Accounting mode against a real server: a newer driver, which has the second form of the figures,
  * and an older one. */
 #include "abi_nvml.h"
-#include "base/macros.h"
 #include "server/fake.h"
 
 #include <setjmp.h>
@@ -19,6 +18,8 @@
 #define LAB(driver)                                                                                \
     "apiVersion: divvy/v1\nkind: SimNode\ndriver: \"" driver                                       \
     "\"\ngpus:\n  - {model: H100-80GB, count: 2}\n"
+
+#define MS UINT64_C(1000000)
 
 static struct dv_fakenode server;
 
@@ -133,7 +134,7 @@ static void test_off(void **state)
 
 static void test_a_life(void **state)
 {
-    const uint64_t work = 40 * DV_NS_PER_MS;
+    const uint64_t work = 40 * MS;
     struct dv_nvml_accounting_stats_v2 v2;
     uint32_t list[8], n = 0;
     assert_int_equal(nvmlDeviceSetAccountingMode(gpu(0), 1), DV_NVML_SUCCESS);
@@ -229,7 +230,7 @@ static void test_an_older_driver_has_the_first_form(void **state)
 {
     struct dv_nvml_accounting_stats_v2 v2 = {.pid = 1};
     assert_int_equal(nvmlDeviceSetAccountingMode(gpu(0), 1), DV_NVML_SUCCESS);
-    struct worker w = worker_start(20 * DV_NS_PER_MS);
+    struct worker w = worker_start(20 * MS);
     assert_int_equal(nvmlDeviceGetAccountingStats_v2(gpu(0), &v2),
                      DV_NVML_ERROR_FUNCTION_NOT_FOUND);
     worker_end(&w);
