@@ -9,6 +9,7 @@
 #include "keep.h"
 #include "layouts.h"
 #include "meter.h"
+#include "meter_ended.h"
 #include "model/gpu_model.h"
 #include "mps.h"
 #include "sys/clock.h"
@@ -108,6 +109,7 @@ static void on_tick(void *arg)
     dv_mps_tick(node, now);
     dv_reconcile_tick(node, now);
     dv_meter_tick(node, now);
+    dv_meter_ended_tick(node, now);
 }
 
 static void on_slow(void *arg)
@@ -223,6 +225,7 @@ void dv_node_free(struct dv_node *node)
     dv_mps_free(node->mps);
     for (size_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         free(node->gpus[i].facts);
+    dv_meter_ended_free(node);
     dv_meter_free(node);
     free(node);
 }

@@ -69,6 +69,7 @@ struct dv_node;
 struct dv_holding;
 struct dv_layouts;
 struct dv_meter;
+struct dv_meter_question;
 struct dv_mps;
 
 /* A process of a slice that has shaken hands, or is about to. */
@@ -184,9 +185,11 @@ struct dv_node {
     struct dv_hardware_link *link;
     struct dv_hardware_link *mps_link; /* a worker for MPS daemons, which may not answer */
     struct dv_lease *lease;
-    struct dv_store *store;   /* NULL when it could not be opened */
-    struct dv_ledger *ledger; /* likewise */
-    struct dv_meter *meter;   /* meter.h */
+    struct dv_store *store;              /* NULL when it could not be opened */
+    struct dv_ledger *ledger;            /* likewise */
+    struct dv_meter *meter;              /* meter.h */
+    struct dv_meter_question *questions; /* meter_ended.c */
+    uint32_t n_questions;
     struct dv_http_server *http;
     struct dv_layouts *layouts; /* layouts.h */
     struct dv_mps *mps;         /* mps.h */
