@@ -249,9 +249,9 @@ static bool is_metered_by_driver(const struct dv_node *node, uint32_t gpu,
 
 static void check_time(struct dv_node *node, uint32_t gpu, struct dv_holding *h, uint64_t window)
 {
-    uint64_t charged = h->charged_seen_ns - h->charged_audit_ns;
+    uint64_t charged = h->ran_ns - h->charged_audit_ns;
     uint64_t utilized = h->utilized_audit_ns;
-    h->charged_audit_ns = h->charged_seen_ns;
+    h->charged_audit_ns = h->ran_ns;
     h->utilized_audit_ns = 0;
     if (is_unleased(node, gpu, h) || utilized <= charged + window * OVER_TIME_PERMILLE / 1000) {
         h->over_time = 0;

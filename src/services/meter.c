@@ -120,39 +120,48 @@ static uint64_t said(const struct dv_member *m, uint64_t word, uint64_t base, ui
     return word > base ? DV_MIN(word - base, now - m->since_ns) : 0;
 }
 
+static bool is_open(const struct dv_holding *h)
+{
+    uint32_t gpu = dv_node_gpu_of(h->node, h->device_uuid);
+    return gpu < DV_FACTS_GPUS_MAX && h->node->gpus[gpu].open;
+}
+
 static void read_member(struct dv_member *m, uint64_t now)
 {
+    struct dv_holding *h = m->holding;
     struct dv_books *books = m->node->meter->books;
     const struct dv_slot_page *p = m->slot.page;
     uint64_t paced = said(m, GET(p->selfpaced_total_ns), m->selfpaced_base_ns, now);
+    uint64_t ran = step(&m->ran_seen_ns, said(m, GET(p->ran_total_ns), m->ran_base_ns, now));
     /* The arbiter was late, and it kept to its share by itself. */
-    dv_books_busy(books, m->holding->claim.id, step(&m->selfpaced_seen_ns, paced),
-                  DV_QUALITY_ESTIMATED);
-    if (!times_itself(m->holding))
-        return;
-    uint64_t ran = said(m, GET(p->charged_total_ns), m->charged_base_ns, now);
-    dv_books_busy(books, m->holding->claim.id, step(&m->charged_seen_ns, ran), DV_QUALITY_EXACT);
+    dv_books_busy(books, h->claim.id, step(&m->selfpaced_seen_ns, paced), DV_QUALITY_ESTIMATED);
+    if (times_itself(h) || (mode_of(h) == DV_MODE_GOVERNED && !is_open(h)))
+        dv_books_busy(books, h->claim.id, ran, DV_QUALITY_EXACT);
+    h->ran_ns += ran;
 }
 
+/* The arbiter charges for having the device; what ran in that time is busy. The rest went to the
+ * switch and to gaps: overhead where somebody waited, else nobody missed it. */
 static void read_leases(struct dv_holding *h)
 {
-    struct dv_books *books = h->node->meter->books;
-    struct dv_arbiter_counters counters;
-    if (dv_lease_slice_counters(h->node->lease, h->device, h->entity, &counters) < 0)
+    struct dv_arbiter_counters c;
+    if (dv_lease_slice_counters(h->node->lease, h->device, h->entity, &c) < 0)
         return;
-    dv_books_busy(books, h->claim.id, step(&h->charged_seen_ns, counters.charged_ns),
-                  DV_QUALITY_EXACT);
-    dv_books_wait(books, h->claim.id, step(&h->waited_seen_ns, counters.waited_ns));
+    uint64_t waited = step(&h->waited_seen_ns, c.waited_ns);
+    h->charged_seen_ns = c.charged_ns;
+    h->waited_told_ns += waited;
+    h->lost_ns +=
+        step(&h->lost_seen_ns,
+             DV_MAX(h->lost_seen_ns, c.charged_ns > h->ran_ns ? c.charged_ns - h->ran_ns : 0));
+    dv_books_wait(h->node->meter->books, h->claim.id, waited);
 }
 
 /* While leases are off the driver's samples say who was busy. */
 static void set_source(struct dv_holding *h)
 {
-    uint32_t gpu = dv_node_gpu_of(h->node, h->device_uuid);
-    bool open = gpu < DV_FACTS_GPUS_MAX && h->node->gpus[gpu].open;
     if (mode_of(h) == DV_MODE_GOVERNED)
         dv_books_source(h->node->meter->books, h->claim.id,
-                        open ? DV_SOURCE_DRIVER : DV_SOURCE_NONE, DV_QUALITY_SAMPLED);
+                        is_open(h) ? DV_SOURCE_DRIVER : DV_SOURCE_NONE, DV_QUALITY_SAMPLED);
 }
 
 void dv_meter_holding(struct dv_holding *h, uint64_t now)
@@ -160,11 +169,25 @@ void dv_meter_holding(struct dv_holding *h, uint64_t now)
     struct dv_meter *meter = h->node->meter;
     if (!meter->books || h->entity == UINT32_MAX)
         return;
-    read_leases(h);
     for (struct dv_member *m = h->node->members; m; m = m->next)
         if (m->holding == h && m->ready && m->slot.page)
             read_member(m, now);
+    read_leases(h);
     set_source(h);
+}
+
+/* What leases cost beside what ran in them, where anybody waited for the device meanwhile. */
+static uint64_t lost_on(struct dv_node *node, const char *device)
+{
+    uint64_t lost = 0, waited = 0;
+    for (struct dv_holding *h = node->holdings; h; h = h->next) {
+        if (strcmp(h->device_uuid, device) != 0)
+            continue;
+        lost += h->lost_ns;
+        waited += h->waited_told_ns;
+        h->lost_ns = h->waited_told_ns = 0;
+    }
+    return DV_MIN(lost, waited);
 }
 
 static void read_devices(struct dv_node *node)
@@ -175,9 +198,9 @@ static void read_devices(struct dv_node *node)
         if (d->mode != DV_MODE_GOVERNED || !dv_snapshot_held(node->snapshot, d->uuid).slices ||
             dv_lease_device(node->lease, d->uuid, &device) < 0)
             continue;
-        dv_books_overhead(
-            node->meter->books, d->uuid,
-            step(&node->overhead_seen_ns[device], dv_lease_device_overhead(node->lease, device)));
+        uint64_t between =
+            step(&node->overhead_seen_ns[device], dv_lease_device_overhead(node->lease, device));
+        dv_books_overhead(node->meter->books, d->uuid, between + lost_on(node, d->uuid));
     }
 }
 
@@ -217,9 +240,12 @@ void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns)
 static uint64_t own_counter(const struct dv_member *m)
 {
     const struct dv_slot_page *p = m->slot.page;
-    uint64_t sum = GET(p->charged_total_ns) + GET(p->selfpaced_total_ns);
-    bool holds = GET(p->state) >= DV_SLOT_HELD && (uint32_t)GET(p->epoch) != GET(p->released_epoch);
-    return holds && mode_of(m->holding) == DV_MODE_GOVERNED ? sum + GET(p->used_ns) : sum;
+    return GET(p->ran_total_ns) + GET(p->selfpaced_total_ns);
+}
+
+static bool is_sampled(const struct dv_holding *h)
+{
+    return mode_of(h) == DV_MODE_TIMESLICE && !is_mig(h);
 }
 
 static struct checkpoint *checkpoint_of(struct dv_meter *meter, uint64_t claim,
@@ -248,7 +274,7 @@ static void charge_absence(struct dv_member *m, uint64_t now)
         m->driver_ran_ns = c->row.busy_ns;
     }
     m->utilized_us = dv_clock_unix_us() - (now - since) / 1000;
-    if (mode_of(m->holding) == DV_MODE_TIMESLICE && !is_mig(m->holding))
+    if (is_sampled(m->holding))
         return; /* the driver's samples have it */
     bool paced = mode_of(m->holding) == DV_MODE_GOVERNED;
     dv_books_busy(meter->books, m->holding->claim.id,
@@ -267,22 +293,38 @@ static bool was_there_before(const struct dv_member *m)
 
 void dv_meter_joined(struct dv_member *m, uint64_t now)
 {
-    m->charged_base_ns = GET(m->slot.page->charged_total_ns);
+    m->ran_base_ns = GET(m->slot.page->ran_total_ns);
     m->selfpaced_base_ns = GET(m->slot.page->selfpaced_total_ns);
     if (m->node->meter->books && was_there_before(m))
         charge_absence(m, now);
 }
 
-void dv_meter_left(struct dv_member *m)
+/* What was under way when it ended, and no end of it was seen: until now, as far as was predicted.
+ */
+static uint64_t cut_short(const struct dv_member *m, uint64_t now)
 {
-    struct dv_meter *meter = m->node->meter;
+    const struct dv_slot_page *p = m->slot.page;
+    uint64_t submitted = GET(p->inflight_ns), last = GET(p->last_end_ns);
+    uint32_t state = GET(p->state);
+    bool runs = mode_of(m->holding) != DV_MODE_GOVERNED ||
+                (state >= DV_SLOT_HELD && state <= DV_SLOT_DRAINING);
+    if (!runs)
+        return 0;
+    return last && last < now ? DV_MIN(submitted, now - last) : submitted;
+}
+
+void dv_meter_left(struct dv_member *m, uint64_t now)
+{
+    struct dv_holding *h = m->holding;
+    struct dv_books *books = m->node->meter->books;
     struct dv_account account;
-    uint32_t gpu = dv_node_gpu_of(m->node, m->holding->device_uuid);
-    bool sampled = mode_of(m->holding) == DV_MODE_TIMESLICE && !is_mig(m->holding);
-    if (meter->books && sampled &&
-        dv_books_account(meter->books, m->holding->claim.id, &account) == 0)
-        dv_meter_ended_ask(m->node, gpu, &m->id, &account, m->holding->device_uuid,
-                           m->driver_ran_ns);
+    if (!books || !m->slot.page)
+        return;
+    if (!is_sampled(h))
+        dv_books_busy(books, h->claim.id, cut_short(m, now), DV_QUALITY_EXACT);
+    else if (dv_books_account(books, h->claim.id, &account) == 0)
+        dv_meter_ended_ask(m->node, dv_node_gpu_of(m->node, h->device_uuid), &m->id, &account,
+                           h->device_uuid, m->driver_ran_ns);
 }
 
 void dv_meter_lost(struct dv_node *node, const struct dv_store_claim *row)
@@ -399,7 +441,7 @@ static size_t make_checkpoints(const struct dv_node *node, struct dv_ledger_chec
         if (!m->ready || !m->slot.page)
             continue;
         uint64_t counter = own_counter(m);
-        bool sampled = mode_of(m->holding) == DV_MODE_TIMESLICE && !is_mig(m->holding);
+        bool sampled = is_sampled(m->holding);
         (*ret)[n++] =
             (struct dv_ledger_checkpoint){.claim = m->holding->claim.id,
                                           .pid = m->id.pid,

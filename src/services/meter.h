@@ -47,8 +47,9 @@ void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
 /* A process has shaken hands: its counter starts here, and what it ran while nobody looked is
  * charged. */
 void dv_meter_joined(struct dv_member *member, uint64_t now);
-/* It has ended: what it ran since the driver's last sample is asked for. */
-void dv_meter_left(struct dv_member *member);
+/* It has ended: what was cut short is charged, and what it ran since the driver's last sample is
+ * asked for. Before its slot goes. */
+void dv_meter_left(struct dv_member *member, uint64_t now);
 /* A claim whose owner and processes ended while the daemon was down. Before dv_meter_start(). */
 void dv_meter_lost(struct dv_node *node, const struct dv_store_claim *row);
 

@@ -28,10 +28,12 @@ void dv_meter_ended_enable(struct dv_node *node, uint32_t gpu)
     struct dv_node_gpu *g = &node->gpus[gpu];
     struct dv_worker_request q = {.op = DV_WORKER_ACCOUNTING, .index = gpu, .change.accounting = 1};
     bool allowed = node->config.privileged && !node->config.no_accounting;
-    if (node->config.no_accounting || !node->config.privileged || !g->facts ||
-        g->accounting_asked || g->facts->accounting != 0 || g->facts->mig_current == 1)
+    if (!g->facts || !allowed)
         return;
-    g->accounting_asked = dv_hardware_link_ask(node->link, &q, on_enabled, node) == 0;
+    if (g->facts->mig_current == 1)
+        g->accounting_asked = false; /* MIG switches it off: it is asked for anew afterwards */
+    else if (g->facts->accounting == 0 && !g->accounting_asked)
+        g->accounting_asked = dv_hardware_link_ask(node->link, &q, on_enabled, node) == 0;
 }
 
 /* ---- asking ---- */

@@ -85,7 +85,7 @@ struct dv_member {
     uint64_t since_ns;
     uint64_t untold[DV_TENANT_SLOTS_MAX / 64]; /* bits: slots that it has not heard the last of */
     /* Of its own counters (meter.c): where they stood when it came, and what was read since. */
-    uint64_t charged_base_ns, charged_seen_ns;
+    uint64_t ran_base_ns, ran_seen_ns;
     uint64_t selfpaced_base_ns, selfpaced_seen_ns;
     uint64_t driver_ran_ns; /* by the driver's samples, since it came */
     /* As of the last sample of the driver: */
@@ -127,9 +127,11 @@ struct dv_holding {
     uint32_t device, entity; /* in the lease */
     struct dv_usage used;    /* as charged: GPU time, weighted */
     uint64_t charged_seen_ns, waited_seen_ns;
-    uint64_t charged_audit_ns, utilized_audit_ns; /* of the running audit window */
-    uint32_t over_time;                           /* windows in a row above what was charged */
-    uint32_t arming;                              /* answers awaited */
+    uint64_t ran_ns; /* by its processes' own counters, since it is here */
+    uint64_t lost_seen_ns, lost_ns, waited_told_ns; /* meter.c: what leases cost beside that */
+    uint64_t charged_audit_ns, utilized_audit_ns;   /* of the running audit window */
+    uint32_t over_time;                             /* windows in a row above what was charged */
+    uint32_t arming;                                /* answers awaited */
     char arm_problem[200];             /* why a wall could not be raised or changed; "" */
     char owner_cgroup[DV_CGROUP_SIZE]; /* that its owner came from; "": not known */
     bool restored;                     /* it was granted before the daemon's last start */

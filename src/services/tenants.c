@@ -275,13 +275,14 @@ static void member_gone(struct dv_member *m)
     struct dv_node *node = m->node;
     struct dv_holding *h = m->holding;
     bool was_ready = m->ready;
-    m->ready = false;
     if (m->slot_taken)
         dv_lease_slot_leave(node->lease, m->device, m->slot_index);
-    if (h) {
+    if (h)
         dv_meter_holding(h, dv_clock_now());
+    m->ready = false;
+    if (h) {
         if (was_ready)
-            dv_meter_left(m);
+            dv_meter_left(m, dv_clock_now());
         uint64_t held = dv_governor_slot_end(&m->slot, &h->pages);
         if (was_ready) {
             announce(m);
