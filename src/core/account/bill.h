@@ -49,7 +49,7 @@
 #define DV_BILL_ROW_MAX_S INT64_C(2764800)     /* 32 days; the ledger's rows are a day at most */
 #define DV_BILL_GPUS_MAX 4096u
 #define DV_BILL_TENANTS_MAX 20000u
-#define DV_BILL_LINES_MAX 200000u
+#define DV_BILL_LINES_MAX 50000u
 #define DV_BILL_CELLS_MAX 500000u /* accounts of the days that are not complete yet */
 #define DV_BILL_GAPS_MAX 32u
 #define DV_BILL_NOTES_MAX 8u
@@ -96,7 +96,7 @@ struct dv_bill_gpu {
     int64_t origin_cost;     /* = used_cost + its waste */
     int64_t used_cost;
     struct dv_bill_waste waste;
-    int64_t price_per_hour; /* -1: several */
+    int64_t price_per_hour; /* -1: several, or none */
 };
 
 struct dv_bill_tenant {
@@ -113,8 +113,9 @@ struct dv_bill_tenant {
 
 enum dv_bill_line_kind {
     DV_BILL_LINE_TIME, /* of accounts */
-    DV_BILL_LINE_IDLE, /* a share of idle time; by tenant and gpu it is in their own lines */
-    DV_BILL_LINE_FEE,  /* fixed per month; by tenant and day it is in their own lines */
+    DV_BILL_LINE_IDLE, /* a tenant's share of idle time: BY_ALL, and BY_MODE and BY_DAY of one
+                          tenant; elsewhere it is in the lines of TIME */
+    DV_BILL_LINE_FEE,  /* fees per month: BY_GPU, BY_MODE, BY_ALL; elsewhere in the lines of TIME */
 };
 
 /* What a view does not tell apart is empty: "", AUTO, BEST_EFFORT, NONE. In every view the lines
@@ -137,7 +138,8 @@ struct dv_bill_gap {
     struct dv_account account;
 };
 
-/* Lives as long as the bill. gpus by uuid, tenants by name, lines by time, then gpu, tenant, ... */
+/* Lives as long as the bill. gpus by uuid, tenants by name, lines by kind, time, gpu,
+ * tenant, mode. */
 struct dv_bill_result {
     struct dv_bill_query query;
     const struct dv_price_list *prices;
