@@ -14,6 +14,7 @@
 #include "sys/clock.h"
 #include "sys/log.h"
 #include "tenants.h"
+#include "waits.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -132,6 +133,7 @@ static void on_slow(void *arg)
 {
     struct dv_node *node = arg;
     dv_meter_tick(node, dv_clock_now());
+    dv_waits_tick(node, dv_clock_now());
     dv_keep_flush(node);
 }
 
@@ -221,8 +223,10 @@ void dv_node_free(struct dv_node *node)
 {
     if (!node)
         return;
-    if (node->lease && node->snapshot)
+    if (node->lease && node->snapshot) {
         dv_meter_tick(node, dv_clock_now());
+        dv_waits_tick(node, dv_clock_now());
+    }
     dv_keep_flush(node);
     /* From here on nothing is written to the pages of those who live on. */
     dv_lease_free(node->lease);
@@ -240,6 +244,8 @@ void dv_node_free(struct dv_node *node)
     dv_mps_free(node->mps);
     for (size_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         free(node->gpus[i].facts);
+    for (size_t i = 0; i < node->n_tenants; i++)
+        dv_waits_done(&node->tenants[i].spent);
     free(node->tenants);
     free(node);
 }

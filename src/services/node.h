@@ -9,6 +9,8 @@
  *   arm.h         walls that the driver keeps, set before a tenant starts
  *   lease.h       the arbiter thread
  *   meter.h       what tenants used
+ *   waits.h       for whom they waited, and where the rest of their time went
+ *   baselines.h   what workloads do alone
  *   layouts.h     what the node should have, and the way there, GPU by GPU
  *   mps.h         MPS daemons and their health
  *   audit.h       the driver's view against the slots: who is there without a lease
@@ -68,6 +70,31 @@ struct dv_holding;
 struct dv_layouts;
 struct dv_mps;
 
+/* For whom somebody waited: for turns on a device, and in the queue. */
+struct dv_wait_for {
+    char holder[DV_TENANT_SIZE]; /* a tenant, or DV_WAITS_NOBODY, DV_WAITS_OTHERS */
+    uint64_t turn_ns, queue_ns;
+    bool dirty;
+};
+
+/* Where the time of a tenant, or of one slice, went (waits.h). */
+struct dv_time_spent {
+    int64_t since_unix; /* 0: nothing yet */
+    uint64_t held_ns;   /* slices x time */
+    uint64_t run_ns;    /* of that: its work ran, */
+    uint64_t lost_ns;   /* its turn went by in hand-overs while others waited */
+    struct dv_wait_for *waits;
+    size_t n_waits;
+    bool dirty;
+};
+
+/* What the processes of a slice did, those that have gone included. */
+struct dv_work {
+    uint64_t launches;
+    uint64_t wait_ns;   /* launches waited at the gate */
+    uint64_t active_ns; /* in which one of them was there */
+};
+
 /* A process of a slice that has shaken hands, or is about to. */
 struct dv_member {
     struct dv_node *node;
@@ -81,6 +108,7 @@ struct dv_member {
     uint64_t since_ns;
     uint64_t untold[DV_TENANT_SLOTS_MAX / 64]; /* bits: slots that it has not heard the last of */
     uint64_t charged_seen_ns;                  /* of its own metering, in an exclusive slice */
+    uint64_t launches_seen, gate_wait_seen_ns; /* of its totals */
     /* As of the last sample of the driver: */
     bool seen;
     uint64_t driver_bytes;
@@ -111,7 +139,7 @@ struct dv_holding {
     int owner_fd;
     struct dv_loop_source *owner_watch;
     uint32_t uid;
-    int64_t since_unix;
+    int64_t since_unix, granted_unix;
     char command[DV_STORE_COMMAND_SIZE];
     bool stored;
     /* While granted: */
@@ -130,6 +158,11 @@ struct dv_holding {
     uint64_t kill_at_ns;               /* ENDING: SIGKILL at that time; 0: not asked for */
     struct dv_stray strays[DV_NODE_STRAYS_MAX];
     size_t n_strays;
+    struct dv_time_spent spent;
+    struct dv_work work;
+    uint64_t spent_at_ns; /* both are as of then */
+    uint64_t run_seen_ns, lost_seen_ns;
+    uint64_t waits_seen_ns[DV_ARBITER_ENTITIES_MAX + 2]; /* by entity of its device; nobody, gone */
     uint32_t last_position;
     struct dv_waiter *waiters;
     struct dv_holding *next;
@@ -174,6 +207,7 @@ struct dv_node_tenant {
     char name[DV_TENANT_SIZE];
     struct dv_usage used;
     bool dirty;
+    struct dv_time_spent spent;
 };
 
 struct dv_node {

@@ -3,6 +3,7 @@
 
 #include "audit.h"
 #include "base/units.h"
+#include "baselines.h"
 #include "claims.h"
 #include "inventory.h"
 #include "meter.h"
@@ -10,12 +11,15 @@
 #include "render/json.h"
 #include "render/verdict_text.h"
 #include "sys/clock.h"
+#include "waits.h"
+#include "waits_view.h"
 #include "walls_text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- replies ---- */
@@ -413,19 +417,32 @@ static void add_line(struct dv_output_node *lines, const char *fmt, ...)
     dv_output_string(lines, NULL, text);
 }
 
+/* "2026-11-27 01:02:03 UTC" */
+static const char *when(int64_t unix_time, char buf[32])
+{
+    time_t t = (time_t)unix_time;
+    struct tm tm;
+    if (!gmtime_r(&t, &tm) || !strftime(buf, 32, "%Y-%m-%d %H:%M:%S UTC", &tm))
+        snprintf(buf, 32, "?");
+    return buf;
+}
+
 static void explain_slice(struct dv_output_node *lines, struct dv_holding *h)
 {
     const struct dv_slice *s = dv_node_slice(h);
-    char memory[DV_UNITS_TEXT], used[DV_UNITS_TEXT], compute[DV_UNITS_TEXT];
+    char memory[DV_UNITS_TEXT], used[DV_UNITS_TEXT], compute[DV_UNITS_TEXT], since[32];
     if (!s)
         return;
     add_line(lines,
              "slice s-%llu of tenant %s: %s memory (%s in use) and %s of the compute on "
-             "device %s, mode %s",
+             "device %s, mode %s, since %s",
              (unsigned long long)h->claim.id, h->claim.tenant,
              dv_units_format_bytes(s->memory_bytes, memory),
              dv_units_format_bytes(used_bytes(h), used),
-             dv_units_format_compute(s->compute, compute), s->device, dv_device_mode_name(s->mode));
+             dv_units_format_compute(s->compute, compute), s->device, dv_device_mode_name(s->mode),
+             when(h->granted_unix, since));
+    if (s->alone)
+        add_line(lines, "it has its device for itself: a baseline is being recorded");
     add_line(lines, "memory wall %s: %s", dv_device_wall_name(s->memory_wall),
              dv_walls_text_memory(h->node, s));
     add_line(lines, "compute wall %s: %s", dv_device_wall_name(s->compute_wall),
@@ -480,6 +497,8 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *h, co
     struct dv_output *o = dv_output_new("Explanation");
     struct dv_output_node *root = dv_output_root(o);
     char subject[96];
+    dv_meter_tick(node, dv_clock_now());
+    dv_waits_tick(node, dv_clock_now());
     if (h)
         snprintf(subject, sizeof subject, "%s-%llu", h->state == DV_HOLDING_QUEUED ? "c" : "s",
                  (unsigned long long)h->claim.id);
@@ -495,15 +514,22 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *h, co
         add_verdict(root, &v);
         if (dv_node_slice(h))
             add_walls(root, dv_node_slice(h));
+        dv_waits_view_add(root, &h->spent);
+        dv_baselines_explain(h, dv_output_array(root, "baselines"), lines);
         return o;
     }
     bool any = false;
+    struct dv_output_node *baselines = dv_output_array(root, "baselines");
     for (h = node->holdings; h; h = h->next) {
         if (strcmp(h->claim.tenant, tenant) != 0)
             continue;
         explain_holding(lines, h);
+        dv_baselines_explain(h, baselines, lines);
         any = true;
     }
+    for (size_t i = 0; i < node->n_tenants; i++)
+        if (!strcmp(node->tenants[i].name, tenant))
+            dv_waits_view_add(root, &node->tenants[i].spent);
     dv_mps_explain(node, 0, tenant, lines);
     if (!any)
         add_line(lines, "tenant %s holds no slice and waits for none", tenant);
