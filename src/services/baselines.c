@@ -228,10 +228,11 @@ struct dv_output *dv_baselines_list(struct dv_node *node, const char *tenant, co
 /* 8.31, 83.1, 831: three digits. */
 static const char *rate_text(uint64_t milli, char buf[32])
 {
-    if (milli < 10000)
-        snprintf(buf, 32, "%" PRIu64 ".%02" PRIu64, milli / 1000, milli % 1000 / 10);
-    else if (milli < 100000)
-        snprintf(buf, 32, "%" PRIu64 ".%" PRIu64, milli / 1000, milli % 1000 / 100);
+    uint64_t hundredths = (milli + 5) / 10, tenths = (milli + 50) / 100;
+    if (hundredths < 1000)
+        snprintf(buf, 32, "%" PRIu64 ".%02" PRIu64, hundredths / 100, hundredths % 100);
+    else if (tenths < 1000)
+        snprintf(buf, 32, "%" PRIu64 ".%" PRIu64, tenths / 10, tenths % 10);
     else
         snprintf(buf, 32, "%" PRIu64, (milli + 500) / 1000);
     return buf;

@@ -196,6 +196,8 @@ static void queued(struct dv_holding *h, uint64_t elapsed)
 {
     const char *holders[DV_WAITS_HOLDERS_MAX];
     struct dv_verdict v;
+    if (elapsed < DV_NS_PER_MS && !h->spent.since_unix)
+        return; /* granted at once: it did not wait */
     size_t n = holders_of(h->node, &h->claim, holders);
     for (size_t i = 0; i < n; i++)
         wait_both(h, holders[i], 0, elapsed / n + (i < elapsed % n));
@@ -231,8 +233,11 @@ void dv_waits_leave(struct dv_holding *h, uint64_t now)
         bool beside = o != h && o->device == h->device && o->entity != UINT32_MAX;
         if (o == h || beside || o->state == DV_HOLDING_QUEUED)
             dv_waits_holding(o, now);
-        if (beside)
-            o->waits_seen_ns[h->entity] = 0; /* the next one there begins at 0 */
+        if (!beside)
+            continue;
+        /* The arbiter adds that column to the one of those who have gone. */
+        o->waits_seen_ns[GONE_COLUMN] += o->waits_seen_ns[h->entity];
+        o->waits_seen_ns[h->entity] = 0;
     }
 }
 
