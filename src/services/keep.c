@@ -5,6 +5,7 @@
 #include "meter.h"
 #include "sys/log.h"
 #include "tenants.h"
+#include "waits.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,15 +99,18 @@ static int write_claims(struct dv_node *node, struct dv_err *err)
 void dv_keep_flush(struct dv_node *node)
 {
     struct dv_err err = {0};
-    if (!node->store || !node->store_rewrite)
+    if (!node->store || !(node->store_rewrite || dv_waits_dirty(node)))
         return;
     int r = dv_store_begin(node->store, &err);
-    if (r == 0 && node->ready)
+    if (r == 0)
+        r = dv_waits_write(node, node->store_rewrite, &err);
+    if (r == 0 && node->store_rewrite && node->ready)
         r = write_claims(node, &err);
     if (r == 0)
         r = dv_store_commit(node->store, &err);
     if (r == 0) {
         node->store_rewrite = false;
+        dv_waits_clean(node);
         for (struct dv_holding *h = node->holdings; h; h = h->next)
             h->stored = true;
     } else {
@@ -162,6 +166,12 @@ static void on_usage(void *arg, const char *tenant, const struct dv_usage *usage
 {
 }
 
+static void on_wait(void *arg, const struct dv_store_wait *row)
+{
+    const struct rows *rows = arg;
+    dv_waits_restore(rows->node, row);
+}
+
 static bool is_alive(const struct rows *rows, const struct dv_store_claim *row)
 {
     if (dv_proc_alive(&row->owner))
@@ -203,6 +213,8 @@ void dv_keep_restore(struct dv_node *node)
     if (!node->store)
         return;
     int r = dv_store_load(node->store, on_claim, on_process, on_usage, &rows, &err);
+    if (r == 0)
+        r = dv_store_load_waits(node->store, on_wait, &rows, &err);
     if (r == 0)
         r = dv_store_next_id(node->store, &node->next_id, &err);
     for (size_t i = 0; i < rows.n_claims; i++) {

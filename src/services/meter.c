@@ -120,6 +120,12 @@ static uint64_t said(const struct dv_member *m, uint64_t word, uint64_t base, ui
     return word > base ? DV_MIN(word - base, now - m->since_ns) : 0;
 }
 
+static void tell_busy(struct dv_holding *h, uint64_t ns, enum dv_quality quality)
+{
+    h->busy_ns += ns;
+    dv_books_busy(h->node->meter->books, h->claim.id, ns, quality);
+}
+
 static bool is_open(const struct dv_holding *h)
 {
     uint32_t gpu = dv_node_gpu_of(h->node, h->device_uuid);
@@ -129,14 +135,13 @@ static bool is_open(const struct dv_holding *h)
 static void read_member(struct dv_member *m, uint64_t now)
 {
     struct dv_holding *h = m->holding;
-    struct dv_books *books = m->node->meter->books;
     const struct dv_slot_page *p = m->slot.page;
     uint64_t paced = said(m, GET(p->selfpaced_total_ns), m->selfpaced_base_ns, now);
     uint64_t ran = step(&m->ran_seen_ns, said(m, GET(p->ran_total_ns), m->ran_base_ns, now));
     /* The arbiter was late, and it kept to its share by itself. */
-    dv_books_busy(books, h->claim.id, step(&m->selfpaced_seen_ns, paced), DV_QUALITY_ESTIMATED);
+    tell_busy(h, step(&m->selfpaced_seen_ns, paced), DV_QUALITY_ESTIMATED);
     if (times_itself(h) || (mode_of(h) == DV_MODE_GOVERNED && !is_open(h)))
-        dv_books_busy(books, h->claim.id, ran, DV_QUALITY_EXACT);
+        tell_busy(h, ran, DV_QUALITY_EXACT);
     h->ran_ns += ran;
 }
 
@@ -183,9 +188,9 @@ static uint64_t lost_on(struct dv_node *node, const char *device)
     for (struct dv_holding *h = node->holdings; h; h = h->next) {
         if (strcmp(h->device_uuid, device) != 0)
             continue;
-        lost += h->lost_ns;
+        lost += h->cost_ns;
         waited += h->waited_told_ns;
-        h->lost_ns = h->waited_told_ns = 0;
+        h->cost_ns = h->waited_told_ns = 0;
     }
     return DV_MIN(lost, waited);
 }
@@ -210,13 +215,13 @@ void dv_meter_process_ran(struct dv_member *m, uint64_t ns)
 {
     m->driver_ran_ns += ns;
     if (m->node->meter->books)
-        dv_books_busy(m->node->meter->books, m->holding->claim.id, ns, DV_QUALITY_SAMPLED);
+        tell_busy(m->holding, ns, DV_QUALITY_SAMPLED);
 }
 
 void dv_meter_stray_ran(struct dv_holding *h, uint64_t ns)
 {
     if (h->node->meter->books)
-        dv_books_busy(h->node->meter->books, h->claim.id, ns, DV_QUALITY_SAMPLED);
+        tell_busy(h, ns, DV_QUALITY_SAMPLED);
 }
 
 void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, uint64_t ns)
@@ -277,9 +282,8 @@ static void charge_absence(struct dv_member *m, uint64_t now)
     if (is_sampled(m->holding))
         return; /* the driver's samples have it */
     bool paced = mode_of(m->holding) == DV_MODE_GOVERNED;
-    dv_books_busy(meter->books, m->holding->claim.id,
-                  counter > seen ? DV_MIN(counter - seen, now - since) : 0,
-                  paced ? DV_QUALITY_ESTIMATED : DV_QUALITY_EXACT);
+    tell_busy(m->holding, counter > seen ? DV_MIN(counter - seen, now - since) : 0,
+              paced ? DV_QUALITY_ESTIMATED : DV_QUALITY_EXACT);
 }
 
 static bool was_there_before(const struct dv_member *m)
@@ -321,7 +325,7 @@ void dv_meter_left(struct dv_member *m, uint64_t now)
     if (!books || !m->slot.page)
         return;
     if (!is_sampled(h))
-        dv_books_busy(books, h->claim.id, cut_short(m, now), DV_QUALITY_EXACT);
+        tell_busy(h, cut_short(m, now), DV_QUALITY_EXACT);
     else if (dv_books_account(books, h->claim.id, &account) == 0)
         dv_meter_ended_ask(m->node, dv_node_gpu_of(m->node, h->device_uuid), &m->id, &account,
                            h->device_uuid, m->driver_ran_ns);

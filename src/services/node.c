@@ -15,6 +15,7 @@
 #include "sys/clock.h"
 #include "sys/log.h"
 #include "tenants.h"
+#include "waits.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -26,6 +27,8 @@
 #define CONTEXT_GUESS (400 * DV_MIB) /* of a GPU that nobody has measured */
 #define MPS_CONTEXT_GUESS                                                                          \
     (32 * DV_MIB) /* 24 MiB in a public log of a T4; learnt where it is more */
+
+#define TENANTS_MAX 16384u
 
 int dv_node_apply(struct dv_node *node, const struct dv_event *event)
 {
@@ -66,6 +69,38 @@ uint64_t dv_node_parse_id(const char *text)
     errno = 0;
     uint64_t id = strtoull(text, &end, 10);
     return *end || errno ? 0 : id;
+}
+
+/* Where it is in the list, which is sorted by name, or belongs. */
+static size_t tenant_place(const struct dv_node *node, const char *name)
+{
+    size_t low = 0, high = node->n_tenants;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(node->tenants[middle].name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name)
+{
+    size_t i = tenant_place(node, name);
+    if (i < node->n_tenants && !strcmp(node->tenants[i].name, name))
+        return &node->tenants[i];
+    if (node->n_tenants >= TENANTS_MAX || strlen(name) >= DV_TENANT_SIZE)
+        return NULL;
+    struct dv_node_tenant *more =
+        realloc(node->tenants, (node->n_tenants + 1) * sizeof *node->tenants);
+    if (!more)
+        return NULL;
+    node->tenants = more;
+    memmove(&more[i + 1], &more[i], (node->n_tenants++ - i) * sizeof *more);
+    more[i] = (struct dv_node_tenant){0};
+    strcpy(more[i].name, name);
+    return &more[i];
 }
 
 const struct dv_slice *dv_node_slice(const struct dv_holding *h)
@@ -114,7 +149,12 @@ static void on_tick(void *arg)
 
 static void on_slow(void *arg)
 {
-    dv_keep_flush(arg);
+    struct dv_node *node = arg;
+    uint64_t now = dv_clock_now();
+    for (struct dv_holding *h = node->holdings; h; h = h->next)
+        dv_meter_holding(h, now);
+    dv_waits_tick(node, now);
+    dv_keep_flush(node);
 }
 
 static void on_link_state(void *arg)
@@ -206,8 +246,10 @@ void dv_node_free(struct dv_node *node)
 {
     if (!node)
         return;
-    if (node->lease && node->snapshot && node->meter)
+    if (node->lease && node->snapshot && node->meter) {
         dv_meter_flush(node);
+        dv_waits_tick(node, dv_clock_now());
+    }
     dv_keep_flush(node);
     /* From here on nothing is written to the pages of those who live on. */
     dv_lease_free(node->lease);
@@ -227,5 +269,8 @@ void dv_node_free(struct dv_node *node)
         free(node->gpus[i].facts);
     dv_meter_ended_free(node);
     dv_meter_free(node);
+    for (size_t i = 0; i < node->n_tenants; i++)
+        dv_waits_done(&node->tenants[i].spent);
+    free(node->tenants);
     free(node);
 }

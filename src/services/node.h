@@ -9,6 +9,8 @@
  *   arm.h         walls that the driver keeps, set before a tenant starts
  *   lease.h       the arbiter thread
  *   meter.h       what tenants used
+ *   waits.h       for whom they waited, and where the rest of their time went
+ *   baselines.h   what workloads do alone
  *   layouts.h     what the node should have, and the way there, GPU by GPU
  *   mps.h         MPS daemons and their health
  *   audit.h       the driver's view against the slots: who is there without a lease
@@ -72,6 +74,31 @@ struct dv_meter;
 struct dv_meter_question;
 struct dv_mps;
 
+/* For whom somebody waited: for turns on a device, and in the queue. */
+struct dv_wait_for {
+    char holder[DV_TENANT_SIZE]; /* a tenant, or DV_WAITS_NOBODY, DV_WAITS_OTHERS */
+    uint64_t turn_ns, queue_ns;
+    bool dirty;
+};
+
+/* Where the time of a tenant, or of one slice, went (waits.h). */
+struct dv_time_spent {
+    int64_t since_unix; /* 0: nothing yet */
+    uint64_t held_ns;   /* slices x time */
+    uint64_t run_ns;    /* of that: its work ran, */
+    uint64_t lost_ns;   /* its turn went by in hand-overs while others waited */
+    struct dv_wait_for *waits;
+    size_t n_waits;
+    bool dirty;
+};
+
+/* What the processes of a slice did, those that have gone included. */
+struct dv_work {
+    uint64_t launches;
+    uint64_t wait_ns;   /* launches waited at the gate */
+    uint64_t active_ns; /* in which one of them was there */
+};
+
 /* A process of a slice that has shaken hands, or is about to. */
 struct dv_member {
     struct dv_node *node;
@@ -87,7 +114,8 @@ struct dv_member {
     /* Of its own counters (meter.c): where they stood when it came, and what was read since. */
     uint64_t ran_base_ns, ran_seen_ns;
     uint64_t selfpaced_base_ns, selfpaced_seen_ns;
-    uint64_t driver_ran_ns; /* by the driver's samples, since it came */
+    uint64_t driver_ran_ns;                    /* by the driver's samples, since it came */
+    uint64_t launches_seen, gate_wait_seen_ns; /* of its totals */
     /* As of the last sample of the driver: */
     bool seen;
     uint64_t driver_bytes;
@@ -118,7 +146,7 @@ struct dv_holding {
     int owner_fd;
     struct dv_loop_source *owner_watch;
     uint32_t uid;
-    int64_t since_unix;
+    int64_t since_unix, granted_unix;
     char command[DV_STORE_COMMAND_SIZE];
     bool stored;
     /* While granted: */
@@ -127,8 +155,9 @@ struct dv_holding {
     uint32_t device, entity; /* in the lease */
     struct dv_usage used;    /* as charged: GPU time, weighted */
     uint64_t charged_seen_ns, waited_seen_ns;
-    uint64_t ran_ns; /* by its processes' own counters, since it is here */
-    uint64_t lost_seen_ns, lost_ns, waited_told_ns; /* meter.c: what leases cost beside that */
+    uint64_t ran_ns;  /* by its processes' own counters, since it is here */
+    uint64_t busy_ns; /* as told to the books: time of its device */
+    uint64_t cost_seen_ns, cost_ns, waited_told_ns; /* meter.c: what leases cost beside that */
     uint64_t charged_audit_ns, utilized_audit_ns;   /* of the running audit window */
     uint32_t over_time;                             /* windows in a row above what was charged */
     uint32_t arming;                                /* answers awaited */
@@ -138,6 +167,11 @@ struct dv_holding {
     uint64_t kill_at_ns;               /* ENDING: SIGKILL at that time; 0: not asked for */
     struct dv_stray strays[DV_NODE_STRAYS_MAX];
     size_t n_strays;
+    struct dv_time_spent spent;
+    struct dv_work work;
+    uint64_t spent_at_ns; /* both are as of then */
+    uint64_t run_seen_ns, lost_seen_ns;
+    uint64_t waits_seen_ns[DV_ARBITER_ENTITIES_MAX + 2]; /* by entity of its device; nobody, gone */
     uint32_t last_position;
     struct dv_waiter *waiters;
     struct dv_holding *next;
@@ -180,6 +214,11 @@ struct dv_node_gpu {
     bool processes_known;
 };
 
+struct dv_node_tenant {
+    char name[DV_TENANT_SIZE];
+    struct dv_time_spent spent;
+};
+
 struct dv_node {
     struct dv_node_config config;
     struct dv_loop *loop;
@@ -218,6 +257,8 @@ struct dv_node {
     uint32_t n_holdings;
     struct dv_member *members;
     uint32_t n_members;
+    struct dv_node_tenant *tenants; /* by name */
+    size_t n_tenants;
     uint64_t overhead_seen_ns[DV_LEASE_DEVICES_MAX]; /* by the lease's number of a device */
 
     struct dv_finding findings[DV_NODE_FINDINGS_MAX];
@@ -246,6 +287,8 @@ struct dv_holding *dv_node_holding(struct dv_node *node, uint64_t id);
 struct dv_holding *dv_node_holding_after(struct dv_node *node, uint64_t id);
 /* "s-7", "c-7" or "7". 0 when it is none of these. */
 uint64_t dv_node_parse_id(const char *text);
+/* Made when it is new; NULL when memory is out or there are too many. Until the next call. */
+struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name);
 const struct dv_slice *dv_node_slice(const struct dv_holding *holding);
 /* The GPU index of a device. UINT32_MAX when it has gone. */
 uint32_t dv_node_gpu_of(const struct dv_node *node, const char *device_uuid);

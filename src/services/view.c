@@ -4,6 +4,7 @@
 #include "account/tally.h"
 #include "audit.h"
 #include "base/units.h"
+#include "baselines.h"
 #include "claims.h"
 #include "inventory.h"
 #include "meter.h"
@@ -11,12 +12,15 @@
 #include "render/json.h"
 #include "render/verdict_text.h"
 #include "sys/clock.h"
+#include "waits.h"
+#include "waits_view.h"
 #include "walls_text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- replies ---- */
@@ -160,13 +164,6 @@ static void add_processes(struct dv_output_node *parent, struct dv_holding *h)
     }
 }
 
-/* Of its own device, as its tenant sees it; the books weigh it by the part of the GPU. */
-static uint64_t device_time(const struct dv_holding *h, uint64_t gpu_ns)
-{
-    const struct dv_device *d = dv_snapshot_device(h->node->snapshot, h->device_uuid);
-    return d ? (uint64_t)((dv_u128)gpu_ns * DV_COMPUTE_FULL / d->compute) : gpu_ns;
-}
-
 struct dv_output *dv_view_slices(struct dv_node *node)
 {
     struct dv_output *o = dv_output_new("SliceList");
@@ -190,7 +187,7 @@ struct dv_output *dv_view_slices(struct dv_node *node)
         dv_output_string(s, "command", h->command);
         dv_output_uint(s, "uid", h->uid);
         dv_output_int(s, "since_unix", h->since_unix);
-        dv_output_seconds(s, "busy_seconds", device_time(h, h->used.busy_ns));
+        dv_output_seconds(s, "busy_seconds", h->busy_ns);
         dv_output_seconds(s, "wait_seconds", h->used.wait_ns);
         add_processes(s, h);
     }
@@ -491,19 +488,32 @@ static void add_line(struct dv_output_node *lines, const char *fmt, ...)
     dv_output_string(lines, NULL, text);
 }
 
+/* "2026-11-27 01:02:03 UTC" */
+static const char *when(int64_t unix_time, char buf[32])
+{
+    time_t t = (time_t)unix_time;
+    struct tm tm;
+    if (!gmtime_r(&t, &tm) || !strftime(buf, 32, "%Y-%m-%d %H:%M:%S UTC", &tm))
+        snprintf(buf, 32, "?");
+    return buf;
+}
+
 static void explain_slice(struct dv_output_node *lines, struct dv_holding *h)
 {
     const struct dv_slice *s = dv_node_slice(h);
-    char memory[DV_UNITS_TEXT], used[DV_UNITS_TEXT], compute[DV_UNITS_TEXT];
+    char memory[DV_UNITS_TEXT], used[DV_UNITS_TEXT], compute[DV_UNITS_TEXT], since[32];
     if (!s)
         return;
     add_line(lines,
              "slice s-%llu of tenant %s: %s memory (%s in use) and %s of the compute on "
-             "device %s, mode %s",
+             "device %s, mode %s, since %s",
              (unsigned long long)h->claim.id, h->claim.tenant,
              dv_units_format_bytes(s->memory_bytes, memory),
              dv_units_format_bytes(used_bytes(h), used),
-             dv_units_format_compute(s->compute, compute), s->device, dv_device_mode_name(s->mode));
+             dv_units_format_compute(s->compute, compute), s->device, dv_device_mode_name(s->mode),
+             when(h->granted_unix, since));
+    if (s->alone)
+        add_line(lines, "it has its device for itself: a baseline is being recorded");
     add_line(lines, "memory wall %s: %s", dv_device_wall_name(s->memory_wall),
              dv_walls_text_memory(h->node, s));
     add_line(lines, "compute wall %s: %s", dv_device_wall_name(s->compute_wall),
@@ -558,6 +568,8 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *h, co
     struct dv_output *o = dv_output_new("Explanation");
     struct dv_output_node *root = dv_output_root(o);
     char subject[96];
+    dv_meter_close(node, dv_clock_now());
+    dv_waits_tick(node, dv_clock_now());
     if (h)
         snprintf(subject, sizeof subject, "%s-%llu", h->state == DV_HOLDING_QUEUED ? "c" : "s",
                  (unsigned long long)h->claim.id);
@@ -573,15 +585,22 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *h, co
         add_verdict(root, &v);
         if (dv_node_slice(h))
             add_walls(root, dv_node_slice(h));
+        dv_waits_view_add(root, &h->spent);
+        dv_baselines_explain(h, dv_output_array(root, "baselines"), lines);
         return o;
     }
     bool any = false;
+    struct dv_output_node *baselines = dv_output_array(root, "baselines");
     for (h = node->holdings; h; h = h->next) {
         if (strcmp(h->claim.tenant, tenant) != 0)
             continue;
         explain_holding(lines, h);
+        dv_baselines_explain(h, baselines, lines);
         any = true;
     }
+    for (size_t i = 0; i < node->n_tenants; i++)
+        if (!strcmp(node->tenants[i].name, tenant))
+            dv_waits_view_add(root, &node->tenants[i].spent);
     dv_mps_explain(node, 0, tenant, lines);
     if (!any)
         add_line(lines, "tenant %s holds no slice and waits for none", tenant);

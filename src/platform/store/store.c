@@ -48,7 +48,7 @@ static const char *const migrations[VERSION] = {
     " model TEXT NOT NULL, profile TEXT NOT NULL, mode INTEGER NOT NULL,"
     " memory_bytes INTEGER NOT NULL, compute INTEGER NOT NULL, unix_time INTEGER NOT NULL,"
     " launches INTEGER NOT NULL, wall_ns INTEGER NOT NULL, busy_ns INTEGER NOT NULL,"
-    " wait_ns INTEGER NOT NULL, figures TEXT NOT NULL,"
+    " wait_ns INTEGER NOT NULL,"
     " PRIMARY KEY (tenant, name)) STRICT, WITHOUT ROWID;"
     "ALTER TABLE claims ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;",
 };
@@ -512,10 +512,10 @@ int dv_store_load_waits(struct dv_store *s, dv_store_on_wait *on_wait, void *arg
 
 int dv_store_put_baseline(struct dv_store *s, const struct dv_store_baseline *b, struct dv_err *err)
 {
-    return run(s, err, "INSERT OR REPLACE INTO baselines VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-               "tttttiiiiiiiit", b->tenant, b->name, b->command, b->model, b->profile, I(b->mode),
+    return run(s, err, "INSERT OR REPLACE INTO baselines VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+               "tttttiiiiiiii", b->tenant, b->name, b->command, b->model, b->profile, I(b->mode),
                I(b->memory_bytes), I(b->compute), I(b->unix_time), I(b->launches), I(b->wall_ns),
-               I(b->busy_ns), I(b->wait_ns), b->figures);
+               I(b->busy_ns), I(b->wait_ns));
 }
 
 static void baseline_row(struct reader *r, sqlite3_stmt *st)
@@ -535,7 +535,6 @@ static void baseline_row(struct reader *r, sqlite3_stmt *st)
     read_text(st, 2, b.command, sizeof b.command);
     read_text(st, 3, b.model, sizeof b.model);
     read_text(st, 4, b.profile, sizeof b.profile);
-    read_text(st, 13, b.figures, sizeof b.figures);
     if ((!r->tenant || !strcmp(r->tenant, b.tenant)) && (!r->name || !strcmp(r->name, b.name)))
         r->on_baseline(r->arg, &b);
 }

@@ -106,7 +106,6 @@ int dv_store_load_waits(struct dv_store *store, dv_store_on_wait *on_wait, void 
 
 /* What a workload did when it ran alone (`divvy baseline`), by tenant and name. */
 #define DV_STORE_BASELINE_NAME 64
-#define DV_STORE_FIGURES_MAX 4096
 struct dv_store_baseline {
     char tenant[DV_TENANT_SIZE];
     char name[DV_STORE_BASELINE_NAME];
@@ -118,10 +117,9 @@ struct dv_store_baseline {
     uint32_t compute;
     int64_t unix_time;
     uint64_t launches;
-    uint64_t wall_ns;                   /* in which a process of it used the GPU */
-    uint64_t busy_ns;                   /* GPU time */
-    uint64_t wait_ns;                   /* its launches waited for their turns */
-    char figures[DV_STORE_FIGURES_MAX]; /* what the workload says of itself: JSON, or "" */
+    uint64_t wall_ns; /* in which a process of it used the GPU */
+    uint64_t busy_ns; /* GPU time */
+    uint64_t wait_ns; /* its launches waited for their turns */
 };
 typedef void dv_store_on_baseline(void *arg, const struct dv_store_baseline *row);
 int dv_store_put_baseline(struct dv_store *store, const struct dv_store_baseline *row,

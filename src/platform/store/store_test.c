@@ -251,11 +251,11 @@ static void on_wait(void *arg, const struct dv_store_wait *w)
 
 static void on_baseline(void *arg, const struct dv_store_baseline *b)
 {
-    dv_str_addf(arg, "%s|%s|%s|%s|%s|%d|%llu|%u|%lld|%llu|%llu|%llu|%llu|%s;", b->tenant, b->name,
+    dv_str_addf(arg, "%s|%s|%s|%s|%s|%d|%llu|%u|%lld|%llu|%llu|%llu|%llu;", b->tenant, b->name,
                 b->command, b->model, b->profile, (int)b->mode, (unsigned long long)b->memory_bytes,
                 b->compute, (long long)b->unix_time, (unsigned long long)b->launches,
                 (unsigned long long)b->wall_ns, (unsigned long long)b->busy_ns,
-                (unsigned long long)b->wait_ns, b->figures);
+                (unsigned long long)b->wait_ns);
 }
 
 static void test_waits_and_baselines(void **state)
@@ -271,8 +271,8 @@ static void test_waits_and_baselines(void **state)
     strcpy(w.kind, "queue");
     assert_int_equal(dv_store_put_wait(store, &w, &err), 0);
     struct dv_store_baseline b = {
-        "ann", "train", "train.py 'x'", "A100", "1g.10gb", DV_MODE_GOVERNED, 10, 20, 30, 40, 50, 60,
-        70,    "{}"};
+        "ann", "train", "train.py 'x'", "A100", "1g.10gb", DV_MODE_GOVERNED, 10, 20, 30, 40, 50,
+        60,    70};
     assert_int_equal(dv_store_put_baseline(store, &b, &err), 0);
     strcpy(b.name, "serve");
     assert_int_equal(dv_store_put_baseline(store, &b, &err), 0);
@@ -286,8 +286,8 @@ static void test_waits_and_baselines(void **state)
     dv_str_clear(&all);
     assert_int_equal(dv_store_load_baselines(store, "ann", NULL, on_baseline, &all, &err), 0);
     assert_string_equal(dv_str_get(&all),
-                        "ann|serve|train.py 'x'|A100|1g.10gb|4|10|20|30|41|50|60|70|{};"
-                        "ann|train|train.py 'x'|A100|1g.10gb|4|10|20|30|40|50|60|70|{};");
+                        "ann|serve|train.py 'x'|A100|1g.10gb|4|10|20|30|41|50|60|70;"
+                        "ann|train|train.py 'x'|A100|1g.10gb|4|10|20|30|40|50|60|70;");
     assert_int_equal(dv_store_drop_baseline(store, "ann", "train", &err), 0);
     dv_str_clear(&all);
     assert_int_equal(dv_store_load_baselines(store, NULL, "train", on_baseline, &all, &err), 0);
