@@ -3,6 +3,7 @@
 
 #include "account/books.h"
 #include "account/tally.h"
+#include "activity.h"
 #include "meter_ended.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -123,6 +124,8 @@ static uint64_t said(const struct dv_member *m, uint64_t word, uint64_t base, ui
 static void tell_busy(struct dv_holding *h, uint64_t ns, enum dv_quality quality)
 {
     h->busy_ns += ns;
+    if (ns)
+        dv_activity_worked(h, dv_clock_now());
     dv_books_busy(h->node->meter->books, h->claim.id, ns, quality);
 }
 
@@ -155,9 +158,8 @@ static void read_leases(struct dv_holding *h)
     uint64_t waited = step(&h->waited_seen_ns, c.waited_ns);
     h->charged_seen_ns = c.charged_ns;
     h->waited_told_ns += waited;
-    h->lost_ns +=
-        step(&h->lost_seen_ns,
-             DV_MAX(h->lost_seen_ns, c.charged_ns > h->ran_ns ? c.charged_ns - h->ran_ns : 0));
+    uint64_t cost = c.charged_ns > h->ran_ns ? c.charged_ns - h->ran_ns : 0;
+    h->cost_ns += step(&h->cost_seen_ns, DV_MAX(h->cost_seen_ns, cost));
     dv_books_wait(h->node->meter->books, h->claim.id, waited);
 }
 

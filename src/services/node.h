@@ -16,6 +16,10 @@
  *   audit.h       the driver's view against the slots: who is there without a lease
  *   doctor.h      what is wrong, for people
  *   keep.h        the store
+ *   telemetry.h   figures of the GPUs for graphs
+ *   activity.h    what tenants did, beside what they used
+ *   books_view.h  what metrics show of the books
+ *   metrics.h     all of it as text for scrapers; listen.h: where they ask
  *   view.h, request.h, api.h   answers, requests, routes
  *
  * Times are dv_clock_now(). A holding is a claim from its POST to its end; a member is a process
@@ -24,13 +28,16 @@
 #ifndef DV_SERVICES_NODE_H
 #define DV_SERVICES_NODE_H
 
+#include "activity.h"
 #include "actuate/governor.h"
+#include "books_view.h"
 #include "http/server.h"
 #include "lease.h"
 #include "model/event.h"
 #include "policy/verdict.h"
 #include "store/ledger.h"
 #include "store/store.h"
+#include "telemetry.h"
 #include "worker/link.h"
 
 #define DV_NODE_HOLDINGS_MAX 1024u /* claims waiting and slices, together */
@@ -42,6 +49,15 @@ enum dv_intruder_policy {
     DV_INTRUDER_OPEN,   /* name it, and switch leases off, so that it gets 1/n and not half */
     DV_INTRUDER_REPORT, /* only name it */
     DV_INTRUDER_KILL,   /* name it and end it */
+};
+
+/* How /metrics/dcgm names the label of the machine: exporters before 4.6.0 had it with a capital.
+ */
+enum dv_dcgm_hostname {
+    DV_DCGM_HOSTNAME_LOWER,
+    DV_DCGM_HOSTNAME_UPPER,
+    DV_DCGM_HOSTNAME_BOTH,
+    DV_DCGM_HOSTNAME_NONE,
 };
 
 struct dv_node_config {
@@ -58,6 +74,7 @@ struct dv_node_config {
     bool privileged;    /* the worker is root */
     uid_t operator_uid; /* may name other tenants; (uid_t)-1: nobody but root */
     uint32_t nvml_timeout_ms;
+    enum dv_dcgm_hostname dcgm_hostname;
 };
 
 enum dv_holding_state {
@@ -116,6 +133,7 @@ struct dv_member {
     uint64_t selfpaced_base_ns, selfpaced_seen_ns;
     uint64_t driver_ran_ns;                    /* by the driver's samples, since it came */
     uint64_t launches_seen, gate_wait_seen_ns; /* of its totals */
+    struct dv_activity_process activity;
     /* As of the last sample of the driver: */
     bool seen;
     uint64_t driver_bytes;
@@ -173,6 +191,7 @@ struct dv_holding {
     uint64_t run_seen_ns, lost_seen_ns;
     uint64_t waits_seen_ns[DV_ARBITER_ENTITIES_MAX + 2]; /* by entity of its device; nobody, gone */
     uint32_t last_position;
+    struct dv_activity_claim activity;
     struct dv_waiter *waiters;
     struct dv_holding *next;
 };
@@ -212,11 +231,13 @@ struct dv_node_gpu {
     struct dv_facts_process processes[DV_FACTS_PROCESSES_MAX];
     uint32_t n_processes;
     bool processes_known;
+    struct dv_telemetry telemetry;
 };
 
 struct dv_node_tenant {
     char name[DV_TENANT_SIZE];
     struct dv_time_spent spent;
+    struct dv_activity activity;
 };
 
 struct dv_node {
@@ -260,6 +281,8 @@ struct dv_node {
     struct dv_node_tenant *tenants; /* by name */
     size_t n_tenants;
     uint64_t overhead_seen_ns[DV_LEASE_DEVICES_MAX]; /* by the lease's number of a device */
+    struct dv_telemetry_state telemetry;
+    uint64_t scrape_ns; /* how long the last scrape took; 0: there was none */
 
     struct dv_finding findings[DV_NODE_FINDINGS_MAX];
     size_t n_findings;

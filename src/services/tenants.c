@@ -285,6 +285,8 @@ static void member_gone(struct dv_member *m)
         dv_lease_slot_leave(node->lease, m->device, m->slot_index);
     if (h)
         dv_meter_holding(h, dv_clock_now());
+    if (h)
+        dv_activity_member(m, dv_clock_now());
     m->ready = false;
     if (h) {
         if (was_ready)
