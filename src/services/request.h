@@ -36,6 +36,9 @@ void dv_request_layout_done(struct dv_request_layout *layout);
 /* needs_text: whether a file must be there (plan, apply) or must not (undo). */
 int dv_request_layout(const char *body, size_t size, bool needs_text, struct dv_request_layout *ret,
                       struct dv_err *err);
+/* A baseline to be kept: of which claim, under which name ("" when not said). */
+int dv_request_baseline(const char *body, size_t size, uint64_t *ret_claim, char ret_name[64],
+                        struct dv_err *err);
 /* An empty body is SIGTERM. */
 int dv_request_kill(const char *body, size_t size, int *ret_signo, struct dv_err *err);
 

@@ -3,13 +3,16 @@
 #include "verbs.h"
 
 static const struct dv_ui_verb *const verbs[] = {
-    &dv_verb_status,       &dv_verb_run,          &dv_verb_ps,           &dv_verb_top,
-    &dv_verb_kill,         &dv_verb_limit,        &dv_verb_queue,        &dv_verb_explain,
-    &dv_verb_usage,        &dv_verb_doctor,       &dv_verb_layout_show,  &dv_verb_layout_plan,
-    &dv_verb_layout_apply, &dv_verb_layout_undo,  &dv_verb_mig_profiles, &dv_verb_mig_plan,
-    &dv_verb_mig_apply,    &dv_verb_mig_assert,   &dv_verb_mig_export,   &dv_verb_mig_checkpoint,
-    &dv_verb_mig_restore,  &dv_verb_mig_generate, &dv_verb_bench_modes,  &dv_verb_help,
-    &dv_verb_completion,
+    &dv_verb_status,       &dv_verb_run,           &dv_verb_ps,
+    &dv_verb_top,          &dv_verb_kill,          &dv_verb_limit,
+    &dv_verb_queue,        &dv_verb_explain,       &dv_verb_usage,
+    &dv_verb_baseline,     &dv_verb_baseline_list, &dv_verb_baseline_show,
+    &dv_verb_baseline_rm,  &dv_verb_doctor,        &dv_verb_layout_show,
+    &dv_verb_layout_plan,  &dv_verb_layout_apply,  &dv_verb_layout_undo,
+    &dv_verb_mig_profiles, &dv_verb_mig_plan,      &dv_verb_mig_apply,
+    &dv_verb_mig_assert,   &dv_verb_mig_export,    &dv_verb_mig_checkpoint,
+    &dv_verb_mig_restore,  &dv_verb_mig_generate,  &dv_verb_bench_modes,
+    &dv_verb_help,         &dv_verb_completion,
 };
 
 static const struct dv_ui_entry environment[] = {
@@ -33,11 +36,12 @@ static const struct dv_ui_entry exit_status[] = {
     {"3", "doctor found problems; what mig plan or layout plan was asked is infeasible."},
     {"4", "Not permitted."},
     {"5", "No daemon, or the hardware does not answer."},
-    {"124", "run: no slice within --wait-timeout."},
-    {"125", "run: divvy itself failed, or the claim was refused."},
-    {"126", "run: the command cannot be executed."},
-    {"127", "run: the command was not found."},
-    {"128+N", "run: the command was ended by signal N. layout, mig: no longer watched after it."},
+    {"124", "run, baseline: no slice within --wait-timeout."},
+    {"125", "run, baseline: divvy itself failed, the claim was refused, or nothing was kept."},
+    {"126", "run, baseline: the command cannot be executed."},
+    {"127", "run, baseline: the command was not found."},
+    {"128+N",
+     "run, baseline: the command was ended by signal N. layout, mig: no longer watched after it."},
     {0},
 };
 
