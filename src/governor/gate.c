@@ -666,6 +666,19 @@ static void learn(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t mea
     }
 }
 
+/* The first batch of a lease also took the switch to this process, and a part of what was left of
+ * the one before: where its price is known, that is what ran. */
+static uint64_t ran(const struct dv_gate_batch *b, uint64_t measured)
+{
+    double price = 0;
+    for (uint32_t i = 0; i < b->signatures; i++) {
+        if (b->price[i]->samples < 8)
+            return measured;
+        price += (double)b->count[i] * (double)b->price[i]->price_ns;
+    }
+    return b->first && b->signatures ? min64(measured, (uint64_t)price) : measured;
+}
+
 /* What the batch took on the device, and whether that can teach. */
 static void account(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t begin_ns,
                     uint64_t end_ns)
@@ -687,6 +700,8 @@ static void account(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t b
         g->bucket_ns -= (int64_t)measured;
     if (g->view.unleased)
         g->charged_total_ns += measured; /* no lease will ever charge it */
+    if (!g->selfpaced)
+        g->ran_total_ns += ran(b, measured);
     g->last_end_ns = max64(g->last_end_ns, end_ns);
 }
 
@@ -807,6 +822,7 @@ unsigned dv_gate_publish(struct dv_gate *g, struct dv_slot_page *slot)
     PUT(wait_total_ns, g->wait_total_ns);
     PUT(launches_total, g->launches_total);
     PUT(selfpaced_total_ns, g->selfpaced_total_ns);
+    PUT(ran_total_ns, g->ran_total_ns);
     PUT(want_ns, g->want_ns);
     PUT_LAST(epoch, g->epoch);
     PUT_LAST(state, g->state);

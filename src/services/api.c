@@ -4,8 +4,10 @@
 #include "api_bill.h"
 #include "api_layout.h"
 #include "base/units.h"
+#include "baselines.h"
 #include "claims.h"
 #include "doctor.h"
+#include "metrics.h"
 #include "request.h"
 #include "sys/clock.h"
 #include "view.h"
@@ -255,6 +257,79 @@ static void post_kill(struct dv_node *node, struct dv_http_request *rq, const ch
     dv_view_reply(rq, 200, o);
 }
 
+/* ---- baselines ---- */
+
+static void get_baselines(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    struct dv_err err = {0};
+    struct dv_output *o = dv_baselines_list(node, dv_http_server_query(rq, "tenant"),
+                                            dv_http_server_query(rq, "name"), &err);
+    if (o)
+        dv_view_reply(rq, 200, o);
+    else
+        dv_view_reply_error(rq, 500, 1, "failed", err.msg);
+}
+
+static void post_baseline(struct dv_node *node, struct dv_http_request *rq, const char *unused)
+{
+    static struct dv_store_baseline b;
+    uint64_t claim;
+    char name[DV_STORE_BASELINE_NAME], id[32];
+    struct dv_err err = {0};
+    int r = dv_request_baseline(rq->body, rq->body_size, &claim, name, &err);
+    if (r == 0 && name[0])
+        r = dv_baselines_check_name(name, &err);
+    if (r < 0) {
+        bad_request(rq, err.msg);
+        return;
+    }
+    snprintf(id, sizeof id, "%llu", (unsigned long long)claim);
+    struct dv_holding *h = find_own(node, rq, id);
+    if (!h)
+        return;
+    r = dv_baselines_record(h, name, &b, &err);
+    if (r == 0)
+        dv_view_reply(rq, 200, dv_baselines_view(&b));
+    else if (r == -EBUSY || r == -ENODATA || r == -ENOSPC)
+        dv_view_reply_error(rq, 409, 1,
+                            r == -EBUSY     ? "not_alone"
+                            : r == -ENODATA ? "nothing_ran"
+                                            : "too_many",
+                            err.msg);
+    else
+        dv_view_reply_error(rq, 500, 1, "failed", err.msg);
+}
+
+static void delete_baseline(struct dv_node *node, struct dv_http_request *rq, const char *unused)
+{
+    char user[DV_TENANT_SIZE];
+    const char *tenant = dv_http_server_query(rq, "tenant");
+    const char *name = dv_http_server_query(rq, "name");
+    struct dv_err err = {0};
+    dv_proc_user_name(rq->uid, user, sizeof user);
+    tenant = tenant ? tenant : user;
+    if (!name || dv_tenant_check_name(tenant, &err) < 0 ||
+        dv_baselines_check_name(name, &err) < 0) {
+        bad_request(rq, name ? err.msg : "say the baseline's name");
+        return;
+    }
+    if (strcmp(tenant, user) != 0 && !is_operator(node, rq->uid)) {
+        dv_view_reply_error(rq, 403, 4, "not_permitted",
+                            "only the tenant itself, an operator or root may do this");
+        return;
+    }
+    int r = dv_baselines_drop(node, tenant, name, &err);
+    if (r < 0) {
+        dv_view_reply_error(rq, r == -ENOENT ? 404 : 500, 1, r == -ENOENT ? "not_found" : "failed",
+                            err.msg);
+        return;
+    }
+    struct dv_output *o = dv_output_new("Removed");
+    dv_output_string(dv_output_root(o), "tenant", tenant);
+    dv_output_string(dv_output_root(o), "name", name);
+    dv_view_reply(rq, 200, o);
+}
+
 /* ---- layouts ---- */
 
 static void get_layout(struct dv_node *node, struct dv_http_request *rq, const char *id)
@@ -349,6 +424,9 @@ static const struct route routes[] = {
     {"DELETE", "/v1/claims/", "", true, delete_claim},
     {"POST", "/v1/slices/", "/limit", true, post_limit},
     {"POST", "/v1/slices/", "/kill", true, post_kill},
+    {"GET", "/v1/baselines", "", false, get_baselines},
+    {"POST", "/v1/baselines", "", false, post_baseline},
+    {"DELETE", "/v1/baselines", "", false, delete_baseline},
     {"GET", "/v1/layout", "", false, get_layout},
     {"POST", "/v1/layout/plan", "", false, post_layout_plan},
     {"POST", "/v1/layout/assert", "", false, post_layout_assert},
@@ -400,6 +478,8 @@ void dv_api_handle(void *arg, struct dv_http_request *rq)
                             "too many large requests at once; ask again in a moment");
         return;
     }
+    if (dv_metrics_answer(node, rq))
+        return;
     for (size_t i = 0; i < DV_ARRAY_SIZE(routes); i++) {
         if (!matches(&routes[i], rq->path, id))
             continue;

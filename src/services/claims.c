@@ -10,6 +10,7 @@
 #include "sys/log.h"
 #include "tenants.h"
 #include "view.h"
+#include "waits.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -90,6 +91,7 @@ static void holding_free(struct dv_holding *h)
     dv_loop_remove(h->owner_watch);
     dv_fd_close(&h->owner_fd);
     dv_governor_slice_drop(&h->pages);
+    dv_waits_done(&h->spent);
     free(h);
 }
 
@@ -108,6 +110,7 @@ static struct dv_holding *holding_new(struct dv_node *node, const struct dv_clai
     h->uid = uid;
     h->pages = (struct dv_governor_slice){.slice_fd = -1, .reservation_fd = -1};
     h->device = h->entity = UINT32_MAX;
+    h->spent_at_ns = dv_clock_now();
     snprintf(h->command, sizeof h->command, "%s", command);
     h->owner_fd = dv_proc_pidfd(owner);
     if (h->owner_fd >= 0 &&
@@ -192,7 +195,10 @@ static int actuate(struct dv_holding *h, const struct dv_slice *slice)
     }
     memcpy(h->device_uuid, slice->device, sizeof h->device_uuid);
     h->state = DV_HOLDING_GRANTED;
-    h->meter = (struct dv_usage_meter){dv_clock_now(), slice->memory_bytes, slice->compute};
+    uint64_t now = dv_clock_now();
+    h->spent_at_ns = now;
+    h->granted_unix =
+        dv_clock_unix() - (int64_t)((now - DV_MIN(slice->since_ns, now)) / DV_NS_PER_S);
     return 0;
 }
 
@@ -200,6 +206,7 @@ static void deactuate(struct dv_holding *h)
 {
     dv_arm_end(h);
     dv_meter_holding(h, dv_clock_now());
+    dv_waits_leave(h, dv_clock_now());
     if (h->entity != UINT32_MAX)
         dv_lease_slice_remove(h->node->lease, h->device, h->entity);
     h->entity = UINT32_MAX;
@@ -209,6 +216,8 @@ static void deactuate(struct dv_holding *h)
 static void end_slice(struct dv_holding *h, const char *reason)
 {
     deactuate(h);
+    dv_meter_close(h->node, dv_clock_now());
+    dv_meter_life(h, DV_LEDGER_RELEASED);
     dv_node_apply(h->node, &(struct dv_event){.kind = DV_EVENT_SLICE_RELEASED, .id = h->claim.id});
     log_event(h, "slice.released", reason);
 }
@@ -225,6 +234,7 @@ static void withdraw(struct dv_holding *h, const char *state, const struct dv_ve
                      const char *reason)
 {
     struct dv_node *node = h->node;
+    dv_waits_holding(h, dv_clock_now());
     dv_node_apply(node, &(struct dv_event){.kind = DV_EVENT_CLAIM_WITHDRAWN, .id = h->claim.id});
     log_event(h, "claim.withdrawn", reason);
     finish(h, state, verdict);
@@ -248,6 +258,7 @@ static bool grant(struct dv_holding *h, const struct dv_admission *admission)
     struct dv_node *node = h->node;
     struct dv_event e = {.kind = DV_EVENT_SLICE_GRANTED,
                          .slice = dv_admit_slice(&h->claim, admission, dv_clock_now())};
+    dv_waits_holding(h, dv_clock_now()); /* in the queue */
     if (dv_node_apply(node, &e) < 0)
         return false;
     int r = actuate(h, &e.slice);
@@ -258,6 +269,7 @@ static bool grant(struct dv_holding *h, const struct dv_admission *admission)
         return false;
     }
     log_event(h, "slice.granted", dv_verdict_reason_name(admission->verdict.reason));
+    dv_meter_life(h, DV_LEDGER_GRANTED);
     dv_keep_put(h);
     if (!dv_arm_begin(h)) {
         changed(h);
@@ -458,9 +470,7 @@ int dv_claims_limit(struct dv_holding *h, uint64_t memory_bytes, uint32_t comput
     int r = dv_node_apply(node, &e);
     if (r < 0)
         return r;
-    dv_meter_holding(h, dv_clock_now());
-    h->meter.memory_bytes = e.memory_bytes;
-    h->meter.compute = e.compute;
+    dv_meter_life(h, DV_LEDGER_LIMITED);
     dv_governor_slice_limit(&h->pages, memory_limit(node, dv_node_slice(h)),
                             share_of_device(node, dv_node_slice(h)), DV_COMPUTE_FULL);
     struct dv_arbiter_entity_spec spec = entity_spec(dv_node_slice(h));
@@ -487,11 +497,9 @@ void dv_claims_equalize(struct dv_node *node, const struct dv_device *device)
                              .compute = part.compute};
         if (e.memory_bytes == s->memory_bytes && e.compute == s->compute)
             continue;
-        dv_meter_holding(h, dv_clock_now());
         if (dv_node_apply(node, &e) < 0)
             continue; /* more are held than there are parts: they shrink as others leave */
-        h->meter.memory_bytes = e.memory_bytes;
-        h->meter.compute = e.compute;
+        dv_meter_life(h, DV_LEDGER_LIMITED);
         dv_keep_put(h);
     }
 }

@@ -8,6 +8,7 @@
 #include "keep.h"
 #include "layoutfile/layoutfile.h"
 #include "pricefile/pricefile.h"
+#include "sys/clock.h"
 #include "sys/fd.h"
 #include "sys/log.h"
 
@@ -49,8 +50,10 @@ struct daemon {
     pid_t sim_pid;
     struct dv_loop *loop;
     struct dv_store *store;
+    struct dv_ledger *ledger;
     struct dv_lease *lease; /* the node's, once there is one */
     struct dv_node *node;
+    struct dv_listen *listen; /* NULL: none asked for */
 };
 
 static int fail(int status, const char *fmt, ...) dv_printf(2, 3);
@@ -267,7 +270,8 @@ static void give(const struct daemon *d, const char *name)
 static int take_state(struct daemon *d)
 {
     static const char *const files[] = {
-        "", "/lock", "/divvyd.db", "/divvyd.db-wal", "/divvyd.db-shm", "/sim.sock"};
+        "",           "/lock",          "/divvyd.db",     "/divvyd.db-wal", "/divvyd.db-shm",
+        "/ledger.db", "/ledger.db-wal", "/ledger.db-shm", "/sim.sock"};
     char path[PATH_MAX + 32];
     int r = make_directory(d->state, 0711);
     if (r < 0)
@@ -448,6 +452,28 @@ static int open_store(struct daemon *d, char note[300], char problem[300])
     return 0;
 }
 
+static int open_ledger(struct daemon *d, char problem[300])
+{
+    struct dv_err err;
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    struct timespec t;
+    char value[DV_LOG_VALUE];
+    clock_gettime(CLOCK_REALTIME, &t);
+    struct dv_ledger_options options = {
+        .now = {(int64_t)t.tv_sec * (int64_t)DV_NS_PER_S + t.tv_nsec, dv_clock_now()}};
+    int r = dv_ledger_open(d->state, &options, &d->ledger, &text, &err);
+    if (r == -EPROTONOSUPPORT)
+        return fail(1, "%s", err.msg);
+    if (r < 0) {
+        dv_log(DV_LOG_ERROR, "ledger.failed", "detail=%s", dv_log_value(err.msg, value));
+        snprintf(problem, 300, "%.299s", err.msg);
+    }
+    if (text.len)
+        dv_log(DV_LOG_WARNING, "ledger.corrupt", "detail=%s",
+               dv_log_value(dv_str_get(&text), value));
+    return 0;
+}
+
 static int make_node(struct daemon *d)
 {
     const struct dv_daemon_options *o = d->options;
@@ -457,7 +483,10 @@ static int make_node(struct daemon *d)
     gid_t unused;
     if (o->operator&& dv_proc_user_id(o->operator, & operator_uid, &unused) < 0)
         return fail(EXIT_USAGE, "--operator: there is no user '%.64s'", o->operator);
+    char ledger_problem[300] = "";
     int status = open_store(d, note, problem);
+    if (status == 0)
+        status = open_ledger(d, ledger_problem);
     if (status)
         return status;
     struct dv_node_config config = {
@@ -473,23 +502,28 @@ static int make_node(struct daemon *d)
         .prices_name = o->prices,
         .prices_text = d->prices,
         .intruder = o->intruder,
+        .no_accounting = o->no_accounting,
         .privileged = d->privileged,
         .operator_uid = operator_uid,
         .nvml_timeout_ms = o->nvml_timeout_ms,
+        .dcgm_hostname = o->dcgm_hostname,
     };
-    int r = dv_node_new(d->loop, &config, &d->keeper, &d->mps_keeper, d->lease, d->store,
+    int r = dv_node_new(d->loop, &config, &d->keeper, &d->mps_keeper, d->lease, d->store, d->ledger,
                         d->tenant_fd, &d->node, &err);
     d->lease = NULL;
     if (r < 0)
         return fail(1, "%s", err.msg);
     memcpy(d->node->note, note, sizeof note);
     memcpy(d->node->store_problem, problem, sizeof problem);
+    memcpy(d->node->ledger_problem, ledger_problem, sizeof ledger_problem);
     r = dv_http_server_new(d->loop, d->api_fd, dv_api_handle, d->node, &d->node->http);
     if (r < 0)
         return fail(1, "cannot start the API: %s", strerror(-r));
     dv_http_server_allow_large(d->node->http, "/v1/layout");
     dv_http_server_allow_large(d->node->http, "/v1/bill");
     d->api_fd = -1;
+    if (d->listen && dv_listen_start(d->listen, d->loop, d->node, &err) < 0)
+        return fail(EXIT_USAGE, "%s", err.msg);
     return 0;
 }
 
@@ -511,8 +545,9 @@ static int serve(struct daemon *d)
     int status = make_node(d);
     if (status)
         return status;
-    dv_log(DV_LOG_INFO, "daemon.started", "version=%s pid=%d socket=%s state=%s sim=%s", DV_VERSION,
-           (int)getpid(), d->socket, d->state, d->options->sim ? d->sim_text : "-");
+    dv_log(DV_LOG_INFO, "daemon.started", "version=%s pid=%d socket=%s state=%s sim=%s listen=%s",
+           DV_VERSION, (int)getpid(), d->socket, d->state, d->options->sim ? d->sim_text : "-",
+           d->listen ? dv_listen_address(d->listen) : "-");
     if (d->options->ready_fd >= 0) {
         if (write(d->options->ready_fd, "\n", 1) < 0)
             dv_log(DV_LOG_WARNING, "daemon.ready", "error=%s", strerror(errno));
@@ -520,6 +555,13 @@ static int serve(struct daemon *d)
     }
     r = dv_loop_run(d->loop);
     return r < 0 ? fail(1, "the event loop failed: %s", strerror(-r)) : 0;
+}
+
+static int open_listener(struct daemon *d)
+{
+    struct dv_err err;
+    int status = dv_listen_open(&d->options->listen, &d->listen, &err);
+    return status ? fail(status, "%s", err.msg) : 0;
 }
 
 /* What needs rights, then the end of rights. */
@@ -541,6 +583,8 @@ static int prepare(struct daemon *d)
         return fail(1, "%s", err.msg);
     umask(022);
     int status = check_node(d);
+    if (status == 0)
+        status = open_listener(d);
     if (status == 0)
         status = take_state(d);
     if (status == 0)
@@ -566,9 +610,11 @@ static int prepare(struct daemon *d)
 
 static void finish(struct daemon *d)
 {
+    dv_listen_free(d->listen);
     dv_node_free(d->node);
     dv_lease_free(d->lease);
     dv_store_close(d->store);
+    dv_ledger_close(d->ledger);
     dv_loop_free(d->loop);
     if (d->tenant_fd >= 0)
         unlink(d->tenant_socket); /* where the directory is still ours to write */

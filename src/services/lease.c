@@ -434,6 +434,23 @@ int dv_lease_slice_counters(struct dv_lease *l, uint32_t device, uint32_t entity
     return r;
 }
 
+int dv_lease_slice_waits(struct dv_lease *l, uint32_t device, uint32_t entity,
+                         struct dv_arbiter_waits *ret)
+{
+    pthread_mutex_lock(&l->lock);
+    int r = dv_arbiter_entity_waits(l->devices[device]->arbiter, dv_clock_now(), entity, ret);
+    pthread_mutex_unlock(&l->lock);
+    return r;
+}
+
+uint64_t dv_lease_device_overhead(struct dv_lease *l, uint32_t device)
+{
+    pthread_mutex_lock(&l->lock);
+    uint64_t ns = dv_arbiter_overhead(l->devices[device]->arbiter);
+    pthread_mutex_unlock(&l->lock);
+    return ns;
+}
+
 /* The number that was free for the longest would be best against late words; a fresh page with a
  * new epoch does it as well, so it is the lowest. */
 int dv_lease_slot_take(struct dv_lease *l, uint32_t device, uint32_t *ret_slot)

@@ -43,6 +43,11 @@ int dv_lease_slice_change(struct dv_lease *lease, uint32_t device, uint32_t enti
 void dv_lease_slice_remove(struct dv_lease *lease, uint32_t device, uint32_t entity);
 int dv_lease_slice_counters(struct dv_lease *lease, uint32_t device, uint32_t entity,
                             struct dv_arbiter_counters *ret);
+/* For whom it waited on this device (dv_arbiter_entity_waits); before it is removed. */
+int dv_lease_slice_waits(struct dv_lease *lease, uint32_t device, uint32_t entity,
+                         struct dv_arbiter_waits *ret);
+/* What the device lost to hand-overs since dv_lease_device() made it; only grows. */
+uint64_t dv_lease_device_overhead(struct dv_lease *lease, uint32_t device);
 
 /* A free slot number of the device; -ENOSPC. It is the caller's until dv_lease_slot_leave(). */
 int dv_lease_slot_take(struct dv_lease *lease, uint32_t device, uint32_t *ret_slot);

@@ -179,8 +179,9 @@ static int get_words(struct json_object *o, struct dv_claim *c, struct dv_err *e
 int dv_request_claim(const char *body, size_t size, struct dv_request_claim *ret,
                      struct dv_err *err)
 {
-    static const char *const keys[] = {"tenant", "mode",  "memory_bytes", "compute", "priority",
-                                       "tier",   "trust", "gpu",          "wait",    "command"};
+    static const char *const keys[] = {"tenant",   "mode",    "memory_bytes", "compute",
+                                       "priority", "tier",    "trust",        "gpu",
+                                       "wait",     "command", "alone"};
     dv_cleanup(put_json) struct json_object *o = NULL;
     struct dv_request_claim q = {.claim = {.wait = true}};
     int64_t memory = 0, compute = 0, priority = 0;
@@ -201,6 +202,8 @@ int dv_request_claim(const char *body, size_t size, struct dv_request_claim *ret
         r = get_words(o, &q.claim, err);
     if (r == 0)
         r = get_bool(o, "wait", &q.claim.wait, err);
+    if (r == 0)
+        r = get_bool(o, "alone", &q.claim.alone, err);
     if (r == 0)
         r = get_command(o, q.command, err);
     if (r < 0)
@@ -479,5 +482,30 @@ int dv_request_kill(const char *body, size_t size, int *ret_signo, struct dv_err
     if (r < 0)
         return r;
     *ret_signo = (int)signo;
+    return 0;
+}
+
+int dv_request_baseline(const char *body, size_t size, uint64_t *ret_claim, char ret_name[64],
+                        struct dv_err *err)
+{
+    static const char *const keys[] = {"claim", "name"};
+    dv_cleanup(put_json) struct json_object *o = NULL;
+    char claim[64] = "", name[64] = "";
+    int r = parse(body, size, &o, err);
+    if (r == 0)
+        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+    if (r == 0)
+        r = get_text(o, "claim", claim, sizeof claim, err);
+    if (r == 0)
+        r = get_text(o, "name", name, sizeof name, err);
+    if (r < 0)
+        return r;
+    const char *digits =
+        (claim[0] == 'c' || claim[0] == 's') && claim[1] == '-' ? claim + 2 : claim;
+    size_t n = strspn(digits, "0123456789");
+    if (!n || digits[n] || n > 18 || digits[0] == '0')
+        return dv_err_set(err, -EINVAL, "claim must name a claim or slice, as c-7");
+    *ret_claim = strtoull(digits, NULL, 10);
+    memcpy(ret_name, name, sizeof name);
     return 0;
 }

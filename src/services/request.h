@@ -70,6 +70,9 @@ int dv_request_rename(const char *body, size_t size, struct dv_request_rename *r
                       struct dv_err *err);
 /* Has no control characters. */
 bool dv_request_is_plain(const char *text);
+/* A baseline to be kept: of which claim, under which name ("" when not said). */
+int dv_request_baseline(const char *body, size_t size, uint64_t *ret_claim, char ret_name[64],
+                        struct dv_err *err);
 /* An empty body is SIGTERM. */
 int dv_request_kill(const char *body, size_t size, int *ret_signo, struct dv_err *err);
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "view.h"
 
+#include "account/tally.h"
 #include "audit.h"
 #include "base/units.h"
+#include "baselines.h"
 #include "claims.h"
 #include "inventory.h"
 #include "meter.h"
@@ -10,12 +12,15 @@
 #include "render/json.h"
 #include "render/verdict_text.h"
 #include "sys/clock.h"
+#include "waits.h"
+#include "waits_view.h"
 #include "walls_text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- replies ---- */
@@ -164,7 +169,7 @@ struct dv_output *dv_view_slices(struct dv_node *node)
     struct dv_output *o = dv_output_new("SliceList");
     struct dv_output_node *list = dv_output_array(dv_output_root(o), "slices");
     char claim[32];
-    dv_meter_tick(node, dv_clock_now());
+    dv_meter_close(node, dv_clock_now());
     for (struct dv_holding *h = node->holdings; h; h = h->next) {
         if (h->state == DV_HOLDING_QUEUED)
             continue;
@@ -182,7 +187,7 @@ struct dv_output *dv_view_slices(struct dv_node *node)
         dv_output_string(s, "command", h->command);
         dv_output_uint(s, "uid", h->uid);
         dv_output_int(s, "since_unix", h->since_unix);
-        dv_output_seconds(s, "busy_seconds", h->used.busy_ns);
+        dv_output_seconds(s, "busy_seconds", h->busy_ns);
         dv_output_seconds(s, "wait_seconds", h->used.wait_ns);
         add_processes(s, h);
     }
@@ -294,20 +299,90 @@ struct dv_output *dv_view_status(struct dv_node *node)
     return o;
 }
 
+struct usage_rows {
+    struct usage_row {
+        char tenant[DV_TENANT_SIZE];
+        struct dv_usage used;
+        enum dv_quality quality;
+    } * rows;
+    size_t n;
+    bool failed;
+};
+
+static struct usage_row *usage_row(struct usage_rows *u, const char *tenant)
+{
+    for (size_t i = 0; i < u->n; i++)
+        if (!strcmp(u->rows[i].tenant, tenant))
+            return &u->rows[i];
+    if (u->n % 64 == 0) {
+        void *more = realloc(u->rows, (u->n + 64) * sizeof *u->rows);
+        if (!more)
+            return NULL;
+        u->rows = more;
+    }
+    u->rows[u->n] = (struct usage_row){0};
+    dv_str_copy(u->rows[u->n].tenant, sizeof u->rows[u->n].tenant, tenant);
+    return &u->rows[u->n++];
+}
+
+static void on_total(void *arg, const struct dv_ledger_total *t)
+{
+    struct usage_rows *u = arg;
+    struct dv_usage more = {.busy_ns = t->busy_ns,
+                            .wait_ns = t->wait_ns,
+                            .compute_ns = t->requested_compute,
+                            .byte_ns = t->byte_seconds * DV_NS_PER_S};
+    struct usage_row *row = t->account.tenant[0] ? usage_row(u, t->account.tenant) : NULL;
+    u->failed |= t->account.tenant[0] && !row;
+    if (!row)
+        return;
+    dv_usage_add(&row->used, &more);
+    if (t->busy_ns)
+        row->quality = DV_MAX(row->quality, t->account.quality);
+}
+
+static int by_tenant(const void *a, const void *b)
+{
+    return strcmp(((const struct usage_row *)a)->tenant, ((const struct usage_row *)b)->tenant);
+}
+
+/* Of a daemon without a ledger: since it was started. */
+static void add_tally(const struct dv_node *node, struct usage_rows *u)
+{
+    const struct dv_tally *tally = dv_meter_tally(node);
+    for (size_t i = 0; i < tally->n; i++) {
+        const struct dv_charge *c = &tally->rows[i].charge;
+        struct dv_ledger_total t = {.account = tally->rows[i].account,
+                                    .busy_ns = c->busy_ns,
+                                    .wait_ns = c->wait_ns,
+                                    .requested_compute = c->requested_compute,
+                                    .byte_seconds = c->byte_seconds};
+        on_total(u, &t);
+    }
+}
+
 struct dv_output *dv_view_usage(struct dv_node *node)
 {
     struct dv_output *o = dv_output_new("Usage");
     struct dv_output_node *list = dv_output_array(dv_output_root(o), "tenants");
-    dv_meter_tick(node, dv_clock_now());
-    for (size_t i = 0; i < node->n_tenants; i++) {
-        const struct dv_node_tenant *t = &node->tenants[i];
+    struct usage_rows u = {0};
+    struct dv_err err = {0};
+    dv_meter_close(node, dv_clock_now());
+    if (!node->ledger || dv_ledger_totals(node->ledger, on_total, &u, &err) < 0)
+        add_tally(node, &u);
+    if (u.n)
+        qsort(u.rows, u.n, sizeof *u.rows, by_tenant);
+    for (size_t i = 0; i < u.n; i++) {
+        const struct dv_usage *used = &u.rows[i].used;
         struct dv_output_node *row = dv_output_object(list, NULL);
-        dv_output_string(row, "tenant", t->name);
-        dv_output_seconds(row, "busy_seconds", t->used.busy_ns);
-        dv_output_seconds(row, "wait_seconds", t->used.wait_ns);
-        dv_output_seconds(row, "reserved_seconds", dv_usage_reserved_ns(&t->used));
-        dv_output_uint(row, "memory_byte_seconds", dv_usage_byte_seconds(&t->used));
+        dv_output_string(row, "tenant", u.rows[i].tenant);
+        dv_output_seconds(row, "busy_seconds", used->busy_ns);
+        dv_output_seconds(row, "wait_seconds", used->wait_ns);
+        dv_output_seconds(row, "reserved_seconds", dv_usage_reserved_ns(used));
+        dv_output_uint(row, "memory_byte_seconds", dv_usage_byte_seconds(used));
+        dv_output_string(row, "quality", dv_account_quality_name(u.rows[i].quality));
     }
+    free(u.rows);
     return o;
 }
 
@@ -413,19 +488,32 @@ static void add_line(struct dv_output_node *lines, const char *fmt, ...)
     dv_output_string(lines, NULL, text);
 }
 
+/* "2026-11-27 01:02:03 UTC" */
+static const char *when(int64_t unix_time, char buf[32])
+{
+    time_t t = (time_t)unix_time;
+    struct tm tm;
+    if (!gmtime_r(&t, &tm) || !strftime(buf, 32, "%Y-%m-%d %H:%M:%S UTC", &tm))
+        snprintf(buf, 32, "?");
+    return buf;
+}
+
 static void explain_slice(struct dv_output_node *lines, struct dv_holding *h)
 {
     const struct dv_slice *s = dv_node_slice(h);
-    char memory[DV_UNITS_TEXT], used[DV_UNITS_TEXT], compute[DV_UNITS_TEXT];
+    char memory[DV_UNITS_TEXT], used[DV_UNITS_TEXT], compute[DV_UNITS_TEXT], since[32];
     if (!s)
         return;
     add_line(lines,
              "slice s-%llu of tenant %s: %s memory (%s in use) and %s of the compute on "
-             "device %s, mode %s",
+             "device %s, mode %s, since %s",
              (unsigned long long)h->claim.id, h->claim.tenant,
              dv_units_format_bytes(s->memory_bytes, memory),
              dv_units_format_bytes(used_bytes(h), used),
-             dv_units_format_compute(s->compute, compute), s->device, dv_device_mode_name(s->mode));
+             dv_units_format_compute(s->compute, compute), s->device, dv_device_mode_name(s->mode),
+             when(h->granted_unix, since));
+    if (s->alone)
+        add_line(lines, "it has its device for itself: a baseline is being recorded");
     add_line(lines, "memory wall %s: %s", dv_device_wall_name(s->memory_wall),
              dv_walls_text_memory(h->node, s));
     add_line(lines, "compute wall %s: %s", dv_device_wall_name(s->compute_wall),
@@ -480,6 +568,8 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *h, co
     struct dv_output *o = dv_output_new("Explanation");
     struct dv_output_node *root = dv_output_root(o);
     char subject[96];
+    dv_meter_close(node, dv_clock_now());
+    dv_waits_tick(node, dv_clock_now());
     if (h)
         snprintf(subject, sizeof subject, "%s-%llu", h->state == DV_HOLDING_QUEUED ? "c" : "s",
                  (unsigned long long)h->claim.id);
@@ -495,15 +585,22 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *h, co
         add_verdict(root, &v);
         if (dv_node_slice(h))
             add_walls(root, dv_node_slice(h));
+        dv_waits_view_add(root, &h->spent);
+        dv_baselines_explain(h, dv_output_array(root, "baselines"), lines);
         return o;
     }
     bool any = false;
+    struct dv_output_node *baselines = dv_output_array(root, "baselines");
     for (h = node->holdings; h; h = h->next) {
         if (strcmp(h->claim.tenant, tenant) != 0)
             continue;
         explain_holding(lines, h);
+        dv_baselines_explain(h, baselines, lines);
         any = true;
     }
+    for (size_t i = 0; i < node->n_tenants; i++)
+        if (!strcmp(node->tenants[i].name, tenant))
+            dv_waits_view_add(root, &node->tenants[i].spent);
     dv_mps_explain(node, 0, tenant, lines);
     if (!any)
         add_line(lines, "tenant %s holds no slice and waits for none", tenant);

@@ -101,14 +101,15 @@ static int matches(const struct dv_ui_verb *verb, int argc, char **argv)
 const struct dv_ui_verb *dv_ui_find(const struct dv_ui_program *program, int argc, char **argv,
                                     int *ret_used)
 {
+    const struct dv_ui_verb *found = NULL;
     for (size_t i = 0; i < program->n_verbs; i++) {
         int used = matches(program->verbs[i], argc, argv);
-        if (!used)
-            continue;
+        if (!used || (found && used <= *ret_used))
+            continue; /* "baseline list" is more than "baseline" */
         *ret_used = used;
-        return program->verbs[i];
+        found = program->verbs[i];
     }
-    return NULL;
+    return found;
 }
 
 /* The second words of "mig plan", "mig profiles" when `group` is "mig"; else all first words. */

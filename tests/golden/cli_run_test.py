@@ -338,6 +338,97 @@ class CommandLine(Case):
         self.assertEqual([r[1] for r in self.daemon.requests],
                          ["/v1/explain?id=c-7", "/v1/explain?tenant=c-level"])
 
+    def test_explain_where_the_time_went(self):
+        self.answers["GET"] = (200, {
+            "kind": "Explanation", "subject": "ann", "lines": ["x"], "since_unix": 1800000000,
+            "held_seconds": 12.0, "queued_seconds": 90.0,
+            "time": [{"what": "running", "holder": None, "seconds": 6.0, "permille": 500},
+                     {"what": "waiting", "holder": "bob", "seconds": 4.5, "permille": 375},
+                     {"what": "waiting", "holder": "(nobody)", "seconds": 0.5, "permille": 42},
+                     {"what": "overhead", "holder": None, "seconds": 0.012, "permille": 1},
+                     {"what": "idle", "holder": None, "seconds": 0.988, "permille": 82}],
+            "queue": [{"holder": "cyd\x1b[2J", "seconds": 90.0, "permille": 1000}]})
+        code, out, err = self.divvy("explain", "ann")
+        self.assertEqual((code, err), (0, ""))
+        self.assertEqual(out, """x
+
+12.0s held in slices since 2027-01-15 08:00:00 UTC:
+  TIME      FOR        SPENT  SHARE
+  running   -          6.00s    50%
+  waiting   bob        4.50s  37.5%
+  waiting   (nobody)   500ms   4.2%
+  overhead  -         12.0ms   0.1%
+  idle      -          988ms   8.2%
+
+1m 30s in the queue since 2027-01-15 08:00:00 UTC:
+  QUEUED FOR  WAITED  SHARE
+  cyd\\x1b[2J  1m 30s   100%
+""")
+
+    # -- baseline
+
+    KEPT = {"apiVersion": "divvy/v1", "kind": "Baseline", "tenant": "ann", "name": "sh",
+            "command": "sh -c true", "model": "A100", "profile": None, "mode": "governed",
+            "memory_bytes": 1 << 30, "compute_permille": 250, "recorded_unix": 1800000000,
+            "launches": 119, "wall_seconds": 10.0, "busy_seconds": 1.2, "wait_seconds": 0.0,
+            "launches_per_second": 11.9, "gpu_ms_per_launch": 10.2}
+
+    def keeping(self, status=200, answer=None):
+        self.daemon.answer = lambda r: (status, answer or self.KEPT) if r[1] == "/v1/baselines" \
+            else (200, GRANTED)
+
+    def test_baseline(self):
+        self.keeping()
+        code, out, err = self.divvy("baseline", "--memory", "1GiB", "--compute", "25%", "--tenant",
+                                    "ann", "--", "sh", "-c", "echo out; echo $DIVVY_SLICE")
+        self.assertEqual((code, out), (0, "out\ns-1\n"))
+        self.assertEqual(err, "divvy baseline: kept as 'sh' of tenant ann: 11.9 launches a second, "
+                              "10.2 ms of GPU each, over 10.0s\n")
+        self.assertEqual([r[:2] for r in self.daemon.requests],
+                         [("POST", "/v1/claims"), ("POST", "/v1/baselines"),
+                          ("DELETE", "/v1/claims/c-1")])
+        self.assertEqual(self.daemon.requests[0][2], {
+            "tenant": "ann", "memory_bytes": 1 << 30, "compute": 1750, "wait": True, "alone": True,
+            "command": "sh -c echo out; echo $DIVVY_SLICE"})
+        self.assertEqual(self.daemon.requests[1][2], {"claim": "c-1"})
+        self.divvy("baseline", "--name", "serve", "--", "list")
+        self.divvy("baseline", "--name", "serve", "true")
+        self.assertEqual(self.daemon.requests[-2][2], {"claim": "c-1", "name": "serve"})
+
+    def test_baseline_that_is_not_kept(self):
+        self.keeping(409, error("the command launched nothing on the GPU", 1))
+        code, _, err = self.divvy("baseline", "true")
+        self.assertEqual((code, err),
+                         (125, "divvy baseline: the command launched nothing on the GPU\n"))
+        self.assertEqual(self.methods()[-1], "DELETE")
+        code, _, err = self.divvy("baseline", "sh", "-c", "exit 7")
+        self.assertEqual((code, err),
+                         (7, "divvy baseline: the command failed (7), so nothing is kept\n"))
+        self.assertEqual([r[1] for r in self.daemon.requests].count("/v1/baselines"), 1)
+        self.keeping()
+        self.assertEqual(self.divvy("baseline", "sh", "-c", "kill $$")[0], 128 + signal.SIGTERM)
+        self.assertEqual([r[1] for r in self.daemon.requests].count("/v1/baselines"), 2)
+        self.assertEqual(self.divvy("baseline", "/nonexistent/x")[0], 127)
+        self.assertEqual(self.divvy("baseline", "--socket", "/nonexistent/s", "true")[0], 125)
+        self.assertEqual(self.divvy("baseline")[0], 2)
+
+    def test_baselines(self):
+        self.answers["GET"] = (200, {"kind": "BaselineList", "baselines": [self.KEPT]})
+        code, out, _ = self.divvy("baseline", "list", "--tenant", "a/b")
+        self.assertEqual((code, [" ".join(line.split()) for line in out.splitlines()]), (0, [
+            "TENANT NAME LAUNCHES/S GPU EACH OVER MODE COMPUTE MEMORY GPU COMMAND",
+            "ann sh 11.9 10.2 ms 10.0s governed 25% 1.00 GiB A100 sh -c true"]))
+        self.assertEqual(self.divvy("baseline", "show", "s h", "-o", "csv")[0], 0)
+        self.divvy("baseline", "rm", "--tenant", "ann", "sh")
+        self.divvy("baseline", "rm", "sh")
+        self.assertEqual([r[:2] for r in self.daemon.requests], [
+            ("GET", "/v1/baselines?tenant=a%2Fb"), ("GET", "/v1/baselines?name=s%20h"),
+            ("DELETE", "/v1/baselines?tenant=ann&name=sh"), ("DELETE", "/v1/baselines?name=sh")])
+        self.answers["GET"] = (200, {"kind": "BaselineList", "baselines": []})
+        self.assertEqual(self.divvy("baseline", "list")[1], "there are no baselines\n")
+        self.assertEqual(self.divvy("baseline", "show", "x"),
+                         (1, "", "divvy baseline show: there is no baseline 'x'\n"))
+
     def test_doctor(self):
         found = [{"severity": "note", "subject": "s", "problem": "p", "cause": None, "remedy": None}]
         self.answers["GET"] = (200, {"kind": "Diagnosis", "findings": found})

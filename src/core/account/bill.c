@@ -420,16 +420,16 @@ static int key_of(struct dv_bill *b, const struct dv_account *a, struct dv_bill_
     return r ? r : dv_bill_kind_find(b, &kind, &ret->kind, err);
 }
 
-/* The end of the piece that begins at `from`: the range's edge, or the day's. */
+/* The end of the piece that begins at `from`: the range's edge, or the day's. Days are cut before the
+ * range too, so that the bills of two neighbouring ranges cut a row alike. */
 static int64_t piece_end(struct dv_bill *b, int64_t from, int64_t to)
 {
     const struct dv_bill_query *q = &b->query;
-    if (from < q->from_unix)
-        return DV_MIN(to, q->from_unix);
     if (from >= q->to_unix)
         return to;
     dv_bill_find_day(b, from);
-    return DV_MIN(to, DV_MIN(q->to_unix, b->day_to));
+    int64_t edge = from < q->from_unix ? q->from_unix : q->to_unix;
+    return DV_MIN(to, DV_MIN(edge, b->day_to));
 }
 
 static int add_row(struct dv_bill *b, const struct dv_charge_row *row,

@@ -136,30 +136,82 @@ static int add_to_line(struct dv_bill *b, const struct dv_bill_cell *c, struct d
 
 /* ---- a day ---- */
 
+/* Places of GPUs, tenants and kinds in the order of their names: ties are broken alike, and
+ * remainders handed on alike, however the rows came. */
 struct order {
-    const struct dv_bill *bill;
+    uint32_t *gpus, *tenants, *kinds;
 };
 
-/* GPU by GPU; within one by names, so that ties are broken alike however the rows came. */
+static int gpu_names(const void *a, const void *b, void *bill)
+{
+    const struct dv_bill_gpu *gpus = ((const struct dv_bill *)bill)->gpus;
+    return strcmp(gpus[*(const uint32_t *)a].uuid, gpus[*(const uint32_t *)b].uuid);
+}
+
+static int tenant_names(const void *a, const void *b, void *bill)
+{
+    const struct dv_bill_tenant *tenants = ((const struct dv_bill *)bill)->tenants;
+    return strcmp(tenants[*(const uint32_t *)a].tenant, tenants[*(const uint32_t *)b].tenant);
+}
+
+static int kind_names(const void *a, const void *b, void *bill)
+{
+    const struct dv_bill_kind *kinds = ((const struct dv_bill *)bill)->kinds;
+    const struct dv_bill_kind *k = &kinds[*(const uint32_t *)a], *l = &kinds[*(const uint32_t *)b];
+    int d = strcmp(k->profile, l->profile);
+    d = d ? d : (int)k->mode - (int)l->mode;
+    d = d ? d : (int)k->tier - (int)l->tier;
+    return d ? d : strcmp(k->model, l->model);
+}
+
+/* places[i] becomes the rank of i. 0 or -ENOMEM. */
+static int rank(struct dv_bill *b, uint32_t n, int (*names)(const void *, const void *, void *),
+                uint32_t **ret)
+{
+    uint32_t *sorted = calloc(n + 1, sizeof *sorted);
+    *ret = calloc(n + 1, sizeof **ret);
+    if (!sorted || !*ret) {
+        free(sorted);
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        sorted[i] = i;
+    qsort_r(sorted, n, sizeof *sorted, names, b);
+    for (uint32_t i = 0; i < n; i++)
+        (*ret)[sorted[i]] = i;
+    free(sorted);
+    return 0;
+}
+
+static int compare(uint32_t a, uint32_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
 static int by_account(const void *a, const void *b, void *context)
 {
-    const struct dv_bill *bill = ((const struct order *)context)->bill;
+    const struct order *o = context;
     const struct dv_bill_key *x = &(*(struct dv_bill_cell *const *)a)->key;
     const struct dv_bill_key *y = &(*(struct dv_bill_cell *const *)b)->key;
-    if (x->gpu != y->gpu)
-        return x->gpu < y->gpu ? -1 : 1;
-    if (x->tenant != y->tenant)
-        return strcmp(bill->tenants[x->tenant].tenant, bill->tenants[y->tenant].tenant);
-    if (x->kind != y->kind) {
-        const struct dv_bill_kind *k = &bill->kinds[x->kind], *l = &bill->kinds[y->kind];
-        int d = strcmp(k->profile, l->profile);
-        d = d ? d : (int)k->mode - (int)l->mode;
-        d = d ? d : (int)k->tier - (int)l->tier;
-        return d ? d : strcmp(k->model, l->model);
-    }
-    if (x->source != y->source)
-        return x->source < y->source ? -1 : 1;
-    return x->quality < y->quality ? -1 : x->quality > y->quality;
+    int d = compare(o->gpus[x->gpu], o->gpus[y->gpu]);
+    d = d ? d : compare(o->tenants[x->tenant], o->tenants[y->tenant]);
+    d = d ? d : compare(o->kinds[x->kind], o->kinds[y->kind]);
+    d = d ? d : compare(x->source, y->source);
+    return d ? d : compare(x->quality, y->quality);
+}
+
+static int sort_cells(struct dv_bill *b, struct dv_bill_cell **cells, uint32_t n)
+{
+    struct order o = {0};
+    int r = rank(b, b->n_gpus, gpu_names, &o.gpus);
+    r = r ? r : rank(b, b->n_tenants, tenant_names, &o.tenants);
+    r = r ? r : rank(b, b->n_kinds, kind_names, &o.kinds);
+    if (!r)
+        qsort_r(cells, n, sizeof(struct dv_bill_cell *), by_account, &o);
+    free(o.gpus);
+    free(o.tenants);
+    free(o.kinds);
+    return r;
 }
 
 static bool same_group(const struct dv_bill_cell *a, const struct dv_bill_cell *b)
@@ -185,7 +237,6 @@ static void round_day(struct dv_bill *b, struct dv_bill_cell **cells, uint32_t n
 
 static int settle_day(struct dv_bill *b, struct dv_bill_day *d, struct dv_err *err)
 {
-    struct order order = {b};
     int r = 0;
     if (!d->n)
         return 0;
@@ -198,8 +249,9 @@ static int settle_day(struct dv_bill *b, struct dv_bill_day *d, struct dv_err *e
     }
     for (uint32_t i = 0; i < d->n; i++)
         cells[i] = &d->cells[i];
-    qsort_r(cells, d->n, sizeof(struct dv_bill_cell *), by_account, &order);
-    round_day(b, cells, d->n, shares);
+    r = sort_cells(b, cells, d->n);
+    if (!r)
+        round_day(b, cells, d->n, shares);
     for (uint32_t i = 0; !r && i < d->n; i++) {
         add_to_gpu(&b->gpus[cells[i]->key.gpu], cells[i]);
         add_to_tenant(&b->tenants[cells[i]->key.tenant], cells[i]);

@@ -1,79 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "govern/arbiter.h"
+#include "govern/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
-
-#define NOBODY DV_ARBITER_NOBODY
-#define FULL DV_COMPUTE_FULL
-#define EPOCH_MASK ((UINT64_C(1) << 48) - 1)
-#define LEASES_WATCHED 4 /* by the cheat detector */
-#define INTERACTIVE 4    /* short leases in a row that make an entity interactive */
-#define INTERACTIVE_GAP (20 * DV_NS_PER_MS)
-#define SLACK_PART 8 /* of all time; see settle() */
-#define SLACK_MAX_NS (20 * DV_NS_PER_MS)
-#define NAMED 64                    /* successors remembered; more than are named in one turn */
-#define WATCHED_MIN_NS DV_NS_PER_MS /* shorter leases say too little */
-
-/*
- * Virtual time is ns x 7000 / share, relative to an origin that `rebase` moves, so that 63 bits
- * last for ever. Cap balances are ns x 7000.
- */
-struct entity {
-    bool live, active, holds;
-    struct dv_arbiter_entity_spec spec;
-    int64_t vtime;
-    int64_t balance;
-    uint32_t first, last; /* members that want, in the order of asking */
-    uint32_t members;
-    uint32_t short_leases;  /* in a row, up to 2 x INTERACTIVE */
-    uint64_t idle_since_ns; /* gave its lease up early and wants nothing since; 0 = no */
-    uint64_t slack_ns;      /* time that it may still have held the device for without paying */
-    uint32_t late;          /* members */
-    uint64_t charged_ns, waited_ns, grants, revocations;
-};
-
-struct member {
-    bool live, wants;
-    uint32_t entity;
-    uint32_t next; /* of those who want */
-    uint32_t revocations;
-    bool late;             /* replaced, and has not finished yet */
-    uint64_t joined_epoch; /* an offer must be newer than its process */
-    uint64_t epoch;        /* its newest lease, */
-    uint64_t start_ns;     /* when the turn came, */
-    int64_t charged_ns;    /* what was charged for it, */
-    uint64_t held_ns;      /* how long it kept the others out, */
-    uint64_t forgiven_ns;  /* what of that it need not pay, */
-    uint64_t edge_ns;      /* and where its predecessor's announced end was */
-};
-
-struct turn {
-    uint32_t slot;
-    uint64_t epoch;
-};
-
-struct dv_arbiter {
-    struct dv_arbiter_config config;
-    uint64_t now;
-    struct entity *entities;
-    struct member *members;
-    int64_t v; /* virtual time of those who have work; kept while nobody has */
-    uint64_t epochs;
-    struct turn turn, next;
-    struct turn named[NAMED]; /* the last that `next` named, by epoch */
-    uint64_t start_ns, deadline_ns, pred_end_ns, quantum_ns, handed;
-    uint64_t edge_ns; /* the last announced end, for whoever comes next */
-    bool contended, cut, started, idle, observed;
-    uint32_t waker; /* entity that has just begun to want */
-    uint64_t open_until_ns;
-    bool open;
-    uint32_t ratios[LEASES_WATCHED], watched;
-    uint32_t late_members;
-    uint64_t late_end_ns; /* nobody has been late since */
-    struct dv_arbiter_state page;
-    uint64_t version;
-};
 
 void dv_arbiter_config_default(struct dv_arbiter_config *c)
 {
@@ -117,11 +46,11 @@ int dv_arbiter_new(const struct dv_arbiter_config *c, uint64_t now, struct dv_ar
     a->config = *c;
     a->entities = calloc(c->entities_max, sizeof *a->entities);
     a->members = calloc(c->slots_max, sizeof *a->members);
-    if (!a->entities || !a->members) {
+    if (!a->entities || !a->members || dv_wait_matrix_new(&a->waits, c->entities_max) < 0) {
         dv_arbiter_free(a);
         return -ENOMEM;
     }
-    a->now = now;
+    a->now = a->since_ns = now;
     a->turn.slot = a->next.slot = a->waker = NOBODY;
     a->quantum_ns = c->quantum_ns;
     refresh_page(a);
@@ -135,6 +64,7 @@ void dv_arbiter_free(struct dv_arbiter *a)
         return;
     free(a->entities);
     free(a->members);
+    dv_wait_matrix_done(&a->waits);
     free(a);
 }
 
@@ -184,6 +114,7 @@ static void charge(struct dv_arbiter *a, struct member *m, uint64_t total_ns)
     e->vtime += virtual_time(e, delta);
     e->balance -= delta * FULL;
     e->charged_ns += (uint64_t)delta;
+    a->charged_ns += delta;
 }
 
 /*
@@ -208,6 +139,23 @@ static bool is_in_the_way(const struct dv_arbiter *a, const struct member *m)
     return a->contended && a->late_members == a->entities[m->entity].late;
 }
 
+/* Somebody who may go on waits, other than the holder itself. */
+static bool somebody_waits(const struct dv_arbiter *a)
+{
+    for (uint32_t i = 0; i < a->config.entities_max; i++) {
+        const struct entity *e = &a->entities[i];
+        if (e->first != NOBODY && (!capped(e) || e->balance > 0))
+            return true;
+    }
+    return false;
+}
+
+/* What the member's lease lost, by what it is charged now. */
+static void book_lost(struct dv_arbiter *a, struct member *m)
+{
+    a->entities[m->entity].lost_ns += dv_lost_book(&a->lost, &m->lost, m->charged_ns);
+}
+
 /* Time has passed: waiting, caps, and the running lease by the wall unless it is known idle. The
  * balance is cut off above only after the charge, or what is earned during a long kernel is lost.
  */
@@ -215,8 +163,12 @@ static void accrue(struct dv_arbiter *a, uint64_t now)
 {
     uint64_t dt = now > a->now ? now - a->now : 0;
     a->now += dt;
+    uint32_t column = dv_wait_matrix_nobody(&a->waits);
     if (a->turn.slot != NOBODY) {
         struct member *m = &a->members[a->turn.slot];
+        column = m->entity;
+        m->lost.span_ns += dt;
+        m->lost.contended_ns += dt && somebody_waits(a) ? dt : 0;
         m->held_ns += is_in_the_way(a, m) ? dt : 0;
         charge(a, m, (uint64_t)m->charged_ns + (a->idle ? 0 : dt));
     }
@@ -224,8 +176,10 @@ static void accrue(struct dv_arbiter *a, uint64_t now)
         struct entity *e = &a->entities[i];
         if (!e->live)
             continue;
-        if (e->first != NOBODY && !e->holds)
+        if (e->first != NOBODY && !e->holds) {
             e->waited_ns += dt;
+            dv_wait_matrix_add(&a->waits, i, column, dt);
+        }
         e->slack_ns = DV_MIN(e->slack_ns + dt / SLACK_PART, DV_MAX(SLACK_MAX_NS, e->slack_ns));
         int64_t most = (int64_t)a->quantum_ns * FULL;
         e->balance = DV_MIN(e->balance + (int64_t)(dt * e->spec.cap), most);
@@ -380,8 +334,13 @@ static uint64_t choose_quantum(const struct dv_arbiter *a)
 static void end_turn(struct dv_arbiter *a)
 {
     struct entity *e = holder(a);
-    if (e)
+    if (e) {
+        struct member *m = &a->members[a->turn.slot];
         e->holds = false;
+        book_lost(a, m);
+        int64_t elapsed = (int64_t)(a->now - a->since_ns);
+        dv_lost_settle(&a->lost, &m->lost, elapsed - a->charged_ns - (int64_t)a->lost.total_ns);
+    }
     a->turn.slot = NOBODY;
     a->contended = a->cut = a->started = a->idle = a->observed = false;
     a->pred_end_ns = a->handed = 0;
@@ -396,6 +355,7 @@ static void give_turn(struct dv_arbiter *a, uint32_t slot, uint64_t epoch)
     m->epoch = epoch;
     m->charged_ns = 0;
     m->held_ns = m->forgiven_ns = 0;
+    m->lost = (struct dv_lost_lease){0};
     m->start_ns = a->now;
     m->edge_ns = a->edge_ns;
     a->quantum_ns = choose_quantum(a);
@@ -648,6 +608,7 @@ int dv_arbiter_entity_remove(struct dv_arbiter *a, uint64_t now, uint32_t entity
     if (e->members)
         remove_member(a, a->turn.slot);
     *e = (struct entity){.first = NOBODY, .last = NOBODY};
+    dv_wait_matrix_remove(&a->waits, entity);
     decide(a);
     return 0;
 }
@@ -766,6 +727,8 @@ int dv_arbiter_released(struct dv_arbiter *a, uint64_t now, uint32_t slot,
         bool overlapped = l->first_start_ns && m->edge_ns > l->first_start_ns;
         uint64_t others = overlapped ? m->edge_ns - l->first_start_ns : 0;
         settle(a, m, l->used_ns > others ? l->used_ns - others : 0);
+        if (a->turn.slot != slot || a->turn.epoch != epoch)
+            book_lost(a, m); /* its turn is over, and was booked by a guess */
         watch(a, l);
         set_late(a, m, false);
         note_length(a, &a->entities[m->entity], l);
@@ -928,6 +891,7 @@ int dv_arbiter_entity_counters(const struct dv_arbiter *a, uint64_t now, uint32_
         .grants = e->grants,
         .revocations = e->revocations,
         .lag_ns = lag(a, e),
+        .lost_ns = (uint64_t)DV_MAX(e->lost_ns, 0),
         .cap_balance_ns = e->balance / FULL,
         .share = e->spec.share,
         .cap = e->spec.cap,
@@ -936,6 +900,31 @@ int dv_arbiter_entity_counters(const struct dv_arbiter *a, uint64_t now, uint32_
         .holds = e->holds,
     };
     return 0;
+}
+
+int dv_arbiter_entity_waits(const struct dv_arbiter *a, uint64_t now, uint32_t entity,
+                            struct dv_arbiter_waits *ret)
+{
+    const struct entity *e = find_entity(a, entity);
+    if (!e)
+        return -ENOENT;
+    uint64_t dt = now > a->now && e->first != NOBODY && !e->holds ? now - a->now : 0;
+    *ret = (struct dv_arbiter_waits){
+        .nobody_ns = dv_wait_matrix_get(&a->waits, entity, dv_wait_matrix_nobody(&a->waits)),
+        .gone_ns = dv_wait_matrix_get(&a->waits, entity, dv_wait_matrix_gone(&a->waits)),
+    };
+    for (uint32_t i = 0; i < a->config.entities_max; i++)
+        ret->for_entity_ns[i] = dv_wait_matrix_get(&a->waits, entity, i);
+    if (a->turn.slot == NOBODY)
+        ret->nobody_ns += dt;
+    else
+        ret->for_entity_ns[a->members[a->turn.slot].entity] += dt;
+    return 0;
+}
+
+uint64_t dv_arbiter_overhead(const struct dv_arbiter *a)
+{
+    return a->lost.total_ns;
 }
 
 uint32_t dv_arbiter_slot_revocations(const struct dv_arbiter *a, uint32_t slot)

@@ -177,7 +177,8 @@ struct dv_arbiter_counters {
     uint64_t waited_ns;  /* a member wanted and none of the entity's members held */
     uint64_t grants;
     uint64_t revocations; /* leases taken away after the grace */
-    int64_t lag_ns;       /* own time that it is owed (positive) or owes, now */
+    uint64_t lost_ns; /* of its own turns: not charged, while others waited; may shrink a little */
+    int64_t lag_ns;   /* own time that it is owed (positive) or owes, now */
     int64_t cap_balance_ns;
     uint32_t share, cap, members;
     bool wants, holds;
@@ -186,6 +187,23 @@ struct dv_arbiter_counters {
 /* As of `now`. 0, -ENOENT. */
 int dv_arbiter_entity_counters(const struct dv_arbiter *a, uint64_t now, uint32_t entity,
                                struct dv_arbiter_counters *ret);
+
+/* For whom an entity waited: who held the device meanwhile. The sum is waited_ns, exactly. Nobody
+ * holds while its own cap, or an intruder, keeps it from going on. An entity that is added in the
+ * place of one that has gone inherits nothing. */
+struct dv_arbiter_waits {
+    uint64_t for_entity_ns[DV_ARBITER_ENTITIES_MAX];
+    uint64_t nobody_ns;
+    uint64_t gone_ns; /* for entities that were removed since */
+};
+/* As of `now`. 0, -ENOENT. */
+int dv_arbiter_entity_waits(const struct dv_arbiter *a, uint64_t now, uint32_t entity,
+                            struct dv_arbiter_waits *ret);
+/* What the device lost to drains and hand-overs while somebody waited; only grows. The switch to a
+ * context itself is in that one's first own time, and charged. The last lease's loss is in it when
+ * the next one has ended (lost.h). With what was ever charged, by those
+ * who have gone as well, it is at most the time since dv_arbiter_new(). */
+uint64_t dv_arbiter_overhead(const struct dv_arbiter *a);
 /* Leases of a slot that were taken away after the grace; a second one is worth a demotion. */
 uint32_t dv_arbiter_slot_revocations(const struct dv_arbiter *a, uint32_t slot);
 

@@ -41,7 +41,8 @@ struct dv_claim {
     enum dv_tier tier;
     enum dv_trust trust;
     struct dv_selector gpu;
-    bool wait; /* false: refuse rather than queue */
+    bool wait;  /* false: refuse rather than queue */
+    bool alone; /* on a device without other slices, and none come while it is there */
     uint64_t since_ns;
 };
 

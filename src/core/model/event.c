@@ -228,6 +228,8 @@ static int check_grant(const struct dv_snapshot *s, const struct dv_device *d,
     if (d->mode != DV_MODE_AUTO && d->mode != slice->mode)
         return dv_err_set(err, -EINVAL, "device %s is in mode %s, the slice %s", d->uuid,
                           dv_device_mode_name(d->mode), dv_device_mode_name(slice->mode));
+    if (held.slices && (held.alone || slice->alone))
+        return dv_err_set(err, -EBUSY, "device %s is promised to one slice alone", d->uuid);
     if (slice->mode == DV_MODE_EXCLUSIVE && held.slices)
         return dv_err_set(err, -EINVAL, "device %s is held already", d->uuid);
     if (d->replicas && held.slices >= d->replicas)

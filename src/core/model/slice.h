@@ -16,6 +16,7 @@ struct dv_slice {
     enum dv_tier tier;
     enum dv_trust trust;
     enum dv_wall memory_wall, compute_wall;
+    bool alone;        /* no other slice on its device */
     uint64_t since_ns; /* when it was granted */
 };
 

@@ -102,7 +102,7 @@ bool dv_snapshot_slice_equal(const struct dv_slice *a, const struct dv_slice *b)
            a->mode == b->mode && a->memory_bytes == b->memory_bytes && a->compute == b->compute &&
            a->priority == b->priority && a->tier == b->tier && a->trust == b->trust &&
            a->memory_wall == b->memory_wall && a->compute_wall == b->compute_wall &&
-           a->since_ns == b->since_ns;
+           a->alone == b->alone && a->since_ns == b->since_ns;
 }
 
 bool dv_snapshot_claim_equal(const struct dv_claim *a, const struct dv_claim *b)
@@ -110,7 +110,8 @@ bool dv_snapshot_claim_equal(const struct dv_claim *a, const struct dv_claim *b)
     return a->id == b->id && !strcmp(a->tenant, b->tenant) && a->mode == b->mode &&
            a->memory_bytes == b->memory_bytes && a->compute == b->compute &&
            a->priority == b->priority && a->tier == b->tier && a->trust == b->trust &&
-           same_selector(&a->gpu, &b->gpu) && a->wait == b->wait && a->since_ns == b->since_ns;
+           same_selector(&a->gpu, &b->gpu) && a->wait == b->wait &&
+           a->alone == b->alone && a->since_ns == b->since_ns;
 }
 
 bool dv_snapshot_topology_equal(const struct dv_topology *a, const struct dv_topology *b)
@@ -191,6 +192,7 @@ struct dv_held dv_snapshot_held(const struct dv_snapshot *snapshot, const char *
         held.memory_bytes += s->memory_bytes;
         held.compute += s->compute;
         held.slices++;
+        held.alone |= s->alone;
         if (!held.first)
             held.first = s;
     }
@@ -230,6 +232,9 @@ static int check_device(const struct dv_snapshot *s, const struct dv_device *d, 
     if (d->mode == DV_MODE_EXCLUSIVE && held.slices > 1)
         return dv_err_set(err, -EINVAL, "device %s is exclusive and has %u slices", d->uuid,
                           held.slices);
+    if (held.alone && held.slices > 1)
+        return dv_err_set(err, -EINVAL, "device %s is promised to one slice alone and has %u",
+                          d->uuid, held.slices);
     enum dv_mode expected = held.first ? held.first->mode : d->layout;
     if (d->mode != expected)
         return dv_err_set(err, -EINVAL, "device %s is in mode %s, %s expected", d->uuid,

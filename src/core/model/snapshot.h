@@ -63,6 +63,7 @@ struct dv_held {
     uint64_t memory_bytes;
     uint32_t compute;
     uint32_t slices;
+    bool alone;                   /* one of them has been promised the device for itself */
     const struct dv_slice *first; /* NULL: nobody */
 };
 struct dv_held dv_snapshot_held(const struct dv_snapshot *snapshot, const char *device);

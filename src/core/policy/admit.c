@@ -195,11 +195,12 @@ static enum fate could(const struct dv_claim *c, struct offer *o)
 }
 
 /* And as it is now? */
-static enum fate can(const struct offer *o, bool barred)
+static enum fate can(const struct dv_claim *c, const struct offer *o, bool barred)
 {
+    bool alone = o->mode == DV_MODE_EXCLUSIVE || c->alone || o->held.alone;
     if (o->gpu->health == DV_GPU_HEALTH_FAILED)
         return FATE_UNHEALTHY;
-    if (o->held.slices && (o->mode == DV_MODE_EXCLUSIVE || o->device->mode != o->mode))
+    if (o->held.slices && (alone || o->device->mode != o->mode))
         return FATE_BUSY;
     if (o->held.slices >= o->slices)
         return FATE_FULL;
@@ -263,7 +264,7 @@ static struct offer ask(const struct dv_snapshot *s, const struct dv_claim *c, s
     o.held = view->held ? view->held[i] : dv_snapshot_held(s, o.device->uuid);
     o.fate = could(c, &o);
     if (o.fate == FATE_FITS)
-        o.fate = can(&o, view->barred && view->barred[i]);
+        o.fate = can(c, &o, view->barred && view->barred[i]);
     return o;
 }
 
@@ -391,6 +392,7 @@ struct dv_slice dv_admit_slice(const struct dv_claim *claim, const struct dv_adm
                          .priority = claim->priority,
                          .tier = claim->tier,
                          .trust = claim->trust,
+                         .alone = claim->alone,
                          .memory_wall = admission->memory_wall,
                          .compute_wall = admission->compute_wall,
                          .since_ns = now_ns};

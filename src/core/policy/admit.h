@@ -27,6 +27,9 @@
  * How many: N slices, of MPS also no more than its daemon takes clients (a MIG device: in
  * proportion to its compute, at least 1). The next claim waits (FULL).
  *
+ * A claim that wants to be alone gets the size that it would get beside others, on a device without
+ * other slices; while it is there, nobody else gets one there (BUSY).
+ *
  * Waiting for the machine rather than for others:
  *   PREPARING  the device would do, but its MPS daemon is not up. The caller starts it
  *              (dv_queue_prepare()) and asks again. Such a claim is queued even if it does not

@@ -98,6 +98,32 @@ static void test_sizes(void **state)
     assert_true(a.memory_bytes == 40 * DV_GIB && a.compute == 7000);
 }
 
+/* Its own size, on a device without others; and nobody comes while it is there. */
+static void test_alone(void **state)
+{
+    struct node n = {0};
+    add_gpu(&n, 40, DV_MODE_AUTO);
+    hold(&n, 0, DV_MODE_GOVERNED, 10, 1750);
+    struct dv_claim c = claim(DV_MODE_AUTO, 10, 1750);
+    c.alone = true;
+    struct dv_admission a = ask(&n, c);
+    assert_verdict(a, QUEUED, BUSY);
+    add_gpu(&n, 80, DV_MODE_AUTO); /* rather the larger one that is free */
+    a = ask(&n, c);
+    assert_verdict(a, GRANTED, FITS);
+    assert_int_equal(a.verdict.gpu, 1);
+    assert_int_equal(a.mode, DV_MODE_GOVERNED);
+    assert_true(a.memory_bytes == 10 * DV_GIB && a.compute == 1750);
+    struct dv_slice s = dv_admit_slice(&c, &a, 5);
+    assert_true(s.alone);
+    n.slices[n.s.n_slices++] = s;
+    n.devices[1].mode = DV_MODE_GOVERNED;
+    struct dv_claim other = claim(DV_MODE_GOVERNED, 10, 1750);
+    other.gpu = (struct dv_selector){.kind = DV_SELECTOR_INDEX, .index = 1, .text = "1"};
+    a = ask(&n, other);
+    assert_verdict(a, QUEUED, BUSY);
+}
+
 static void test_refused_for_ever(void **state)
 {
     struct node n = {0};
@@ -509,6 +535,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_alone),
         cmocka_unit_test(test_refused_for_ever),
         cmocka_unit_test(test_mig_devices_are_smaller),
         cmocka_unit_test(test_trust),

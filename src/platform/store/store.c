@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define FILE_NAME "divvyd.db"
-#define VERSION 2
+#define VERSION 3
 #define BOOT_ID_SIZE 40
 
 struct dv_store {
@@ -41,6 +41,16 @@ static const char *const migrations[VERSION] = {
     "INSERT INTO ids VALUES (1, 1);",
     "CREATE TABLE documents (key TEXT PRIMARY KEY, name TEXT NOT NULL, config TEXT NOT NULL,"
     " unix_time INTEGER NOT NULL, text TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE waits (tenant TEXT NOT NULL, holder TEXT NOT NULL, kind TEXT NOT NULL,"
+    " ns INTEGER NOT NULL, since_unix INTEGER NOT NULL,"
+    " PRIMARY KEY (tenant, holder, kind)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE baselines (tenant TEXT NOT NULL, name TEXT NOT NULL, command TEXT NOT NULL,"
+    " model TEXT NOT NULL, profile TEXT NOT NULL, mode INTEGER NOT NULL,"
+    " memory_bytes INTEGER NOT NULL, compute INTEGER NOT NULL, unix_time INTEGER NOT NULL,"
+    " launches INTEGER NOT NULL, wall_ns INTEGER NOT NULL, busy_ns INTEGER NOT NULL,"
+    " wait_ns INTEGER NOT NULL,"
+    " PRIMARY KEY (tenant, name)) STRICT, WITHOUT ROWID;"
+    "ALTER TABLE claims ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;",
 };
 
 static int db_errno(int code)
@@ -273,13 +283,13 @@ int dv_store_put_claim(struct dv_store *s, const struct dv_store_claim *row, str
         return r;
     return run(s, err,
                "INSERT OR REPLACE INTO claims VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
-               "?,?,?,?,?)",
-               "ittiiiiiiiitiiiiiititiiiiii", I(c->id), s->boot, c->tenant, I(c->mode),
+               "?,?,?,?,?,?)",
+               "ittiiiiiiiitiiiiiititiiiiiii", I(c->id), s->boot, c->tenant, I(c->mode),
                I(c->memory_bytes), I(c->compute), I(c->priority), I(c->tier), I(c->trust),
                I(c->gpu.kind), I(c->gpu.index), c->gpu.text, I(c->wait), I(c->since_ns),
                I(row->since_unix), I(row->owner.pid), I(row->owner.start), I(row->uid),
                row->command, I(row->granted), l->device, I(l->mode), I(l->memory_bytes),
-               I(l->compute), I(l->memory_wall), I(l->compute_wall), I(l->since_ns));
+               I(l->compute), I(l->memory_wall), I(l->compute_wall), I(l->since_ns), I(c->alone));
 }
 
 int dv_store_drop_claim(struct dv_store *s, uint64_t id, struct dv_err *err)
@@ -368,6 +378,7 @@ static void read_claim(sqlite3_stmt *st, struct dv_store_claim *row)
     l->memory_wall = (enum dv_wall)sqlite3_column_int(st, i++);
     l->compute_wall = (enum dv_wall)sqlite3_column_int(st, i++);
     l->since_ns = (uint64_t)sqlite3_column_int64(st, i++);
+    l->alone = c->alone = sqlite3_column_int(st, i++) != 0;
     l->id = c->id;
     memcpy(l->tenant, c->tenant, sizeof l->tenant);
     l->priority = c->priority;
@@ -382,6 +393,9 @@ struct reader {
     dv_store_on_usage *on_usage;
     dv_store_on_document *on_document;
     void *arg;
+    dv_store_on_wait *on_wait;
+    dv_store_on_baseline *on_baseline;
+    const char *tenant, *name;
 };
 
 static void claim_row(struct reader *r, sqlite3_stmt *st)
@@ -467,4 +481,74 @@ int dv_store_next_id(struct dv_store *s, uint64_t *ret, struct dv_err *err)
     if (r == 0)
         *ret = next > 0 ? (uint64_t)next : 1;
     return r;
+}
+
+/* ---- where the time went ---- */
+
+int dv_store_put_wait(struct dv_store *s, const struct dv_store_wait *row, struct dv_err *err)
+{
+    return run(s, err, "INSERT OR REPLACE INTO waits VALUES (?,?,?,?,?)", "tttii", row->tenant,
+               row->holder, row->kind, I(row->ns), I(row->since_unix));
+}
+
+static void wait_row(struct reader *r, sqlite3_stmt *st)
+{
+    struct dv_store_wait row = {.ns = (uint64_t)sqlite3_column_int64(st, 3),
+                                .since_unix = sqlite3_column_int64(st, 4)};
+    read_text(st, 0, row.tenant, sizeof row.tenant);
+    read_text(st, 1, row.holder, sizeof row.holder);
+    read_text(st, 2, row.kind, sizeof row.kind);
+    r->on_wait(r->arg, &row);
+}
+
+int dv_store_load_waits(struct dv_store *s, dv_store_on_wait *on_wait, void *arg,
+                        struct dv_err *err)
+{
+    struct reader reader = {.store = s, .on_wait = on_wait, .arg = arg};
+    return each(&reader, "SELECT * FROM waits ORDER BY tenant, holder, kind", wait_row, err);
+}
+
+/* ---- baselines ---- */
+
+int dv_store_put_baseline(struct dv_store *s, const struct dv_store_baseline *b, struct dv_err *err)
+{
+    return run(s, err, "INSERT OR REPLACE INTO baselines VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+               "tttttiiiiiiii", b->tenant, b->name, b->command, b->model, b->profile, I(b->mode),
+               I(b->memory_bytes), I(b->compute), I(b->unix_time), I(b->launches), I(b->wall_ns),
+               I(b->busy_ns), I(b->wait_ns));
+}
+
+static void baseline_row(struct reader *r, sqlite3_stmt *st)
+{
+    struct dv_store_baseline b = {
+        .mode = (enum dv_mode)sqlite3_column_int(st, 5),
+        .memory_bytes = (uint64_t)sqlite3_column_int64(st, 6),
+        .compute = (uint32_t)sqlite3_column_int64(st, 7),
+        .unix_time = sqlite3_column_int64(st, 8),
+        .launches = (uint64_t)sqlite3_column_int64(st, 9),
+        .wall_ns = (uint64_t)sqlite3_column_int64(st, 10),
+        .busy_ns = (uint64_t)sqlite3_column_int64(st, 11),
+        .wait_ns = (uint64_t)sqlite3_column_int64(st, 12),
+    };
+    read_text(st, 0, b.tenant, sizeof b.tenant);
+    read_text(st, 1, b.name, sizeof b.name);
+    read_text(st, 2, b.command, sizeof b.command);
+    read_text(st, 3, b.model, sizeof b.model);
+    read_text(st, 4, b.profile, sizeof b.profile);
+    if ((!r->tenant || !strcmp(r->tenant, b.tenant)) && (!r->name || !strcmp(r->name, b.name)))
+        r->on_baseline(r->arg, &b);
+}
+
+int dv_store_load_baselines(struct dv_store *s, const char *tenant, const char *name,
+                            dv_store_on_baseline *on_baseline, void *arg, struct dv_err *err)
+{
+    struct reader reader = {
+        .store = s, .on_baseline = on_baseline, .arg = arg, .tenant = tenant, .name = name};
+    return each(&reader, "SELECT * FROM baselines ORDER BY tenant, name", baseline_row, err);
+}
+
+int dv_store_drop_baseline(struct dv_store *s, const char *tenant, const char *name,
+                           struct dv_err *err)
+{
+    return run(s, err, "DELETE FROM baselines WHERE tenant = ? AND name = ?", "tt", tenant, name);
 }

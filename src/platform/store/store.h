@@ -91,4 +91,43 @@ int dv_store_load_documents(struct dv_store *store, dv_store_on_document *on_doc
 int dv_store_put_usage(struct dv_store *store, const char *tenant, const struct dv_usage *usage,
                        struct dv_err *err);
 
+/* Where a tenant's time went, one figure a row. */
+struct dv_store_wait {
+    char tenant[DV_TENANT_SIZE];
+    char holder[DV_TENANT_SIZE]; /* "" where the kind has none */
+    char kind[16];               /* turn, queue: it waited for holder; held, run, lost */
+    uint64_t ns;
+    int64_t since_unix; /* when the row began */
+};
+typedef void dv_store_on_wait(void *arg, const struct dv_store_wait *row);
+int dv_store_put_wait(struct dv_store *store, const struct dv_store_wait *row, struct dv_err *err);
+int dv_store_load_waits(struct dv_store *store, dv_store_on_wait *on_wait, void *arg,
+                        struct dv_err *err);
+
+/* What a workload did when it ran alone (`divvy baseline`), by tenant and name. */
+#define DV_STORE_BASELINE_NAME 64
+struct dv_store_baseline {
+    char tenant[DV_TENANT_SIZE];
+    char name[DV_STORE_BASELINE_NAME];
+    char command[DV_STORE_COMMAND_SIZE];
+    char model[DV_GPU_NAME_SIZE]; /* the GPU's product name */
+    char profile[DV_MIG_NAME];    /* of a MIG device; "" on a whole GPU */
+    enum dv_mode mode;
+    uint64_t memory_bytes;
+    uint32_t compute;
+    int64_t unix_time;
+    uint64_t launches;
+    uint64_t wall_ns; /* in which a process of it used the GPU */
+    uint64_t busy_ns; /* GPU time */
+    uint64_t wait_ns; /* its launches waited for their turns */
+};
+typedef void dv_store_on_baseline(void *arg, const struct dv_store_baseline *row);
+int dv_store_put_baseline(struct dv_store *store, const struct dv_store_baseline *row,
+                          struct dv_err *err);
+/* tenant NULL: of all; name NULL: all names. In order. */
+int dv_store_load_baselines(struct dv_store *store, const char *tenant, const char *name,
+                            dv_store_on_baseline *on_baseline, void *arg, struct dv_err *err);
+int dv_store_drop_baseline(struct dv_store *store, const char *tenant, const char *name,
+                           struct dv_err *err);
+
 #endif

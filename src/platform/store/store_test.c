@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/str.h"
 #include "store/store.h"
 
 #include <dirent.h>
@@ -99,6 +100,7 @@ static struct dv_store_claim sample(uint64_t id)
                   .trust = DV_TRUST_UNTRUSTED,
                   .gpu = {.kind = DV_SELECTOR_UUID, .index = 3, .text = "GPU-12345678"},
                   .wait = true,
+                  .alone = true,
                   .since_ns = 99},
         .granted = true,
         .slice = {.id = id,
@@ -111,6 +113,7 @@ static struct dv_store_claim sample(uint64_t id)
                   .trust = DV_TRUST_UNTRUSTED,
                   .memory_wall = DV_WALL_COOPERATIVE,
                   .compute_wall = DV_WALL_COOPERATIVE,
+                  .alone = true,
                   .since_ns = 101},
         .owner = {4711, 123456789},
         .uid = 1000,
@@ -240,6 +243,128 @@ static void test_newer(void **state)
     assert_non_null(strstr(err.msg, "newer divvy"));
 }
 
+static void on_wait(void *arg, const struct dv_store_wait *w)
+{
+    dv_str_addf(arg, "%s|%s|%s|%llu|%lld;", w->tenant, w->holder, w->kind,
+                (unsigned long long)w->ns, (long long)w->since_unix);
+}
+
+static void on_baseline(void *arg, const struct dv_store_baseline *b)
+{
+    dv_str_addf(arg, "%s|%s|%s|%s|%s|%d|%llu|%u|%lld|%llu|%llu|%llu|%llu;", b->tenant, b->name,
+                b->command, b->model, b->profile, (int)b->mode, (unsigned long long)b->memory_bytes,
+                b->compute, (long long)b->unix_time, (unsigned long long)b->launches,
+                (unsigned long long)b->wall_ns, (unsigned long long)b->busy_ns,
+                (unsigned long long)b->wait_ns);
+}
+
+static void test_waits_and_baselines(void **state)
+{
+    struct seen *s = *state;
+    struct dv_err err;
+    dv_cleanup(dv_str_done) struct dv_str all = {0};
+    struct dv_store *store = open_store(s, NULL);
+    struct dv_store_wait w = {"ann", "bob", "turn", 5, 7};
+    assert_int_equal(dv_store_put_wait(store, &w, &err), 0);
+    w.ns = 1ull << 62;
+    assert_int_equal(dv_store_put_wait(store, &w, &err), 0);
+    strcpy(w.kind, "queue");
+    assert_int_equal(dv_store_put_wait(store, &w, &err), 0);
+    struct dv_store_baseline b = {
+        "ann", "train", "train.py 'x'", "A100", "1g.10gb", DV_MODE_GOVERNED, 10, 20, 30, 40, 50,
+        60,    70};
+    assert_int_equal(dv_store_put_baseline(store, &b, &err), 0);
+    strcpy(b.name, "serve");
+    assert_int_equal(dv_store_put_baseline(store, &b, &err), 0);
+    b.launches = 41;
+    assert_int_equal(dv_store_put_baseline(store, &b, &err), 0);
+    dv_store_close(store);
+    store = open_store(s, NULL);
+    assert_int_equal(dv_store_load_waits(store, on_wait, &all, &err), 0);
+    assert_string_equal(dv_str_get(&all), "ann|bob|queue|4611686018427387904|7;"
+                                          "ann|bob|turn|4611686018427387904|7;");
+    dv_str_clear(&all);
+    assert_int_equal(dv_store_load_baselines(store, "ann", NULL, on_baseline, &all, &err), 0);
+    assert_string_equal(dv_str_get(&all),
+                        "ann|serve|train.py 'x'|A100|1g.10gb|4|10|20|30|41|50|60|70;"
+                        "ann|train|train.py 'x'|A100|1g.10gb|4|10|20|30|40|50|60|70;");
+    assert_int_equal(dv_store_drop_baseline(store, "ann", "train", &err), 0);
+    dv_str_clear(&all);
+    assert_int_equal(dv_store_load_baselines(store, NULL, "train", on_baseline, &all, &err), 0);
+    assert_string_equal(dv_str_get(&all), "");
+    dv_store_close(store);
+}
+
+/* The schema as it was in version 2; what such a file has in it stays. */
+static void test_version_2(void **state)
+{
+    static const char old[] =
+        "CREATE TABLE tenants (name TEXT PRIMARY KEY, busy_ns INTEGER NOT NULL,"
+        " wait_ns INTEGER NOT NULL, compute_ns TEXT NOT NULL, byte_ns TEXT NOT NULL) STRICT;"
+        "CREATE TABLE claims (id INTEGER PRIMARY KEY, boot TEXT NOT NULL, tenant TEXT NOT NULL,"
+        " mode INTEGER NOT NULL, memory_bytes INTEGER NOT NULL, compute INTEGER NOT NULL,"
+        " priority INTEGER NOT NULL, tier INTEGER NOT NULL, trust INTEGER NOT NULL,"
+        " selector INTEGER NOT NULL, selector_index INTEGER NOT NULL, selector_text TEXT NOT NULL,"
+        " wait INTEGER NOT NULL, since_ns INTEGER NOT NULL, since_unix INTEGER NOT NULL,"
+        " owner_pid INTEGER NOT NULL, owner_start INTEGER NOT NULL, uid INTEGER NOT NULL,"
+        " command TEXT NOT NULL, granted INTEGER NOT NULL, device TEXT NOT NULL,"
+        " slice_mode INTEGER NOT NULL, slice_memory_bytes INTEGER NOT NULL,"
+        " slice_compute INTEGER NOT NULL, memory_wall INTEGER NOT NULL,"
+        " compute_wall INTEGER NOT NULL, slice_since_ns INTEGER NOT NULL) STRICT;"
+        "CREATE TABLE processes (claim INTEGER NOT NULL, pid INTEGER NOT NULL,"
+        " start INTEGER NOT NULL, PRIMARY KEY (claim, pid, start)) STRICT, WITHOUT ROWID;"
+        "CREATE TABLE ids (one INTEGER PRIMARY KEY CHECK (one = 1), next INTEGER NOT NULL) STRICT;"
+        "INSERT INTO ids VALUES (1, 9);"
+        "CREATE TABLE documents (key TEXT PRIMARY KEY, name TEXT NOT NULL, config TEXT NOT NULL,"
+        " unix_time INTEGER NOT NULL, text TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+        "INSERT INTO tenants VALUES ('ann', 5, 6, '7', '8');"
+        "INSERT INTO claims VALUES (8, 'BOOT', 'ann', 4, 10, 20, -7, 0, 0, 0, 0, 'any', 1, 99,"
+        " 1700000000, 4711, 123, 1000, 'train', 1, 'GPU-1', 4, 10, 20, 1, 1, 101);"
+        "INSERT INTO processes VALUES (8, 12, 34);"
+        "INSERT INTO documents VALUES ('layout', 'a.yaml', 'all', 7, 'x');"
+        "PRAGMA user_version = 2;";
+    struct seen *s = *state;
+    char path[100], boot[40] = "", *sql = NULL;
+    sqlite3 *db;
+    struct dv_err err;
+    dv_cleanup(dv_str_done) struct dv_str all = {0};
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%39s", boot), 1);
+    fclose(f);
+    snprintf(path, sizeof path, "%s/divvyd.db", s->dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, old, NULL, NULL, NULL), SQLITE_OK);
+    sql = sqlite3_mprintf("UPDATE claims SET boot = %Q", boot);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_free(sql);
+    sqlite3_close(db);
+
+    uint64_t next;
+    struct dv_store *store = open_store(s, NULL);
+    load(s, store);
+    assert_int_equal(s->n_claims, 1);
+    assert_int_equal(s->claims[0].slice.since_ns, 101);
+    assert_false(s->claims[0].claim.alone);
+    assert_false(s->claims[0].slice.alone);
+    assert_int_equal(s->n_processes, 1);
+    assert_int_equal(s->usage.busy_ns, 5);
+    assert_int_equal(dv_store_next_id(store, &next, &err), 0);
+    assert_int_equal(next, 9);
+    assert_int_equal(dv_store_load_documents(store, on_document, &all, &err), 0);
+    assert_string_equal(dv_str_get(&all), "layout|a.yaml|all|7|x;");
+    struct dv_store_claim row = sample(9);
+    assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
+    struct dv_store_wait w = {"ann", "bob", "turn", 5, 7};
+    assert_int_equal(dv_store_put_wait(store, &w, &err), 0);
+    dv_store_close(store);
+    store = open_store(s, NULL);
+    load(s, store);
+    assert_int_equal(s->n_claims, 2);
+    assert_true(s->claims[1].claim.alone);
+    dv_store_close(store);
+}
+
 /* A disk that takes no more: an error, and everything is there again once it does. */
 static void test_full(void **state)
 {
@@ -275,6 +400,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_documents, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_waits_and_baselines, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_version_2, setup, teardown),
         cmocka_unit_test_setup_teardown(test_corrupt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_newer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full, setup, teardown),

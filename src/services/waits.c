@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "waits.h"
+
+#include "policy/admit.h"
+#include "policy/queue.h"
+#include "sys/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NOBODY_COLUMN = DV_ARBITER_ENTITIES_MAX, GONE_COLUMN };
+
+/* ---- rows ---- */
+
+static struct dv_wait_for *find(struct dv_time_spent *t, const char *holder)
+{
+    for (size_t i = 0; i < t->n_waits; i++)
+        if (!strcmp(t->waits[i].holder, holder))
+            return &t->waits[i];
+    return NULL;
+}
+
+/* NULL only when memory is out. */
+static struct dv_wait_for *row_of(struct dv_time_spent *t, const char *holder)
+{
+    struct dv_wait_for *w = find(t, holder);
+    if (w)
+        return w;
+    bool special = holder[0] == '(';
+    if (!special && t->n_waits >= DV_WAITS_HOLDERS_MAX)
+        return row_of(t, DV_WAITS_OTHERS);
+    struct dv_wait_for *more = realloc(t->waits, (t->n_waits + 1) * sizeof *more);
+    if (!more)
+        return find(t, DV_WAITS_OTHERS);
+    t->waits = more;
+    w = &more[t->n_waits++];
+    *w = (struct dv_wait_for){.turn_ns = 0};
+    snprintf(w->holder, sizeof w->holder, "%s", holder);
+    return w;
+}
+
+static void note_since(struct dv_time_spent *t)
+{
+    t->dirty = true;
+    if (!t->since_unix)
+        t->since_unix = dv_clock_unix();
+}
+
+static void add_wait(struct dv_time_spent *t, const char *holder, uint64_t turn_ns,
+                     uint64_t queue_ns)
+{
+    struct dv_wait_for *w = row_of(t, holder);
+    if (!w)
+        return;
+    note_since(t);
+    w->turn_ns += turn_ns;
+    w->queue_ns += queue_ns;
+    w->dirty = true;
+}
+
+static void wait_both(struct dv_holding *h, const char *holder, uint64_t turn_ns, uint64_t queue_ns)
+{
+    struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
+    if (!turn_ns && !queue_ns)
+        return;
+    add_wait(&h->spent, holder, turn_ns, queue_ns);
+    if (t)
+        add_wait(&t->spent, holder, turn_ns, queue_ns);
+}
+
+static void spend(struct dv_time_spent *t, uint64_t held_ns, uint64_t run_ns, uint64_t lost_ns)
+{
+    note_since(t);
+    t->held_ns += held_ns;
+    t->run_ns += run_ns;
+    t->lost_ns += lost_ns;
+}
+
+void dv_waits_done(struct dv_time_spent *t)
+{
+    free(t->waits);
+    t->waits = NULL;
+    t->n_waits = 0;
+}
+
+uint64_t dv_waits_turn_ns(const struct dv_time_spent *t)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < t->n_waits; i++)
+        sum += t->waits[i].turn_ns;
+    return sum;
+}
+
+uint64_t dv_waits_queue_ns(const struct dv_time_spent *t)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < t->n_waits; i++)
+        sum += t->waits[i].queue_ns;
+    return sum;
+}
+
+uint64_t dv_waits_idle_ns(const struct dv_time_spent *t)
+{
+    uint64_t known = t->run_ns + t->lost_ns + dv_waits_turn_ns(t);
+    return t->held_ns > known ? t->held_ns - known : 0;
+}
+
+/* ---- for turns ---- */
+
+/* Counters only grow; one that does not is taken as it is from now on. */
+static uint64_t step(uint64_t *seen, uint64_t now)
+{
+    uint64_t more = now > *seen ? now - *seen : 0;
+    *seen = now;
+    return more;
+}
+
+static void turns(struct dv_holding *h)
+{
+    const char *names[DV_ARBITER_ENTITIES_MAX] = {0};
+    struct dv_arbiter_waits w;
+    if (dv_lease_slice_waits(h->node->lease, h->device, h->entity, &w) < 0)
+        return;
+    for (const struct dv_holding *o = h->node->holdings; o; o = o->next)
+        if (o->device == h->device && o->entity < DV_ARBITER_ENTITIES_MAX)
+            names[o->entity] = o->claim.tenant;
+    for (uint32_t i = 0; i < DV_ARBITER_ENTITIES_MAX; i++)
+        wait_both(h, names[i] ? names[i] : DV_WAITS_OTHERS,
+                  step(&h->waits_seen_ns[i], w.for_entity_ns[i]), 0);
+    wait_both(h, DV_WAITS_NOBODY, step(&h->waits_seen_ns[NOBODY_COLUMN], w.nobody_ns), 0);
+    wait_both(h, DV_WAITS_OTHERS, step(&h->waits_seen_ns[GONE_COLUMN], w.gone_ns), 0);
+}
+
+/* What its processes say of themselves; more than the time allows is not believed. */
+static void work(struct dv_holding *h, uint64_t now, uint64_t elapsed)
+{
+    bool active = false;
+    for (struct dv_member *m = h->node->members; m; m = m->next) {
+        if (m->holding != h || !m->ready || !m->slot.page)
+            continue;
+        const struct dv_slot_page *p = m->slot.page;
+        uint64_t age = now - DV_MIN(m->since_ns, now);
+        uint64_t launches = __atomic_load_n(&p->launches_total, __ATOMIC_RELAXED);
+        uint64_t wait_ns = __atomic_load_n(&p->wait_total_ns, __ATOMIC_RELAXED);
+        h->work.launches += step(&m->launches_seen, DV_MIN(launches, age));
+        h->work.wait_ns += step(&m->gate_wait_seen_ns, DV_MIN(wait_ns, age));
+        active = true;
+    }
+    h->work.active_ns += active ? elapsed : 0;
+}
+
+static void holding(struct dv_holding *h, uint64_t now, uint64_t elapsed)
+{
+    struct dv_arbiter_counters c;
+    struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
+    uint64_t lost = 0, run = step(&h->run_seen_ns, h->busy_ns);
+    if (h->entity == UINT32_MAX)
+        return;
+    if (dv_lease_slice_counters(h->node->lease, h->device, h->entity, &c) == 0)
+        lost = step(&h->lost_seen_ns, c.lost_ns);
+    spend(&h->spent, elapsed, run, lost);
+    if (t)
+        spend(&t->spent, elapsed, run, lost);
+    turns(h);
+    work(h, now, elapsed);
+}
+
+/* ---- in the queue ---- */
+
+/* Tenants with slices on devices that would do; at most so many are told apart. */
+static size_t holders_of(const struct dv_node *node, const struct dv_claim *c,
+                         const char *ret[DV_WAITS_HOLDERS_MAX])
+{
+    const struct dv_snapshot *s = node->snapshot;
+    bool *marks = calloc(s->n_devices + 1, sizeof *marks);
+    size_t n = 0;
+    if (!marks)
+        return 0;
+    dv_admit_mark(s, c, marks);
+    for (size_t i = 0; i < s->n_slices; i++) {
+        const struct dv_device *d = dv_snapshot_device(s, s->slices[i].device);
+        size_t k = 0;
+        if (!d || !marks[d - s->devices])
+            continue;
+        while (k < n && strcmp(ret[k], s->slices[i].tenant) != 0)
+            k++;
+        if (k == n && n < DV_WAITS_HOLDERS_MAX)
+            ret[n++] = s->slices[i].tenant;
+    }
+    free(marks);
+    return n;
+}
+
+static void queued(struct dv_holding *h, uint64_t elapsed)
+{
+    const char *holders[DV_WAITS_HOLDERS_MAX];
+    struct dv_verdict v;
+    if (elapsed < DV_NS_PER_MS && !h->spent.since_unix)
+        return; /* granted at once: it did not wait */
+    size_t n = holders_of(h->node, &h->claim, holders);
+    for (size_t i = 0; i < n; i++)
+        wait_both(h, holders[i], 0, elapsed / n + (i < elapsed % n));
+    if (n)
+        return;
+    bool known = dv_queue_explain(h->node->snapshot, h->claim.id, &v) == 0 && v.holder[0];
+    wait_both(h, known ? v.holder : DV_WAITS_NOBODY, 0, elapsed);
+}
+
+/* ---- all ---- */
+
+void dv_waits_holding(struct dv_holding *h, uint64_t now)
+{
+    uint64_t elapsed = now > h->spent_at_ns ? now - h->spent_at_ns : 0;
+    h->spent_at_ns = DV_MAX(now, h->spent_at_ns);
+    if (h->state == DV_HOLDING_QUEUED)
+        queued(h, elapsed);
+    else
+        holding(h, now, elapsed);
+}
+
+void dv_waits_tick(struct dv_node *node, uint64_t now)
+{
+    for (struct dv_holding *h = node->holdings; h; h = h->next)
+        dv_waits_holding(h, now);
+}
+
+void dv_waits_leave(struct dv_holding *h, uint64_t now)
+{
+    if (h->entity >= DV_ARBITER_ENTITIES_MAX)
+        return;
+    for (struct dv_holding *o = h->node->holdings; o; o = o->next) {
+        bool beside = o != h && o->device == h->device && o->entity != UINT32_MAX;
+        if (o == h || beside || o->state == DV_HOLDING_QUEUED)
+            dv_waits_holding(o, now);
+        if (!beside)
+            continue;
+        /* The arbiter adds that column to the one of those who have gone. */
+        o->waits_seen_ns[GONE_COLUMN] += o->waits_seen_ns[h->entity];
+        o->waits_seen_ns[h->entity] = 0;
+    }
+}
+
+/* ---- the store ---- */
+
+void dv_waits_restore(struct dv_node *node, const struct dv_store_wait *row)
+{
+    struct dv_node_tenant *t = dv_node_tenant(node, row->tenant);
+    if (!t)
+        return;
+    struct dv_time_spent *s = &t->spent;
+    bool turn = !strcmp(row->kind, "turn"), queue = !strcmp(row->kind, "queue");
+    struct dv_wait_for *w = turn || queue ? row_of(s, row->holder) : NULL;
+    if (w && turn)
+        w->turn_ns += row->ns;
+    else if (w)
+        w->queue_ns += row->ns;
+    else if (!strcmp(row->kind, "held"))
+        s->held_ns += row->ns;
+    else if (!strcmp(row->kind, "run"))
+        s->run_ns += row->ns;
+    else if (!strcmp(row->kind, "lost"))
+        s->lost_ns += row->ns;
+    if (!s->since_unix || row->since_unix < s->since_unix)
+        s->since_unix = row->since_unix;
+}
+
+static int put(struct dv_node *node, const struct dv_node_tenant *t, const char *kind,
+               const char *holder, uint64_t ns, struct dv_err *err)
+{
+    struct dv_store_wait row = {.ns = ns, .since_unix = t->spent.since_unix};
+    snprintf(row.tenant, sizeof row.tenant, "%s", t->name);
+    snprintf(row.holder, sizeof row.holder, "%s", holder);
+    snprintf(row.kind, sizeof row.kind, "%s", kind);
+    return dv_store_put_wait(node->store, &row, err);
+}
+
+static int write_tenant(struct dv_node *node, struct dv_node_tenant *t, bool all,
+                        struct dv_err *err)
+{
+    const struct dv_time_spent *s = &t->spent;
+    int r = put(node, t, "held", "", s->held_ns, err);
+    if (r == 0)
+        r = put(node, t, "run", "", s->run_ns, err);
+    if (r == 0)
+        r = put(node, t, "lost", "", s->lost_ns, err);
+    for (size_t i = 0; r == 0 && i < s->n_waits; i++) {
+        const struct dv_wait_for *w = &s->waits[i];
+        if (!all && !w->dirty)
+            continue;
+        if (w->turn_ns)
+            r = put(node, t, "turn", w->holder, w->turn_ns, err);
+        if (r == 0 && w->queue_ns)
+            r = put(node, t, "queue", w->holder, w->queue_ns, err);
+    }
+    return r;
+}
+
+int dv_waits_write(struct dv_node *node, bool all, struct dv_err *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < node->n_tenants; i++) {
+        struct dv_node_tenant *t = &node->tenants[i];
+        if (t->spent.dirty || (all && t->spent.since_unix))
+            r = write_tenant(node, t, all, err);
+    }
+    return r;
+}
+
+void dv_waits_clean(struct dv_node *node)
+{
+    for (size_t i = 0; i < node->n_tenants; i++) {
+        struct dv_time_spent *s = &node->tenants[i].spent;
+        s->dirty = false;
+        for (size_t k = 0; k < s->n_waits; k++)
+            s->waits[k].dirty = false;
+    }
+}
+
+bool dv_waits_dirty(const struct dv_node *node)
+{
+    for (size_t i = 0; i < node->n_tenants; i++)
+        if (node->tenants[i].spent.dirty)
+            return true;
+    return false;
+}
