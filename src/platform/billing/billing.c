@@ -8,6 +8,7 @@
 #include "sys/zone.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ struct work {
     struct dv_bill *bill;
     struct dv_bill_result result;
     uint64_t broken, coarse;
+    int64_t first_unix, last_unix; /* where the ledger's rows begin and end */
     struct dv_err *err;
     int r; /* of adding rows */
 };
@@ -91,6 +93,9 @@ static bool on_row(void *arg, const struct dv_ledger_row *row)
     struct work *w = arg;
     w->broken += row->broken;
     w->coarse += row->coarse;
+    if (!w->last_unix || row->row.from_unix < w->first_unix)
+        w->first_unix = row->row.from_unix;
+    w->last_unix = DV_MAX(w->last_unix, row->row.to_unix);
     w->r = dv_bill_add(w->bill, &row->row, w->err);
     return w->r == 0;
 }
@@ -110,7 +115,28 @@ static int read_rows(struct dv_ledger *ledger, struct work *w)
     return r < 0 ? r : dv_bill_finish(w->bill, &w->result, w->err);
 }
 
-static void add_ledger_notes(const struct work *w, struct dv_output *o)
+#define GAP_S 120 /* so far the open minute may lag */
+
+/* What of the time that was asked for is not there. */
+static void add_gap_notes(const struct work *w, int64_t now_unix, struct dv_output_node *notes)
+{
+    char text[120], when[DV_ZONE_TEXT];
+    int64_t end = DV_MIN(w->query.to_unix, now_unix);
+    if (!w->last_unix)
+        return;
+    if (w->first_unix > w->query.from_unix) {
+        snprintf(text, sizeof text, "The ledger has nothing of this time before %s.",
+                 dv_zone_format(w->zone, w->first_unix, when));
+        dv_output_string(notes, NULL, text);
+    }
+    if (w->last_unix + GAP_S < end) {
+        snprintf(text, sizeof text, "The ledger has nothing of this time after %s.",
+                 dv_zone_format(w->zone, w->last_unix, when));
+        dv_output_string(notes, NULL, text);
+    }
+}
+
+static void add_ledger_notes(const struct work *w, int64_t now_unix, struct dv_output *o)
 {
     struct dv_output_node *root = dv_output_root(o);
     const struct dv_output_node *found = dv_output_get(root, "notes");
@@ -118,6 +144,7 @@ static void add_ledger_notes(const struct work *w, struct dv_output *o)
     struct dv_output_node *notes = (struct dv_output_node *)found;
     if (!notes)
         notes = dv_output_array(root, "notes");
+    add_gap_notes(w, now_unix, notes);
     if (w->broken)
         dv_output_string(notes, NULL,
                          "The ledger's chain is broken within this time: 'divvy ledger verify' "
@@ -128,6 +155,22 @@ static void add_ledger_notes(const struct work *w, struct dv_output *o)
                          "time.");
     for (uint32_t i = 0; w->info && i < w->info->n_warnings; i++)
         dv_output_string(notes, NULL, w->info->warnings[i].text);
+}
+
+/* What is left for somebody who may see one tenant alone: its part, as if there were no others. */
+static void hide_others(struct work *w)
+{
+    struct dv_bill_result *b = &w->result;
+    b->n_gpus = 0;
+    b->waste = (struct dv_bill_waste){0};
+    b->used_cost = 0;
+    for (uint32_t i = 0; i < b->n_tenants; i++) {
+        b->waste.reserved_idle += b->tenants[i].reserved_idle_cost;
+        b->used_cost += b->tenants[i].used_cost;
+    }
+    b->waste_cost = b->waste.reserved_idle;
+    b->origin_cost = b->used_cost + b->waste_cost;
+    b->others_cost = b->unshared_cost = b->adjustment = 0;
 }
 
 int dv_billing_bill(struct dv_ledger *ledger, const struct dv_billing_query *q,
@@ -149,9 +192,11 @@ int dv_billing_bill(struct dv_ledger *ledger, const struct dv_billing_query *q,
         r = read_rows(ledger, &w);
     if (r < 0)
         return r;
+    if (q->own_gpus_only)
+        hide_others(&w);
     struct dv_output *o = dv_bill_text_output(&w.result, q->price_name);
     if (o)
-        add_ledger_notes(&w, o);
+        add_ledger_notes(&w, q->now_unix, o);
     if (!o || dv_output_failed(o)) {
         dv_output_free(&o);
         return dv_err_set(err, -ENOMEM, "out of memory");
@@ -210,7 +255,7 @@ static void add_line(struct dv_output_node *list, const struct dv_bill_line *l, 
     add_buckets(o, &l->charge);
 }
 
-static struct dv_output *usage_tree(const struct work *w, bool lines, bool own_gpus_only)
+static struct dv_output *usage_tree(const struct work *w, const struct dv_billing_query *q)
 {
     const struct dv_bill_result *b = &w->result;
     struct dv_output *o = dv_output_new("Usage");
@@ -226,7 +271,7 @@ static struct dv_output *usage_tree(const struct work *w, bool lines, bool own_g
         add_charge(t, &b->tenants[i].charge);
         dv_output_string(t, "quality", dv_account_quality_name(b->tenants[i].quality));
     }
-    list = own_gpus_only ? NULL : dv_output_array(root, "gpus");
+    list = q->own_gpus_only ? NULL : dv_output_array(root, "gpus");
     for (uint32_t i = 0; list && i < b->n_gpus; i++) {
         struct dv_output_node *g = dv_output_object(list, NULL);
         dv_output_string(g, "uuid", b->gpus[i].uuid);
@@ -235,11 +280,11 @@ static struct dv_output *usage_tree(const struct work *w, bool lines, bool own_g
         add_charge(g, &b->gpus[i].charge);
         add_buckets(g, &b->gpus[i].charge);
     }
-    list = lines ? dv_output_array(root, "lines") : NULL;
+    list = q->by ? dv_output_array(root, "lines") : NULL;
     for (uint32_t i = 0; list && i < b->n_lines; i++)
         if (b->lines[i].kind == DV_BILL_LINE_TIME)
             add_line(list, &b->lines[i], w->query.by);
-    add_ledger_notes(w, o);
+    add_ledger_notes(w, q->now_unix, o);
     return o;
 }
 
@@ -254,7 +299,7 @@ int dv_billing_usage(struct dv_ledger *ledger, const struct dv_billing_query *q,
         r = read_rows(ledger, &w);
     if (r < 0)
         return r;
-    struct dv_output *o = usage_tree(&w, q->by, q->own_gpus_only);
+    struct dv_output *o = usage_tree(&w, q);
     if (!o || dv_output_failed(o)) {
         dv_output_free(&o);
         return dv_err_set(err, -ENOMEM, "out of memory");
