@@ -80,13 +80,13 @@ static void add_dimensions(struct dv_output_node *o, const struct dv_bill_result
     add_name(o, "model", l->account.model);
     add_name(o, "profile", l->account.profile);
     dv_output_string(o, "mode", mode ? dv_device_mode_name(l->account.mode) : NULL);
-    dv_output_string(
-        o, "tier", all && l->account.tenant[0] ? dv_claim_tier_name(l->account.tier) : NULL);
+    dv_output_string(o, "tier",
+                     all && l->account.tenant[0] ? dv_claim_tier_name(l->account.tier) : NULL);
     dv_output_string(o, "quality",
                      l->charge.busy_ns ? dv_account_quality_name(l->account.quality) : NULL);
-    dv_output_string(
-        o, "source",
-        l->account.source != DV_SOURCE_NONE ? dv_account_source_name(l->account.source) : NULL);
+    dv_output_string(o, "source",
+                     l->account.source != DV_SOURCE_NONE ? dv_account_source_name(l->account.source)
+                                                         : NULL);
 }
 
 static void add_line(struct dv_output_node *list, const struct dv_bill_result *b,
