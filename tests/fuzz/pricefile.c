@@ -32,7 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct dv_price_list *l = NULL;
     struct dv_pricefile_info info;
     struct dv_err err = {{0}};
-    int r = dv_pricefile_read("fuzz.yaml", (const char *)data, size, "/nonexistent", &l, &info, &err);
+    int r =
+        dv_pricefile_read("fuzz.yaml", (const char *)data, size, "/nonexistent", &l, &info, &err);
     if (r == -ENOMEM)
         return 0;
     if (r < 0) {

@@ -335,7 +335,7 @@ static int say_gap(const struct dv_bill *b, struct dv_err *err)
         g->account.tenant[0] ? "tenant " : "the GPU itself", g->account.tenant, g->account.gpu,
         g->account.model, g->account.profile[0] ? ", profile " : "", g->account.profile,
         dv_device_mode_name(g->account.mode), g->account.tenant[0] ? ", tier " : "",
-                      g->account.tenant[0] ? dv_claim_tier_name(g->account.tier) : "", from, to, more);
+        g->account.tenant[0] ? dv_claim_tier_name(g->account.tier) : "", from, to, more);
 }
 
 /* Only tenants that are shown; the GPU's own is none. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The examples of docs/reference/price-file.md are true. A block ```yaml is read without an error and
- * without a warning; after ```yaml refused and ```yaml warned the next block is the message, letter by
- * letter.
+ * The examples of docs/reference/price-file.md are true. A block ```yaml is read without an error
+ * and without a warning; after ```yaml refused and ```yaml warned the next block is the message,
+ * letter by letter.
  */
 #include "pricefile/pricefile.h"
 

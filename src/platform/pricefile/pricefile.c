@@ -190,8 +190,7 @@ static int read_model(struct reader *in, const struct dv_yaml_node *node, const 
     const struct dv_gpu_model *m;
     size_t n = 0;
     if (!*text || dv_str_copy(rule->model, sizeof rule->model, text) < 0)
-        return dv_yaml_bad(in->yaml, node, in->err, "model: 1 to %d letters",
-                           DV_GPU_NAME_SIZE - 1);
+        return dv_yaml_bad(in->yaml, node, in->err, "model: 1 to %d letters", DV_GPU_NAME_SIZE - 1);
     if (dv_gpu_model_find(text, NULL) ||
         (!strncasecmp(text, "NVIDIA ", 7) && dv_gpu_model_find(text + 7, NULL)))
         return 0;
@@ -215,8 +214,8 @@ static int read_profile(struct reader *in, const struct dv_yaml_node *node, cons
         return 0;
     }
     if (dv_mig_name_parse(text, &name, &why) < 0)
-        return dv_yaml_bad(in->yaml, node, in->err, "profile: %s; or \"whole\" for a GPU without MIG",
-                           why.msg);
+        return dv_yaml_bad(in->yaml, node, in->err,
+                           "profile: %s; or \"whole\" for a GPU without MIG", why.msg);
     if (dv_str_copy(rule->profile, sizeof rule->profile, text) < 0)
         return dv_yaml_bad(in->yaml, node, in->err, "profile: too long");
     return 0;

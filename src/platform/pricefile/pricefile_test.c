@@ -85,7 +85,8 @@ static const struct {
     {HEAD, "prices is missing"},
     {HEAD "prices: []\n", "p.yaml:4:9: prices: an empty list"},
     {HEAD "prices: 3.06\n", "prices: \"3.06\", where a list is wanted"},
-    {HEAD "price: []\n", "p.yaml:4:1: unknown key \"price\" in a price list; did you mean \"prices\"?"},
+    {HEAD "price: []\n",
+     "p.yaml:4:1: unknown key \"price\" in a price list; did you mean \"prices\"?"},
     {HEAD "prices: [{}]\n", "perGpuHour is missing"},
     {HEAD "prices:\n- {perGpuHour: 1, modell: A100}\n",
      "p.yaml:5:19: unknown key \"modell\" in a price; did you mean \"model\"?"},
@@ -118,7 +119,8 @@ static const struct {
     {HEAD "prices: [{perGpuHour: 1, model: [A100, A100]}]\n", "the prices of lines 4 and 4"},
     {HEAD "prices: [{perGpuHour: 1}]\nfees: [{tenant: a}]\n", "perMonth is missing"},
     {HEAD "prices: [{perGpuHour: 1}]\nfees: [{perMonth: 1}]\n", "tenant is missing"},
-    {HEAD "prices: [{perGpuHour: 1}]\nfees:\n- {tenant: a, perMonth: 1}\n- {tenant: a, perMonth: 2}\n",
+    {HEAD
+     "prices: [{perGpuHour: 1}]\nfees:\n- {tenant: a, perMonth: 1}\n- {tenant: a, perMonth: 2}\n",
      "p.yaml:7:3: the fees of lines 6 and 7 are tenant a's"},
     {HEAD "prices: [{perGpuHour: 1}]\n---\n" HEAD, "several documents"},
 };
@@ -183,8 +185,8 @@ static void test_files(void **state)
     snprintf(path, sizeof path, "%s/packaging/prices/example.yaml", source ? source : ".");
     if (dv_pricefile_load(path, &l, &info, &err) < 0)
         fail_msg("%s", err.msg);
-    const struct dv_account a = {.model = "NVIDIA A100-SXM4-80GB", .tenant = "a",
-                                 .tier = DV_TIER_LATENCY_CRITICAL};
+    const struct dv_account a = {
+        .model = "NVIDIA A100-SXM4-80GB", .tenant = "a", .tier = DV_TIER_LATENCY_CRITICAL};
     int64_t until;
     assert_int_equal(info.n_warnings, 0);
     assert_int_equal(dv_price_find(l, &a, 1774746000, &until)->micros_per_hour, 3060000);
