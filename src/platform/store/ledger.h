@@ -214,7 +214,7 @@ struct dv_ledger_row {
     bool coarse; /* the block reaches beyond the interval: nothing finer is kept for its time */
 };
 struct dv_ledger_query {
-    int64_t from_unix, to_unix; /* [from, to); whole minutes, else -EINVAL */
+    int64_t from_unix, to_unix; /* [from, to) */
     enum dv_ledger_level
         step;                 /* the coarsest rows wanted; where none finer is kept, coarser come */
     const char *tenant, *gpu; /* NULL: all. With `renamed`, the name of today */
