@@ -84,8 +84,8 @@ const struct dv_ui_verb dv_verb_ledger_show = {
 static const struct dv_table_column break_columns[] = {
     {"CHAIN", "chain"},
     {"BLOCK", "seq", .right = true},
-    {"FROM", "from_unix", .right = true},
-    {"TO", "to_unix", .right = true},
+    {"FROM", "from"},
+    {"TO", "to"},
     {"FAULT", "fault"},
     {"DETAIL", "detail"},
 };

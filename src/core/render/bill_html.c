@@ -507,7 +507,7 @@ static void add_notes(const struct page *p)
            "cost of the GPUs.</li>\n"
            "<li>Measured: exact is timed where work is let through; sampled comes from the "
            "driver's samples; estimated is divided by a rule, since nothing measures it.</li>\n"
-           "</ul>\n<footer class=soft>Made by divvy " DV_VERSION ".</footer>\n");
+           "</ul>\n<footer class=soft>Made by divvy.</footer>\n");
 }
 
 int dv_bill_html_write(struct dv_output *bill, const struct dv_zone *zone, struct dv_str *text,

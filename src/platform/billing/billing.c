@@ -376,6 +376,14 @@ int dv_billing_rows(struct dv_ledger *ledger, const struct dv_billing_query *q,
 
 /* ---- show, verify --------------------------------------------------------------------------- */
 
+static const struct dv_zone utc;
+
+static void add_utc(struct dv_output_node *o, const char *key, int64_t unix_s)
+{
+    char buf[DV_ZONE_TEXT];
+    dv_output_string(o, key, unix_s ? dv_zone_format(&utc, unix_s, buf) : NULL);
+}
+
 static void add_break(void *list, const struct dv_ledger_break *b)
 {
     struct dv_output_node *o = dv_output_object(list, NULL);
@@ -383,6 +391,8 @@ static void add_break(void *list, const struct dv_ledger_break *b)
     dv_output_uint(o, "seq", b->seq);
     dv_output_int(o, "from_unix", b->from_unix);
     dv_output_int(o, "to_unix", b->to_unix);
+    add_utc(o, "from", b->from_unix);
+    add_utc(o, "to", b->to_unix);
     dv_output_string(o, "fault", dv_ledger_fault_name(b->fault));
     dv_output_string(o, "detail", b->detail);
 }
@@ -394,6 +404,7 @@ static void add_note(void *list, const struct dv_ledger_note *n)
     dv_output_uint(o, "seq", n->seq);
     dv_output_string(o, "kind", kinds[n->kind]);
     dv_output_int(o, "at_unix", n->unix_ns / (int64_t)DV_NS_PER_S);
+    add_utc(o, "at", n->unix_ns / (int64_t)DV_NS_PER_S);
     if (n->kind == DV_LEDGER_RENAME) {
         dv_output_string(o, "old", n->old);
         dv_output_string(o, "new", n->new_name);
