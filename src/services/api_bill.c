@@ -37,6 +37,18 @@ static bool own_tenant(struct dv_http_request *rq, bool permitted, char tenant[D
     return true;
 }
 
+/* A GPU's index is what it is called today; the ledger knows UUIDs. */
+static void resolve_gpu(const struct dv_node *node, char gpu[DV_UUID_SIZE])
+{
+    struct dv_selector selector;
+    if (!gpu[0] || dv_claim_selector_parse(gpu, &selector, NULL) < 0 ||
+        selector.kind != DV_SELECTOR_INDEX)
+        return;
+    for (size_t i = 0; i < node->snapshot->n_gpus; i++)
+        if (node->snapshot->gpus[i].index == selector.index)
+            memcpy(gpu, node->snapshot->gpus[i].uuid, DV_UUID_SIZE);
+}
+
 void dv_api_bill_post(struct dv_node *node, struct dv_http_request *rq, bool permitted)
 {
     struct dv_request_bill query;
@@ -49,13 +61,15 @@ void dv_api_bill_post(struct dv_node *node, struct dv_http_request *rq, bool per
         dv_request_bill_done(&query);
         return;
     }
+    resolve_gpu(node, query.gpu);
     dv_bills_start(node, rq, DV_BILLS_BILL, &query, !permitted);
 }
 
 /* ---- questions in the path ---- */
 
 /* How many there were; -1: answered. */
-static int read_query(struct dv_http_request *rq, struct dv_request_bill *query)
+static int read_query(const struct dv_node *node, struct dv_http_request *rq,
+                      struct dv_request_bill *query)
 {
     const struct {
         const char *name;
@@ -83,13 +97,14 @@ static int read_query(struct dv_http_request *rq, struct dv_request_bill *query)
         bad_request(rq, message);
         return -1;
     }
+    resolve_gpu(node, query->gpu);
     return n;
 }
 
 void dv_api_bill_usage(struct dv_node *node, struct dv_http_request *rq, bool permitted)
 {
     struct dv_request_bill query = {0};
-    int n = read_query(rq, &query);
+    int n = read_query(node, rq, &query);
     if (n == 0)
         dv_view_reply(rq, 200, dv_view_usage(node));
     else if (n > 0 && own_tenant(rq, permitted, query.tenant))
@@ -99,7 +114,7 @@ void dv_api_bill_usage(struct dv_node *node, struct dv_http_request *rq, bool pe
 void dv_api_bill_rows(struct dv_node *node, struct dv_http_request *rq, bool permitted)
 {
     struct dv_request_bill query = {0};
-    if (read_query(rq, &query) >= 0 && own_tenant(rq, permitted, query.tenant))
+    if (read_query(node, rq, &query) >= 0 && own_tenant(rq, permitted, query.tenant))
         dv_bills_start(node, rq, DV_BILLS_ROWS, &query, !permitted);
 }
 
@@ -150,16 +165,15 @@ static void reply_change_error(struct dv_http_request *rq, int r, const char *me
 void dv_api_bill_correct(struct dv_node *node, struct dv_http_request *rq, bool permitted)
 {
     struct dv_request_correction q;
-    enum dv_ledger_level level = DV_LEDGER_MINUTE;
+    struct dv_bills_corrected done = {0};
     char who[DV_LEDGER_WHO_SIZE];
-    uint64_t block = 0;
     struct dv_err err = {0};
     if (!may_change(node, rq, permitted))
         return;
     int r = dv_request_correction(rq->body, rq->body_size, &q, &err);
     if (r == 0) {
         dv_proc_user_name(rq->uid, who, sizeof who);
-        r = dv_bills_correct(node, &q, who, &level, &block, &err);
+        r = dv_bills_correct(node, &q, who, &done, &err);
     }
     if (r < 0) {
         reply_change_error(rq, r, err.msg);
@@ -167,10 +181,12 @@ void dv_api_bill_correct(struct dv_node *node, struct dv_http_request *rq, bool 
     }
     char by[DV_LOG_VALUE];
     dv_log(DV_LOG_INFO, "ledger.corrected", "level=%s block=%llu tenant=%s by=%s",
-           dv_ledger_chain_name(level), (unsigned long long)block, q.tenant, dv_log_value(who, by));
+           dv_ledger_chain_name(done.level), (unsigned long long)done.block, q.tenant,
+           dv_log_value(who, by));
     struct dv_output *o = dv_output_new("LedgerCorrection");
-    dv_output_string(dv_output_root(o), "level", dv_ledger_chain_name(level));
-    dv_output_uint(dv_output_root(o), "block", block);
+    dv_output_string(dv_output_root(o), "level", dv_ledger_chain_name(done.level));
+    dv_output_uint(dv_output_root(o), "block", done.block);
+    dv_output_uint(dv_output_root(o), "blocks", done.blocks);
     dv_view_reply(rq, 200, o);
 }
 

@@ -263,65 +263,67 @@ void dv_bills_free(struct dv_node *node)
 
 static const struct dv_zone utc;
 
-/* The account in a block that has so much of a tenant's time on a GPU. */
-struct search {
-    const struct dv_request_correction *want;
-    uint64_t block;
-    enum dv_ledger_level level;
-    bool found;
-    struct dv_account account;
-};
-
-static bool look(void *arg, const struct dv_ledger_row *row)
-{
-    struct search *s = arg;
-    const struct dv_charge *c = &row->row.charge;
-    if (row->block != s->block || row->level != s->level || row->open ||
-        strcmp(row->row.account.tenant, s->want->tenant) != 0 ||
-        strncmp(row->row.account.gpu, s->want->gpu, strlen(s->want->gpu)) != 0 ||
-        c->busy_ns < s->want->busy_ns || c->reserved_idle_ns < s->want->reserved_idle_ns)
-        return true;
-    s->account = row->row.account;
-    s->found = true;
-    return false;
-}
-
-static int find_account(struct dv_ledger *ledger, int64_t at, struct search *s, struct dv_err *err)
-{
-    static const int64_t lengths[DV_LEDGER_LEVELS] = {60, 3600, 86400};
-    int r = dv_ledger_find_block(ledger, at, &s->level, &s->block, err);
-    if (r < 0)
-        return r;
-    int64_t from = at - at % lengths[s->level];
-    struct dv_ledger_query q = {
-        .from_unix = from, .to_unix = from + lengths[s->level], .step = s->level};
-    r = dv_ledger_read(ledger, &q, look, s, NULL, err);
-    if (r == 0 && !s->found)
-        r = dv_err_set(err, -ENOENT,
-                       "tenant '%s' has no such time on GPU '%s' in that %s: see 'divvy ledger "
-                       "export'",
-                       s->want->tenant, s->want->gpu, dv_ledger_chain_name(s->level));
-    return r;
-}
-
 static int parse_time(const char *text, int64_t now, int64_t *ret, struct dv_err *err)
 {
     int64_t end;
     return dv_when_parse(&utc, now, text, ret, &end, err);
 }
 
-int dv_bills_correct(struct dv_node *node, const struct dv_request_correction *c, const char *who,
-                     enum dv_ledger_level *ret_level, uint64_t *ret_block, struct dv_err *err)
+#define CORRECT_BLOCKS_MAX 1440u
+#define CORRECT_SPAN_S 86400
+
+/* A tenant's time on a GPU, block by block from a time on, until there is as much as is wanted. */
+struct found {
+    enum dv_ledger_level level;
+    uint64_t block;
+    struct dv_account account;
+    uint64_t busy_ns, idle_ns; /* to be moved */
+};
+struct search {
+    const struct dv_request_correction *want;
+    uint64_t busy_ns, idle_ns; /* still wanted */
+    size_t n;
+    struct found found[CORRECT_BLOCKS_MAX];
+};
+
+static bool look(void *arg, const struct dv_ledger_row *row)
 {
-    struct search s = {.want = c};
-    int64_t now = dv_clock_unix(), at = 0;
-    int r = parse_time(c->at, now, &at, err);
-    if (r == 0)
-        r = find_account(node->ledger, at, &s, err);
-    if (r < 0)
-        return r;
-    struct dv_ledger_delta deltas[2] = {{.account = s.account}, {.account = s.account}};
-    int64_t busy = (int64_t)c->busy_ns, idle = (int64_t)c->reserved_idle_ns;
+    struct search *s = arg;
+    const struct dv_charge *c = &row->row.charge;
+    uint64_t busy = DV_MIN(c->busy_ns, s->busy_ns), idle = DV_MIN(c->reserved_idle_ns, s->idle_ns);
+    if (row->open || (!busy && !idle) ||
+        strncmp(row->row.account.gpu, s->want->gpu, strlen(s->want->gpu)) != 0)
+        return true;
+    if (s->n == CORRECT_BLOCKS_MAX)
+        return false;
+    s->found[s->n++] = (struct found){row->level, row->block, row->row.account, busy, idle};
+    s->busy_ns -= busy;
+    s->idle_ns -= idle;
+    return s->busy_ns || s->idle_ns;
+}
+
+static int find_time(struct dv_ledger *ledger, int64_t at, struct search *s, struct dv_err *err)
+{
+    char when[DV_ZONE_TEXT];
+    struct dv_ledger_query q = {.from_unix = at - at % 60,
+                                .to_unix = at - at % 60 + CORRECT_SPAN_S,
+                                .step = DV_LEDGER_MINUTE,
+                                .tenant = s->want->tenant};
+    int r = dv_ledger_read(ledger, &q, look, s, NULL, err);
+    if (r == 0 && (s->busy_ns || s->idle_ns))
+        r = dv_err_set(
+            err, -ENOENT,
+            "tenant '%s' does not have so much time on GPU '%s' in the blocks of the day from "
+            "%s on: see 'divvy ledger export'",
+            s->want->tenant, s->want->gpu, dv_zone_format(&utc, q.from_unix, when));
+    return r;
+}
+
+static int correct_one(struct dv_ledger *ledger, const struct dv_request_correction *c,
+                       const struct found *f, const char *who, int64_t now, struct dv_err *err)
+{
+    struct dv_ledger_delta deltas[2] = {{.account = f->account}, {.account = f->account}};
+    int64_t busy = (int64_t)f->busy_ns, idle = (int64_t)f->idle_ns;
     deltas[0].busy_ns = -busy;
     deltas[0].reserved_idle_ns = -idle;
     memcpy(deltas[1].account.tenant, c->to, sizeof deltas[1].account.tenant);
@@ -332,19 +334,37 @@ int dv_bills_correct(struct dv_node *node, const struct dv_request_correction *c
         deltas[1].account.source = DV_SOURCE_NONE;
         deltas[1].overhead_ns = busy + idle;
     }
-    struct dv_ledger_correction correction = {.level = s.level,
-                                              .block = s.block,
+    struct dv_ledger_correction correction = {.level = f->level,
+                                              .block = f->block,
                                               .unix_ns = now * (int64_t)DV_NS_PER_S,
                                               .who = who,
                                               .reason = c->reason,
                                               .deltas = deltas,
                                               .n = DV_ARRAY_SIZE(deltas)};
-    r = dv_ledger_correct(node->ledger, &correction, err);
-    if (r < 0)
-        return r;
-    *ret_level = s.level;
-    *ret_block = s.block;
-    return 0;
+    return dv_ledger_correct(ledger, &correction, err);
+}
+
+int dv_bills_correct(struct dv_node *node, const struct dv_request_correction *c, const char *who,
+                     struct dv_bills_corrected *ret, struct dv_err *err)
+{
+    struct search *s = calloc(1, sizeof *s);
+    int64_t now = dv_clock_unix(), at = 0;
+    size_t done = 0;
+    if (!s)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    *s = (struct search){.want = c, .busy_ns = c->busy_ns, .idle_ns = c->reserved_idle_ns};
+    int r = parse_time(c->at, now, &at, err);
+    if (r == 0)
+        r = find_time(node->ledger, at, s, err);
+    while (r == 0 && done < s->n &&
+           (r = correct_one(node->ledger, c, &s->found[done], who, now, err)) == 0)
+        done++;
+    if (r < 0 && done)
+        dv_err_prefix(err, "%zu of %zu blocks were corrected, then: ", done, s->n);
+    if (r == 0)
+        *ret = (struct dv_bills_corrected){s->found[0].level, s->found[0].block, s->n};
+    free(s);
+    return r;
 }
 
 int dv_bills_rename(struct dv_node *node, const struct dv_request_rename *q, const char *who,

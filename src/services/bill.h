@@ -30,10 +30,15 @@ void dv_bills_start(struct dv_node *node, struct dv_http_request *rq, enum dv_bi
 /* Whoever still waits gets no answer from here; call it before the server is freed. */
 void dv_bills_free(struct dv_node *node);
 
-/* Of the writer's handle. 0; -ENOENT, -EINVAL and the ledger's errors with a message. */
+struct dv_bills_corrected {
+    enum dv_ledger_level level; /* of the first block */
+    uint64_t block;
+    size_t blocks; /* how many */
+};
+/* Of the writer's handle: in as many blocks from a time on as it takes. 0; -ENOENT, -EINVAL and the
+ * ledger's errors with a message. */
 int dv_bills_correct(struct dv_node *node, const struct dv_request_correction *correction,
-                     const char *who, enum dv_ledger_level *ret_level, uint64_t *ret_block,
-                     struct dv_err *err);
+                     const char *who, struct dv_bills_corrected *ret, struct dv_err *err);
 int dv_bills_rename(struct dv_node *node, const struct dv_request_rename *rename, const char *who,
                     struct dv_err *err);
 

@@ -82,12 +82,9 @@ const struct dv_ui_verb dv_verb_ledger_show = {
 };
 
 static const struct dv_table_column break_columns[] = {
-    {"CHAIN", "chain"},
-    {"BLOCK", "seq", .right = true},
-    {"FROM", "from"},
-    {"TO", "to"},
-    {"FAULT", "fault"},
-    {"DETAIL", "detail"},
+    {"CHAIN", "chain"}, {"BLOCK", "seq", .right = true},
+    {"FROM", "from"},   {"TO", "to"},
+    {"FAULT", "fault"}, {"DETAIL", "detail"},
 };
 static const struct dv_table break_view = {"breaks", break_columns, DV_ARRAY_SIZE(break_columns)};
 
@@ -272,7 +269,7 @@ struct correct_values {
 #define IN(field) offsetof(struct correct_values, field)
 #define DAY_NS INT64_C(86400000000000)
 static const struct dv_option correct_options[] = {
-    {"at", 0, "TIME", "a time in the block that is wrong", DV_OPTION_TEXT, IN(at)},
+    {"at", 0, "TIME", "from when on it is wrong; UTC unless it says so", DV_OPTION_TEXT, IN(at)},
     {"gpu", 0, "UUID", "the GPU", DV_OPTION_TEXT, IN(gpu)},
     {"tenant", 0, "TENANT", "whose time is too much", DV_OPTION_TEXT, IN(tenant)},
     {"to", 0, "TENANT", "whose it is; default: nobody's, overhead", DV_OPTION_TEXT, IN(to)},
@@ -310,10 +307,13 @@ static int run_correct(const struct dv_ui *ui)
     if (exit)
         return exit;
     dv_cleanup(dv_str_done) struct dv_str text = {0};
-    dv_str_add(&text, "corrected in ");
-    dv_value_human(dv_output_get(dv_output_root(o), "level"), DV_VALUE_AUTO, &text);
-    dv_str_add(&text, " block ");
-    dv_value_human(dv_output_get(dv_output_root(o), "block"), DV_VALUE_AUTO, &text);
+    const struct dv_output_node *answer = dv_output_root(o);
+    uint64_t blocks = dv_output_count(dv_output_get(answer, "blocks"), 1);
+    dv_str_addf(&text, "corrected in %llu block%s, the first is ", (unsigned long long)blocks,
+                blocks == 1 ? "" : "s");
+    dv_value_human(dv_output_get(answer, "level"), DV_VALUE_AUTO, &text);
+    dv_str_addc(&text, ' ');
+    dv_value_human(dv_output_get(answer, "block"), DV_VALUE_AUTO, &text);
     dv_str_addc(&text, '\n');
     return dv_ui_print(dv_str_get(&text));
 }
@@ -328,8 +328,8 @@ const struct dv_ui_verb dv_verb_ledger_correct = {
     .name = "ledger correct",
     .summary = "move time from one tenant to another, with a reason",
     .details = "The ledger is never changed: a correction is an entry of its own that bills add "
-               "in. It corrects the block that --at lies in, the finest that is kept of that time. "
-               "Operators and root only.",
+               "in. It takes the time from the blocks of the day from --at on, the finest that are "
+               "kept. Operators and root only.",
     .options = correct_options,
     .n_options = DV_ARRAY_SIZE(correct_options),
     .values_size = sizeof(struct correct_values),

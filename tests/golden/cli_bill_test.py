@@ -362,11 +362,12 @@ class Daemon(Case):
         self.assertEqual(self.divvy("ledger", "backup", "copy.db")[1], "/x: 2.00 KiB\n")
         self.assertEqual(self.daemon.requests[0][1:], ("/v1/ledger/backup", {
             "path": os.path.join(os.getcwd(), "copy.db")}))
-        self.answers["POST"] = (200, {"level": "minute", "block": 7})
+        self.answers["POST"] = (200, {"level": "minute", "block": 7,
+                                      "blocks": 2})
         self.assertEqual(self.divvy(
             "ledger", "correct", "--at", "2026-11-01", "--gpu", "GPU-7a3e11d2", "--tenant", "ann",
             "--to", "bob", "--busy", "10m", "--reason", "ticket")[1],
-            "corrected in minute block 7\n")
+            "corrected in 2 blocks, the first is minute 7\n")
         self.assertEqual(self.daemon.requests[1][2], {
             "at": "2026-11-01", "gpu": "GPU-7a3e11d2", "tenant": "ann", "to": "bob",
             "busy_ns": 600 * 10**9, "reserved_idle_ns": 0, "reason": "ticket"})
