@@ -667,16 +667,18 @@ static void learn(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t mea
 }
 
 /* The first batch of a lease also took the switch to this process, and a part of what was left of
- * the one before: where its price is known, that is what ran. */
+ * the one before; of one that found the device idle the start is known from the host only. Where
+ * their prices are known, those are what ran. */
 static uint64_t ran(const struct dv_gate_batch *b, uint64_t measured)
 {
     double price = 0;
+    bool padded = b->first || (b->from_idle && !b->stamped);
     for (uint32_t i = 0; i < b->signatures; i++) {
         if (b->price[i]->samples < 8)
             return measured;
         price += (double)b->count[i] * (double)b->price[i]->price_ns;
     }
-    return b->first && b->signatures ? min64(measured, (uint64_t)price) : measured;
+    return padded && b->signatures ? min64(measured, (uint64_t)price) : measured;
 }
 
 /* What the batch took on the device, and whether that can teach. */
