@@ -263,8 +263,9 @@ static void add_part(struct dv_output_node *list, struct dv_str *text, const cha
     if (permille < 5 && permille > -5)
         return;
     int64_t percent = (permille + (permille < 0 ? -5 : 5)) / 10;
-    dv_str_addf(text, "%s%" PRId64 " %% of the difference is %s%s%s", text->len ? ", " : "",
-                percent, what, holder ? " for " : "", holder ? holder : "");
+    dv_str_addf(text, text->len ? ", %" PRId64 " %% " : "%" PRId64 " %% of the difference is ",
+                percent);
+    dv_str_addf(text, "%s%s%s", what, holder ? " for " : "", holder ? holder : "");
 }
 
 static int by_turn(const void *a, const void *b)
