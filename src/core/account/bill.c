@@ -420,8 +420,8 @@ static int key_of(struct dv_bill *b, const struct dv_account *a, struct dv_bill_
     return r ? r : dv_bill_kind_find(b, &kind, &ret->kind, err);
 }
 
-/* The end of the piece that begins at `from`: the range's edge, or the day's. Days are cut before the
- * range too, so that the bills of two neighbouring ranges cut a row alike. */
+/* The end of the piece that begins at `from`: the range's edge, or the day's. Days are cut before
+ * the range too, so that the bills of two neighbouring ranges cut a row alike. */
 static int64_t piece_end(struct dv_bill *b, int64_t from, int64_t to)
 {
     const struct dv_bill_query *q = &b->query;

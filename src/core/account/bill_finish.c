@@ -330,11 +330,12 @@ static int say_gap(const struct dv_bill *b, struct dv_err *err)
     return dv_err_set(
         err, -ENODATA,
         "no price applies to the time of %s%.63s on GPU %.40s (model \"%.60s\"%s%.31s, "
-        "mode %s, tier %s) from %s to %s%s; a price without model, mode and tenant "
+        "mode %s%s%s) from %s to %s%s; a price without model, mode and tenant "
         "applies to all",
         g->account.tenant[0] ? "tenant " : "the GPU itself", g->account.tenant, g->account.gpu,
         g->account.model, g->account.profile[0] ? ", profile " : "", g->account.profile,
-        dv_device_mode_name(g->account.mode), dv_claim_tier_name(g->account.tier), from, to, more);
+        dv_device_mode_name(g->account.mode), g->account.tenant[0] ? ", tier " : "",
+        g->account.tenant[0] ? dv_claim_tier_name(g->account.tier) : "", from, to, more);
 }
 
 /* Only tenants that are shown; the GPU's own is none. */

@@ -23,16 +23,19 @@ static const struct {
 
 int dv_currency_check(const char *code, struct dv_err *err)
 {
-    const char *names[DV_ARRAY_SIZE(currencies)], *near = NULL;
+    /* Of codes that are as near the first one is suggested: those that most people mean. */
+    static const char *const common[] = {"USD", "EUR", "GBP", "JPY", "CNY", "INR", "CHF"};
+    const char *names[DV_ARRAY_SIZE(common) + DV_ARRAY_SIZE(currencies)], *near = NULL;
+    memcpy(names, common, sizeof common);
     for (size_t i = 0; i < DV_ARRAY_SIZE(currencies); i++) {
         if (!strcmp(currencies[i].code, code))
             return 0;
         if (!strcasecmp(currencies[i].code, code))
             near = currencies[i].code;
-        names[i] = currencies[i].code;
+        names[DV_ARRAY_SIZE(common) + i] = currencies[i].code;
     }
     if (!near)
-        near = dv_str_nearest(code, names, DV_ARRAY_SIZE(currencies));
+        near = dv_str_nearest(code, names, DV_ARRAY_SIZE(names));
     return dv_err_set(
         err, -EINVAL,
         "unknown currency \"%.20s\"%s%s%s; codes are ISO 4217's, such as USD, EUR, JPY", code,

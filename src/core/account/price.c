@@ -91,7 +91,8 @@ static uint32_t weight(const struct dv_price_rule *r)
 
 static bool is_of(const struct dv_price_rule *r, const struct dv_account *a)
 {
-    return (!r->has_mode || r->mode == a->mode) && (!r->has_tier || r->tier == a->tier) &&
+    return (!r->has_mode || r->mode == a->mode) &&
+           (!r->has_tier || (a->tenant[0] && r->tier == a->tier)) &&
            (!r->tenant[0] || !strcmp(r->tenant, a->tenant)) && (!r->whole || !a->profile[0]) &&
            (!r->profile[0] || !strcmp(r->profile, a->profile)) &&
            (!r->model[0] || same_model(r->model, a->model));

@@ -62,8 +62,8 @@ struct dv_price_rule {
     bool whole;                   /* GPUs that are not a MIG device; excludes profile */
     char profile[DV_MIG_NAME];    /* "1g.10gb"; "": any */
     bool has_mode, has_tier;
-    enum dv_mode mode; /* AUTO: time in which no mode is in force */
-    enum dv_tier tier;
+    enum dv_mode mode;           /* AUTO: time in which no mode is in force */
+    enum dv_tier tier;           /* of tenants: the GPU's own time has none */
     char tenant[DV_TENANT_SIZE]; /* "": any, and the GPU's own time */
     struct dv_price_span span;
     uint32_t n_hours; /* 0: at any time */
