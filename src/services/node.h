@@ -118,6 +118,7 @@ struct dv_work {
     uint64_t launches;
     uint64_t wait_ns;   /* launches waited at the gate */
     uint64_t active_ns; /* in which one of them was there */
+    bool active;        /* one of them is */
 };
 
 /* A process of a slice that has shaken hands, or is about to. */

@@ -359,6 +359,34 @@ static int begin(struct dv_ledger *l, struct dv_err *err)
     return r == 0 ? dv_ledger_write_check(l, err) : r;
 }
 
+/* The same again, because its answer was lost. */
+static int is_there(struct dv_ledger *l, const struct dv_ledger_note *note, bool *ret,
+                    struct dv_err *err)
+{
+    sqlite3_stmt *st;
+    int r =
+        dv_ledger_db_prepare(l,
+                             "SELECT 1 FROM note WHERE kind = ? AND level = ? AND block = ? AND"
+                             " unix_ns = ? AND from_unix = ? AND old = ? AND new = ? AND who = ?"
+                             " AND reason = ?",
+                             &st, err);
+    if (r < 0)
+        return r;
+    const char *const texts[] = {note->old, note->new_name, note->who, note->reason};
+    const int64_t numbers[] = {note->kind, note->level, (int64_t)note->block, note->unix_ns,
+                               note->from_unix};
+    for (int i = 0; i < 5; i++)
+        sqlite3_bind_int64(st, 1 + i, numbers[i]);
+    for (int i = 0; i < 4; i++)
+        sqlite3_bind_text(st, 6 + i, texts[i], -1, SQLITE_STATIC);
+    int code = sqlite3_step(st);
+    *ret = code == SQLITE_ROW;
+    if (code != SQLITE_ROW && code != SQLITE_DONE)
+        r = dv_ledger_db_failed(l, "reading", err);
+    sqlite3_finalize(st);
+    return r;
+}
+
 int dv_ledger_correct(struct dv_ledger *l, const struct dv_ledger_correction *c, struct dv_err *err)
 {
     struct ledger_block b;
@@ -369,6 +397,10 @@ int dv_ledger_correct(struct dv_ledger *l, const struct dv_ledger_correction *c,
         return r;
     dv_str_copy(note.who, sizeof note.who, c->who);
     dv_str_copy(note.reason, sizeof note.reason, c->reason);
+    bool there = false;
+    r = is_there(l, &note, &there, err);
+    if (r < 0 || there)
+        return r;
     r = begin(l, err);
     if (r == 0)
         r = check_target(l, c, &b, err);
@@ -397,6 +429,10 @@ int dv_ledger_rename(struct dv_ledger *l, const char *old, const char *new_name,
     dv_str_copy(note.old, sizeof note.old, old);
     dv_str_copy(note.new_name, sizeof note.new_name, new_name);
     dv_str_copy(note.who, sizeof note.who, who);
+    bool there = false;
+    r = is_there(l, &note, &there, err);
+    if (r < 0 || there)
+        return r;
     r = begin(l, err);
     if (r == 0)
         r = dv_ledger_notes_append(l, &note, NULL, 0, err);
