@@ -61,6 +61,14 @@ static const char *given(const char *text)
     return *text ? text : NULL;
 }
 
+static bool may_write_beside(const char *path)
+{
+    dv_cleanup(dv_str_done) struct dv_str directory = {0};
+    const char *end = strrchr(path, '/');
+    dv_str_addn(&directory, path, end == path ? 1 : (size_t)(end - path));
+    return !directory.failed && access(dv_str_get(&directory), W_OK) == 0;
+}
+
 static int back_up(struct dv_bills_job *job, struct dv_ledger *ledger)
 {
     struct dv_ledger_backup *backup = NULL;
@@ -68,6 +76,11 @@ static int back_up(struct dv_bills_job *job, struct dv_ledger *ledger)
     while (r == 0 && (r = dv_ledger_backup_step(backup, BACKUP_PAGES, &job->err)) > 0)
         r = 0;
     dv_ledger_backup_end(backup);
+    if (r < 0 && r != -EEXIST && !may_write_beside(job->query.path))
+        return dv_err_set(&job->err, -EACCES,
+                          "the daemon's user may not write into the directory of %s; name one of "
+                          "its own, such as its state directory, and copy the file from there",
+                          job->query.path);
     if (r < 0)
         return r;
     struct stat st = {0};
@@ -149,6 +162,9 @@ static void reply_failure(const struct dv_bills_job *job)
         return;
     case -E2BIG:
         dv_view_reply_error(job->rq, 400, 2, "too_much", message);
+        return;
+    case -EACCES:
+        dv_view_reply_error(job->rq, 409, 1, "not_writable", message);
         return;
     case -EEXIST:
         dv_view_reply_error(job->rq, 409, 1, "exists", message);
