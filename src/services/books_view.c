@@ -89,7 +89,7 @@ static struct row *find(struct dv_node *node, const struct dv_account *account)
 void dv_books_view_charge(struct dv_holding *h, const struct dv_usage *more)
 {
     struct dv_account account;
-    struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
+    struct dv_node_tenant *t = dv_node_tenant_of(h);
     struct row *row = t && account_of(h, &account) ? find(h->node, &account) : NULL;
     if (!row)
         return; /* it stays in the tenant's account without a GPU */

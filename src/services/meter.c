@@ -13,7 +13,7 @@ static uint64_t step(uint64_t *seen, uint64_t now)
 
 static void charge(struct dv_holding *h, const struct dv_usage *more)
 {
-    struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
+    struct dv_node_tenant *t = dv_node_tenant_of(h);
     dv_usage_add(&h->used, more);
     if (t) {
         dv_usage_add(&t->used, more);

@@ -86,6 +86,15 @@ struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name)
     return t;
 }
 
+struct dv_node_tenant *dv_node_tenant_of(struct dv_holding *h)
+{
+    if (!h->tenant_at) { /* tenants stay where they are in the list */
+        const struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
+        h->tenant_at = t ? (size_t)(t - h->node->tenants) + 1 : 0;
+    }
+    return h->tenant_at ? &h->node->tenants[h->tenant_at - 1] : NULL;
+}
+
 const struct dv_slice *dv_node_slice(const struct dv_holding *h)
 {
     return h->state == DV_HOLDING_QUEUED ? NULL : dv_snapshot_slice(h->node->snapshot, h->claim.id);

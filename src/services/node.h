@@ -149,6 +149,7 @@ struct dv_holding {
     struct dv_stray strays[DV_NODE_STRAYS_MAX];
     size_t n_strays;
     uint32_t last_position;
+    size_t tenant_at; /* 1 + its place in node->tenants; 0: not looked up yet */
     struct dv_activity_claim activity;
     struct dv_waiter *waiters;
     struct dv_holding *next;
@@ -265,6 +266,8 @@ struct dv_holding *dv_node_holding_after(struct dv_node *node, uint64_t id);
 uint64_t dv_node_parse_id(const char *text);
 /* Made when it is new; NULL when memory is out. */
 struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name);
+/* That of a holding, found once: it is asked for with every charge. */
+struct dv_node_tenant *dv_node_tenant_of(struct dv_holding *holding);
 const struct dv_slice *dv_node_slice(const struct dv_holding *holding);
 /* The GPU index of a device. UINT32_MAX when it has gone. */
 uint32_t dv_node_gpu_of(const struct dv_node *node, const char *device_uuid);
