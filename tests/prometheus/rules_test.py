@@ -25,6 +25,7 @@ SCRAPE = os.path.join(SOURCE, "packaging", "prometheus", "scrape.yml")
 DASHBOARD = os.path.join(SOURCE, "packaging", "grafana", "divvy.json")
 ALERTS_PAGE = os.path.join(SOURCE, "docs", "reference", "alerts.md")
 METRICS_PAGE = os.path.join(SOURCE, "docs", "reference", "metrics.md")
+FAMILIES = os.path.join(SOURCE, "src", "services", "metrics_families.def")
 SCALER = os.path.join(SOURCE, "tools", "prometheus-rules")
 DIVVY = os.path.join(os.environ.get("DIVVY_BIN", "/usr/local/bin"), "divvy")
 TARGET = {"job", "instance"}  # Prometheus' own labels
@@ -40,8 +41,15 @@ def run(*args, **kw):
 
 
 def known_metrics():
-    """name: labels, of metrics.txt and of what Prometheus makes itself."""
+    """name: labels, of divvyd's own table and of what Prometheus makes itself."""
     known = {"up": set(), "ALERTS": {"alertname", "alertstate", "severity"}}
+    if os.path.exists(FAMILIES):
+        ends = {"INFO": "_info", "COUNTER": "_total", "GAUGE": ""}
+        for name, kind, labels in re.findall(
+                r'^METRIC\(\w+,\s*"(\w+)",\s*(\w+),\s*(?:NULL|"\w*"),\s*"([^"]*)"', read(FAMILIES),
+                re.MULTILINE):
+            known[name + ends[kind]] = set(re.findall(r"\w+", labels))
+        return known
     for line in read(os.path.join(HERE, "metrics.txt")).splitlines():
         if line and not line.startswith("#"):
             name, _, *labels = line.split()
