@@ -44,7 +44,7 @@ def known_metrics():
     """name: labels, of divvyd's own table and of what Prometheus makes itself."""
     known = {"up": set(), "ALERTS": {"alertname", "alertstate", "severity"}}
     if os.path.exists(FAMILIES):
-        ends = {"INFO": "_info", "COUNTER": "_total", "GAUGE": ""}
+        ends = {"INFO": "_info", "COUNTER": "_total", "COUNTER_BARE": "", "GAUGE": ""}
         for name, kind, labels in re.findall(
                 r'^METRIC\(\w+,\s*"(\w+)",\s*(\w+),\s*(?:NULL|"\w*"),\s*"([^"]*)"', read(FAMILIES),
                 re.MULTILINE):
