@@ -132,7 +132,7 @@ class Scraped(unittest.TestCase):
         """ann works; nora has a notebook open: memory, and nothing launched; leo leaks."""
         self.load("ann", "40%", "10GiB", "spin", "--seconds", "600", "--memory", "8GiB")
         self.load("nora", "20%", "10GiB", "alloc", "--bytes", "4GiB", "--hold", "600")
-        self.load("leo", "30%", "12GiB", "leak", "--first", "6GiB", "--rate", "80MiB", "--seconds",
+        self.load("leo", "30%", "10GiB", "leak", "--first", "6GiB", "--rate", "80MiB", "--seconds",
                   "600")
         harness.wait_for(lambda: len([s for s in self.node.slices() if s["pids"]]) == 3,
                          "three slices with processes")
