@@ -50,6 +50,7 @@ enum dv_sim_nvml_op {
                                 status NVML_ERROR_TIMEOUT */
     DV_SIM_NVML_LIMITS_SET,  /* gpu; dv_sim_nvml_limits behind the request */
     DV_SIM_NVML_LIMITS_GET,  /* the same -> dv_sim_nvml_limits */
+    DV_SIM_NVML_COUNTERS,    /* gpu, or gpu+gi -> dv_sim_nvml_counters */
     DV_SIM_NVML_OP_END,
 };
 
@@ -179,6 +180,15 @@ struct dv_sim_nvml_event {
     uint64_t sequence; /* 0: none came in time */
     uint64_t type, data;
     uint32_t gpu, gi, ci;
+    uint32_t reserved;
+};
+
+/* Totals since the server started, of a GPU or of a GPU instance. */
+struct dv_sim_nvml_counters {
+    uint64_t now_ns;     /* the server's clock */
+    uint64_t busy_ns;    /* something ran */
+    uint64_t busy_sm_ns; /* SMs x time given to kernels */
+    uint32_t sm;         /* that it has */
     uint32_t reserved;
 };
 

@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "claims.h"
 #include "doctor.h"
+#include "metrics.h"
 #include "request.h"
 #include "sys/clock.h"
 #include "view.h"
@@ -360,6 +361,8 @@ void dv_api_handle(void *arg, struct dv_http_request *rq)
                             "too many large requests at once; ask again in a moment");
         return;
     }
+    if (dv_metrics_answer(node, rq))
+        return;
     for (size_t i = 0; i < DV_ARRAY_SIZE(routes); i++) {
         if (!matches(&routes[i], rq->path, id))
             continue;

@@ -49,6 +49,7 @@ struct daemon {
     struct dv_store *store;
     struct dv_lease *lease; /* the node's, once there is one */
     struct dv_node *node;
+    struct dv_listen *listen; /* NULL: none asked for */
 };
 
 static int fail(int status, const char *fmt, ...) dv_printf(2, 3);
@@ -454,6 +455,7 @@ static int make_node(struct daemon *d)
         .privileged = d->privileged,
         .operator_uid = operator_uid,
         .nvml_timeout_ms = o->nvml_timeout_ms,
+        .dcgm_hostname = o->dcgm_hostname,
     };
     int r = dv_node_new(d->loop, &config, &d->keeper, &d->mps_keeper, d->lease, d->store,
                         d->tenant_fd, &d->node, &err);
@@ -467,6 +469,8 @@ static int make_node(struct daemon *d)
         return fail(1, "cannot start the API: %s", strerror(-r));
     dv_http_server_allow_large(d->node->http, "/v1/layout");
     d->api_fd = -1;
+    if (d->listen && dv_listen_start(d->listen, d->loop, d->node, &err) < 0)
+        return fail(EXIT_USAGE, "%s", err.msg);
     return 0;
 }
 
@@ -488,8 +492,9 @@ static int serve(struct daemon *d)
     int status = make_node(d);
     if (status)
         return status;
-    dv_log(DV_LOG_INFO, "daemon.started", "version=%s pid=%d socket=%s state=%s sim=%s", DV_VERSION,
-           (int)getpid(), d->socket, d->state, d->options->sim ? d->sim_text : "-");
+    dv_log(DV_LOG_INFO, "daemon.started", "version=%s pid=%d socket=%s state=%s sim=%s listen=%s",
+           DV_VERSION, (int)getpid(), d->socket, d->state, d->options->sim ? d->sim_text : "-",
+           d->listen ? dv_listen_address(d->listen) : "-");
     if (d->options->ready_fd >= 0) {
         if (write(d->options->ready_fd, "\n", 1) < 0)
             dv_log(DV_LOG_WARNING, "daemon.ready", "error=%s", strerror(errno));
@@ -497,6 +502,13 @@ static int serve(struct daemon *d)
     }
     r = dv_loop_run(d->loop);
     return r < 0 ? fail(1, "the event loop failed: %s", strerror(-r)) : 0;
+}
+
+static int open_listener(struct daemon *d)
+{
+    struct dv_err err;
+    int status = dv_listen_open(&d->options->listen, &d->listen, &err);
+    return status ? fail(status, "%s", err.msg) : 0;
 }
 
 /* What needs rights, then the end of rights. */
@@ -518,6 +530,8 @@ static int prepare(struct daemon *d)
         return fail(1, "%s", err.msg);
     umask(022);
     int status = check_node(d);
+    if (status == 0)
+        status = open_listener(d);
     if (status == 0)
         status = take_state(d);
     if (status == 0)
@@ -543,6 +557,7 @@ static int prepare(struct daemon *d)
 
 static void finish(struct daemon *d)
 {
+    dv_listen_free(d->listen);
     dv_node_free(d->node);
     dv_lease_free(d->lease);
     dv_store_close(d->store);

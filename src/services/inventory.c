@@ -369,6 +369,8 @@ static void set_driver(struct dv_node *node, int status, const char *detail)
     if (status != node->driver_status && status)
         dv_log(DV_LOG_WARNING, "driver.state", "status=%d detail=%s", status,
                dv_log_value(detail, value));
+    if (status)
+        dv_telemetry_driver_failed(node);
     node->driver_status = status;
     snprintf(node->driver_detail, sizeof node->driver_detail, "%s", detail);
 }
@@ -447,6 +449,7 @@ static void on_sample(void *arg, const struct dv_worker_reply *reply, int error)
     uint32_t i = asked->gpu;
     free(asked);
     node->gpus[i].asking = false;
+    dv_telemetry_sampled(node, i, reply && reply->status == 0);
     if (reply && reply->status == 0)
         take_sample(node, i, &reply->u.sample);
     else if (error)
@@ -471,6 +474,7 @@ static void on_events(void *arg, const struct dv_worker_reply *reply, int error)
             g->xid = e->xid;
             g->xid_ns = dv_clock_now();
         }
+        dv_telemetry_xid(node, e->gpu, e->xid);
         dv_mps_xid(node, e->gpu, e->gi, e->xid);
         dv_log(DV_LOG_WARNING, "gpu.xid", "gpu=%u xid=%llu", e->gpu, (unsigned long long)e->xid);
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "meter.h"
 
+#include "sys/clock.h"
+
 /* Counters only grow; one that does not is taken as it is from now on. */
 static uint64_t step(uint64_t *seen, uint64_t now)
 {
@@ -17,6 +19,9 @@ static void charge(struct dv_holding *h, const struct dv_usage *more)
         dv_usage_add(&t->used, more);
         t->dirty = true;
     }
+    dv_books_view_charge(h, more);
+    if (more->busy_ns)
+        dv_activity_worked(h, dv_clock_now());
 }
 
 /*

@@ -120,6 +120,7 @@ static void on_tick(void *arg)
     struct dv_node *node = arg;
     uint64_t now = dv_clock_now();
     dv_inventory_tick(node, now);
+    dv_telemetry_tick(node, now);
     dv_tenants_tick(node, now);
     dv_claims_tick(node, now);
     dv_arm_tick(node, now);
@@ -132,6 +133,7 @@ static void on_slow(void *arg)
 {
     struct dv_node *node = arg;
     dv_meter_tick(node, dv_clock_now());
+    dv_activity_tick(node, dv_clock_now());
     dv_keep_flush(node);
 }
 
@@ -238,6 +240,8 @@ void dv_node_free(struct dv_node *node)
     dv_snapshot_free(node->snapshot);
     dv_layouts_free(node->layouts);
     dv_mps_free(node->mps);
+    dv_telemetry_free(node);
+    dv_books_view_free(node);
     for (size_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         free(node->gpus[i].facts);
     free(node->tenants);

@@ -14,6 +14,10 @@
  *   audit.h       the driver's view against the slots: who is there without a lease
  *   doctor.h      what is wrong, for people
  *   keep.h        the store
+ *   telemetry.h   figures of the GPUs for graphs
+ *   activity.h    what tenants did, beside what they used
+ *   books_view.h  what metrics show of the books
+ *   metrics.h     all of it as text for scrapers; listen.h: where they ask
  *   view.h, request.h, api.h   answers, requests, routes
  *
  * Times are dv_clock_now(). A holding is a claim from its POST to its end; a member is a process
@@ -22,12 +26,15 @@
 #ifndef DV_SERVICES_NODE_H
 #define DV_SERVICES_NODE_H
 
+#include "activity.h"
 #include "actuate/governor.h"
+#include "books_view.h"
 #include "http/server.h"
 #include "lease.h"
 #include "model/event.h"
 #include "policy/verdict.h"
 #include "store/store.h"
+#include "telemetry.h"
 #include "worker/link.h"
 
 #define DV_NODE_HOLDINGS_MAX 1024u /* claims waiting and slices, together */
@@ -39,6 +46,15 @@ enum dv_intruder_policy {
     DV_INTRUDER_OPEN,   /* name it, and switch leases off, so that it gets 1/n and not half */
     DV_INTRUDER_REPORT, /* only name it */
     DV_INTRUDER_KILL,   /* name it and end it */
+};
+
+/* How /metrics/dcgm names the label of the machine: exporters before 4.6.0 had it with a capital.
+ */
+enum dv_dcgm_hostname {
+    DV_DCGM_HOSTNAME_LOWER,
+    DV_DCGM_HOSTNAME_UPPER,
+    DV_DCGM_HOSTNAME_BOTH,
+    DV_DCGM_HOSTNAME_NONE,
 };
 
 struct dv_node_config {
@@ -54,6 +70,7 @@ struct dv_node_config {
     bool privileged;    /* the worker is root */
     uid_t operator_uid; /* may name other tenants; (uid_t)-1: nobody but root */
     uint32_t nvml_timeout_ms;
+    enum dv_dcgm_hostname dcgm_hostname;
 };
 
 enum dv_holding_state {
@@ -81,6 +98,7 @@ struct dv_member {
     uint64_t since_ns;
     uint64_t untold[DV_TENANT_SLOTS_MAX / 64]; /* bits: slots that it has not heard the last of */
     uint64_t charged_seen_ns;                  /* of its own metering, in an exclusive slice */
+    struct dv_activity_process activity;
     /* As of the last sample of the driver: */
     bool seen;
     uint64_t driver_bytes;
@@ -131,6 +149,7 @@ struct dv_holding {
     struct dv_stray strays[DV_NODE_STRAYS_MAX];
     size_t n_strays;
     uint32_t last_position;
+    struct dv_activity_claim activity;
     struct dv_waiter *waiters;
     struct dv_holding *next;
 };
@@ -168,11 +187,14 @@ struct dv_node_gpu {
     struct dv_facts_process processes[DV_FACTS_PROCESSES_MAX];
     uint32_t n_processes;
     bool processes_known;
+    struct dv_telemetry telemetry;
 };
 
 struct dv_node_tenant {
     char name[DV_TENANT_SIZE];
     struct dv_usage used;
+    struct dv_usage placed; /* the part of it that books_view.c has under a GPU */
+    struct dv_activity activity;
     bool dirty;
 };
 
@@ -212,6 +234,9 @@ struct dv_node {
     uint32_t n_members;
     struct dv_node_tenant *tenants;
     size_t n_tenants;
+    struct dv_books *books; /* books_view.h */
+    struct dv_telemetry_state telemetry;
+    uint64_t scrape_ns; /* how long the last scrape took; 0: there was none */
 
     struct dv_finding findings[DV_NODE_FINDINGS_MAX];
     size_t n_findings;

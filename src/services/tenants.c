@@ -279,6 +279,7 @@ static void member_gone(struct dv_member *m)
         dv_lease_slot_leave(node->lease, m->device, m->slot_index);
     if (h) {
         dv_meter_holding(h, dv_clock_now());
+        dv_activity_member(m, dv_clock_now());
         uint64_t held = dv_governor_slot_end(&m->slot, &h->pages);
         if (was_ready) {
             announce(m);

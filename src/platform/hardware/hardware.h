@@ -132,6 +132,42 @@ struct dv_facts_sample {
     struct dv_facts_utilization utilization[DV_FACTS_PROCESSES_MAX];
 };
 
+/* GPM: what a GPU or a GPU instance did since the last telemetry. Ratios in millionths. */
+struct dv_facts_gpm {
+    uint32_t active_ppm; /* of the time something ran on it */
+    uint32_t sm_ppm, occupancy_ppm, tensor_ppm, dram_ppm;
+    uint32_t reserved;
+    uint64_t pcie_tx_bytes, pcie_rx_bytes; /* a second */
+    uint64_t nvlink_tx_bytes, nvlink_rx_bytes;
+    uint64_t interval_ns; /* that they are of; 0: no figures yet */
+};
+
+struct dv_facts_telemetry_gi {
+    uint32_t id;
+    uint32_t reserved;
+    uint64_t memory_used_bytes, memory_free_bytes, memory_reserved_bytes;
+    struct dv_facts_gpm gpm;
+};
+
+/* For graphs rather than for decisions: asked for less often than a sample. */
+struct dv_facts_telemetry {
+    uint32_t lost;
+    uint32_t
+        failures; /* questions that the driver failed to answer, other than by "not supported" */
+    uint32_t sm_mhz, memory_mhz;
+    uint32_t gpu_celsius, memory_celsius;
+    uint32_t power_mw;
+    uint32_t gpu_percent, memory_percent, encoder_percent, decoder_percent;
+    uint32_t pcie_replays;
+    uint32_t remapped_corrected, remapped_uncorrected, remap_failed; /* rows, rows, 0 or 1 */
+    uint32_t n_gi;
+    uint64_t energy_mj;                      /* since the driver was loaded */
+    uint64_t ecc_corrected, ecc_uncorrected; /* over the board's life */
+    uint64_t memory_used_bytes, memory_free_bytes, memory_reserved_bytes;
+    struct dv_facts_gpm gpm;
+    struct dv_facts_telemetry_gi gi[DV_FACTS_MIG_MAX]; /* GPU instances that have a MIG device */
+};
+
 struct dv_facts_event {
     uint32_t gpu; /* index */
     uint32_t gi;
@@ -147,6 +183,8 @@ struct dv_hardware_ops {
                struct dv_err *err);
     int (*sample)(struct dv_hardware *hw, uint32_t index, uint64_t since_us,
                   struct dv_facts_sample *ret, struct dv_err *err);
+    int (*telemetry)(struct dv_hardware *hw, uint32_t index, struct dv_facts_telemetry *ret,
+                     struct dv_err *err);
     /* Never waits. */
     int (*events)(struct dv_hardware *hw, struct dv_facts_event *ret, uint32_t max,
                   uint32_t *ret_count, struct dv_err *err);
@@ -181,6 +219,15 @@ static inline int dv_hardware_sample(struct dv_hardware *hw, uint32_t index, uin
 {
     return hw->ops->sample(hw, index, since_us, ret, err);
 }
+
+static inline int dv_hardware_telemetry(struct dv_hardware *hw, uint32_t index,
+                                        struct dv_facts_telemetry *ret, struct dv_err *err)
+{
+    return hw->ops->telemetry(hw, index, ret, err);
+}
+
+/* Everything unknown. */
+void dv_hardware_telemetry_forget(struct dv_facts_telemetry *ret);
 
 static inline int dv_hardware_events(struct dv_hardware *hw, struct dv_facts_event *ret,
                                      uint32_t max, uint32_t *ret_count, struct dv_err *err)

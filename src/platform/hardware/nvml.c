@@ -3,6 +3,7 @@
 
 #include "abi_nvml.h"
 #include "base/str.h"
+#include "hardware/nvml_telemetry.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -76,6 +77,7 @@ struct nvml {
     void *lib;
     char path[256];
     struct dv_nvml_event_set *events;
+    struct dv_nvml_telemetry *telemetry; /* NULL before the first question */
 #define X(name) __typeof__(&name) name;
     CALLS(X)
 #undef X
@@ -139,6 +141,7 @@ static bool is_answer(int rc)
 static void nvml_free(struct dv_hardware *hw)
 {
     struct nvml *self = SELF(hw);
+    dv_nvml_telemetry_free(self->telemetry);
     if (self->events)
         CALL(self, nvmlEventSetFree, self->events);
     CALL(self, nvmlShutdown);
@@ -647,6 +650,23 @@ static int nvml_sample(struct dv_hardware *hw, uint32_t index, uint64_t since_us
     return 0;
 }
 
+static int nvml_telemetry(struct dv_hardware *hw, uint32_t index, struct dv_facts_telemetry *ret,
+                          struct dv_err *err)
+{
+    struct nvml *self = SELF(hw);
+    struct dv_nvml_device *d;
+    dv_hardware_telemetry_forget(ret);
+    if (!self->telemetry && dv_nvml_telemetry_new(self->lib, &self->telemetry) < 0)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    int rc = device(self, index, &d);
+    if (rc != DV_NVML_SUCCESS && !is_lost(rc))
+        return failed(self, rc, "finding the GPU", err);
+    ret->lost = is_lost(rc);
+    if (!ret->lost)
+        dv_nvml_telemetry_read(self->telemetry, index, d, ret);
+    return 0;
+}
+
 static int nvml_events(struct dv_hardware *hw, struct dv_facts_event *ret, uint32_t max,
                        uint32_t *ret_count, struct dv_err *err)
 {
@@ -672,8 +692,8 @@ static int nvml_events(struct dv_hardware *hw, struct dv_facts_event *ret, uint3
     return 0;
 }
 
-static const struct dv_hardware_ops ops = {nvml_free, nvml_driver, nvml_gpu, nvml_sample,
-                                           nvml_events};
+static const struct dv_hardware_ops ops = {nvml_free,   nvml_driver,    nvml_gpu,
+                                           nvml_sample, nvml_telemetry, nvml_events};
 
 int dv_hardware_nvml_new(const char *library, struct dv_hardware **ret, struct dv_err *err)
 {

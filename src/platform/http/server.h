@@ -17,6 +17,12 @@
  * DV_HTTP_CONNECTIONS_MAX connections, DV_HTTP_CONNECTIONS_USER_MAX of one user other than root
  * (more are hung up on, so that nobody shuts the others out), 10 s of silence. Who calls is what
  * the kernel says (SO_PEERCRED), never what the request says.
+ *
+ * The same over TCP, where the kernel knows nobody: `remote` is true, `uid` is nobody's, and it is
+ * the handler who decides what such a caller may see. There: DV_HTTP_REMOTE_MAX connections,
+ * DV_HTTP_REMOTE_ADDRESS_MAX of one address, bodies are dropped, and whoever has not asked and been
+ * answered within DV_HTTP_REMOTE_MS is hung up on, however busy it seems. With a certificate the
+ * line is TLS (GnuTLS, 1.2 and up).
  */
 #ifndef DV_HTTP_SERVER_H
 #define DV_HTTP_SERVER_H
@@ -33,6 +39,9 @@
 #define DV_HTTP_LARGE_USER_MAX 2u
 #define DV_HTTP_CONNECTIONS_MAX 1024u
 #define DV_HTTP_CONNECTIONS_USER_MAX 320u
+#define DV_HTTP_REMOTE_MAX 64u
+#define DV_HTTP_REMOTE_ADDRESS_MAX 32u
+#define DV_HTTP_REMOTE_MS 30000u
 
 struct dv_http_server;
 
@@ -42,6 +51,7 @@ struct dv_http_request {
     size_t body_size;
     bool body_too_long; /* then body is empty */
     bool too_busy;      /* too many large bodies at a time; then body is empty too */
+    bool remote;        /* over TCP: pid 0, uid and gid -1 */
     pid_t pid;
     uid_t uid;
     gid_t gid;
@@ -52,6 +62,10 @@ typedef void dv_http_handler(void *arg, struct dv_http_request *rq);
 /* Takes `fd`, closes it at the end. 0 or negative errno. */
 int dv_http_server_new(struct dv_loop *loop, int fd, dv_http_handler *handler, void *arg,
                        struct dv_http_server **ret);
+/* A listening TCP socket; certificate and key as PEM text, or both NULL for plain HTTP. The texts
+ * are copied. -EINVAL when GnuTLS does not take them. */
+int dv_http_server_new_tcp(struct dv_loop *loop, int fd, const char *certificate, const char *key,
+                           dv_http_handler *handler, void *arg, struct dv_http_server **ret);
 /* Requests that still wait for an answer get 503. */
 void dv_http_server_free(struct dv_http_server *server);
 
@@ -60,7 +74,15 @@ void dv_http_server_allow_large(struct dv_http_server *server, const char *path)
 
 /* A query parameter's value, decoded, or NULL. A loan until the reply. */
 const char *dv_http_server_query(struct dv_http_request *rq, const char *name);
-/* Answers, exactly once, now or later; the body (JSON) is copied. The request is gone after. */
+/* A header's value, or NULL. A loan until the reply. */
+const char *dv_http_server_header(struct dv_http_request *rq, const char *name);
+/* A header of the answer to come; before the reply. */
+void dv_http_server_add_header(struct dv_http_request *rq, const char *name, const char *value);
+/* Answers, exactly once, now or later, with a body of this media type, which is copied. The request
+ * is gone after. */
+void dv_http_server_reply_as(struct dv_http_request *rq, unsigned status, const char *type,
+                             const char *body, size_t size);
+/* The same with JSON. */
 void dv_http_server_reply(struct dv_http_request *rq, unsigned status, const char *body,
                           size_t size);
 

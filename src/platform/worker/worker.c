@@ -82,6 +82,9 @@ static size_t answer_facts(struct worker *w, const struct dv_worker_request *q,
     case DV_WORKER_SAMPLE:
         a->status = dv_hardware_sample(w->hw, q->index, q->since_us, &a->u.sample, err);
         return fixed + sizeof a->u.sample;
+    case DV_WORKER_TELEMETRY:
+        a->status = dv_hardware_telemetry(w->hw, q->index, &a->u.telemetry, err);
+        return fixed + sizeof a->u.telemetry;
     case DV_WORKER_EVENTS:
         a->status = dv_hardware_events(w->hw, a->u.events, DV_WORKER_EVENTS_MAX, &a->count, err);
         return fixed + a->count * sizeof a->u.events[0];

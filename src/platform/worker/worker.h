@@ -36,6 +36,7 @@ enum dv_worker_op {
     DV_WORKER_STEP = 7,         /* change.step -> dv_receipt */
     DV_WORKER_MPS = 8,          /* change.mps -> dv_mps_status */
     DV_WORKER_MEMORY_LIMIT = 9, /* change.limit */
+    DV_WORKER_TELEMETRY = 10,   /* index -> dv_facts_telemetry */
 };
 
 #define DV_WORKER_ARGUMENT 64u
@@ -81,6 +82,7 @@ struct dv_worker_reply {
         struct dv_facts_driver driver;
         struct dv_facts_gpu gpu;
         struct dv_facts_sample sample;
+        struct dv_facts_telemetry telemetry;
         struct dv_facts_event events[DV_WORKER_EVENTS_MAX];
         struct dv_receipt receipt;
         struct dv_mps_status mps;

@@ -67,6 +67,8 @@ struct dv_simgi {
     uint32_t start;   /* piece of the memory grid */
     struct dv_simmem memory;
     struct dv_simci ci[DV_SIM_CIS_MAX];
+    uint64_t busy_ns, busy_sm_ns; /* integrated by the server, of the instances that are there */
+    uint32_t sm;                  /* of those together */
 };
 
 /* Utilization of the window that ends at time_us. */
@@ -116,6 +118,7 @@ struct dv_simgpu {
 
     /* Figures, integrated by the server from the engine. */
     uint64_t busy_ns, switch_ns; /* since the server started */
+    uint64_t busy_sm_ns;         /* likewise: SMs x time given to kernels */
     uint64_t energy_uj;          /* since the server started */
     uint32_t samples_head;       /* samples ever taken; the last is [(head - 1) % SAMPLES] */
     struct dv_simsample samples[DV_SIM_SAMPLES];

@@ -259,6 +259,25 @@ static int device(struct dv_simnvml_call *call)
     return DV_NVML_SUCCESS;
 }
 
+static int counters(struct dv_simnvml_call *call)
+{
+    const struct dv_simgpu *g = gpu_of(call);
+    struct dv_sim_nvml_counters out = {.now_ns = call->node->now_ns,
+                                       .busy_ns = g->busy_ns,
+                                       .busy_sm_ns = g->busy_sm_ns,
+                                       .sm = g->model->sm};
+    if (call->request->gi != DV_SIM_NVML_NONE) {
+        const struct dv_simgi *gi = dv_simnode_gi(call->node, g->index, call->request->gi);
+        if (!gi)
+            return DV_NVML_ERROR_NOT_FOUND;
+        out.busy_ns = gi->busy_ns;
+        out.busy_sm_ns = gi->busy_sm_ns;
+        out.sm = gi->sm;
+    }
+    dv_simnvml_put(call, &out, sizeof(out));
+    return DV_NVML_SUCCESS;
+}
+
 /* ---- processes and samples ---------------------------------------------------------------------
  */
 
@@ -451,6 +470,8 @@ static int dispatch(struct dv_simnvml_call *call, enum dv_sim_nvml_op op)
         return device(call);
     case DV_SIM_NVML_CHECK:
         return DV_NVML_SUCCESS;
+    case DV_SIM_NVML_COUNTERS:
+        return counters(call);
     case DV_SIM_NVML_PROCESSES:
         return processes(call);
     case DV_SIM_NVML_PROCESS_NAME:
