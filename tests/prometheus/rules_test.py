@@ -29,6 +29,10 @@ FAMILIES = os.path.join(SOURCE, "src", "services", "metrics_families.def")
 SCALER = os.path.join(SOURCE, "tools", "prometheus-rules")
 DIVVY = os.path.join(os.environ.get("DIVVY_BIN", "/usr/local/bin"), "divvy")
 TARGET = {"job", "instance"}  # Prometheus' own labels
+# Values that are words of ours.
+VALUES = {"bucket": {"busy", "overhead", "reserved_idle", "unallocated", "unhealthy"},
+          "state": {"ok", "degraded", "failed", "unknown"},
+          "basis": {"used", "requested", "fixed", "max"}}
 
 
 def read(path):
@@ -43,17 +47,11 @@ def run(*args, **kw):
 def known_metrics():
     """name: labels, of divvyd's own table and of what Prometheus makes itself."""
     known = {"up": set(), "ALERTS": {"alertname", "alertstate", "severity"}}
-    if os.path.exists(FAMILIES):
-        ends = {"INFO": "_info", "COUNTER": "_total", "COUNTER_BARE": "", "GAUGE": ""}
-        for name, kind, labels in re.findall(
-                r'^METRIC\(\w+,\s*"(\w+)",\s*(\w+),\s*(?:NULL|"\w*"),\s*"([^"]*)"', read(FAMILIES),
-                re.MULTILINE):
-            known[name + ends[kind]] = set(re.findall(r"\w+", labels))
-        return known
-    for line in read(os.path.join(HERE, "metrics.txt")).splitlines():
-        if line and not line.startswith("#"):
-            name, _, *labels = line.split()
-            known[name] = set(labels)
+    ends = {"INFO": "_info", "COUNTER": "_total", "COUNTER_BARE": "", "GAUGE": ""}
+    for name, kind, labels in re.findall(
+            r'^METRIC\(\w+,\s*"(\w+)",\s*(\w+),\s*(?:NULL|"\w*"),\s*"([^"]*)"', read(FAMILIES),
+            re.MULTILINE):
+        known[name + ends[kind]] = set(re.findall(r"\w+", labels))
     return known
 
 
@@ -262,6 +260,8 @@ class Rules(unittest.TestCase):
             at_hand |= labels
             if metric != "ALERTS":
                 self.assertLessEqual(set(matched), labels, f"{metric} in {expr}")
+            for label in set(matched) & set(VALUES):
+                self.assertLessEqual(set(matched[label].strip('"').split("|")), VALUES[label], expr)
         for word, labels in expression.groups:
             self.assertLessEqual(set(labels), at_hand, f"{word} in {expr}")
         return {m for m, _ in expression.selectors if m in self.records}, at_hand
@@ -273,6 +273,15 @@ class Rules(unittest.TestCase):
                 _, labels = self.check_names(rule["expr"], known)
                 for text in rule.get("annotations", {}).values():
                     self.assertLessEqual(set(re.findall(r"\$labels\.(\w+)", text)), labels)
+
+    def test_the_table_was_read(self):
+        known = known_metrics()
+        self.assertGreater(len(known), 40)
+        self.assertEqual(known["divvy_gpu_xid_errors_total"], {"gpu", "gpu_uuid", "xid"})
+        for expr in ("divvy_gpu_time_total", 'divvy_gpu_health{status="ok"}',
+                     'divvy_gpu_health{state="fine"}', "sum by (pid) (divvy_gpu_memory_bytes)"):
+            with self.assertRaises(AssertionError, msg=expr):
+                self.check_names(expr, known)
 
     def test_each_recording_is_used(self):
         known = known_metrics()
