@@ -115,11 +115,12 @@ static void read_temperature(struct dv_nvml_telemetry *self, struct dv_nvml_devi
     struct dv_nvml_temperature v = {.version = DV_NVML_VERSION(dv_nvml_temperature, 1)};
     uint32_t celsius = 0;
     int rc = CALL(self, nvmlDeviceGetTemperatureV, d, &v);
-    if (rc == DV_NVML_SUCCESS && v.celsius >= 0)
+    if (rc == DV_NVML_SUCCESS && v.celsius >= 0) {
         t->gpu_celsius = (uint32_t)v.celsius;
-    else
-        take32(t, rc = CALL(self, nvmlDeviceGetTemperature, d, 0, &celsius), celsius,
-               &t->gpu_celsius);
+        return;
+    }
+    rc = CALL(self, nvmlDeviceGetTemperature, d, 0, &celsius);
+    take32(t, rc, celsius, &t->gpu_celsius);
 }
 
 static void read_load(struct dv_nvml_telemetry *self, struct dv_nvml_device *d,
@@ -146,7 +147,8 @@ static void read_power(struct dv_nvml_telemetry *self, struct dv_nvml_device *d,
 {
     uint32_t mw = 0;
     uint64_t mj = 0;
-    take32(t, CALL(self, nvmlDeviceGetPowerUsage, d, &mw), mw, &t->power_mw);
+    int rc = CALL(self, nvmlDeviceGetPowerUsage, d, &mw);
+    take32(t, rc, mw, &t->power_mw);
     if (has(t, CALL(self, nvmlDeviceGetTotalEnergyConsumption, d, &mj)))
         t->energy_mj = mj;
 }
@@ -167,7 +169,8 @@ static void read_errors(struct dv_nvml_telemetry *self, struct dv_nvml_device *d
 {
     uint32_t corrected, uncorrected, pending, failure, replays = 0;
     uint64_t count;
-    take32(t, CALL(self, nvmlDeviceGetPcieReplayCounter, d, &replays), replays, &t->pcie_replays);
+    int rc = CALL(self, nvmlDeviceGetPcieReplayCounter, d, &replays);
+    take32(t, rc, replays, &t->pcie_replays);
     if (has(t, CALL(self, nvmlDeviceGetRemappedRows, d, &corrected, &uncorrected, &pending,
                     &failure))) {
         t->remapped_corrected = corrected;
