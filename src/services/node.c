@@ -4,6 +4,7 @@
 #include "api.h"
 #include "arm.h"
 #include "audit.h"
+#include "bill.h"
 #include "claims.h"
 #include "inventory.h"
 #include "keep.h"
@@ -254,6 +255,7 @@ void dv_node_free(struct dv_node *node)
     dv_lease_free(node->lease);
     dv_tenants_free(node);
     dv_claims_free(node);
+    dv_bills_free(node);
     dv_http_server_free(node->http);
     dv_hardware_link_free(node->link);
     dv_hardware_link_free(node->mps_link);

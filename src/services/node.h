@@ -16,6 +16,7 @@
  *   audit.h       the driver's view against the slots: who is there without a lease
  *   doctor.h      what is wrong, for people
  *   keep.h        the store
+ *   bill.h        bills and other answers made of the ledger
  *   telemetry.h   figures of the GPUs for graphs
  *   activity.h    what tenants did, beside what they used
  *   books_view.h  what metrics show of the books
@@ -69,6 +70,7 @@ struct dv_node_config {
     const char *tenant_socket; /* path */
     const char *state_dir;
     const char *layout_name, *layout_text; /* the --config file; NULL: none */
+    const char *prices_name, *prices_text; /* the --prices file; NULL: none */
     enum dv_intruder_policy intruder;
     bool no_accounting; /* leave the driver's accounting mode as it is */
     bool privileged;    /* the worker is root */
@@ -90,6 +92,8 @@ struct dv_layouts;
 struct dv_meter;
 struct dv_meter_question;
 struct dv_mps;
+struct dv_ledger;
+struct dv_bills_job;
 
 /* For whom somebody waited: for turns on a device, and in the queue. */
 struct dv_wait_for {
@@ -251,6 +255,7 @@ struct dv_node {
     struct dv_lease *lease;
     struct dv_store *store;              /* NULL when it could not be opened */
     struct dv_ledger *ledger;            /* likewise */
+    struct dv_bills_job *bills;          /* bill.c: answers being made */
     struct dv_meter *meter;              /* meter.h */
     struct dv_meter_question *questions; /* meter_ended.c */
     uint32_t n_questions;

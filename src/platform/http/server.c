@@ -51,7 +51,8 @@ struct dv_http_server {
     void *arg;
     struct request *waiting;
     struct peer *peers;
-    const char *large_path; /* NULL: none */
+    const char *large_paths[DV_HTTP_LARGE_PATHS_MAX];
+    size_t n_large_paths;
     struct request *larges; /* with bodies above DV_HTTP_BODY_MAX */
     bool remote;
     struct dv_loop_source *watchdog;
@@ -191,9 +192,13 @@ static struct request *request_new(struct dv_http_server *s, struct MHD_Connecti
 
 static bool may_be_large(const struct request *r)
 {
-    const char *path = r->server->large_path;
-    size_t len = path ? strlen(path) : 0;
-    return len && !strncmp(r->path, path, len) && (!r->path[len] || r->path[len] == '/');
+    for (size_t i = 0; i < r->server->n_large_paths; i++) {
+        const char *path = r->server->large_paths[i];
+        size_t len = strlen(path);
+        if (!strncmp(r->path, path, len) && (!r->path[len] || r->path[len] == '/'))
+            return true;
+    }
+    return false;
 }
 
 static void large_end(struct request *r)
@@ -466,7 +471,8 @@ int dv_http_server_new_tcp(struct dv_loop *loop, int fd, const char *certificate
 
 void dv_http_server_allow_large(struct dv_http_server *s, const char *path)
 {
-    s->large_path = path;
+    if (s->n_large_paths < DV_HTTP_LARGE_PATHS_MAX)
+        s->large_paths[s->n_large_paths++] = path;
 }
 
 void dv_http_server_free(struct dv_http_server *s)
