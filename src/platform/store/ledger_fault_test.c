@@ -441,7 +441,7 @@ static const struct attack attacks[] = {
      DV_LEDGER_FAULT_HASH, true},
     {"a note", "UPDATE note SET reason = 'none'", 4, 1, DV_LEDGER_FAULT_HASH, false},
     {"a correction", "UPDATE note_entry SET busy = 2 * busy", 4, 1, DV_LEDGER_FAULT_HASH, false},
-    {"no note", "DELETE FROM note; DELETE FROM note_entry", 4, 1, DV_LEDGER_FAULT_MISSING, false},
+    {"no note", "DELETE FROM note; DELETE FROM note_entry", 4, 2, DV_LEDGER_FAULT_MISSING, false},
     {"more dropped", "UPDATE chain SET pruned = 100 WHERE chain = 0", 0, 101, DV_LEDGER_FAULT_LINK,
      false},
     {"another ledger", "UPDATE ledger SET id = zeroblob(16)", 0, 1, DV_LEDGER_FAULT_LINK, false},
