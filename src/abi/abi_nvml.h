@@ -475,6 +475,60 @@ struct dv_nvml_accounting_stats {
     uint32_t reserved[5];
 };
 
+/* CUDA 13.3 (driver 610) and later. The mean of the samples, in hundredths of a percent, is the
+ * part of its life in which the process used the GPU. */
+struct dv_nvml_accounting_stats_v2 {
+    uint32_t pid; /* in */
+    uint32_t is_running;
+    uint32_t gpu_utilization, memory_utilization;
+    uint64_t max_memory_usage;
+    uint32_t sample_count;
+    uint64_t sum_gpu_util, sum_fb_util;
+    uint64_t time_ms; /* 0 while the process runs */
+    uint64_t start_time_us;
+};
+
+/* GPM, Hopper and later: figures over the time between two samples. */
+struct dv_nvml_gpm_sample;
+
+enum dv_nvml_gpm_metric_id {
+    DV_NVML_GPM_GRAPHICS_UTIL = 1, /* percent of the time in which anything ran */
+    DV_NVML_GPM_SM_UTIL = 2,       /* percent, averaged over the SMs */
+    DV_NVML_GPM_SM_OCCUPANCY = 3,
+    DV_NVML_GPM_ANY_TENSOR_UTIL = 5,
+    DV_NVML_GPM_DRAM_BW_UTIL = 10,
+    DV_NVML_GPM_PCIE_TX_PER_SEC = 20, /* MiB/s */
+    DV_NVML_GPM_PCIE_RX_PER_SEC = 21,
+    DV_NVML_GPM_NVLINK_TOTAL_RX_PER_SEC = 60,
+    DV_NVML_GPM_NVLINK_TOTAL_TX_PER_SEC = 61,
+};
+
+struct dv_nvml_gpm_metric {
+    uint32_t id;
+    int32_t result; /* enum dv_nvml_return, of this metric alone */
+    double value;
+    struct {
+        char *short_name, *long_name, *unit;
+    } info; /* written by the library */
+};
+
+/* The real struct's array has grown from release to release (98, 210, 333, 477 entries) under the
+ * same version 1: a library may take all of its own length for its. So callers bring more than any.
+ */
+#define DV_NVML_GPM_METRICS_ROOM 1024u
+#define DV_NVML_GPM_VERSION 1u /* a plain number here, without a size */
+struct dv_nvml_gpm_metrics_get {
+    uint32_t version;
+    uint32_t count;
+    struct dv_nvml_gpm_sample *first, *second;
+    struct dv_nvml_gpm_metric metrics[]; /* DV_NVML_GPM_METRICS_ROOM of them */
+};
+
+struct dv_nvml_gpm_support { /* version 1 */
+    uint32_t version;
+    uint32_t supported;
+};
+
 struct dv_nvml_event_data_v1 {
     struct dv_nvml_device *device;
     uint64_t type, data; /* data: the XID */
@@ -630,6 +684,10 @@ _Static_assert(sizeof(struct dv_nvml_violation_time) == 16, "NVML");
 _Static_assert(sizeof(struct dv_nvml_ecc_counts) == 32, "NVML");
 _Static_assert(sizeof(struct dv_nvml_row_remapper_histogram) == 20, "NVML");
 _Static_assert(sizeof(struct dv_nvml_accounting_stats) == 56, "NVML");
+_Static_assert(sizeof(struct dv_nvml_accounting_stats_v2) == 64, "NVML");
+_Static_assert(sizeof(struct dv_nvml_gpm_metric) == 40, "NVML");
+_Static_assert(sizeof(struct dv_nvml_gpm_metrics_get) == 24, "NVML");
+_Static_assert(sizeof(struct dv_nvml_gpm_support) == 8, "NVML");
 _Static_assert(sizeof(struct dv_nvml_event_data_v1) == 24, "NVML");
 _Static_assert(sizeof(struct dv_nvml_event_data) == 32, "NVML");
 _Static_assert(DV_NVML_VERSION(dv_nvml_temperature, 1) == 0x100000C, "NVML");

@@ -247,6 +247,7 @@ enum dv_sim_control_op {
     DV_SIM_CTL_RESET_HIGH_WATER,          /* uint32 gpu */
     DV_SIM_CTL_INJECT,                    /* dv_sim_inject */
     DV_SIM_CTL_STOP,
+    DV_SIM_CTL_ENDED, /* dv_sim_ended_ask -> dv_sim_ended */
 };
 
 /* What a process is to MPS. */
@@ -282,6 +283,35 @@ struct dv_sim_stats {
     } process[256];
 };
 
+#define DV_SIM_ENDED_MAX 3488u /* kept of one GPU; with the 512 that can run: NVML's 4000 */
+#define DV_SIM_ENDED_PAGE 512u
+
+/* A process's life on one GPU, from its first context there to its end. */
+struct dv_sim_life {
+    uint64_t sequence; /* 1, 2, ...: of the lives on that GPU that ended; 0: it goes on */
+    uint32_t pid;
+    uint32_t accounted;        /* 1: NVML's accounting mode was on from its first context on */
+    uint64_t start_time;       /* field 22 of /proc/PID/stat */
+    uint64_t started_us;       /* of the first context, CLOCK_REALTIME */
+    uint64_t first_ns, end_ns; /* the same and the end, CLOCK_MONOTONIC */
+    uint64_t executed_ns, sm_ns;
+    uint64_t memory_high_water_bytes;
+};
+
+/* The lives that ended, oldest first, a page at a time. */
+struct dv_sim_ended_ask {
+    uint32_t gpu;
+    uint32_t reserved;
+    uint64_t after; /* the sequence number of the last one seen; 0: from the oldest kept */
+};
+
+struct dv_sim_ended {
+    uint64_t last; /* sequence number of the newest there is */
+    uint32_t lives;
+    uint32_t reserved;
+    struct dv_sim_life life[DV_SIM_ENDED_PAGE];
+};
+
 enum dv_sim_injection {
     DV_SIM_INJECT_XID = 1, /* a = XID number */
     DV_SIM_INJECT_NVML_ERROR =
@@ -306,5 +336,6 @@ struct dv_sim_inject {
 _Static_assert(sizeof(struct dv_sim_header) == 16, "ABI");
 _Static_assert(sizeof(struct dv_sim_command) == 64, "ABI");
 _Static_assert(sizeof(struct dv_sim_stats) < DV_SIM_PAYLOAD_MAX, "ABI");
+_Static_assert(sizeof(struct dv_sim_ended) < DV_SIM_PAYLOAD_MAX, "ABI");
 
 #endif

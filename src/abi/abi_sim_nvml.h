@@ -50,6 +50,10 @@ enum dv_sim_nvml_op {
                                 status NVML_ERROR_TIMEOUT */
     DV_SIM_NVML_LIMITS_SET,  /* gpu; dv_sim_nvml_limits behind the request */
     DV_SIM_NVML_LIMITS_GET,  /* the same -> dv_sim_nvml_limits */
+    DV_SIM_NVML_ACCOUNTING_PIDS,  /* gpu -> uint32[] */
+    DV_SIM_NVML_ACCOUNTING_STATS, /* gpu, a = pid -> dv_sim_nvml_accounted */
+    DV_SIM_NVML_ACCOUNTING_CLEAR, /* gpu: forgets the ones that ended */
+    DV_SIM_NVML_COUNTERS,         /* gpu, or gpu+gi -> dv_sim_nvml_counters */
     DV_SIM_NVML_OP_END,
 };
 
@@ -64,6 +68,7 @@ enum dv_sim_nvml_setting {
     DV_SIM_NVML_COMPUTE_MODE = 1,
     DV_SIM_NVML_POWER_LIMIT = 2,
     DV_SIM_NVML_TIMESLICE = 3, /* enum dv_sim_timeslice */
+    DV_SIM_NVML_ACCOUNTING = 4,
 };
 
 /* The driver's settings for the turns of contexts, as nvidia-smi compute-policy numbers them. */
@@ -126,7 +131,7 @@ struct dv_sim_nvml_device {
     uint64_t energy_uj;                   /* since the server started */
     uint64_t ecc_volatile, ecc_aggregate; /* uncorrectable */
     uint32_t rows_pending, rows_remapped, rows_failure;
-    uint32_t reserved;
+    uint32_t accounting; /* 0, 1 */
     struct {
         uint8_t pcie;    /* enum dv_nvml_topology, 0xff for itself */
         uint8_t nvlinks; /* between the two */
@@ -138,6 +143,18 @@ struct dv_sim_nvml_process {
     uint32_t gi, ci;
     uint32_t mps; /* enum dv_sim_mps_role */
     uint64_t used_bytes;
+};
+
+/* What accounting says of a process: the mean over its samples times its life is its GPU time. */
+struct dv_sim_nvml_accounted {
+    uint32_t pid;
+    uint32_t running;
+    uint64_t started_us;
+    uint64_t time_ms; /* 0 while it runs */
+    uint64_t memory_high_water_bytes;
+    uint64_t sum_gpu, sum_memory; /* of the samples, in hundredths of a percent */
+    uint32_t samples;
+    uint32_t reserved;
 };
 
 struct dv_sim_nvml_sample {
@@ -179,6 +196,15 @@ struct dv_sim_nvml_event {
     uint64_t sequence; /* 0: none came in time */
     uint64_t type, data;
     uint32_t gpu, gi, ci;
+    uint32_t reserved;
+};
+
+/* Totals since the server started, of a GPU or of a GPU instance. */
+struct dv_sim_nvml_counters {
+    uint64_t now_ns;     /* the server's clock */
+    uint64_t busy_ns;    /* something ran */
+    uint64_t busy_sm_ns; /* SMs x time given to kernels */
+    uint32_t sm;         /* that it has */
     uint32_t reserved;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What divvyd and the library inside a tenant's process (the governor) share: four kinds of page,
- * each a memfd, and the handshake that hands them out. Version 1.
+ * each a memfd, and the handshake that hands them out. Version 2.
  *
  *   page         one per          written by                      read by
  *   slice        slice            daemon (tenants cannot)         the slice's processes
@@ -26,7 +26,7 @@
 
 #include <stdint.h>
 
-#define DV_TENANT_ABI 1u
+#define DV_TENANT_ABI 2u
 #define DV_TENANT_MAGIC_SLICE 0x53564944u       /* "DIVS" */
 #define DV_TENANT_MAGIC_RESERVATION 0x52564944u /* "DIVR" */
 #define DV_TENANT_MAGIC_SLOT 0x4C564944u        /* "DIVL" */
@@ -136,6 +136,9 @@ struct dv_slot_page {
     uint64_t launches_total;
     uint64_t refused_total;      /* allocations refused at the cap */
     uint64_t selfpaced_total_ns; /* GPU time submitted while no daemon granted leases */
+    /* Its work ran for so long: charged_total_ns without what a lease costs beside it (the switch
+     * to it, gaps, lingering), and without what it submitted by itself. */
+    uint64_t ran_total_ns;
 
     uint32_t log_head; /* bytes ever written to log, modulo 2^32 */
     uint32_t reserved;

@@ -2,6 +2,7 @@
 /* divvyd: the agent that shares the GPUs of a node. Flags only; the rest is services/daemon.h. */
 #include "base/units.h"
 #include "daemon.h"
+#include "metrics.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -21,11 +22,21 @@ static const char help[] =
     "  --config FILE        the layout that the node should have: divvy's own file, mig-parted's "
     "or\n"
     "                       the NVIDIA device plugin's; applied when it is another than last time\n"
+    "  --prices FILE        what GPU time costs: the price file of bills that name none\n"
     "  --user NAME          as root: whom to become (default divvy, else nobody)\n"
     "  --operator NAME      a user who may act for any tenant, as root may\n"
     "  --intruder WHAT      a process that uses a shared GPU without leases is always named;\n"
     "                       open: leases are off meanwhile, so that it gets 1/n and not half\n"
     "                       (default); report: nothing else; kill: it is ended\n"
+    "  --listen ADDR:PORT   serve /metrics, /metrics/dcgm, /healthz and /readyz there over HTTP\n"
+    "                       (127.0.0.1:9400, [::1]:9400; port 0: any free one; default: nowhere).\n"
+    "                       Addresses that other machines can reach need the next three\n"
+    "  --tls-cert FILE      certificates in PEM, and\n"
+    "  --tls-key FILE       their key, for HTTPS\n"
+    "  --token-file FILE    who scrapes must send this token: Authorization: Bearer TOKEN\n"
+    "  --dcgm-hostname WHAT the label of the machine on /metrics/dcgm: hostname (default), "
+    "Hostname\n"
+    "                       (as before dcgm-exporter 4.6.0), both or none\n"
     "  --nvml-timeout TIME  when a call into the driver counts as wedged (default 5s)\n"
     "  --foreground         stay in the foreground (always so; for scripts that say it)\n"
     "  --ready-fd N         write a line to this descriptor once requests are answered\n"
@@ -41,10 +52,16 @@ enum {
     SOCKET,
     STATE,
     CONFIG,
+    PRICES,
     USER,
     OPERATOR,
     INTRUDER,
     TIMEOUT,
+    LISTEN,
+    TLS_CERT,
+    TLS_KEY,
+    TOKEN_FILE,
+    DCGM_HOSTNAME,
     FOREGROUND,
     READY,
     CAPTURE,
@@ -58,10 +75,16 @@ static const struct option options[] = {
     {"socket", required_argument, NULL, SOCKET},
     {"state", required_argument, NULL, STATE},
     {"config", required_argument, NULL, CONFIG},
+    {"prices", required_argument, NULL, PRICES},
     {"user", required_argument, NULL, USER},
     {"operator", required_argument, NULL, OPERATOR},
     {"intruder", required_argument, NULL, INTRUDER},
     {"nvml-timeout", required_argument, NULL, TIMEOUT},
+    {"listen", required_argument, NULL, LISTEN},
+    {"tls-cert", required_argument, NULL, TLS_CERT},
+    {"tls-key", required_argument, NULL, TLS_KEY},
+    {"token-file", required_argument, NULL, TOKEN_FILE},
+    {"dcgm-hostname", required_argument, NULL, DCGM_HOSTNAME},
     {"foreground", no_argument, NULL, FOREGROUND},
     {"ready-fd", required_argument, NULL, READY},
     {"capture", required_argument, NULL, CAPTURE},
@@ -102,6 +125,13 @@ static int parse_timeout(const char *text, uint32_t *ret_ms)
     return 0;
 }
 
+static int parse_hostname(const char *text, enum dv_dcgm_hostname *ret)
+{
+    if (dv_metrics_dcgm_hostname_parse(text, ret) < 0)
+        return usage("--dcgm-hostname must be hostname, Hostname, both or none");
+    return 0;
+}
+
 static int parse_fd(const char *text, int *ret)
 {
     struct dv_err err;
@@ -131,6 +161,9 @@ static int parse(int argc, char **argv, struct dv_daemon_options *o, const char 
         case CONFIG:
             o->config = optarg;
             break;
+        case PRICES:
+            o->prices = optarg;
+            break;
         case USER:
             o->user = optarg;
             break;
@@ -142,6 +175,21 @@ static int parse(int argc, char **argv, struct dv_daemon_options *o, const char 
             break;
         case TIMEOUT:
             status = parse_timeout(optarg, &o->nvml_timeout_ms);
+            break;
+        case LISTEN:
+            o->listen.address = optarg;
+            break;
+        case TLS_CERT:
+            o->listen.tls_cert = optarg;
+            break;
+        case TLS_KEY:
+            o->listen.tls_key = optarg;
+            break;
+        case TOKEN_FILE:
+            o->listen.token_file = optarg;
+            break;
+        case DCGM_HOSTNAME:
+            status = parse_hostname(optarg, &o->dcgm_hostname);
             break;
         case FOREGROUND:
             break;

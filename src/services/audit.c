@@ -249,9 +249,9 @@ static bool is_metered_by_driver(const struct dv_node *node, uint32_t gpu,
 
 static void check_time(struct dv_node *node, uint32_t gpu, struct dv_holding *h, uint64_t window)
 {
-    uint64_t charged = h->charged_seen_ns - h->charged_audit_ns;
+    uint64_t charged = h->ran_ns - h->charged_audit_ns;
     uint64_t utilized = h->utilized_audit_ns;
-    h->charged_audit_ns = h->charged_seen_ns;
+    h->charged_audit_ns = h->ran_ns;
     h->utilized_audit_ns = 0;
     if (is_unleased(node, gpu, h) || utilized <= charged + window * OVER_TIME_PERMILLE / 1000) {
         h->over_time = 0;
@@ -270,24 +270,83 @@ static void check_time(struct dv_node *node, uint32_t gpu, struct dv_holding *h,
     report(node, &f);
 }
 
-static void add_utilization(struct dv_node *node, uint32_t gpu, const struct dv_facts_sample *s)
+/* What the driver's samples of one look say, fitted to what it says of the whole GPU: each figure
+ * is a whole percent, cut off, and windows of different processes may differ. */
+struct look {
+    uint64_t from_us; /* samples of before were seen then */
+    uint64_t now_us, most_us;
+    uint32_t sum, fitted; /* percent: of the processes; what they are scaled to */
+};
+
+static struct look look_at(struct dv_node_gpu *g, const struct dv_facts_sample *s)
 {
-    struct dv_node_gpu *g = &node->gpus[gpu];
-    uint64_t newest = g->since_us;
+    uint64_t now = dv_clock_now();
+    struct look l = {.now_us = dv_clock_unix_us()};
+    uint32_t n = 0;
+    l.most_us = g->polled_ns ? (now - g->polled_ns) / 1000 + 1000000 : 2000000;
+    /* The newest sample of the last look, if it is of then; else the look itself. */
+    bool fresh = g->since_us && g->polled_us < g->since_us + 1000000;
+    l.from_us = fresh ? DV_MIN(g->since_us, g->polled_us) : g->polled_us;
+    if (l.from_us > l.now_us) { /* the clock was set back: the driver's times went with it */
+        l.from_us = l.now_us - DV_MIN(l.now_us, (now - g->polled_ns) / 1000);
+        g->since_us = l.from_us;
+    }
     for (uint32_t i = 0; i < s->n_utilization; i++) {
-        const struct dv_facts_utilization *u = &s->utilization[i];
-        struct dv_member *m = dv_tenants_member(node, u->pid);
-        newest = DV_MAX(newest, u->time_us);
-        if (!m || u->time_us <= m->utilized_us || u->sm_percent > 100)
-            continue;
-        /* Each sample speaks for the time since the last one of the same process. */
-        uint64_t ns = DV_MIN(u->time_us - m->utilized_us, 2000000u) * u->sm_percent * 10;
+        l.sum += DV_MIN(s->utilization[i].sm_percent, 100u);
+        n++;
+    }
+    bool known = s->gpu_percent <= 100 && (s->gpu_percent < l.sum || s->gpu_percent - l.sum <= n);
+    l.fitted = known ? s->gpu_percent : DV_MIN(l.sum, 100u);
+    g->polled_us = l.now_us;
+    g->polled_ns = now;
+    return l;
+}
+
+/* A sample speaks for the time since the last one of the same process, if there was one at the last
+ * look; else since that look. */
+static uint64_t ran_ns(const struct look *l, const struct dv_facts_utilization *u, uint64_t seen_us)
+{
+    uint64_t from = DV_MAX(l->from_us, seen_us > l->now_us ? 0 : seen_us);
+    if (u->time_us <= from || u->sm_percent > 100 || !l->sum)
+        return 0;
+    return DV_MIN(u->time_us - from, l->most_us) * 10 * u->sm_percent * l->fitted / l->sum;
+}
+
+static void add_process(struct dv_node *node, uint32_t gpu, const struct look *l,
+                        const struct dv_facts_utilization *u)
+{
+    struct dv_member *m = dv_tenants_member(node, u->pid);
+    struct dv_proc_id id;
+    uint64_t ns = ran_ns(l, u, m ? m->utilized_us : 0);
+    if (m && dv_node_gpu_of(node, m->holding->device_uuid) == gpu) {
         m->utilized_us = u->time_us;
         m->holding->utilized_audit_ns += ns;
         if (is_metered_by_driver(node, gpu, m->holding))
-            dv_meter_add_busy(m->holding, ns);
+            dv_meter_process_ran(m, ns);
+        return;
+    }
+    if (!ns || dv_proc_identify((pid_t)u->pid, &id) < 0 || dv_mps_is_ours(node, &id))
+        return;
+    struct dv_holding *h = dv_tenants_find(node, &id, NULL);
+    if (!h)
+        dv_meter_outside_ran(node, gpu, ns);
+    else if (mode_of(h) != DV_MODE_MPS)
+        dv_meter_stray_ran(h, ns);
+}
+
+static void add_utilization(struct dv_node *node, uint32_t gpu, const struct dv_facts_sample *s)
+{
+    struct dv_node_gpu *g = &node->gpus[gpu];
+    uint64_t before_ns = g->polled_ns;
+    struct look l = look_at(g, s);
+    uint64_t newest = g->since_us;
+    for (uint32_t i = 0; i < s->n_utilization; i++) {
+        newest = DV_MAX(newest, s->utilization[i].time_us);
+        add_process(node, gpu, &l, &s->utilization[i]);
     }
     g->since_us = newest;
+    if (before_ns && s->gpu_percent <= 100)
+        dv_meter_gpu_ran(node, gpu, (g->polled_ns - before_ns) / 100 * s->gpu_percent);
 }
 
 static void check_times(struct dv_node *node, uint32_t gpu, uint64_t now)
@@ -296,7 +355,7 @@ static void check_times(struct dv_node *node, uint32_t gpu, uint64_t now)
     uint64_t window = now - g->audit_window_ns;
     if (window < WINDOW_NS)
         return;
-    dv_meter_tick(node, now);
+    dv_meter_close(node, now);
     for (struct dv_holding *h = node->holdings; h; h = h->next)
         if (h->pages.page && dv_node_gpu_of(node, h->device_uuid) == gpu)
             check_time(node, gpu, h, DV_MIN(window, 4 * WINDOW_NS));

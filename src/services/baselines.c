@@ -64,7 +64,7 @@ void dv_baselines_pace(struct dv_holding *h, struct dv_pace *ret)
     dv_waits_holding(h, now);
     *ret = (struct dv_pace){.launches = h->work.launches,
                             .wall_ns = h->work.active_ns,
-                            .busy_ns = h->used.busy_ns,
+                            .busy_ns = h->busy_ns,
                             .wait_ns = dv_waits_turn_ns(&h->spent)};
 }
 

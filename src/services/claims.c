@@ -195,11 +195,10 @@ static int actuate(struct dv_holding *h, const struct dv_slice *slice)
     }
     memcpy(h->device_uuid, slice->device, sizeof h->device_uuid);
     h->state = DV_HOLDING_GRANTED;
-    h->meter = (struct dv_usage_meter){dv_clock_now(), slice->memory_bytes, slice->compute};
-    h->spent_at_ns = h->meter.since_ns;
+    uint64_t now = dv_clock_now();
+    h->spent_at_ns = now;
     h->granted_unix =
-        dv_clock_unix() -
-        (int64_t)((h->meter.since_ns - DV_MIN(slice->since_ns, h->meter.since_ns)) / DV_NS_PER_S);
+        dv_clock_unix() - (int64_t)((now - DV_MIN(slice->since_ns, now)) / DV_NS_PER_S);
     return 0;
 }
 
@@ -217,6 +216,8 @@ static void deactuate(struct dv_holding *h)
 static void end_slice(struct dv_holding *h, const char *reason)
 {
     deactuate(h);
+    dv_meter_close(h->node, dv_clock_now());
+    dv_meter_life(h, DV_LEDGER_RELEASED);
     dv_node_apply(h->node, &(struct dv_event){.kind = DV_EVENT_SLICE_RELEASED, .id = h->claim.id});
     log_event(h, "slice.released", reason);
 }
@@ -268,6 +269,7 @@ static bool grant(struct dv_holding *h, const struct dv_admission *admission)
         return false;
     }
     log_event(h, "slice.granted", dv_verdict_reason_name(admission->verdict.reason));
+    dv_meter_life(h, DV_LEDGER_GRANTED);
     dv_keep_put(h);
     if (!dv_arm_begin(h)) {
         changed(h);
@@ -468,9 +470,7 @@ int dv_claims_limit(struct dv_holding *h, uint64_t memory_bytes, uint32_t comput
     int r = dv_node_apply(node, &e);
     if (r < 0)
         return r;
-    dv_meter_holding(h, dv_clock_now());
-    h->meter.memory_bytes = e.memory_bytes;
-    h->meter.compute = e.compute;
+    dv_meter_life(h, DV_LEDGER_LIMITED);
     dv_governor_slice_limit(&h->pages, memory_limit(node, dv_node_slice(h)),
                             share_of_device(node, dv_node_slice(h)), DV_COMPUTE_FULL);
     struct dv_arbiter_entity_spec spec = entity_spec(dv_node_slice(h));
@@ -497,11 +497,9 @@ void dv_claims_equalize(struct dv_node *node, const struct dv_device *device)
                              .compute = part.compute};
         if (e.memory_bytes == s->memory_bytes && e.compute == s->compute)
             continue;
-        dv_meter_holding(h, dv_clock_now());
         if (dv_node_apply(node, &e) < 0)
             continue; /* more are held than there are parts: they shrink as others leave */
-        h->meter.memory_bytes = e.memory_bytes;
-        h->meter.compute = e.compute;
+        dv_meter_life(h, DV_LEDGER_LIMITED);
         dv_keep_put(h);
     }
 }

@@ -7,12 +7,15 @@
 #include "hardware/replay.h"
 #include "keep.h"
 #include "layoutfile/layoutfile.h"
+#include "pricefile/pricefile.h"
+#include "sys/clock.h"
 #include "sys/fd.h"
 #include "sys/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -30,7 +33,8 @@
 #define EXIT_UNAVAILABLE 5
 #define RT_PRIORITY 10u
 #define SIM_START_MS 30000
-#define LOCK_TRIES 40 /* of 50 ms: the helpers of a killed daemon may still be ending */
+#define LARGE_BLOCK (256 * 1024) /* is given back to the kernel when it is freed */
+#define LOCK_TRIES 40            /* of 50 ms: the helpers of a killed daemon may still be ending */
 
 struct daemon {
     const struct dv_daemon_options *options;
@@ -39,6 +43,7 @@ struct daemon {
     char libcuda[PATH_MAX], libnvml[PATH_MAX];
     char tools[PATH_MAX]; /* where nvidia-smi is; "": on PATH */
     char *layout;         /* the --config file's text */
+    char *prices;         /* the --prices file's text */
     bool privileged;      /* it was started by root: the worker is root */
     uid_t uid;
     gid_t gid;
@@ -47,8 +52,10 @@ struct daemon {
     pid_t sim_pid;
     struct dv_loop *loop;
     struct dv_store *store;
+    struct dv_ledger *ledger;
     struct dv_lease *lease; /* the node's, once there is one */
     struct dv_node *node;
+    struct dv_listen *listen; /* NULL: none asked for */
 };
 
 static int fail(int status, const char *fmt, ...) dv_printf(2, 3);
@@ -194,6 +201,24 @@ static int read_config(struct daemon *d)
     return r < 0 ? fail(r == -ENOMEM ? 1 : EXIT_USAGE, "--config: %s", err.msg) : 0;
 }
 
+static int read_prices(struct daemon *d)
+{
+    struct dv_err err;
+    size_t len;
+    if (!d->options->prices)
+        return 0;
+    int r = dv_fd_read_file(d->options->prices, DV_PRICEFILE_MAX, &d->prices, &len, &err);
+    if (r < 0)
+        return fail(r == -ENOMEM ? 1 : EXIT_USAGE, "--prices: %s", err.msg);
+    struct dv_pricefile_info *info = calloc(1, sizeof *info);
+    struct dv_price_list *list = NULL;
+    r = info ? dv_pricefile_read(d->options->prices, d->prices, len, NULL, &list, info, &err)
+             : dv_err_set(&err, -ENOMEM, "out of memory");
+    free(info);
+    dv_price_list_free(list);
+    return r < 0 ? fail(r == -ENOMEM ? 1 : EXIT_USAGE, "--prices: %s", err.msg) : 0;
+}
+
 /* ---- who to be ---- */
 
 static int find_user(struct daemon *d)
@@ -247,7 +272,8 @@ static void give(const struct daemon *d, const char *name)
 static int take_state(struct daemon *d)
 {
     static const char *const files[] = {
-        "", "/lock", "/divvyd.db", "/divvyd.db-wal", "/divvyd.db-shm", "/sim.sock"};
+        "",           "/lock",          "/divvyd.db",     "/divvyd.db-wal", "/divvyd.db-shm",
+        "/ledger.db", "/ledger.db-wal", "/ledger.db-shm", "/sim.sock"};
     char path[PATH_MAX + 32];
     int r = make_directory(d->state, 0711);
     if (r < 0)
@@ -428,6 +454,28 @@ static int open_store(struct daemon *d, char note[300], char problem[300])
     return 0;
 }
 
+static int open_ledger(struct daemon *d, char problem[300])
+{
+    struct dv_err err;
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    struct timespec t;
+    char value[DV_LOG_VALUE];
+    clock_gettime(CLOCK_REALTIME, &t);
+    struct dv_ledger_options options = {
+        .now = {(int64_t)t.tv_sec * (int64_t)DV_NS_PER_S + t.tv_nsec, dv_clock_now()}};
+    int r = dv_ledger_open(d->state, &options, &d->ledger, &text, &err);
+    if (r == -EPROTONOSUPPORT)
+        return fail(1, "%s", err.msg);
+    if (r < 0) {
+        dv_log(DV_LOG_ERROR, "ledger.failed", "detail=%s", dv_log_value(err.msg, value));
+        snprintf(problem, 300, "%.299s", err.msg);
+    }
+    if (text.len)
+        dv_log(DV_LOG_WARNING, "ledger.corrupt", "detail=%s",
+               dv_log_value(dv_str_get(&text), value));
+    return 0;
+}
+
 static int make_node(struct daemon *d)
 {
     const struct dv_daemon_options *o = d->options;
@@ -437,7 +485,10 @@ static int make_node(struct daemon *d)
     gid_t unused;
     if (o->operator&& dv_proc_user_id(o->operator, & operator_uid, &unused) < 0)
         return fail(EXIT_USAGE, "--operator: there is no user '%.64s'", o->operator);
+    char ledger_problem[300] = "";
     int status = open_store(d, note, problem);
+    if (status == 0)
+        status = open_ledger(d, ledger_problem);
     if (status)
         return status;
     struct dv_node_config config = {
@@ -450,23 +501,31 @@ static int make_node(struct daemon *d)
         .state_dir = d->state,
         .layout_name = o->config,
         .layout_text = d->layout,
+        .prices_name = o->prices,
+        .prices_text = d->prices,
         .intruder = o->intruder,
+        .no_accounting = o->no_accounting,
         .privileged = d->privileged,
         .operator_uid = operator_uid,
         .nvml_timeout_ms = o->nvml_timeout_ms,
+        .dcgm_hostname = o->dcgm_hostname,
     };
-    int r = dv_node_new(d->loop, &config, &d->keeper, &d->mps_keeper, d->lease, d->store,
+    int r = dv_node_new(d->loop, &config, &d->keeper, &d->mps_keeper, d->lease, d->store, d->ledger,
                         d->tenant_fd, &d->node, &err);
     d->lease = NULL;
     if (r < 0)
         return fail(1, "%s", err.msg);
     memcpy(d->node->note, note, sizeof note);
     memcpy(d->node->store_problem, problem, sizeof problem);
+    memcpy(d->node->ledger_problem, ledger_problem, sizeof ledger_problem);
     r = dv_http_server_new(d->loop, d->api_fd, dv_api_handle, d->node, &d->node->http);
     if (r < 0)
         return fail(1, "cannot start the API: %s", strerror(-r));
     dv_http_server_allow_large(d->node->http, "/v1/layout");
+    dv_http_server_allow_large(d->node->http, "/v1/bill");
     d->api_fd = -1;
+    if (d->listen && dv_listen_start(d->listen, d->loop, d->node, &err) < 0)
+        return fail(EXIT_USAGE, "%s", err.msg);
     return 0;
 }
 
@@ -488,8 +547,9 @@ static int serve(struct daemon *d)
     int status = make_node(d);
     if (status)
         return status;
-    dv_log(DV_LOG_INFO, "daemon.started", "version=%s pid=%d socket=%s state=%s sim=%s", DV_VERSION,
-           (int)getpid(), d->socket, d->state, d->options->sim ? d->sim_text : "-");
+    dv_log(DV_LOG_INFO, "daemon.started", "version=%s pid=%d socket=%s state=%s sim=%s listen=%s",
+           DV_VERSION, (int)getpid(), d->socket, d->state, d->options->sim ? d->sim_text : "-",
+           d->listen ? dv_listen_address(d->listen) : "-");
     if (d->options->ready_fd >= 0) {
         if (write(d->options->ready_fd, "\n", 1) < 0)
             dv_log(DV_LOG_WARNING, "daemon.ready", "error=%s", strerror(errno));
@@ -497,6 +557,13 @@ static int serve(struct daemon *d)
     }
     r = dv_loop_run(d->loop);
     return r < 0 ? fail(1, "the event loop failed: %s", strerror(-r)) : 0;
+}
+
+static int open_listener(struct daemon *d)
+{
+    struct dv_err err;
+    int status = dv_listen_open(&d->options->listen, &d->listen, &err);
+    return status ? fail(status, "%s", err.msg) : 0;
 }
 
 /* What needs rights, then the end of rights. */
@@ -518,6 +585,8 @@ static int prepare(struct daemon *d)
         return fail(1, "%s", err.msg);
     umask(022);
     int status = check_node(d);
+    if (status == 0)
+        status = open_listener(d);
     if (status == 0)
         status = take_state(d);
     if (status == 0)
@@ -543,9 +612,11 @@ static int prepare(struct daemon *d)
 
 static void finish(struct daemon *d)
 {
+    dv_listen_free(d->listen);
     dv_node_free(d->node);
     dv_lease_free(d->lease);
     dv_store_close(d->store);
+    dv_ledger_close(d->ledger);
     dv_loop_free(d->loop);
     if (d->tenant_fd >= 0)
         unlink(d->tenant_socket); /* where the directory is still ours to write */
@@ -564,11 +635,16 @@ int dv_daemon_run(const struct dv_daemon_options *options)
     struct daemon *d = calloc(1, sizeof *d);
     if (!d)
         return fail(1, "out of memory");
+    /* glibc raises this bound after the first large block that is freed, and from then on keeps
+     * what a page of metrics took. */
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
     d->options = options;
     d->keeper.sock = d->mps_keeper.sock = d->lock_fd = d->api_fd = d->tenant_fd = -1;
     int status = find_places(d);
     if (status == 0)
         status = read_config(d);
+    if (status == 0)
+        status = read_prices(d);
     if (status == 0)
         status = find_user(d);
     if (status == 0)
@@ -577,6 +653,7 @@ int dv_daemon_run(const struct dv_daemon_options *options)
         status = serve(d);
     finish(d);
     free(d->layout);
+    free(d->prices);
     free(d);
     return status;
 }

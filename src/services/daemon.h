@@ -8,7 +8,7 @@
 #ifndef DV_SERVICES_DAEMON_H
 #define DV_SERVICES_DAEMON_H
 
-#include "node.h"
+#include "listen.h"
 
 struct dv_daemon_options {
     const char *sim;      /* node, file, "unix:PATH"; NULL: the machine's GPUs */
@@ -17,8 +17,12 @@ struct dv_daemon_options {
     const char *user;     /* to become, as root; NULL: divvy, else nobody */
     const char *operator; /* user who may name other tenants; NULL */
     const char *config;   /* a layout file; NULL */
+    const char *prices;   /* a price file; NULL */
     const char *replay;   /* a capture to answer from, for tests; NULL */
+    struct dv_listen_options listen;
+    enum dv_dcgm_hostname dcgm_hostname;
     enum dv_intruder_policy intruder;
+    bool no_accounting; /* the driver's accounting mode stays as it is */
     uint32_t nvml_timeout_ms;
     int ready_fd; /* gets one line when requests are answered; -1 */
 };

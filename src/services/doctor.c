@@ -218,7 +218,7 @@ static void gather(struct dv_node *node, struct gathered *g)
         .driver_detail = node->driver_detail[0] ? node->driver_detail : "no answer yet",
         .libcuda_missing = !node->config.libcuda[0],
         .snapshot = node->snapshot,
-        .state_problem = node->store_problem,
+        .state_problem = node->store_problem[0] ? node->store_problem : node->ledger_problem,
         .state_note = node->note,
         .not_realtime = !dv_lease_is_realtime(node->lease),
     };

@@ -7,6 +7,8 @@
 #include "doctor.h"
 #include "keep.h"
 #include "layouts.h"
+#include "meter.h"
+#include "meter_ended.h"
 #include "model/gpu_model.h"
 #include "mps.h"
 #include "policy/xid.h"
@@ -23,6 +25,8 @@
 #define ROUNDS_MAX                                                                                 \
     10u /* that may fail before the node goes on without the GPUs that do not answer */
 #define SAMPLE_BUSY_NS (250 * DV_NS_PER_MS)
+/* The driver's samples of processes come every 167 ms: where they meter, none is to be missed. */
+#define SAMPLE_METERED_NS (125 * DV_NS_PER_MS)
 #define SAMPLE_IDLE_NS DV_NS_PER_S
 #define MPS_NAMESPACES_DRIVER 615u /* the first release of MPS protocol 3 */
 #define XID_REMEMBERED_NS (600 * DV_NS_PER_S)
@@ -277,6 +281,8 @@ static void end_of_round(struct dv_node *node)
         dv_log(DV_LOG_INFO, "inventory.ready", "gpus=%u devices=%zu driver=%s", node->driver.gpus,
                node->snapshot->n_devices, node->driver.version);
         dv_keep_restore(node);
+        if (dv_meter_start(node) < 0)
+            dv_log(DV_LOG_ERROR, "books.failed", "error=\"out of memory\"");
         dv_arm_restored(node);
         dv_layouts_restore(node);
     }
@@ -317,6 +323,7 @@ static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
         g->xid = 0;
     g->lost = f->lost;
     see_gpu(node, g->facts);
+    dv_meter_ended_enable(node, f->index);
     if (arrives)
         dv_layouts_arrived(node, f->index);
 }
@@ -369,6 +376,8 @@ static void set_driver(struct dv_node *node, int status, const char *detail)
     if (status != node->driver_status && status)
         dv_log(DV_LOG_WARNING, "driver.state", "status=%d detail=%s", status,
                dv_log_value(detail, value));
+    if (status)
+        dv_telemetry_driver_failed(node);
     node->driver_status = status;
     snprintf(node->driver_detail, sizeof node->driver_detail, "%s", detail);
 }
@@ -447,6 +456,7 @@ static void on_sample(void *arg, const struct dv_worker_reply *reply, int error)
     uint32_t i = asked->gpu;
     free(asked);
     node->gpus[i].asking = false;
+    dv_telemetry_sampled(node, i, reply && reply->status == 0);
     if (reply && reply->status == 0)
         take_sample(node, i, &reply->u.sample);
     else if (error)
@@ -471,6 +481,7 @@ static void on_events(void *arg, const struct dv_worker_reply *reply, int error)
             g->xid = e->xid;
             g->xid_ns = dv_clock_now();
         }
+        dv_telemetry_xid(node, e->gpu, e->xid);
         dv_mps_xid(node, e->gpu, e->gi, e->xid);
         dv_log(DV_LOG_WARNING, "gpu.xid", "gpu=%u xid=%llu", e->gpu, (unsigned long long)e->xid);
     }
@@ -494,6 +505,17 @@ static void ask_sample(struct dv_node *node, uint32_t i, uint64_t now)
     }
 }
 
+static bool is_metered_by_samples(const struct dv_node *node, uint32_t gpu)
+{
+    for (size_t i = 0; i < node->snapshot->n_devices; i++) {
+        const struct dv_device *d = &node->snapshot->devices[i];
+        if (d->gpu == gpu && d->mode == DV_MODE_TIMESLICE && !d->mig &&
+            dv_snapshot_held(node->snapshot, d->uuid).slices)
+            return true;
+    }
+    return node->gpus[gpu].open;
+}
+
 void dv_inventory_tick(struct dv_node *node, uint64_t now)
 {
     uint64_t pause = node->snapshot->n_slices ? SAMPLE_BUSY_NS : SAMPLE_IDLE_NS;
@@ -509,7 +531,8 @@ void dv_inventory_tick(struct dv_node *node, uint64_t now)
     bool any = false;
     for (uint32_t i = 0; i < node->driver.gpus; i++) {
         struct dv_node_gpu *g = &node->gpus[i];
-        if (!g->present || g->asking || now - g->sample_ns < pause - pause / 10)
+        uint64_t wait = is_metered_by_samples(node, i) ? SAMPLE_METERED_NS : pause;
+        if (!g->present || g->asking || now - g->sample_ns < wait - wait / 10)
             continue;
         ask_sample(node, i, now);
         any = true;

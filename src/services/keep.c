@@ -2,6 +2,7 @@
 #include "keep.h"
 
 #include "claims.h"
+#include "meter.h"
 #include "sys/log.h"
 #include "tenants.h"
 #include "waits.h"
@@ -81,15 +82,6 @@ void dv_keep_drop_process(struct dv_holding *h, const struct dv_proc_id *id)
         note_result(h->node, dv_store_drop_process(h->node->store, h->claim.id, id, &err), &err);
 }
 
-static int write_usage(struct dv_node *node, struct dv_err *err)
-{
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < node->n_tenants; i++)
-        if (node->tenants[i].dirty || node->store_rewrite)
-            r = dv_store_put_usage(node->store, node->tenants[i].name, &node->tenants[i].used, err);
-    return r;
-}
-
 static int write_claims(struct dv_node *node, struct dv_err *err)
 {
     struct dv_store_claim row;
@@ -107,14 +99,9 @@ static int write_claims(struct dv_node *node, struct dv_err *err)
 void dv_keep_flush(struct dv_node *node)
 {
     struct dv_err err = {0};
-    bool any = node->store_rewrite || dv_waits_dirty(node);
-    for (size_t i = 0; i < node->n_tenants; i++)
-        any |= node->tenants[i].dirty;
-    if (!node->store || !any)
+    if (!node->store || !(node->store_rewrite || dv_waits_dirty(node)))
         return;
     int r = dv_store_begin(node->store, &err);
-    if (r == 0)
-        r = write_usage(node, &err);
     if (r == 0)
         r = dv_waits_write(node, node->store_rewrite, &err);
     if (r == 0 && node->store_rewrite && node->ready)
@@ -123,8 +110,6 @@ void dv_keep_flush(struct dv_node *node)
         r = dv_store_commit(node->store, &err);
     if (r == 0) {
         node->store_rewrite = false;
-        for (size_t i = 0; i < node->n_tenants; i++)
-            node->tenants[i].dirty = false;
         dv_waits_clean(node);
         for (struct dv_holding *h = node->holdings; h; h = h->next)
             h->stored = true;
@@ -179,10 +164,6 @@ static void on_process(void *arg, uint64_t claim, const struct dv_proc_id *id)
 
 static void on_usage(void *arg, const char *tenant, const struct dv_usage *usage)
 {
-    struct rows *rows = arg;
-    struct dv_node_tenant *t = dv_node_tenant(rows->node, tenant);
-    if (t)
-        dv_usage_add(&t->used, usage);
 }
 
 static void on_wait(void *arg, const struct dv_store_wait *row)
@@ -207,6 +188,7 @@ static void restore_one(struct dv_node *node, const struct rows *rows,
     struct dv_err err = {0};
     char value[DV_LOG_VALUE];
     if (!is_alive(rows, row)) {
+        dv_meter_lost(node, row);
         note_result(node, dv_store_drop_claim(node->store, row->claim.id, &err), &err);
         return;
     }

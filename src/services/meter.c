@@ -1,6 +1,85 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "meter.h"
 
+#include "account/books.h"
+#include "account/tally.h"
+#include "activity.h"
+#include "meter_ended.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+
+#define FLUSH_NS (2 * DV_NS_PER_S)
+#define RETURN_NS (3 * DV_NS_PER_S) /* for processes to come back after a restart */
+#define GAP_MAX_S (30 * INT64_C(86400))
+
+struct checkpoint {
+    struct dv_ledger_checkpoint row;
+    bool settled; /* its process is back, or is known to be gone */
+};
+
+/* A claim that did not live to see this daemon. */
+struct lost {
+    uint64_t claim;
+    struct dv_account account;
+    char device[DV_UUID_SIZE];
+    uint32_t gpu;
+};
+#define LOST_MAX 1024u
+
+struct dv_meter {
+    struct dv_books *books;
+    struct dv_tally tally;
+    struct checkpoint *checkpoints; /* of before the last start */
+    size_t n_checkpoints;
+    struct lost *lost;
+    size_t n_lost;
+    uint64_t open_until_ns; /* the first interval is kept open until then; 0: it is closed */
+    uint64_t flushed_ns;
+    bool roll_more;
+};
+
+/* ---- where charges go ---- */
+
+static void charge_holding(struct dv_holding *h, const struct dv_charge *c)
+{
+    struct dv_usage more = {.busy_ns = c->busy_ns,
+                            .wait_ns = c->wait_ns,
+                            .compute_ns = c->requested_compute,
+                            .byte_ns = (dv_u128)c->byte_seconds * DV_NS_PER_S};
+    dv_usage_add(&h->used, &more);
+}
+
+static void on_charge(void *arg, uint64_t slice, const struct dv_account *account,
+                      const struct dv_charge *charge)
+{
+    struct dv_node *node = arg;
+    struct dv_holding *h = slice ? dv_node_holding(node, slice) : NULL;
+    if (node->ledger && dv_ledger_add(node->ledger, account, charge) < 0)
+        dv_log(DV_LOG_ERROR, "ledger.lost", "tenant=%s busy_ns=%llu detail=\"out of memory\"",
+               account->tenant, (unsigned long long)charge->busy_ns);
+    dv_tally_add(&node->meter->tally, account, charge, dv_clock_now());
+    if (h)
+        charge_holding(h, charge);
+}
+
+struct dv_books *dv_meter_books(struct dv_node *node)
+{
+    return node->meter->books;
+}
+
+struct dv_tally *dv_meter_tally(const struct dv_node *node)
+{
+    return &node->meter->tally;
+}
+
+/* ---- reading counters ---- */
+
 /* Counters only grow; one that does not is taken as it is from now on. */
 static uint64_t step(uint64_t *seen, uint64_t now)
 {
@@ -9,59 +88,502 @@ static uint64_t step(uint64_t *seen, uint64_t now)
     return more;
 }
 
-static void charge(struct dv_holding *h, const struct dv_usage *more)
+#define GET(word) __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
+
+static enum dv_mode mode_of(const struct dv_holding *h)
 {
-    struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
-    dv_usage_add(&h->used, more);
-    if (t) {
-        dv_usage_add(&t->used, more);
-        t->dirty = true;
-    }
+    const struct dv_slice *s = dv_node_slice(h);
+    return s ? s->mode : DV_MODE_AUTO;
+}
+
+static bool is_mig(const struct dv_holding *h)
+{
+    const struct dv_device *d = dv_snapshot_device(h->node->snapshot, h->device_uuid);
+    return d && d->mig;
 }
 
 /*
  * A slice that is alone on its device, or overlaps with others under MPS, has no leases: its
- * processes time their own work. What they say is bounded by the time that has passed; under MPS
- * it is an estimate, since kernels that overlap each count in full. Time-slices are metered by the
- * driver's utilization (audit.h): a process cannot tell its own turns from those of others.
+ * processes time their own work; so have time-slices of a MIG device, which NVML does not split.
+ * Those of a whole GPU are metered by the driver's utilization (audit.c): a process cannot tell its
+ * own turns from those of others.
  */
-static uint64_t own_metering(struct dv_holding *h, uint64_t now)
+static bool times_itself(const struct dv_holding *h)
 {
-    uint64_t sum = 0;
-    for (struct dv_member *m = h->node->members; m; m = m->next) {
-        if (m->holding != h || !m->slot.page)
-            continue;
-        uint64_t said = __atomic_load_n(&m->slot.page->charged_total_ns, __ATOMIC_ACQUIRE);
-        sum += step(&m->charged_seen_ns, DV_MIN(said, now - m->since_ns));
-    }
-    return sum;
+    enum dv_mode mode = mode_of(h);
+    return mode == DV_MODE_EXCLUSIVE || mode == DV_MODE_MPS ||
+           (mode == DV_MODE_TIMESLICE && is_mig(h));
+}
+
+/* What a process says is bounded by the time that has passed. */
+static uint64_t said(const struct dv_member *m, uint64_t word, uint64_t base, uint64_t now)
+{
+    return word > base ? DV_MIN(word - base, now - m->since_ns) : 0;
+}
+
+static void tell_busy(struct dv_holding *h, uint64_t ns, enum dv_quality quality)
+{
+    h->busy_ns += ns;
+    if (ns)
+        dv_activity_worked(h, dv_clock_now());
+    dv_books_busy(h->node->meter->books, h->claim.id, ns, quality);
+}
+
+static bool is_open(const struct dv_holding *h)
+{
+    uint32_t gpu = dv_node_gpu_of(h->node, h->device_uuid);
+    return gpu < DV_FACTS_GPUS_MAX && h->node->gpus[gpu].open;
+}
+
+static void read_member(struct dv_member *m, uint64_t now)
+{
+    struct dv_holding *h = m->holding;
+    const struct dv_slot_page *p = m->slot.page;
+    uint64_t paced = said(m, GET(p->selfpaced_total_ns), m->selfpaced_base_ns, now);
+    uint64_t ran = step(&m->ran_seen_ns, said(m, GET(p->ran_total_ns), m->ran_base_ns, now));
+    /* The arbiter was late, and it kept to its share by itself. */
+    tell_busy(h, step(&m->selfpaced_seen_ns, paced), DV_QUALITY_ESTIMATED);
+    if (times_itself(h) || (mode_of(h) == DV_MODE_GOVERNED && !is_open(h)))
+        tell_busy(h, ran, DV_QUALITY_EXACT);
+    h->ran_ns += ran;
+}
+
+/* The arbiter charges for having the device; what ran in that time is busy. The rest went to the
+ * switch and to gaps: overhead where somebody waited, else nobody missed it. */
+static void read_leases(struct dv_holding *h)
+{
+    struct dv_arbiter_counters c;
+    if (dv_lease_slice_counters(h->node->lease, h->device, h->entity, &c) < 0)
+        return;
+    uint64_t waited = step(&h->waited_seen_ns, c.waited_ns);
+    h->charged_seen_ns = c.charged_ns;
+    h->waited_told_ns += waited;
+    uint64_t cost = c.charged_ns > h->ran_ns ? c.charged_ns - h->ran_ns : 0;
+    h->cost_ns += step(&h->cost_seen_ns, DV_MAX(h->cost_seen_ns, cost));
+    dv_books_wait(h->node->meter->books, h->claim.id, waited);
+}
+
+/* While leases are off the driver's samples say who was busy. */
+static void set_source(struct dv_holding *h)
+{
+    if (mode_of(h) == DV_MODE_GOVERNED)
+        dv_books_source(h->node->meter->books, h->claim.id,
+                        is_open(h) ? DV_SOURCE_DRIVER : DV_SOURCE_NONE, DV_QUALITY_SAMPLED);
 }
 
 void dv_meter_holding(struct dv_holding *h, uint64_t now)
 {
-    struct dv_usage more = {0};
-    struct dv_arbiter_counters counters;
-    if (h->entity == UINT32_MAX)
+    struct dv_meter *meter = h->node->meter;
+    if (!meter->books || h->entity == UINT32_MAX)
         return;
-    dv_usage_meter_accrue(&h->meter, &more, now);
-    if (dv_lease_slice_counters(h->node->lease, h->device, h->entity, &counters) == 0) {
-        dv_usage_busy(&more, step(&h->charged_seen_ns, counters.charged_ns));
-        dv_usage_wait(&more, step(&h->waited_seen_ns, counters.waited_ns));
-    }
-    const struct dv_slice *slice = dv_node_slice(h);
-    if (slice && (slice->mode == DV_MODE_EXCLUSIVE || slice->mode == DV_MODE_MPS))
-        dv_usage_busy(&more, own_metering(h, now));
-    charge(h, &more);
+    for (struct dv_member *m = h->node->members; m; m = m->next)
+        if (m->holding == h && m->ready && m->slot.page)
+            read_member(m, now);
+    read_leases(h);
+    set_source(h);
 }
 
-void dv_meter_add_busy(struct dv_holding *h, uint64_t ns)
+/* What leases cost beside what ran in them, where anybody waited for the device meanwhile. */
+static uint64_t lost_on(struct dv_node *node, const char *device)
 {
-    struct dv_usage more = {.busy_ns = ns};
-    charge(h, &more);
+    uint64_t lost = 0, waited = 0;
+    for (struct dv_holding *h = node->holdings; h; h = h->next) {
+        if (strcmp(h->device_uuid, device) != 0)
+            continue;
+        lost += h->cost_ns;
+        waited += h->waited_told_ns;
+        h->cost_ns = h->waited_told_ns = 0;
+    }
+    return DV_MIN(lost, waited);
+}
+
+static void read_devices(struct dv_node *node)
+{
+    for (size_t i = 0; i < node->snapshot->n_devices; i++) {
+        const struct dv_device *d = &node->snapshot->devices[i];
+        uint32_t device;
+        if (d->mode != DV_MODE_GOVERNED || !dv_snapshot_held(node->snapshot, d->uuid).slices ||
+            dv_lease_device(node->lease, d->uuid, &device) < 0)
+            continue;
+        uint64_t between =
+            step(&node->overhead_seen_ns[device], dv_lease_device_overhead(node->lease, device));
+        dv_books_overhead(node->meter->books, d->uuid, between + lost_on(node, d->uuid));
+    }
+}
+
+/* ---- the driver's words ---- */
+
+void dv_meter_process_ran(struct dv_member *m, uint64_t ns)
+{
+    m->driver_ran_ns += ns;
+    if (m->node->meter->books)
+        tell_busy(m->holding, ns, DV_QUALITY_SAMPLED);
+}
+
+void dv_meter_stray_ran(struct dv_holding *h, uint64_t ns)
+{
+    if (h->node->meter->books)
+        tell_busy(h, ns, DV_QUALITY_SAMPLED);
+}
+
+void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, uint64_t ns)
+{
+    const struct dv_gpu *g = dv_snapshot_gpu(node->snapshot, gpu);
+    if (node->meter->books && g)
+        dv_books_outside(node->meter->books, g->uuid, ns);
+}
+
+void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns)
+{
+    const struct dv_gpu *g = dv_snapshot_gpu(node->snapshot, gpu);
+    const struct dv_device *d = g ? dv_snapshot_device(node->snapshot, g->uuid) : NULL;
+    if (node->meter->books && d && d->mode == DV_MODE_MPS)
+        dv_books_ran(node->meter->books, d->uuid, ns);
+}
+
+/* ---- processes ---- */
+
+/* All that a process has run since it started, by itself or by leases. */
+static uint64_t own_counter(const struct dv_member *m)
+{
+    const struct dv_slot_page *p = m->slot.page;
+    return GET(p->ran_total_ns) + GET(p->selfpaced_total_ns);
+}
+
+static bool is_sampled(const struct dv_holding *h)
+{
+    return mode_of(h) == DV_MODE_TIMESLICE && !is_mig(h);
+}
+
+static struct checkpoint *checkpoint_of(struct dv_meter *meter, uint64_t claim,
+                                        const struct dv_proc_id *id)
+{
+    for (size_t i = 0; i < meter->n_checkpoints; i++) {
+        struct checkpoint *c = &meter->checkpoints[i];
+        if (c->row.claim == claim && c->row.pid == id->pid && c->row.start == id->start)
+            return c;
+    }
+    return NULL;
+}
+
+/* Of a process from before this daemon: what it ran since the last flush. At most all the time that
+ * has passed: its word is its own. */
+static void charge_absence(struct dv_member *m, uint64_t now)
+{
+    struct dv_meter *meter = m->node->meter;
+    struct checkpoint *c = checkpoint_of(meter, m->holding->claim.id, &m->id);
+    uint64_t since = dv_books_since(meter->books), counter = own_counter(m);
+    uint64_t seen = c ? c->row.counter_ns : 0;
+    if (c && c->settled)
+        return;
+    if (c) {
+        c->settled = true;
+        m->driver_ran_ns = c->row.busy_ns;
+    }
+    m->utilized_us = dv_clock_unix_us() - (now - since) / 1000;
+    if (is_sampled(m->holding))
+        return; /* the driver's samples have it */
+    bool paced = mode_of(m->holding) == DV_MODE_GOVERNED;
+    tell_busy(m->holding, counter > seen ? DV_MIN(counter - seen, now - since) : 0,
+              paced ? DV_QUALITY_ESTIMATED : DV_QUALITY_EXACT);
+}
+
+static bool was_there_before(const struct dv_member *m)
+{
+    const struct dv_holding *h = m->holding;
+    for (size_t i = 0; i < h->n_strays; i++)
+        if (h->strays[i].id.pid == m->id.pid && h->strays[i].from_store)
+            return true;
+    return false;
+}
+
+void dv_meter_joined(struct dv_member *m, uint64_t now)
+{
+    m->ran_base_ns = GET(m->slot.page->ran_total_ns);
+    m->selfpaced_base_ns = GET(m->slot.page->selfpaced_total_ns);
+    if (m->node->meter->books && was_there_before(m))
+        charge_absence(m, now);
+}
+
+/* What was under way when it ended, and no end of it was seen: until now, as far as was predicted.
+ */
+static uint64_t cut_short(const struct dv_member *m, uint64_t now)
+{
+    const struct dv_slot_page *p = m->slot.page;
+    uint64_t submitted = GET(p->inflight_ns), last = GET(p->last_end_ns);
+    uint32_t state = GET(p->state);
+    bool runs = mode_of(m->holding) != DV_MODE_GOVERNED ||
+                (state >= DV_SLOT_HELD && state <= DV_SLOT_DRAINING);
+    if (!runs)
+        return 0;
+    return last && last < now ? DV_MIN(submitted, now - last) : submitted;
+}
+
+void dv_meter_left(struct dv_member *m, uint64_t now)
+{
+    struct dv_holding *h = m->holding;
+    struct dv_books *books = m->node->meter->books;
+    struct dv_account account;
+    if (!books || !m->slot.page)
+        return;
+    if (!is_sampled(h))
+        tell_busy(h, cut_short(m, now), DV_QUALITY_EXACT);
+    else if (dv_books_account(books, h->claim.id, &account) == 0)
+        dv_meter_ended_ask(m->node, dv_node_gpu_of(m->node, h->device_uuid), &m->id, &account,
+                           h->device_uuid, m->driver_ran_ns);
+}
+
+void dv_meter_lost(struct dv_node *node, const struct dv_store_claim *row)
+{
+    struct dv_meter *meter = node->meter;
+    const struct dv_device *d = dv_snapshot_device(node->snapshot, row->slice.device);
+    const struct dv_gpu *g = d ? dv_snapshot_gpu(node->snapshot, d->gpu) : NULL;
+    if (!row->granted || !g || meter->n_lost == LOST_MAX)
+        return;
+    struct lost *more = realloc(meter->lost, (meter->n_lost + 1) * sizeof *more);
+    if (!more)
+        return;
+    meter->lost = more;
+    struct lost *l = &more[meter->n_lost++];
+    *l = (struct lost){.claim = row->claim.id, .gpu = d->gpu};
+    l->account = (struct dv_account){.mode = row->slice.mode, .tier = row->slice.tier};
+    dv_str_copy(l->account.gpu, sizeof l->account.gpu, g->uuid);
+    dv_str_copy(l->account.model, sizeof l->account.model, g->model);
+    dv_str_copy(l->account.profile, sizeof l->account.profile, d->profile);
+    dv_str_copy(l->account.tenant, sizeof l->account.tenant, row->slice.tenant);
+    dv_str_copy(l->device, sizeof l->device, d->uuid);
+}
+
+static const struct lost *lost_claim(const struct dv_meter *meter, uint64_t claim)
+{
+    for (size_t i = 0; i < meter->n_lost; i++)
+        if (meter->lost[i].claim == claim)
+            return &meter->lost[i];
+    return NULL;
+}
+
+/* Processes that the last daemon knew and this one will not meet. */
+static void ask_for_the_dead(struct dv_node *node)
+{
+    struct dv_meter *meter = node->meter;
+    for (size_t i = 0; i < meter->n_checkpoints; i++) {
+        struct checkpoint *c = &meter->checkpoints[i];
+        struct dv_proc_id id = {c->row.pid, c->row.start};
+        const struct dv_holding *h = dv_node_holding(node, c->row.claim);
+        const struct lost *l = lost_claim(meter, c->row.claim);
+        struct dv_account account;
+        if (c->settled || dv_proc_alive(&id))
+            continue;
+        c->settled = true;
+        if (h && dv_books_account(meter->books, c->row.claim, &account) == 0)
+            dv_meter_ended_ask(node, dv_node_gpu_of(node, h->device_uuid), &id, &account,
+                               h->device_uuid, c->row.busy_ns);
+        else if (l)
+            dv_meter_ended_ask(node, l->gpu, &id, &l->account, l->device, c->row.busy_ns);
+    }
+}
+
+/* ---- the interval's end ---- */
+
+static bool awaits(const struct dv_meter *meter)
+{
+    for (size_t i = 0; i < meter->n_checkpoints; i++) {
+        const struct dv_ledger_checkpoint *c = &meter->checkpoints[i].row;
+        struct dv_proc_id id = {c->pid, c->start};
+        if (!meter->checkpoints[i].settled && dv_proc_alive(&id))
+            return true;
+    }
+    return false;
+}
+
+static void close_books(struct dv_node *node, uint64_t now)
+{
+    struct dv_meter *meter = node->meter;
+    meter->open_until_ns = 0;
+    for (struct dv_holding *h = node->holdings; h; h = h->next)
+        dv_meter_holding(h, now);
+    read_devices(node);
+    int r = dv_books_close(meter->books, node->snapshot, now);
+    if (r < 0)
+        dv_log(DV_LOG_ERROR, "books.failed", "error=%s", strerror(-r));
+}
+
+void dv_meter_close(struct dv_node *node, uint64_t now)
+{
+    struct dv_meter *meter = node->meter;
+    if (!meter->books)
+        return;
+    if (meter->open_until_ns && now < meter->open_until_ns && awaits(meter))
+        return;
+    if (meter->open_until_ns)
+        ask_for_the_dead(node);
+    close_books(node, now);
+}
+
+void dv_meter_changed(struct dv_node *node)
+{
+    struct dv_meter *meter = node->meter;
+    if (meter->books && !meter->open_until_ns)
+        dv_books_close(meter->books, node->snapshot, dv_books_since(meter->books));
+}
+
+/* ---- the ledger ---- */
+
+static void note_ledger(struct dv_node *node, int r, const struct dv_err *err)
+{
+    char value[DV_LOG_VALUE];
+    if (r < 0 && !node->ledger_problem[0])
+        dv_log(DV_LOG_ERROR, "ledger.failed", "detail=%s", dv_log_value(err->msg, value));
+    if (r >= 0 && node->ledger_problem[0])
+        dv_log(DV_LOG_INFO, "ledger.recovered", "path=%s", dv_ledger_path(node->ledger));
+    snprintf(node->ledger_problem, sizeof node->ledger_problem, "%.299s", r < 0 ? err->msg : "");
+}
+
+static size_t make_checkpoints(const struct dv_node *node, struct dv_ledger_checkpoint **ret)
+{
+    size_t n = 0;
+    *ret = calloc(node->n_members ? node->n_members : 1, sizeof **ret);
+    for (const struct dv_member *m = node->members; *ret && m; m = m->next) {
+        if (!m->ready || !m->slot.page)
+            continue;
+        uint64_t counter = own_counter(m);
+        bool sampled = is_sampled(m->holding);
+        (*ret)[n++] =
+            (struct dv_ledger_checkpoint){.claim = m->holding->claim.id,
+                                          .pid = m->id.pid,
+                                          .start = m->id.start,
+                                          .counter_ns = counter,
+                                          .busy_ns = sampled ? m->driver_ran_ns : counter};
+    }
+    return n;
+}
+
+static struct dv_ledger_time ledger_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (struct dv_ledger_time){(int64_t)t.tv_sec * (int64_t)DV_NS_PER_S + t.tv_nsec,
+                                   dv_clock_now()};
+}
+
+void dv_meter_flush(struct dv_node *node)
+{
+    struct dv_meter *meter = node->meter;
+    struct dv_ledger_checkpoint *rows;
+    struct dv_err err = {0};
+    struct dv_ledger_time now = ledger_now();
+    if (!meter->books)
+        return;
+    dv_meter_close(node, now.mono_ns);
+    meter->flushed_ns = now.mono_ns;
+    if (!node->ledger || meter->open_until_ns)
+        return; /* what waits to be charged has no place on disk: the old checkpoints hold */
+    size_t n = make_checkpoints(node, &rows);
+    int r = rows ? dv_ledger_flush(node->ledger, now, rows, n, &err)
+                 : dv_err_set(&err, -ENOMEM, "out of memory");
+    free(rows);
+    note_ledger(node, r, &err);
+    meter->roll_more = r == 0;
+}
+
+static void roll(struct dv_node *node)
+{
+    struct dv_err err = {0};
+    int r = dv_ledger_roll(node->ledger, ledger_now().unix_ns, &err);
+    node->meter->roll_more = r > 0;
+    if (r < 0)
+        note_ledger(node, r, &err);
 }
 
 void dv_meter_tick(struct dv_node *node, uint64_t now)
 {
-    for (struct dv_holding *h = node->holdings; h; h = h->next)
-        dv_meter_holding(h, now);
+    struct dv_meter *meter = node->meter;
+    if (!meter->books)
+        return;
+    bool minute = node->ledger && ledger_now().unix_ns >= dv_ledger_minute_end(node->ledger);
+    if (now - meter->flushed_ns >= FLUSH_NS || (minute && !node->ledger_problem[0]))
+        dv_meter_flush(node);
+    else if (meter->roll_more && node->ledger)
+        roll(node);
+}
+
+void dv_meter_life(struct dv_holding *h, enum dv_ledger_event event)
+{
+    const struct dv_slice *s = dv_node_slice(h);
+    struct dv_ledger_life life = {.event = event, .claim = h->claim.id};
+    if (!h->node->ledger || !h->node->meter->books || !s ||
+        dv_books_account(h->node->meter->books, h->claim.id, &life.account) < 0)
+        return;
+    life.memory_bytes = s->memory_bytes;
+    life.compute = s->compute;
+    life.unix_ns = ledger_now().unix_ns;
+    if (event == DV_LEDGER_RELEASED) {
+        life.busy_ns = h->used.busy_ns;
+        life.wait_ns = h->used.wait_ns;
+        life.requested_compute = (uint64_t)h->used.compute_ns;
+        life.byte_seconds = dv_usage_byte_seconds(&h->used);
+    }
+    dv_ledger_add_life(h->node->ledger, &life);
+}
+
+/* ---- life ---- */
+
+static void on_checkpoint(void *arg, const struct dv_ledger_checkpoint *row)
+{
+    struct dv_meter *meter = arg;
+    struct checkpoint *more =
+        realloc(meter->checkpoints, (meter->n_checkpoints + 1) * sizeof *more);
+    if (!more)
+        return;
+    meter->checkpoints = more;
+    more[meter->n_checkpoints++] = (struct checkpoint){.row = *row};
+}
+
+/* When the books go on: at the last flush, if that was since the machine was started. */
+static uint64_t last_look(struct dv_node *node, uint64_t now)
+{
+    struct dv_ledger_stats stats;
+    struct sysinfo info;
+    if (!node->ledger)
+        return now;
+    dv_ledger_stats(node->ledger, &stats);
+    int64_t gap_ns = ledger_now().unix_ns - stats.last_flush_unix_ns;
+    bool known = stats.last_flush_unix_ns > 0 && gap_ns > 0 &&
+                 gap_ns < GAP_MAX_S * (int64_t)DV_NS_PER_S && sysinfo(&info) == 0 &&
+                 gap_ns < info.uptime * (int64_t)DV_NS_PER_S && (uint64_t)gap_ns < now;
+    return known ? now - (uint64_t)gap_ns : now;
+}
+
+int dv_meter_new(struct dv_node *node)
+{
+    node->meter = calloc(1, sizeof *node->meter);
+    return node->meter ? 0 : -ENOMEM;
+}
+
+int dv_meter_start(struct dv_node *node)
+{
+    struct dv_meter *meter = node->meter;
+    struct dv_err err = {0};
+    uint64_t now = dv_clock_now();
+    if (node->ledger && dv_ledger_checkpoints(node->ledger, on_checkpoint, meter, &err) < 0)
+        note_ledger(node, -EIO, &err);
+    int r = dv_books_new(last_look(node, now), on_charge, node, &meter->books);
+    if (r < 0)
+        return r;
+    meter->flushed_ns = now;
+    meter->open_until_ns = now + RETURN_NS;
+    /* Those that were taken back have their place from here on. */
+    return dv_books_close(meter->books, node->snapshot, dv_books_since(meter->books));
+}
+
+void dv_meter_free(struct dv_node *node)
+{
+    if (!node->meter)
+        return;
+    dv_books_free(node->meter->books);
+    dv_tally_done(&node->meter->tally);
+    free(node->meter->checkpoints);
+    free(node->meter->lost);
+    free(node->meter);
+    node->meter = NULL;
 }

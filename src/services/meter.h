@@ -1,17 +1,64 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What tenants used: busy and waiting time from the arbiter's charges, reserved time and memory
- * from the slices' sizes. All integrals in whole numbers (account/usage.h).
+ * Who used what: reads the counters of the arbiter, of the tenants' processes and of the driver,
+ * tells them to the books (account/books.h), and takes what the books say to the ledger, to the
+ * tenants and to the GPUs.
+ *
+ *     counters -> dv_meter_collect -> books -> charges -> ledger, node->tenants, holding->used,
+ * tally
+ *
+ * The books are closed before anything changes (dv_node_apply()) and every two seconds; the ledger
+ * is flushed then, and at the end of each minute.
+ *
+ * Over a restart: slices whose processes live go on, and so does their time. The ledger keeps with
+ * each flush how far every process's own counter was charged; when a process comes back, what it
+ * ran meanwhile is charged as one interval, from the last flush to now. Of one that ended meanwhile
+ * the driver's accounting tells (meter_ended.h).
  */
 #ifndef DV_SERVICES_METER_H
 #define DV_SERVICES_METER_H
 
 #include "node.h"
 
-/* Brings one holding and its tenant up to date; before a change of its size, and at its end. */
+int dv_meter_new(struct dv_node *node);
+/* Once slices from before the start are taken back: opens the books where the ledger ends. Until
+ * their processes have come back, or for some seconds, that interval stays open. */
+int dv_meter_start(struct dv_node *node);
+void dv_meter_free(struct dv_node *node);
+
+/* Reads a holding's counters; before its end. */
 void dv_meter_holding(struct dv_holding *holding, uint64_t now);
-/* Busy time that no lease was charged for: by the driver's utilization. */
-void dv_meter_add_busy(struct dv_holding *holding, uint64_t ns);
+/* All of them, and closes the books: before anything changes, and before every reading. */
+void dv_meter_close(struct dv_node *node, uint64_t now);
+/* After a change: what is new is there from now on. */
+void dv_meter_changed(struct dv_node *node);
+/* Sums per account since the daemon's start. */
+struct dv_books *dv_meter_books(struct dv_node *node); /* NULL before the first inventory */
+struct dv_tally;
+struct dv_tally *dv_meter_tally(const struct dv_node *node);
+
+/* The driver's words: a process of a slice ran for so long; one of no slice did; a GPU's whole
+ * device ran anything at all. */
+void dv_meter_process_ran(struct dv_member *member, uint64_t ns);
+void dv_meter_stray_ran(struct dv_holding *holding, uint64_t ns);
+void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
+void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
+
+/* A process has shaken hands: its counter starts here, and what it ran while nobody looked is
+ * charged. */
+void dv_meter_joined(struct dv_member *member, uint64_t now);
+/* It has ended: what was cut short is charged, and what it ran since the driver's last sample is
+ * asked for. Before its slot goes. */
+void dv_meter_left(struct dv_member *member, uint64_t now);
+/* A claim whose owner and processes ended while the daemon was down. Before dv_meter_start(). */
+void dv_meter_lost(struct dv_node *node, const struct dv_store_claim *row);
+
+/* Every tick: flushes when it is time, rolls up when there is nothing else to do. */
 void dv_meter_tick(struct dv_node *node, uint64_t now);
+/* Now: for a daemon that stops, and for who reads the ledger. */
+void dv_meter_flush(struct dv_node *node);
+
+/* A slice's life for the ledger. */
+void dv_meter_life(struct dv_holding *holding, enum dv_ledger_event event);
 
 #endif

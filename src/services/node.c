@@ -4,11 +4,13 @@
 #include "api.h"
 #include "arm.h"
 #include "audit.h"
+#include "bill.h"
 #include "claims.h"
 #include "inventory.h"
 #include "keep.h"
 #include "layouts.h"
 #include "meter.h"
+#include "meter_ended.h"
 #include "model/gpu_model.h"
 #include "mps.h"
 #include "sys/clock.h"
@@ -26,16 +28,19 @@
 #define CONTEXT_GUESS (400 * DV_MIB) /* of a GPU that nobody has measured */
 #define MPS_CONTEXT_GUESS                                                                          \
     (32 * DV_MIB) /* 24 MiB in a public log of a T4; learnt where it is more */
-#define TENANTS_MAX 4096u
+
+#define TENANTS_MAX 16384u
 
 int dv_node_apply(struct dv_node *node, const struct dv_event *event)
 {
     struct dv_err err = {0};
     char value[DV_LOG_VALUE];
+    dv_meter_close(node, dv_clock_now()); /* until now it was as it is */
     int r = dv_event_apply(node->snapshot, event, &err);
     if (r < 0)
         dv_log(DV_LOG_ERROR, "model.refused", "event=%s detail=%s", dv_event_name(event->kind),
                dv_log_value(err.msg, value));
+    dv_meter_changed(node);
     return r;
 }
 
@@ -87,6 +92,15 @@ struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name)
     return t;
 }
 
+struct dv_node_tenant *dv_node_tenant_of(struct dv_holding *h)
+{
+    if (!h->tenant_at) { /* tenants stay where they are in the list */
+        const struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
+        h->tenant_at = t ? (size_t)(t - h->node->tenants) + 1 : 0;
+    }
+    return h->tenant_at ? &h->node->tenants[h->tenant_at - 1] : NULL;
+}
+
 const struct dv_slice *dv_node_slice(const struct dv_holding *h)
 {
     return h->state == DV_HOLDING_QUEUED ? NULL : dv_snapshot_slice(h->node->snapshot, h->claim.id);
@@ -121,19 +135,25 @@ static void on_tick(void *arg)
     struct dv_node *node = arg;
     uint64_t now = dv_clock_now();
     dv_inventory_tick(node, now);
+    dv_telemetry_tick(node, now);
     dv_tenants_tick(node, now);
     dv_claims_tick(node, now);
     dv_arm_tick(node, now);
     dv_audit_tick(node, now);
     dv_mps_tick(node, now);
     dv_reconcile_tick(node, now);
+    dv_meter_tick(node, now);
+    dv_meter_ended_tick(node, now);
 }
 
 static void on_slow(void *arg)
 {
     struct dv_node *node = arg;
-    dv_meter_tick(node, dv_clock_now());
-    dv_waits_tick(node, dv_clock_now());
+    uint64_t now = dv_clock_now();
+    for (struct dv_holding *h = node->holdings; h; h = h->next)
+        dv_meter_holding(h, now);
+    dv_waits_tick(node, now);
+    dv_activity_tick(node, now);
     dv_keep_flush(node);
 }
 
@@ -173,6 +193,8 @@ static int start(struct dv_node *node, const struct dv_keeper *keeper,
 {
     int r = dv_snapshot_new(&node->snapshot);
     if (r == 0)
+        r = dv_meter_new(node);
+    if (r == 0)
         r = dv_layouts_new(&node->layouts);
     if (r == 0)
         r = dv_mps_new(&node->mps);
@@ -194,8 +216,8 @@ static int start(struct dv_node *node, const struct dv_keeper *keeper,
 
 int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
                 const struct dv_keeper *keeper, const struct dv_keeper *mps_keeper,
-                struct dv_lease *lease, struct dv_store *store, int tenant_fd, struct dv_node **ret,
-                struct dv_err *err)
+                struct dv_lease *lease, struct dv_store *store, struct dv_ledger *ledger,
+                int tenant_fd, struct dv_node **ret, struct dv_err *err)
 {
     struct dv_node *node = calloc(1, sizeof *node);
     if (!node) {
@@ -206,6 +228,7 @@ int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
     node->loop = loop;
     node->config = *config;
     node->store = store;
+    node->ledger = ledger;
     node->tenant_fd = tenant_fd;
     node->started_ns = dv_clock_now();
     node->next_id = 1;
@@ -223,8 +246,8 @@ void dv_node_free(struct dv_node *node)
 {
     if (!node)
         return;
-    if (node->lease && node->snapshot) {
-        dv_meter_tick(node, dv_clock_now());
+    if (node->lease && node->snapshot && node->meter) {
+        dv_meter_flush(node);
         dv_waits_tick(node, dv_clock_now());
     }
     dv_keep_flush(node);
@@ -232,6 +255,7 @@ void dv_node_free(struct dv_node *node)
     dv_lease_free(node->lease);
     dv_tenants_free(node);
     dv_claims_free(node);
+    dv_bills_free(node);
     dv_http_server_free(node->http);
     dv_hardware_link_free(node->link);
     dv_hardware_link_free(node->mps_link);
@@ -242,8 +266,11 @@ void dv_node_free(struct dv_node *node)
     dv_snapshot_free(node->snapshot);
     dv_layouts_free(node->layouts);
     dv_mps_free(node->mps);
+    dv_telemetry_free(node);
     for (size_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         free(node->gpus[i].facts);
+    dv_meter_ended_free(node);
+    dv_meter_free(node);
     for (size_t i = 0; i < node->n_tenants; i++)
         dv_waits_done(&node->tenants[i].spent);
     free(node->tenants);

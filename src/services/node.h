@@ -16,6 +16,11 @@
  *   audit.h       the driver's view against the slots: who is there without a lease
  *   doctor.h      what is wrong, for people
  *   keep.h        the store
+ *   bill.h        bills and other answers made of the ledger
+ *   telemetry.h   figures of the GPUs for graphs
+ *   activity.h    what tenants did, beside what they used
+ *   books_view.h  what metrics show of the books
+ *   metrics.h     all of it as text for scrapers; listen.h: where they ask
  *   view.h, request.h, api.h   answers, requests, routes
  *
  * Times are dv_clock_now(). A holding is a claim from its POST to its end; a member is a process
@@ -24,12 +29,16 @@
 #ifndef DV_SERVICES_NODE_H
 #define DV_SERVICES_NODE_H
 
+#include "activity.h"
 #include "actuate/governor.h"
+#include "books_view.h"
 #include "http/server.h"
 #include "lease.h"
 #include "model/event.h"
 #include "policy/verdict.h"
+#include "store/ledger.h"
 #include "store/store.h"
+#include "telemetry.h"
 #include "worker/link.h"
 
 #define DV_NODE_HOLDINGS_MAX 1024u /* claims waiting and slices, together */
@@ -43,6 +52,15 @@ enum dv_intruder_policy {
     DV_INTRUDER_KILL,   /* name it and end it */
 };
 
+/* How /metrics/dcgm names the label of the machine: exporters before 4.6.0 had it with a capital.
+ */
+enum dv_dcgm_hostname {
+    DV_DCGM_HOSTNAME_LOWER,
+    DV_DCGM_HOSTNAME_UPPER,
+    DV_DCGM_HOSTNAME_BOTH,
+    DV_DCGM_HOSTNAME_NONE,
+};
+
 struct dv_node_config {
     const char *sim;        /* "unix:PATH" or NULL */
     const char *sim_socket; /* PATH, or NULL */
@@ -52,10 +70,13 @@ struct dv_node_config {
     const char *tenant_socket; /* path */
     const char *state_dir;
     const char *layout_name, *layout_text; /* the --config file; NULL: none */
+    const char *prices_name, *prices_text; /* the --prices file; NULL: none */
     enum dv_intruder_policy intruder;
+    bool no_accounting; /* leave the driver's accounting mode as it is */
     bool privileged;    /* the worker is root */
     uid_t operator_uid; /* may name other tenants; (uid_t)-1: nobody but root */
     uint32_t nvml_timeout_ms;
+    enum dv_dcgm_hostname dcgm_hostname;
 };
 
 enum dv_holding_state {
@@ -68,7 +89,11 @@ enum dv_holding_state {
 struct dv_node;
 struct dv_holding;
 struct dv_layouts;
+struct dv_meter;
+struct dv_meter_question;
 struct dv_mps;
+struct dv_ledger;
+struct dv_bills_job;
 
 /* For whom somebody waited: for turns on a device, and in the queue. */
 struct dv_wait_for {
@@ -108,8 +133,12 @@ struct dv_member {
     bool slot_taken, ready;
     uint64_t since_ns;
     uint64_t untold[DV_TENANT_SLOTS_MAX / 64]; /* bits: slots that it has not heard the last of */
-    uint64_t charged_seen_ns;                  /* of its own metering, in an exclusive slice */
+    /* Of its own counters (meter.c): where they stood when it came, and what was read since. */
+    uint64_t ran_base_ns, ran_seen_ns;
+    uint64_t selfpaced_base_ns, selfpaced_seen_ns;
+    uint64_t driver_ran_ns;                    /* by the driver's samples, since it came */
     uint64_t launches_seen, gate_wait_seen_ns; /* of its totals */
+    struct dv_activity_process activity;
     /* As of the last sample of the driver: */
     bool seen;
     uint64_t driver_bytes;
@@ -147,12 +176,14 @@ struct dv_holding {
     char device_uuid[DV_UUID_SIZE];
     struct dv_governor_slice pages;
     uint32_t device, entity; /* in the lease */
-    struct dv_usage_meter meter;
-    struct dv_usage used;
+    struct dv_usage used;    /* as charged: GPU time, weighted */
     uint64_t charged_seen_ns, waited_seen_ns;
-    uint64_t charged_audit_ns, utilized_audit_ns; /* of the running audit window */
-    uint32_t over_time;                           /* windows in a row above what was charged */
-    uint32_t arming;                              /* answers awaited */
+    uint64_t ran_ns;  /* by its processes' own counters, since it is here */
+    uint64_t busy_ns; /* as told to the books: time of its device */
+    uint64_t cost_seen_ns, cost_ns, waited_told_ns; /* meter.c: what leases cost beside that */
+    uint64_t charged_audit_ns, utilized_audit_ns;   /* of the running audit window */
+    uint32_t over_time;                             /* windows in a row above what was charged */
+    uint32_t arming;                                /* answers awaited */
     char arm_problem[200];             /* why a wall could not be raised or changed; "" */
     char owner_cgroup[DV_CGROUP_SIZE]; /* that its owner came from; "": not known */
     bool restored;                     /* it was granted before the daemon's last start */
@@ -165,6 +196,8 @@ struct dv_holding {
     uint64_t run_seen_ns, lost_seen_ns;
     uint64_t waits_seen_ns[DV_ARBITER_ENTITIES_MAX + 2]; /* by entity of its device; nobody, gone */
     uint32_t last_position;
+    size_t tenant_at; /* 1 + its place in node->tenants; 0: not looked up yet */
+    struct dv_activity_claim activity;
     struct dv_waiter *waiters;
     struct dv_holding *next;
 };
@@ -191,7 +224,9 @@ struct dv_node_gpu {
     uint32_t gpu_percent;
     uint32_t mig_layout; /* of the last sample */
     bool sampled, asking, lost;
+    bool accounting_asked; /* to keep accounts of processes */
     uint64_t sample_ns, since_us;
+    uint64_t polled_us, polled_ns; /* when the last sample came, by both clocks */
     uint64_t context_learnt_bytes, mps_context_learnt_bytes;
     uint32_t mps_clients; /* most of them, as an MPS daemon has told; 0: not yet */
     uint64_t xid, xid_ns; /* the last of those that matter most; 0 = none */
@@ -202,13 +237,13 @@ struct dv_node_gpu {
     struct dv_facts_process processes[DV_FACTS_PROCESSES_MAX];
     uint32_t n_processes;
     bool processes_known;
+    struct dv_telemetry telemetry;
 };
 
 struct dv_node_tenant {
     char name[DV_TENANT_SIZE];
-    struct dv_usage used;
-    bool dirty;
     struct dv_time_spent spent;
+    struct dv_activity activity;
 };
 
 struct dv_node {
@@ -218,7 +253,12 @@ struct dv_node {
     struct dv_hardware_link *link;
     struct dv_hardware_link *mps_link; /* a worker for MPS daemons, which may not answer */
     struct dv_lease *lease;
-    struct dv_store *store; /* NULL when it could not be opened */
+    struct dv_store *store;              /* NULL when it could not be opened */
+    struct dv_ledger *ledger;            /* likewise */
+    struct dv_bills_job *bills;          /* bill.c: answers being made */
+    struct dv_meter *meter;              /* meter.h */
+    struct dv_meter_question *questions; /* meter_ended.c */
+    uint32_t n_questions;
     struct dv_http_server *http;
     struct dv_layouts *layouts; /* layouts.h */
     struct dv_mps *mps;         /* mps.h */
@@ -245,14 +285,18 @@ struct dv_node {
     uint32_t n_holdings;
     struct dv_member *members;
     uint32_t n_members;
-    struct dv_node_tenant *tenants;
+    struct dv_node_tenant *tenants; /* each stays at its place */
     size_t n_tenants;
+    uint64_t overhead_seen_ns[DV_LEASE_DEVICES_MAX]; /* by the lease's number of a device */
+    struct dv_telemetry_state telemetry;
+    uint64_t scrape_ns; /* how long the last scrape took; 0: there was none */
 
     struct dv_finding findings[DV_NODE_FINDINGS_MAX];
     size_t n_findings;
     char store_problem[300]; /* "" = fine */
     bool store_rewrite;      /* something was not written: write everything again */
-    char note[300];          /* what happened at the start; for doctor */
+    char ledger_problem[300];
+    char note[300]; /* what happened at the start; for doctor */
 
     int tenant_fd;
     struct dv_loop_source *tenant_watch, *tick, *slow;
@@ -261,8 +305,8 @@ struct dv_node {
 /* Takes `lease`, in any case. 0 or negative errno; the hardware is asked from here on. */
 int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
                 const struct dv_keeper *keeper, const struct dv_keeper *mps_keeper,
-                struct dv_lease *lease, struct dv_store *store, int tenant_fd, struct dv_node **ret,
-                struct dv_err *err);
+                struct dv_lease *lease, struct dv_store *store, struct dv_ledger *ledger,
+                int tenant_fd, struct dv_node **ret, struct dv_err *err);
 /* Slices stay in the store and their processes alive. */
 void dv_node_free(struct dv_node *node);
 
@@ -273,8 +317,10 @@ struct dv_holding *dv_node_holding(struct dv_node *node, uint64_t id);
 struct dv_holding *dv_node_holding_after(struct dv_node *node, uint64_t id);
 /* "s-7", "c-7" or "7". 0 when it is none of these. */
 uint64_t dv_node_parse_id(const char *text);
-/* Made when it is new; NULL when memory is out. */
+/* Made when it is new; NULL when memory is out or there are too many. Until the next call. */
 struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name);
+/* That of a holding, found once: it is asked for with every charge. */
+struct dv_node_tenant *dv_node_tenant_of(struct dv_holding *holding);
 const struct dv_slice *dv_node_slice(const struct dv_holding *holding);
 /* The GPU index of a device. UINT32_MAX when it has gone. */
 uint32_t dv_node_gpu_of(const struct dv_node *node, const char *device_uuid);

@@ -221,7 +221,8 @@ static int on_ready(struct dv_member *m)
     m->launches_seen = __atomic_load_n(&m->slot.page->launches_total, __ATOMIC_RELAXED);
     m->gate_wait_seen_ns = __atomic_load_n(&m->slot.page->wait_total_ns, __ATOMIC_RELAXED);
     m->ready = true;
-    m->utilized_us = (uint64_t)dv_clock_unix() * 1000000;
+    m->utilized_us = dv_clock_unix_us();
+    dv_meter_joined(m, dv_clock_now());
     drop_stray(h, &m->id);
     introduce(m);
     dv_keep_put_process(h, &m->id);
@@ -280,11 +281,16 @@ static void member_gone(struct dv_member *m)
     bool was_ready = m->ready;
     if (h)
         dv_waits_holding(h, dv_clock_now()); /* reads what the process did, a last time */
-    m->ready = false;
     if (m->slot_taken)
         dv_lease_slot_leave(node->lease, m->device, m->slot_index);
-    if (h) {
+    if (h)
         dv_meter_holding(h, dv_clock_now());
+    if (h)
+        dv_activity_member(m, dv_clock_now());
+    m->ready = false;
+    if (h) {
+        if (was_ready)
+            dv_meter_left(m, dv_clock_now());
         uint64_t held = dv_governor_slot_end(&m->slot, &h->pages);
         if (was_ready) {
             announce(m);

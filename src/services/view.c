@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "view.h"
 
+#include "account/tally.h"
 #include "audit.h"
 #include "base/units.h"
 #include "baselines.h"
@@ -168,7 +169,7 @@ struct dv_output *dv_view_slices(struct dv_node *node)
     struct dv_output *o = dv_output_new("SliceList");
     struct dv_output_node *list = dv_output_array(dv_output_root(o), "slices");
     char claim[32];
-    dv_meter_tick(node, dv_clock_now());
+    dv_meter_close(node, dv_clock_now());
     for (struct dv_holding *h = node->holdings; h; h = h->next) {
         if (h->state == DV_HOLDING_QUEUED)
             continue;
@@ -186,7 +187,7 @@ struct dv_output *dv_view_slices(struct dv_node *node)
         dv_output_string(s, "command", h->command);
         dv_output_uint(s, "uid", h->uid);
         dv_output_int(s, "since_unix", h->since_unix);
-        dv_output_seconds(s, "busy_seconds", h->used.busy_ns);
+        dv_output_seconds(s, "busy_seconds", h->busy_ns);
         dv_output_seconds(s, "wait_seconds", h->used.wait_ns);
         add_processes(s, h);
     }
@@ -298,20 +299,90 @@ struct dv_output *dv_view_status(struct dv_node *node)
     return o;
 }
 
+struct usage_rows {
+    struct usage_row {
+        char tenant[DV_TENANT_SIZE];
+        struct dv_usage used;
+        enum dv_quality quality;
+    } * rows;
+    size_t n;
+    bool failed;
+};
+
+static struct usage_row *usage_row(struct usage_rows *u, const char *tenant)
+{
+    for (size_t i = 0; i < u->n; i++)
+        if (!strcmp(u->rows[i].tenant, tenant))
+            return &u->rows[i];
+    if (u->n % 64 == 0) {
+        void *more = realloc(u->rows, (u->n + 64) * sizeof *u->rows);
+        if (!more)
+            return NULL;
+        u->rows = more;
+    }
+    u->rows[u->n] = (struct usage_row){0};
+    dv_str_copy(u->rows[u->n].tenant, sizeof u->rows[u->n].tenant, tenant);
+    return &u->rows[u->n++];
+}
+
+static void on_total(void *arg, const struct dv_ledger_total *t)
+{
+    struct usage_rows *u = arg;
+    struct dv_usage more = {.busy_ns = t->busy_ns,
+                            .wait_ns = t->wait_ns,
+                            .compute_ns = t->requested_compute,
+                            .byte_ns = t->byte_seconds * DV_NS_PER_S};
+    struct usage_row *row = t->account.tenant[0] ? usage_row(u, t->account.tenant) : NULL;
+    u->failed |= t->account.tenant[0] && !row;
+    if (!row)
+        return;
+    dv_usage_add(&row->used, &more);
+    if (t->busy_ns)
+        row->quality = DV_MAX(row->quality, t->account.quality);
+}
+
+static int by_tenant(const void *a, const void *b)
+{
+    return strcmp(((const struct usage_row *)a)->tenant, ((const struct usage_row *)b)->tenant);
+}
+
+/* Of a daemon without a ledger: since it was started. */
+static void add_tally(const struct dv_node *node, struct usage_rows *u)
+{
+    const struct dv_tally *tally = dv_meter_tally(node);
+    for (size_t i = 0; i < tally->n; i++) {
+        const struct dv_charge *c = &tally->rows[i].charge;
+        struct dv_ledger_total t = {.account = tally->rows[i].account,
+                                    .busy_ns = c->busy_ns,
+                                    .wait_ns = c->wait_ns,
+                                    .requested_compute = c->requested_compute,
+                                    .byte_seconds = c->byte_seconds};
+        on_total(u, &t);
+    }
+}
+
 struct dv_output *dv_view_usage(struct dv_node *node)
 {
     struct dv_output *o = dv_output_new("Usage");
     struct dv_output_node *list = dv_output_array(dv_output_root(o), "tenants");
-    dv_meter_tick(node, dv_clock_now());
-    for (size_t i = 0; i < node->n_tenants; i++) {
-        const struct dv_node_tenant *t = &node->tenants[i];
+    struct usage_rows u = {0};
+    struct dv_err err = {0};
+    dv_meter_close(node, dv_clock_now());
+    if (!node->ledger || dv_ledger_totals(node->ledger, on_total, &u, &err) < 0)
+        add_tally(node, &u);
+    if (u.n)
+        qsort(u.rows, u.n, sizeof *u.rows, by_tenant);
+    for (size_t i = 0; i < u.n; i++) {
+        const struct dv_usage *used = &u.rows[i].used;
         struct dv_output_node *row = dv_output_object(list, NULL);
-        dv_output_string(row, "tenant", t->name);
-        dv_output_seconds(row, "busy_seconds", t->used.busy_ns);
-        dv_output_seconds(row, "wait_seconds", t->used.wait_ns);
-        dv_output_seconds(row, "reserved_seconds", dv_usage_reserved_ns(&t->used));
-        dv_output_uint(row, "memory_byte_seconds", dv_usage_byte_seconds(&t->used));
+        dv_output_string(row, "tenant", u.rows[i].tenant);
+        dv_output_seconds(row, "busy_seconds", used->busy_ns);
+        dv_output_seconds(row, "wait_seconds", used->wait_ns);
+        dv_output_seconds(row, "reserved_seconds", dv_usage_reserved_ns(used));
+        dv_output_uint(row, "memory_byte_seconds", dv_usage_byte_seconds(used));
+        dv_output_string(row, "quality", dv_account_quality_name(u.rows[i].quality));
     }
+    free(u.rows);
     return o;
 }
 
@@ -497,7 +568,7 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *h, co
     struct dv_output *o = dv_output_new("Explanation");
     struct dv_output_node *root = dv_output_root(o);
     char subject[96];
-    dv_meter_tick(node, dv_clock_now());
+    dv_meter_close(node, dv_clock_now());
     dv_waits_tick(node, dv_clock_now());
     if (h)
         snprintf(subject, sizeof subject, "%s-%llu", h->state == DV_HOLDING_QUEUED ? "c" : "s",

@@ -185,7 +185,7 @@ static void holding(const struct whose *w, const struct names *names, uint64_t e
 {
     struct dv_holding *h = w->h;
     struct dv_arbiter_counters c;
-    uint64_t lost = 0, run = step(&h->run_seen_ns, h->used.busy_ns);
+    uint64_t lost = 0, run = step(&h->run_seen_ns, h->busy_ns);
     if (h->entity == UINT32_MAX)
         return;
     if (dv_lease_slice_counters(h->node->lease, h->device, h->entity, &c) == 0)

@@ -13,7 +13,7 @@
  * restart of the daemon (keep.h). Everything is brought up to date by dv_waits_tick(), and before
  * whatever changes it: a grant, a release, a process that comes or goes.
  *
- * To be called after dv_meter_holding(): what ran is the growth of holding->used.busy_ns.
+ * To be called after dv_meter_holding(): what ran is the growth of holding->busy_ns.
  */
 #ifndef DV_SERVICES_WAITS_H
 #define DV_SERVICES_WAITS_H

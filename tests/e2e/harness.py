@@ -195,6 +195,13 @@ class Node:
             raise AssertionError(out.stderr)
         return json.loads(out.stdout)["gpus"][gpu]
 
+    def sim_ended(self, gpu=0):
+        """The processes that had a context on the GPU and have ended, oldest first."""
+        out = self.divvy_sim("status", "--socket", self.sim_socket(), "-o", "json", "--ended")
+        if out.returncode:
+            raise AssertionError(out.stderr)
+        return json.loads(out.stdout)["gpus"][gpu]["ended"]
+
 
 def group_alive(pgid):
     try:

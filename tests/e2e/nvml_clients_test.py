@@ -48,7 +48,7 @@ QUESTIONS = (
     ("nvmlDeviceGetPersistenceMode",), ("nvmlDeviceGetComputeMode",),
     ("nvmlDeviceGetDisplayMode",), ("nvmlDeviceGetDisplayActive",),
     ("nvmlDeviceGetVirtualizationMode",), ("nvmlDeviceGetAccountingMode",),
-    ("nvmlDeviceGetAccountingPids",), ("nvmlDeviceGetCudaComputeCapability",),
+    ("nvmlDeviceGetAccountingBufferSize",), ("nvmlDeviceGetCudaComputeCapability",),
     ("nvmlDeviceGetNumGpuCores",), ("nvmlDeviceGetMemoryBusWidth",),
     ("nvmlDeviceGetCurrPcieLinkGeneration",), ("nvmlDeviceGetCurrPcieLinkWidth",),
     ("nvmlDeviceGetMaxPcieLinkGeneration",), ("nvmlDeviceGetMaxPcieLinkWidth",),
@@ -60,9 +60,10 @@ QUESTIONS = (
     ("nvmlDeviceIsMigDeviceHandle",), ("nvmlDeviceGetSupportedEventTypes",),
     ("nvmlDeviceGetFieldValues", [83, 186, 91, 1, 142]),
 )
-# What a datacentre GPU answers with "not supported".
+# What a datacentre GPU answers with "not supported"; accounting as long as it is off.
 ABSENT = (("nvmlDeviceGetFanSpeed",), ("nvmlDeviceGetGpuOperationMode",),
-          ("nvmlDeviceGetGridLicensableFeatures",))
+          ("nvmlDeviceGetGridLicensableFeatures",), ("nvmlDeviceGetAccountingPids",),
+          ("nvmlDeviceGetAccountingStats", 1))
 
 WALK = """
 import json, sys
@@ -142,6 +143,34 @@ except nv.NVMLError_NotSupported:
 info = nv.nvmlGpuInstanceGetInfo(gi)
 assert (info.placement.start, info.placement.size) == (4, 4)
 json.dump({"uuid": uuid}, sys.stdout)
+"""
+
+ACCOUNTING = """
+import json, os, subprocess, sys, time
+import pynvml as nv
+nv.nvmlInit()
+h = nv.nvmlDeviceGetHandleByIndex(2)
+nv.nvmlDeviceSetAccountingMode(h, nv.NVML_FEATURE_ENABLED)
+assert nv.nvmlDeviceGetAccountingMode(h) == nv.NVML_FEATURE_ENABLED
+assert nv.nvmlDeviceGetAccountingPids(h) == []
+child = subprocess.Popen([sys.argv[1], "spin", "--seconds", "0.3"], stdout=subprocess.DEVNULL,
+                         env={**os.environ, "CUDA_VISIBLE_DEVICES": "2"})
+assert child.wait() == 0
+while nv.nvmlDeviceGetAccountingStats(h, child.pid).isRunning:
+    time.sleep(0.01)
+assert nv.nvmlDeviceGetAccountingPids(h) == [child.pid]
+stats = nv.nvmlDeviceGetAccountingStats(h, child.pid)
+out = {"pid": child.pid, "percent": stats.gpuUtilization, "ms": stats.time,
+       "start": stats.startTime, "memory": stats.maxMemoryUsage}
+try:
+    v2 = nv.nvmlDeviceGetAccountingStats_v2(h, child.pid)
+    out["busy"] = v2.sumGpuUtil / v2.sampleCount / 1e4 * v2.time / 1e3
+    assert (v2.pid, v2.isRunning, v2.time, v2.startTime, v2.maxMemoryUsage, v2.gpuUtilization) == (
+        child.pid, 0, stats.time, stats.startTime, stats.maxMemoryUsage, stats.gpuUtilization)
+except nv.NVMLError_FunctionNotFound:
+    pass
+nv.nvmlDeviceSetAccountingMode(h, nv.NVML_FEATURE_DISABLED)
+json.dump(out, sys.stdout)
 """
 
 
@@ -228,6 +257,40 @@ def check_example(tools, env, truth):
         assert f"<uuid>{gpu['uuid']}</uuid>" in text, text[:2000]
 
 
+def check_accounting(tools, env, ended):
+    """nvidia-ml-py's account of a process that has ended, and the simulated hardware's own."""
+    told = json.loads(run(env, os.path.join(tools, "python3"), "-c", ACCOUNTING,
+                          harness.program("divvy-load")))
+    truth = [p for p in ended() if p["pid"] == told["pid"]][-1]
+    assert truth["accounted"] and truth["started_unix_us"] == told["start"], (told, truth)
+    assert truth["memory_high_water_bytes"] == told["memory"], (told, truth)
+    assert abs(truth["lived_seconds"] * 1e3 - told["ms"]) <= 1, (told, truth)
+    part = truth["executed_seconds"] / truth["lived_seconds"]
+    assert told["percent"] <= part * 100 + 0.5 and told["percent"] >= part * 100 - 1.5, (told, truth)
+    return told, truth
+
+
+def test_second_form(tools, directory):
+    """A driver that has the finer figures."""
+    socket = os.path.join(directory, "second.sock")
+    node = os.path.join(directory, "second.yaml")
+    with open(node, "w", encoding="utf-8") as f:
+        f.write('apiVersion: divvy/v1\nkind: SimNode\ndriver: "615.71"\ncuda: "13.4"\n'
+                "gpus:\n  - {model: A100-80GB, count: 3}\n")
+    run(harness.clean_env(), harness.program("divvy-sim"), "start", node, "--socket", socket)
+
+    def sim(*arguments):
+        return json.loads(run(harness.clean_env(), harness.program("divvy-sim"), *arguments,
+                              "--socket", socket, "-o", "json"))
+    try:
+        answer = sim("env")
+        env = harness.clean_env(**answer.get("env", answer))
+        told, truth = check_accounting(tools, env, lambda: sim("status", "--ended")["gpus"][2]["ended"])
+        assert abs(told["busy"] - truth["executed_seconds"]) < 6e-4, (told, truth)
+    finally:
+        run(harness.clean_env(), harness.program("divvy-sim"), "stop", "--socket", socket)
+
+
 def truth_of(status):
     return [{"uuid": g["uuid"], "used": g["memory_used_bytes"],
              "pids": {str(p["pid"]): p["memory_used_bytes"] for p in g["processes"]}}
@@ -259,6 +322,7 @@ def test_simulation(tools, directory):
         assert str(holder.pid) in truth[0]["pids"] and truth[0]["used"] > 3 << 30, truth[0]
         check_agreement(tools, env, truth)
         check_example(tools, env, truth)
+        check_accounting(tools, env, lambda: sim("status", "--ended")["gpus"][2]["ended"])
         mig = json.loads(run(env, os.path.join(tools, "python3"), "-c", MIG))
         assert mig["uuid"] in run(env, "nvidia-smi", "-L")
         run(env, os.path.join(tools, "nvitop"), "-1")
@@ -301,6 +365,7 @@ def main():
     tools = make_clients(options.cache)
     with tempfile.TemporaryDirectory(prefix="divvy-e2e-") as directory:
         test_simulation(tools, directory)
+        test_second_form(tools, directory)
     if not options.only_sim and os.path.exists(harness.program("divvyd")):
         test_daemon(tools)
     print("nvidia-ml-py, gpustat, nvitop agree")

@@ -340,6 +340,109 @@ static void test_timeslice(void **state)
     worker_stop(&w, 0);
 }
 
+/* ---- accounting ---- */
+
+static struct dv_worker_reply *account(const struct worker *w, uint32_t gpu, uint32_t on)
+{
+    return ask(w, (struct dv_worker_request){
+                      .op = DV_WORKER_ACCOUNTING, .index = gpu, .change.accounting = on});
+}
+
+static struct dv_worker_reply *accounted(const struct worker *w, uint32_t gpu, pid_t pid)
+{
+    return ask(w, (struct dv_worker_request){.op = DV_WORKER_ACCOUNTED, .index = gpu, .pid = pid});
+}
+
+/* A process that uses the GPU for `busy_ns` and ends after `lived_us` more. */
+static pid_t use(uint32_t gpu, uint64_t busy_ns, useconds_t lived_us)
+{
+    pid_t pid = fork();
+    if (pid)
+        return pid;
+    struct dv_fake c = dv_fake_open(&node, DV_SIM_CLIENT_CUDA);
+    struct dv_sim_ctx_created ctx = dv_fake_ctx(&c, gpu);
+    uint64_t n = dv_fake_command(&c, ctx.default_stream, DV_SIM_CMD_KERNEL, busy_ns, 108);
+    bool done = dv_fake_await(&c, ctx.default_stream, n);
+    usleep(lived_us);
+    _exit(!done);
+}
+
+static struct dv_facts_accounted ended(const struct worker *w, uint32_t gpu, pid_t pid)
+{
+    struct dv_worker_reply *a;
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    for (int i = 0; i < 4000; i++, usleep(5000)) {
+        a = accounted(w, gpu, pid);
+        if (a->status || !a->u.accounted.is_running)
+            break;
+    }
+    assert_string_equal(a->message, "");
+    assert_int_equal(a->u.accounted.is_running, 0);
+    assert_int_equal(a->u.accounted.pid, pid);
+    return a->u.accounted;
+}
+
+/* Once without the second form of the figures, once with it. */
+static void test_accounting(void **state)
+{
+    const uint64_t busy = 30 * DV_NS_PER_MS;
+    struct worker w = worker_start();
+    assert_int_equal(facts(&w, 0)->accounting, 0);
+    assert_int_equal(accounted(&w, 0, 1)->status, DV_HARDWARE_NOT_SUPPORTED); /* it is off */
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(account(&w, 0, 1)->status, 0);
+    assert_int_equal(facts(&w, 0)->accounting, 1);
+    assert_int_equal(accounted(&w, 0, 1)->status, -ESRCH);
+    pid_t pid = use(0, busy, 150000);
+    struct dv_facts_accounted f = ended(&w, 0, pid);
+    uint64_t off = f.busy_ns > busy ? f.busy_ns - busy : busy - f.busy_ns;
+    assert_true(f.life_ns >= busy + 150 * DV_NS_PER_MS);
+    assert_true(off <= f.resolution_ns);
+    assert_true(f.max_memory_bytes > 0 && f.start_us > 0);
+    if (!strncmp(ask(&w, (struct dv_worker_request){.op = DV_WORKER_DRIVER})->u.driver.version,
+                 "615", 3))
+        assert_int_equal(f.resolution_ns, DV_NS_PER_MS);
+    else
+        assert_int_equal(f.resolution_ns, DV_MAX(f.life_ns / 100, DV_NS_PER_MS));
+    assert_int_equal(account(&w, 0, 0)->status, 0);
+    assert_int_equal(accounted(&w, 0, pid)->status, DV_HARDWARE_NOT_SUPPORTED);
+    assert_int_equal(account(&w, 31, 1)->status, DV_HARDWARE_FAILED); /* no such GPU */
+    worker_stop(&w, 0);
+}
+
+static void test_accounting_of_one_that_runs(void **state)
+{
+    struct worker w = worker_start();
+    assert_int_equal(account(&w, 3, 1)->status, 0);
+    struct dv_fake c = dv_fake_open(&node, DV_SIM_CLIENT_CUDA);
+    struct dv_sim_ctx_created ctx = dv_fake_ctx(&c, 3);
+    uint64_t n = dv_fake_command(&c, ctx.default_stream, DV_SIM_CMD_KERNEL, 20 * DV_NS_PER_MS, 108);
+    assert_true(dv_fake_await(&c, ctx.default_stream, n));
+    struct dv_worker_reply *a = accounted(&w, 3, getpid());
+    assert_string_equal(a->message, "");
+    assert_int_equal(a->u.accounted.is_running, 1);
+    assert_true(a->u.accounted.life_ns >= 20 * DV_NS_PER_MS);
+    assert_true(a->u.accounted.busy_ns <= a->u.accounted.life_ns);
+    assert_true(a->u.accounted.busy_ns + a->u.accounted.resolution_ns >= 19 * DV_NS_PER_MS);
+    dv_fake_close(&c);
+    assert_int_equal(account(&w, 3, 0)->status, 0);
+    worker_stop(&w, 0);
+}
+
+static void test_accounting_not_under_mig(void **state)
+{
+    struct worker w = worker_start();
+    assert_int_equal(account(&w, 0, 1)->status, 0);
+    assert_int_equal(step(&w, mode(0, 1))->status, 0);
+    assert_int_equal(facts(&w, 0)->accounting, 0); /* the driver has switched it off */
+    struct dv_worker_reply *a = account(&w, 0, 1);
+    assert_int_equal(a->status, DV_HARDWARE_NOT_SUPPORTED);
+    assert_int_equal(step(&w, mode(0, 0))->status, 0);
+    worker_stop(&w, 0);
+}
+
 /* ---- MPS ---- */
 
 static bool is_alive(pid_t pid)
@@ -595,11 +698,18 @@ static void test_bad_questions(void **state)
 int main(void)
 {
     const struct CMUnitTest ampere[] = {
-        cmocka_unit_test(test_mode),          cmocka_unit_test(test_mode_in_use),
-        cmocka_unit_test(test_instances),     cmocka_unit_test(test_destroy_in_use),
-        cmocka_unit_test(test_killed_worker), cmocka_unit_test(test_timeslice),
-        cmocka_unit_test(test_mps),           cmocka_unit_test(test_mps_stopped_daemon),
+        cmocka_unit_test(test_mode),
+        cmocka_unit_test(test_mode_in_use),
+        cmocka_unit_test(test_instances),
+        cmocka_unit_test(test_destroy_in_use),
+        cmocka_unit_test(test_killed_worker),
+        cmocka_unit_test(test_timeslice),
+        cmocka_unit_test(test_mps),
+        cmocka_unit_test(test_mps_stopped_daemon),
         cmocka_unit_test(test_bad_questions),
+        cmocka_unit_test(test_accounting),
+        cmocka_unit_test(test_accounting_of_one_that_runs),
+        cmocka_unit_test(test_accounting_not_under_mig),
     };
     const struct CMUnitTest hopper[] = {
         cmocka_unit_test(test_mode),
@@ -608,7 +718,8 @@ int main(void)
         cmocka_unit_test(test_no_memory_limit),
     };
     const struct CMUnitTest newest[] = {cmocka_unit_test(test_memory_limit),
-                                        cmocka_unit_test(test_mps_namespaces)};
+                                        cmocka_unit_test(test_mps_namespaces),
+                                        cmocka_unit_test(test_accounting)};
     return cmocka_run_group_tests_name("ampere", ampere, start_ampere, stop) +
            cmocka_run_group_tests_name("hopper", hopper, start_hopper, stop) +
            cmocka_run_group_tests_name("newest", newest, start_newest, stop);

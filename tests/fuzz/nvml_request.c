@@ -81,7 +81,7 @@ static void one(struct dv_simnode *node, struct dv_simclient *client, struct inp
             struct dv_sim_nvml_limits limits;
         };
     } q = {0};
-    uint16_t op = (uint16_t)(DV_SIM_OP_NVML + take(in) % 30);
+    uint16_t op = (uint16_t)(DV_SIM_OP_NVML + take(in) % 33);
     bool limits = op == DV_SIM_NVML_LIMITS_SET || op == DV_SIM_NVML_LIMITS_GET;
     uint32_t size = sizeof(q.request);
     struct dv_mig_instance have[DV_MIG_INSTANCES_MAX];

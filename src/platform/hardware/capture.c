@@ -56,6 +56,7 @@ static const struct field gpu_fields[] = {
     FIELD(dv_facts_gpu, remap_pending, NUMBER32),
     FIELD(dv_facts_gpu, remap_failed, NUMBER32),
     FIELD(dv_facts_gpu, timeslice, NUMBER32),
+    FIELD(dv_facts_gpu, accounting, NUMBER32),
     FIELD(dv_facts_gpu, memory_bytes, NUMBER64),
     FIELD(dv_facts_gpu, memory_reserved_bytes, NUMBER64),
     NAMED(dv_facts_gpu, "mig_grid", geometry.grid, NUMBER32),

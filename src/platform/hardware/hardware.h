@@ -96,8 +96,10 @@ struct dv_facts_gpu {
     /* Rows of memory that failed: 1: some wait for a reset to be replaced; no spare row was left.
      */
     uint32_t remap_pending, remap_failed;
-    uint32_t timeslice; /* enum dv_timeslice; unknown: no such setting, or nobody asked. NVML
-                           does not tell: whoever runs nvidia-smi fills it in */
+    uint32_t timeslice;  /* enum dv_timeslice; unknown: no such setting, or nobody asked. NVML
+                            does not tell: whoever runs nvidia-smi fills it in */
+    uint32_t accounting; /* 1: the driver keeps what each process used, also after its end; 0, or
+                            unknown */
     uint64_t memory_bytes, memory_reserved_bytes;
     struct dv_mig_geometry geometry; /* n_profiles 0: none; its name is NULL */
     uint32_t n_mig;
@@ -132,10 +134,59 @@ struct dv_facts_sample {
     struct dv_facts_utilization utilization[DV_FACTS_PROCESSES_MAX];
 };
 
+/* GPM: what a GPU or a GPU instance did since the last telemetry. Ratios in millionths. */
+struct dv_facts_gpm {
+    uint32_t active_ppm; /* of the time something ran on it */
+    uint32_t sm_ppm, occupancy_ppm, tensor_ppm, dram_ppm;
+    uint32_t reserved;
+    uint64_t pcie_tx_bytes, pcie_rx_bytes; /* a second */
+    uint64_t nvlink_tx_bytes, nvlink_rx_bytes;
+    uint64_t interval_ns; /* that they are of; 0: no figures yet */
+};
+
+struct dv_facts_telemetry_gi {
+    uint32_t id;
+    uint32_t reserved;
+    uint64_t memory_used_bytes, memory_free_bytes, memory_reserved_bytes;
+    struct dv_facts_gpm gpm;
+};
+
+/* For graphs rather than for decisions: asked for less often than a sample. */
+struct dv_facts_telemetry {
+    uint32_t lost;
+    uint32_t
+        failures; /* questions that the driver failed to answer, other than by "not supported" */
+    uint32_t sm_mhz, memory_mhz;
+    uint32_t gpu_celsius, memory_celsius;
+    uint32_t power_mw;
+    uint32_t gpu_percent, memory_percent, encoder_percent, decoder_percent;
+    uint32_t pcie_replays;
+    uint32_t remapped_corrected, remapped_uncorrected, remap_failed; /* rows, rows, 0 or 1 */
+    uint32_t n_gi;
+    uint64_t energy_mj;                      /* since the driver was loaded */
+    uint64_t ecc_corrected, ecc_uncorrected; /* over the board's life */
+    uint64_t memory_used_bytes, memory_free_bytes, memory_reserved_bytes;
+    struct dv_facts_gpm gpm;
+    struct dv_facts_telemetry_gi gi[DV_FACTS_MIG_MAX]; /* GPU instances that have a MIG device */
+};
+
 struct dv_facts_event {
     uint32_t gpu; /* index */
     uint32_t gi;
     uint64_t xid;
+};
+
+/* What the driver's accounting has of a process on a GPU: of the last one with that pid that began
+ * while accounting was on. Compare start_us before believing that it is the one that is meant. */
+struct dv_facts_accounted {
+    uint32_t pid;
+    uint32_t is_running;
+    uint64_t start_us;      /* its first use of the GPU, microseconds since 1970 */
+    uint64_t life_ns;       /* from there to its end; of one that runs to now, by our clock */
+    uint64_t busy_ns;       /* of that, how long it used the GPU */
+    uint64_t resolution_ns; /* how finely busy_ns is told; what the driver's sampling missed is not
+                               in it: about six samples a second, each of one process */
+    uint64_t max_memory_bytes;
 };
 
 struct dv_hardware;
@@ -147,9 +198,14 @@ struct dv_hardware_ops {
                struct dv_err *err);
     int (*sample)(struct dv_hardware *hw, uint32_t index, uint64_t since_us,
                   struct dv_facts_sample *ret, struct dv_err *err);
+    int (*telemetry)(struct dv_hardware *hw, uint32_t index, struct dv_facts_telemetry *ret,
+                     struct dv_err *err);
     /* Never waits. */
     int (*events)(struct dv_hardware *hw, struct dv_facts_event *ret, uint32_t max,
                   uint32_t *ret_count, struct dv_err *err);
+    int (*account)(struct dv_hardware *hw, uint32_t index, bool on, struct dv_err *err);
+    int (*accounted)(struct dv_hardware *hw, uint32_t index, uint32_t pid,
+                     struct dv_facts_accounted *ret, struct dv_err *err);
 };
 
 struct dv_hardware { /* first member of a back end's own struct */
@@ -182,10 +238,34 @@ static inline int dv_hardware_sample(struct dv_hardware *hw, uint32_t index, uin
     return hw->ops->sample(hw, index, since_us, ret, err);
 }
 
+static inline int dv_hardware_telemetry(struct dv_hardware *hw, uint32_t index,
+                                        struct dv_facts_telemetry *ret, struct dv_err *err)
+{
+    return hw->ops->telemetry(hw, index, ret, err);
+}
+
+/* Everything unknown. */
+void dv_hardware_telemetry_forget(struct dv_facts_telemetry *ret);
+
 static inline int dv_hardware_events(struct dv_hardware *hw, struct dv_facts_event *ret,
                                      uint32_t max, uint32_t *ret_count, struct dv_err *err)
 {
     return hw->ops->events(hw, ret, max, ret_count, err);
+}
+
+/* Switches accounting on or off, for root; what is so already is left alone. Off forgets what was
+ * kept, for everybody. A GPU in MIG mode has none: DV_HARDWARE_NOT_SUPPORTED. */
+static inline int dv_hardware_account(struct dv_hardware *hw, uint32_t index, bool on,
+                                      struct dv_err *err)
+{
+    return hw->ops->account(hw, index, on, err);
+}
+
+/* -ESRCH: nothing is kept of that pid. DV_HARDWARE_NOT_SUPPORTED: also where accounting is off. */
+static inline int dv_hardware_accounted(struct dv_hardware *hw, uint32_t index, uint32_t pid,
+                                        struct dv_facts_accounted *ret, struct dv_err *err)
+{
+    return hw->ops->accounted(hw, index, pid, ret, err);
 }
 
 #endif

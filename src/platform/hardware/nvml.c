@@ -3,6 +3,8 @@
 
 #include "abi_nvml.h"
 #include "base/str.h"
+#include "hardware/nvml_accounting.h"
+#include "hardware/nvml_telemetry.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -76,6 +78,9 @@ struct nvml {
     void *lib;
     char path[256];
     struct dv_nvml_event_set *events;
+    struct dv_nvml_accounting accounting;
+    struct dv_nvml_device *registered[DV_FACTS_GPUS_MAX]; /* for events, by index */
+    struct dv_nvml_telemetry *telemetry;                  /* NULL before the first question */
 #define X(name) __typeof__(&name) name;
     CALLS(X)
 #undef X
@@ -139,6 +144,7 @@ static bool is_answer(int rc)
 static void nvml_free(struct dv_hardware *hw)
 {
     struct nvml *self = SELF(hw);
+    dv_nvml_telemetry_free(self->telemetry);
     if (self->events)
         CALL(self, nvmlEventSetFree, self->events);
     CALL(self, nvmlShutdown);
@@ -161,9 +167,22 @@ static void register_events(struct nvml *self, uint32_t gpus)
         return;
     for (uint32_t i = 0; i < gpus; i++) {
         struct dv_nvml_device *d;
-        if (device(self, i, &d) == DV_NVML_SUCCESS)
-            self->nvmlDeviceRegisterEvents(d, DV_NVML_EVENT_XID, self->events);
+        if (device(self, i, &d) != DV_NVML_SUCCESS)
+            continue;
+        self->registered[i] = d;
+        self->nvmlDeviceRegisterEvents(d, DV_NVML_EVENT_XID, self->events);
     }
+}
+
+/* A GPU that has fallen off the bus does not tell its index any more, and that is an XID too. */
+static uint32_t index_of(struct nvml *self, struct dv_nvml_device *d)
+{
+    uint32_t index = DV_FACT_UNKNOWN32;
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        if (d && self->registered[i] == d)
+            return i;
+    CALL(self, nvmlDeviceGetIndex, d, &index);
+    return index;
 }
 
 static int nvml_driver(struct dv_hardware *hw, struct dv_facts_driver *ret, struct dv_err *err)
@@ -463,7 +482,7 @@ static void forget(struct dv_facts_gpu *f, uint32_t index)
     memset(f, 0, sizeof *f);
     f->index = index;
     f->pci_device_id = f->pci_subsystem_id = DV_FACT_UNKNOWN32;
-    f->persistence = f->timeslice = DV_FACT_UNKNOWN32;
+    f->persistence = f->timeslice = f->accounting = DV_FACT_UNKNOWN32;
     f->remap_pending = f->remap_failed = DV_FACT_UNKNOWN32;
     f->cc_major = f->cc_minor = f->compute_mode = DV_FACT_UNKNOWN32;
     f->mig_current = f->mig_pending = f->numa = f->power_limit_mw = DV_FACT_UNKNOWN32;
@@ -516,6 +535,7 @@ static int nvml_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu 
     }
     ret->lost |= is_lost(rc);
     ret->memory_limits = read_memory_limits(self, d);
+    ret->accounting = dv_nvml_accounting_mode(&self->accounting, d);
     rc = read_mig(self, d, ret);
     if (rc && is_lost(rc)) {
         forget(ret, index);
@@ -647,6 +667,23 @@ static int nvml_sample(struct dv_hardware *hw, uint32_t index, uint64_t since_us
     return 0;
 }
 
+static int nvml_telemetry(struct dv_hardware *hw, uint32_t index, struct dv_facts_telemetry *ret,
+                          struct dv_err *err)
+{
+    struct nvml *self = SELF(hw);
+    struct dv_nvml_device *d;
+    dv_hardware_telemetry_forget(ret);
+    if (!self->telemetry && dv_nvml_telemetry_new(self->lib, &self->telemetry) < 0)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    int rc = device(self, index, &d);
+    if (rc != DV_NVML_SUCCESS && !is_lost(rc))
+        return failed(self, rc, "finding the GPU", err);
+    ret->lost = is_lost(rc);
+    if (!ret->lost)
+        dv_nvml_telemetry_read(self->telemetry, index, d, ret);
+    return 0;
+}
+
 static int nvml_events(struct dv_hardware *hw, struct dv_facts_event *ret, uint32_t max,
                        uint32_t *ret_count, struct dv_err *err)
 {
@@ -663,8 +700,7 @@ static int nvml_events(struct dv_hardware *hw, struct dv_facts_event *ret, uint3
         }
         if (rc != DV_NVML_SUCCESS)
             break;
-        struct dv_facts_event event = {DV_FACT_UNKNOWN32, e.gpu_instance_id, e.data};
-        CALL(self, nvmlDeviceGetIndex, e.device, &event.gpu);
+        struct dv_facts_event event = {index_of(self, e.device), e.gpu_instance_id, e.data};
         if (e.type & DV_NVML_EVENT_XID)
             ret[n++] = event;
     }
@@ -672,8 +708,32 @@ static int nvml_events(struct dv_hardware *hw, struct dv_facts_event *ret, uint3
     return 0;
 }
 
-static const struct dv_hardware_ops ops = {nvml_free, nvml_driver, nvml_gpu, nvml_sample,
-                                           nvml_events};
+static int nvml_account(struct dv_hardware *hw, uint32_t index, bool on, struct dv_err *err)
+{
+    struct nvml *self = SELF(hw);
+    struct dv_nvml_device *d;
+    int rc = device(self, index, &d);
+    if (rc == DV_NVML_SUCCESS)
+        rc = dv_nvml_accounting_set(&self->accounting, d, on);
+    return rc == DV_NVML_SUCCESS ? 0 : failed(self, rc, "setting the accounting mode", err);
+}
+
+static int nvml_accounted(struct dv_hardware *hw, uint32_t index, uint32_t pid,
+                          struct dv_facts_accounted *ret, struct dv_err *err)
+{
+    struct nvml *self = SELF(hw);
+    struct dv_nvml_device *d;
+    int rc = device(self, index, &d);
+    if (rc == DV_NVML_SUCCESS)
+        rc = dv_nvml_accounting_read(&self->accounting, d, pid, ret);
+    if (rc == DV_NVML_ERROR_NOT_FOUND)
+        return dv_err_set(err, -ESRCH, "the driver has kept nothing of process %u", pid);
+    return rc == DV_NVML_SUCCESS ? 0 : failed(self, rc, "reading what a process used", err);
+}
+
+static const struct dv_hardware_ops ops = {nvml_free,    nvml_driver,    nvml_gpu,
+                                           nvml_sample,  nvml_telemetry, nvml_events,
+                                           nvml_account, nvml_accounted};
 
 int dv_hardware_nvml_new(const char *library, struct dv_hardware **ret, struct dv_err *err)
 {
@@ -692,6 +752,7 @@ int dv_hardware_nvml_new(const char *library, struct dv_hardware **ret, struct d
 #define X(name) self->name = (__typeof__(&name))dlsym(self->lib, #name);
     CALLS(X)
 #undef X
+    dv_nvml_accounting_load(self->lib, &self->accounting);
     int rc = self->nvmlInit_v2 ? self->nvmlInit_v2() : CALL(self, nvmlInit);
     if (rc != DV_NVML_SUCCESS) {
         int r = failed(self, rc, "the NVIDIA driver does not start", err);

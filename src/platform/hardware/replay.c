@@ -53,6 +53,14 @@ static int replay_sample(struct dv_hardware *hw, uint32_t index, uint64_t since_
     return r;
 }
 
+/* Captures have none. */
+static int replay_telemetry(struct dv_hardware *hw, uint32_t index, struct dv_facts_telemetry *ret,
+                            struct dv_err *err)
+{
+    dv_hardware_telemetry_forget(ret);
+    return known((struct replay *)hw, index, err);
+}
+
 static int replay_events(struct dv_hardware *hw, struct dv_facts_event *ret, uint32_t max,
                          uint32_t *ret_count, struct dv_err *err)
 {
@@ -60,8 +68,20 @@ static int replay_events(struct dv_hardware *hw, struct dv_facts_event *ret, uin
     return 0;
 }
 
-static const struct dv_hardware_ops ops = {replay_free, replay_driver, replay_gpu, replay_sample,
-                                           replay_events};
+static int replay_account(struct dv_hardware *hw, uint32_t index, bool on, struct dv_err *err)
+{
+    return dv_err_set(err, DV_HARDWARE_NOT_SUPPORTED, "a captured node cannot be changed");
+}
+
+static int replay_accounted(struct dv_hardware *hw, uint32_t index, uint32_t pid,
+                            struct dv_facts_accounted *ret, struct dv_err *err)
+{
+    return dv_err_set(err, DV_HARDWARE_NOT_SUPPORTED, "a capture has no lives of processes");
+}
+
+static const struct dv_hardware_ops ops = {replay_free,    replay_driver,    replay_gpu,
+                                           replay_sample,  replay_telemetry, replay_events,
+                                           replay_account, replay_accounted};
 
 static int read_file(const char *path, struct dv_str *ret, struct dv_err *err)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/server.h"
 
+#include "sys/clock.h"
+
 #include <errno.h>
 #include <microhttpd.h>
 #include <stdio.h>
@@ -10,6 +12,7 @@
 
 #define HEADERS_MAX (32u * 1024)
 #define SILENCE_MAX_S 10u
+#define WATCHDOG_MS 1000u
 #define DRAIN_MAX (2u * DV_HTTP_BODY_LARGE_MAX) /* of a body too long; then the line is cut */
 
 struct request {
@@ -23,6 +26,11 @@ struct request {
     bool large; /* counted among those */
     bool handled, suspended, answered;
     unsigned status;
+    struct {
+        const char *name;
+        char value[64];
+    } header[2];
+    unsigned n_headers;
     struct MHD_Response *response;
     char method[16];
     char *path;
@@ -31,6 +39,8 @@ struct request {
 /* One connection, while it lasts. */
 struct peer {
     uid_t uid;
+    int fd;
+    uint64_t since_ns; /* of a remote one: its first request, or the one after the last answer */
     struct peer *next, **link;
 };
 
@@ -41,8 +51,11 @@ struct dv_http_server {
     void *arg;
     struct request *waiting;
     struct peer *peers;
-    const char *large_path; /* NULL: none */
+    const char *large_paths[DV_HTTP_LARGE_PATHS_MAX];
+    size_t n_large_paths;
     struct request *larges; /* with bodies above DV_HTTP_BODY_MAX */
+    bool remote;
+    struct dv_loop_source *watchdog;
 };
 
 /* ---- driving libmicrohttpd ---- */
@@ -66,16 +79,25 @@ static bool is_crowded(const struct dv_http_server *s, uid_t uid)
     return uid && n >= DV_HTTP_CONNECTIONS_USER_MAX;
 }
 
+/* Nobody of this machine, as far as the kernel knows. */
+static const struct ucred nobody = {0, (uid_t)-1, (gid_t)-1};
+
+static int credentials(const struct dv_http_server *s, int fd, struct ucred *ret)
+{
+    socklen_t size = sizeof *ret;
+    *ret = nobody;
+    return s->remote ? 0 : getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret, &size);
+}
+
 static struct peer *peer_new(struct dv_http_server *s, int fd)
 {
     struct ucred cred;
-    socklen_t size = sizeof cred;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0 || is_crowded(s, cred.uid))
+    if (credentials(s, fd, &cred) < 0 || (!s->remote && is_crowded(s, cred.uid)))
         return NULL;
     struct peer *p = malloc(sizeof *p);
     if (!p)
         return NULL;
-    *p = (struct peer){cred.uid, s->peers, &s->peers};
+    *p = (struct peer){cred.uid, fd, dv_clock_now(), s->peers, &s->peers};
     if (p->next)
         p->next->link = &p->next;
     s->peers = p;
@@ -108,6 +130,17 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
         shutdown(info->connect_fd, SHUT_RDWR);
 }
 
+/* libmicrohttpd's time limit counts silence: one byte every few seconds would hold a connection for
+ * ever. */
+static void end_slow(void *arg)
+{
+    struct dv_http_server *s = arg;
+    uint64_t now = dv_clock_now();
+    for (const struct peer *p = s->peers; p; p = p->next)
+        if (now - p->since_ns > DV_HTTP_REMOTE_MS * DV_NS_PER_MS)
+            shutdown(p->fd, SHUT_RDWR);
+}
+
 /* ---- requests ---- */
 
 static void unlink_waiting(struct request *r)
@@ -135,12 +168,10 @@ static struct request *request_new(struct dv_http_server *s, struct MHD_Connecti
 {
     struct request *r = calloc(1, sizeof *r);
     struct ucred cred;
-    socklen_t size = sizeof cred;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     if (!r || !info || strlen(method) >= sizeof r->method ||
-        getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0 ||
-        !(r->path = strdup(url))) {
+        credentials(s, info->connect_fd, &cred) < 0 || !(r->path = strdup(url))) {
         free(r);
         return NULL;
     }
@@ -150,6 +181,7 @@ static struct request *request_new(struct dv_http_server *s, struct MHD_Connecti
     r->rq = (struct dv_http_request){.method = r->method,
                                      .path = r->path,
                                      .body = "",
+                                     .remote = s->remote,
                                      .pid = cred.pid,
                                      .uid = cred.uid,
                                      .gid = cred.gid};
@@ -160,9 +192,13 @@ static struct request *request_new(struct dv_http_server *s, struct MHD_Connecti
 
 static bool may_be_large(const struct request *r)
 {
-    const char *path = r->server->large_path;
-    size_t len = path ? strlen(path) : 0;
-    return len && !strncmp(r->path, path, len) && (!r->path[len] || r->path[len] == '/');
+    for (size_t i = 0; i < r->server->n_large_paths; i++) {
+        const char *path = r->server->large_paths[i];
+        size_t len = strlen(path);
+        if (!strncmp(r->path, path, len) && (!r->path[len] || r->path[len] == '/'))
+            return true;
+    }
+    return false;
 }
 
 static void large_end(struct request *r)
@@ -216,6 +252,8 @@ static enum MHD_Result take_body(struct request *r, const char *data, size_t siz
 {
     size_t max = may_be_large(r) ? DV_HTTP_BODY_LARGE_MAX : DV_HTTP_BODY_MAX;
     r->seen += size;
+    if (r->server->remote) /* nothing there takes one */
+        return r->seen > DV_HTTP_BODY_MAX ? MHD_NO : MHD_YES;
     if (r->seen > DRAIN_MAX)
         return MHD_NO;
     if (r->rq.too_busy)
@@ -280,6 +318,11 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode why)
 {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct peer *peer = info ? info->socket_context : NULL;
+    if (peer)
+        peer->since_ns = dv_clock_now();
     if (*state)
         request_free(*state);
     *state = NULL;
@@ -291,22 +334,114 @@ const char *dv_http_server_query(struct dv_http_request *rq, const char *name)
     return MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
-void dv_http_server_reply(struct dv_http_request *rq, unsigned status, const char *body,
-                          size_t size)
+const char *dv_http_server_header(struct dv_http_request *rq, const char *name)
 {
     struct request *r = (struct request *)rq;
-    if (r->answered)
+    return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+void dv_http_server_add_header(struct dv_http_request *rq, const char *name, const char *value)
+{
+    struct request *r = (struct request *)rq;
+    if (r->n_headers == sizeof r->header / sizeof r->header[0])
         return;
+    r->header[r->n_headers].name = name;
+    snprintf(r->header[r->n_headers++].value, sizeof r->header[0].value, "%s", value);
+}
+
+static void reply(struct dv_http_request *rq, unsigned status, const char *type, void *body,
+                  size_t size, enum MHD_ResponseMemoryMode mode)
+{
+    struct request *r = (struct request *)rq;
+    if (r->answered) {
+        if (mode == MHD_RESPMEM_MUST_FREE)
+            free(body);
+        return;
+    }
     r->answered = true;
     r->status = status;
-    r->response = MHD_create_response_from_buffer(size, (void *)body, MHD_RESPMEM_MUST_COPY);
-    if (r->response)
-        MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    r->response = MHD_create_response_from_buffer(size, body, mode);
+    if (r->response) {
+        MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+        for (unsigned i = 0; i < r->n_headers; i++)
+            MHD_add_response_header(r->response, r->header[i].name, r->header[i].value);
+    } else if (mode == MHD_RESPMEM_MUST_FREE) {
+        free(body);
+    }
     if (r->suspended) {
         r->suspended = false;
         MHD_resume_connection(r->connection);
         dv_loop_timer_set(r->server->timer, 0, 0); /* not from inside the caller's work */
     }
+}
+
+void dv_http_server_reply_as(struct dv_http_request *rq, unsigned status, const char *type,
+                             const char *body, size_t size)
+{
+    reply(rq, status, type, (void *)body, size, MHD_RESPMEM_MUST_COPY);
+}
+
+void dv_http_server_reply_take(struct dv_http_request *rq, unsigned status, const char *type,
+                               char *body, size_t size)
+{
+    reply(rq, status, type, body, size, MHD_RESPMEM_MUST_FREE);
+}
+
+void dv_http_server_reply(struct dv_http_request *rq, unsigned status, const char *body,
+                          size_t size)
+{
+    dv_http_server_reply_as(rq, status, "application/json", body, size);
+}
+
+#define FLAGS (MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME)
+
+static struct MHD_Daemon *start_local(struct dv_http_server *s, int fd)
+{
+    return MHD_start_daemon(FLAGS, 0, NULL, NULL, on_access, s, MHD_OPTION_LISTEN_SOCKET, fd,
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)DV_HTTP_CONNECTIONS_MAX,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX,
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENCE_MAX_S, MHD_OPTION_END);
+}
+
+static struct MHD_Daemon *start_remote(struct dv_http_server *s, int fd, const char *certificate,
+                                       const char *key)
+{
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)certificate},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1"},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    return MHD_start_daemon(
+        FLAGS | (certificate ? MHD_USE_TLS : 0), 0, NULL, NULL, on_access, s,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)DV_HTTP_REMOTE_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)DV_HTTP_REMOTE_ADDRESS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)HEADERS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENCE_MAX_S,
+        MHD_OPTION_ARRAY, certificate ? tls : &tls[DV_ARRAY_SIZE(tls) - 1], MHD_OPTION_END);
+}
+
+/* Takes s->daemon. */
+static int start(struct dv_loop *loop, struct dv_http_server *s, struct dv_http_server **ret)
+{
+    const union MHD_DaemonInfo *info =
+        s->daemon ? MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+    int r = info ? 0 : s->remote ? -EINVAL : -EIO;
+    if (r == 0)
+        r = dv_loop_timer(loop, 0, 0, run, s, &s->timer);
+    if (r == 0)
+        r = dv_loop_watch(loop, info->epoll_fd, run, s, &s->watch);
+    if (r == 0 && s->remote)
+        r = dv_loop_timer(loop, WATCHDOG_MS, WATCHDOG_MS, end_slow, s, &s->watchdog);
+    if (r < 0) {
+        dv_http_server_free(s);
+        return r;
+    }
+    *ret = s;
+    return 0;
 }
 
 int dv_http_server_new(struct dv_loop *loop, int fd, dv_http_handler *handler, void *arg,
@@ -317,30 +452,27 @@ int dv_http_server_new(struct dv_loop *loop, int fd, dv_http_handler *handler, v
         return -ENOMEM;
     s->handler = handler;
     s->arg = arg;
-    s->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, s,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)DV_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENCE_MAX_S, MHD_OPTION_END);
-    const union MHD_DaemonInfo *info =
-        s->daemon ? MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
-    int r = info ? 0 : -EIO;
-    if (r == 0)
-        r = dv_loop_timer(loop, 0, 0, run, s, &s->timer);
-    if (r == 0)
-        r = dv_loop_watch(loop, info->epoll_fd, run, s, &s->watch);
-    if (r < 0) {
-        dv_http_server_free(s);
-        return r;
-    }
-    *ret = s;
-    return 0;
+    s->daemon = start_local(s, fd);
+    return start(loop, s, ret);
+}
+
+int dv_http_server_new_tcp(struct dv_loop *loop, int fd, const char *certificate, const char *key,
+                           dv_http_handler *handler, void *arg, struct dv_http_server **ret)
+{
+    struct dv_http_server *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->handler = handler;
+    s->arg = arg;
+    s->remote = true;
+    s->daemon = start_remote(s, fd, certificate, key);
+    return start(loop, s, ret);
 }
 
 void dv_http_server_allow_large(struct dv_http_server *s, const char *path)
 {
-    s->large_path = path;
+    if (s->n_large_paths < DV_HTTP_LARGE_PATHS_MAX)
+        s->large_paths[s->n_large_paths++] = path;
 }
 
 void dv_http_server_free(struct dv_http_server *s)
@@ -360,6 +492,7 @@ void dv_http_server_free(struct dv_http_server *s)
     }
     dv_loop_remove(s->watch);
     dv_loop_remove(s->timer);
+    dv_loop_remove(s->watchdog);
     if (s->daemon)
         MHD_stop_daemon(s->daemon);
     free(s);

@@ -22,4 +22,12 @@ static inline int64_t dv_clock_unix(void)
     return ts.tv_sec;
 }
 
+/* The same in microseconds, as NVML counts. */
+static inline uint64_t dv_clock_unix_us(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
 #endif

@@ -158,6 +158,10 @@ int dv_worker_check(const struct dv_worker_request *q, struct dv_err *err)
         return check_mps(q, err);
     case DV_WORKER_MEMORY_LIMIT:
         return check_limit(&q->change.limit, err);
+    case DV_WORKER_ACCOUNTING:
+        return check_number("accounting", q->change.accounting, 1, false, err);
+    case DV_WORKER_ACCOUNTED:
+        return q->pid > 0 ? 0 : dv_err_set(err, -EINVAL, "pid %d is no process", q->pid);
     default:
         return 0; /* facts: a GPU that is not there is the driver's to say */
     }

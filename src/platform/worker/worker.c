@@ -82,9 +82,18 @@ static size_t answer_facts(struct worker *w, const struct dv_worker_request *q,
     case DV_WORKER_SAMPLE:
         a->status = dv_hardware_sample(w->hw, q->index, q->since_us, &a->u.sample, err);
         return fixed + sizeof a->u.sample;
+    case DV_WORKER_TELEMETRY:
+        a->status = dv_hardware_telemetry(w->hw, q->index, &a->u.telemetry, err);
+        return fixed + sizeof a->u.telemetry;
     case DV_WORKER_EVENTS:
         a->status = dv_hardware_events(w->hw, a->u.events, DV_WORKER_EVENTS_MAX, &a->count, err);
         return fixed + a->count * sizeof a->u.events[0];
+    case DV_WORKER_ACCOUNTING:
+        a->status = dv_hardware_account(w->hw, q->index, q->change.accounting != 0, err);
+        return fixed;
+    case DV_WORKER_ACCOUNTED:
+        a->status = dv_hardware_accounted(w->hw, q->index, (uint32_t)q->pid, &a->u.accounted, err);
+        return fixed + sizeof a->u.accounted;
     default:
         a->status = dv_err_set(err, -EINVAL, "the worker knows no question %u", q->op);
         return fixed;

@@ -36,6 +36,11 @@ enum dv_worker_op {
     DV_WORKER_STEP = 7,         /* change.step -> dv_receipt */
     DV_WORKER_MPS = 8,          /* change.mps -> dv_mps_status */
     DV_WORKER_MEMORY_LIMIT = 9, /* change.limit */
+    DV_WORKER_TELEMETRY = 10,   /* index -> dv_facts_telemetry */
+    /* The driver's accounting of processes. NOT_PERMITTED and NOT_SUPPORTED are ordinary answers.
+     */
+    DV_WORKER_ACCOUNTING = 11, /* index, change.accounting: 1 switches it on */
+    DV_WORKER_ACCOUNTED = 12,  /* index, pid -> dv_facts_accounted; -ESRCH */
 };
 
 #define DV_WORKER_ARGUMENT 64u
@@ -58,6 +63,7 @@ struct dv_worker_request {
             char argument[DV_WORKER_ARGUMENT]; /* a namespace's name */
         } mps;
         struct dv_memory_limit limit;
+        uint32_t accounting; /* 0, 1 */
     } change;
 };
 
@@ -81,7 +87,9 @@ struct dv_worker_reply {
         struct dv_facts_driver driver;
         struct dv_facts_gpu gpu;
         struct dv_facts_sample sample;
+        struct dv_facts_telemetry telemetry;
         struct dv_facts_event events[DV_WORKER_EVENTS_MAX];
+        struct dv_facts_accounted accounted;
         struct dv_receipt receipt;
         struct dv_mps_status mps;
     } u;

@@ -105,6 +105,15 @@ static void test_facts(void **state)
     assert_string_equal(f->reply.u.gpu.uuid, "GPU-fake");
     assert_int_equal(f->reply.u.gpu.memory_bytes, 1000);
     assert_int_equal(f->reply.u.gpu.mig_current, DV_FACT_UNKNOWN32); /* it cannot say */
+    assert_int_equal(f->reply.u.gpu.accounting, DV_FACT_UNKNOWN32);
+    ask(f, (struct dv_worker_request){.op = DV_WORKER_ACCOUNTING, .change.accounting = 1});
+    assert_int_equal(f->reply.status, DV_HARDWARE_NOT_SUPPORTED);
+    ask(f, (struct dv_worker_request){.op = DV_WORKER_ACCOUNTED, .pid = 77});
+    assert_int_equal(f->reply.status, DV_HARDWARE_NOT_SUPPORTED);
+    ask(f, (struct dv_worker_request){.op = DV_WORKER_ACCOUNTING, .change.accounting = 2});
+    assert_int_equal(f->reply.status, -EINVAL);
+    ask(f, (struct dv_worker_request){.op = DV_WORKER_ACCOUNTED, .pid = 0});
+    assert_int_equal(f->reply.status, -EINVAL);
     ask(f, (struct dv_worker_request){.op = DV_WORKER_SAMPLE, .index = 0});
     assert_int_equal(f->reply.u.sample.n_processes, 1);
     assert_int_equal(f->reply.u.sample.processes[0].pid, 77);

@@ -6,6 +6,7 @@
  */
 #include "engine/engine.h"
 #include "engine/memory.h"
+#include "server/accounting.h"
 #include "server/cgroups.h"
 #include "server/state.h"
 
@@ -68,15 +69,22 @@ struct dv_simplace *dv_simcards_place(struct dv_simserver *s, uint32_t gpu, uint
     return NULL;
 }
 
+/* Of a card in MIG mode an instance counts by its part of the card. */
+static uint64_t part_of_card(const struct dv_simgpu *g, uint64_t ns, uint32_t sms)
+{
+    return ns * sms / DV_MAX(g->model->sm, sms);
+}
+
 static void place_remove(struct dv_simserver *s, uint32_t gpu, struct dv_simplace *place)
 {
+    const struct dv_simgpu *g = &s->node.gpu[gpu];
     struct dv_simcard *card = &s->card[gpu];
     struct dv_engine_partition_stats st;
 
-    if (dv_engine_partition_stats(s->node.gpu[gpu].engine, s->node.now_ns, place->partition, &st) ==
-        0) {
-        card->gone_busy_ns += st.busy_ns;
-        card->gone_switch_ns += st.switch_ns;
+    if (dv_engine_partition_stats(g->engine, s->node.now_ns, place->partition, &st) == 0) {
+        card->gone_busy_ns += part_of_card(g, st.busy_ns, st.sms);
+        card->gone_switch_ns += part_of_card(g, st.switch_ns, st.sms);
+        card->gone_busy_sm_ns += st.busy_sm_ns;
     }
     dv_engine_partition_remove(s->node.gpu[gpu].engine, s->node.now_ns, place->partition);
     place->used = false;
@@ -388,12 +396,15 @@ void dv_simcards_done(struct dv_simserver *s)
         dv_engine_free(s->node.gpu[i].engine);
         dv_memory_free(s->card[i].memory);
     }
+    dv_simaccounting_done(&s->node);
 }
 
 void dv_simcards_follow(struct dv_simserver *s)
 {
     for (uint32_t i = 0; i < s->node.n_gpus; i++) {
         follow_timeslice(s, i);
+        if (s->node.gpu[i].mig_current)
+            dv_simaccounting_set(&s->node, i, false);
         follow_places(s, i);
         if (s->card[i].mig != s->node.gpu[i].mig_current ||
             s->card[i].restarts != s->node.gpu[i].restarts)
@@ -433,6 +444,17 @@ static void refresh_energy(struct dv_simcard *card, struct dv_simgpu *g, uint64_
     card->energy_busy_ns = g->busy_ns;
 }
 
+/* Its compute instances, each by its part of it; they fill it at most. */
+static void add_to_instance(struct dv_simgi *gi, const struct dv_engine_partition_stats *st)
+{
+    if (!gi)
+        return;
+    uint64_t weighted = gi->busy_ns * gi->sm + st->busy_ns * st->sms;
+    gi->sm += st->sms;
+    gi->busy_ns = gi->sm ? weighted / gi->sm : 0;
+    gi->busy_sm_ns += st->busy_sm_ns;
+}
+
 static void refresh_gpu(struct dv_simserver *s, uint32_t gpu, uint64_t now)
 {
     struct dv_simcard *card = &s->card[gpu];
@@ -440,15 +462,19 @@ static void refresh_gpu(struct dv_simserver *s, uint32_t gpu, uint64_t now)
 
     g->busy_ns = card->gone_busy_ns;
     g->switch_ns = card->gone_switch_ns;
+    g->busy_sm_ns = card->gone_busy_sm_ns;
+    for (uint32_t i = 0; i < DV_MIG_INSTANCES_MAX; i++)
+        g->gi[i].busy_ns = g->gi[i].busy_sm_ns = g->gi[i].sm = 0;
     for (uint32_t i = 0; i < DV_SIM_GPUS_MAX; i++) {
         struct dv_engine_partition_stats st;
 
         if (!card->place[i].used ||
             dv_engine_partition_stats(g->engine, now, card->place[i].partition, &st) < 0)
             continue;
-        /* Of a card in MIG mode: each instance by its part of the card. */
-        g->busy_ns += st.busy_ns * st.sms / DV_MAX(g->model->sm, st.sms);
-        g->switch_ns += st.switch_ns * st.sms / DV_MAX(g->model->sm, st.sms);
+        g->busy_ns += part_of_card(g, st.busy_ns, st.sms);
+        g->switch_ns += part_of_card(g, st.switch_ns, st.sms);
+        g->busy_sm_ns += st.busy_sm_ns;
+        add_to_instance(dv_simnode_gi(&s->node, gpu, card->place[i].gi_id), &st);
     }
     refresh_energy(card, g, now);
 }

@@ -67,6 +67,8 @@ struct dv_simgi {
     uint32_t start;   /* piece of the memory grid */
     struct dv_simmem memory;
     struct dv_simci ci[DV_SIM_CIS_MAX];
+    uint64_t busy_ns, busy_sm_ns; /* integrated by the server, of the instances that are there */
+    uint32_t sm;                  /* of those together */
 };
 
 /* Utilization of the window that ends at time_us. */
@@ -98,6 +100,7 @@ struct dv_simgpu {
     uint32_t persistence;  /* 0, 1 */
     uint32_t compute_mode; /* NVML: 0 default, 2 prohibited, 3 exclusive process */
     uint32_t timeslice;    /* enum dv_sim_timeslice; the server follows */
+    uint32_t accounting;   /* 0, 1 (accounting.h) */
     uint32_t power_limit_mw;
     uint32_t clock_sm_mhz, clock_memory_mhz; /* limits set by the administrator; 0 = none */
     uint64_t context_bytes;                  /* what one context costs here */
@@ -116,10 +119,15 @@ struct dv_simgpu {
 
     /* Figures, integrated by the server from the engine. */
     uint64_t busy_ns, switch_ns; /* since the server started */
+    uint64_t busy_sm_ns;         /* likewise: SMs x time given to kernels */
     uint64_t energy_uj;          /* since the server started */
     uint32_t samples_head;       /* samples ever taken; the last is [(head - 1) % SAMPLES] */
     struct dv_simsample samples[DV_SIM_SAMPLES];
     struct dv_engine *engine; /* the server's */
+
+    /* Lives that ended (accounting.h): the last is ended[(head - 1) % DV_SIM_ENDED_MAX]. */
+    uint64_t ended_head, ended_cleared; /* NVML has forgotten those up to `cleared` */
+    struct dv_sim_life *ended;          /* NULL until there is one */
 };
 
 /* ---- processes ------------------------------------------------------------------------------ */
@@ -145,6 +153,9 @@ struct dv_simproc_gpu {
     uint32_t contexts;
     uint32_t samples_head;
     struct dv_simsample samples[DV_SIM_SAMPLES];
+    bool accounted;    /* NVML's accounting is on since before its first context here */
+    uint64_t first_ns; /* of that context; 0 = it never had one */
+    uint64_t first_us; /* the same, CLOCK_REALTIME in microseconds */
 };
 
 struct dv_simproc {

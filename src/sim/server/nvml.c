@@ -2,6 +2,7 @@
 #include "server/nvml.h"
 
 #include "base/str.h"
+#include "server/accounting.h"
 #include "server/cgroups.h"
 
 #include <errno.h>
@@ -188,6 +189,7 @@ static void fill_state(struct dv_simnode *node, struct dv_simgpu *g, struct dv_s
     d->persistence = g->persistence;
     d->compute_mode = g->compute_mode;
     d->timeslice = g->timeslice;
+    d->accounting = g->accounting;
     d->power_mw = dv_simnode_power_mw(node, g->index);
     d->power_limit_mw = g->power_limit_mw ? g->power_limit_mw : g->model->power_limit_mw;
     d->temperature = dv_simnode_temperature(node, g->index);
@@ -256,6 +258,25 @@ static int device(struct dv_simnvml_call *call)
     d.memory_reserved_bytes = memory.reserved_bytes;
     d.memory_used_bytes = memory.used_bytes;
     dv_simnvml_put(call, &d, sizeof(d));
+    return DV_NVML_SUCCESS;
+}
+
+static int counters(struct dv_simnvml_call *call)
+{
+    const struct dv_simgpu *g = gpu_of(call);
+    struct dv_sim_nvml_counters out = {.now_ns = call->node->now_ns,
+                                       .busy_ns = g->busy_ns,
+                                       .busy_sm_ns = g->busy_sm_ns,
+                                       .sm = g->model->sm};
+    if (call->request->gi != DV_SIM_NVML_NONE) {
+        const struct dv_simgi *gi = dv_simnode_gi(call->node, g->index, call->request->gi);
+        if (!gi)
+            return DV_NVML_ERROR_NOT_FOUND;
+        out.busy_ns = gi->busy_ns;
+        out.busy_sm_ns = gi->busy_sm_ns;
+        out.sm = gi->sm;
+    }
+    dv_simnvml_put(call, &out, sizeof(out));
     return DV_NVML_SUCCESS;
 }
 
@@ -364,6 +385,13 @@ static int set(struct dv_simnvml_call *call)
             return DV_NVML_ERROR_NOT_SUPPORTED;
         g->timeslice = (uint32_t)value;
         return DV_NVML_SUCCESS;
+    case DV_SIM_NVML_ACCOUNTING:
+        if (value > 1)
+            return DV_NVML_ERROR_INVALID_ARGUMENT;
+        if (g->mig_current)
+            return DV_NVML_ERROR_NOT_SUPPORTED;
+        dv_simaccounting_set(call->node, g->index, value != 0);
+        return DV_NVML_SUCCESS;
     }
     return DV_NVML_ERROR_INVALID_ARGUMENT;
 }
@@ -451,6 +479,8 @@ static int dispatch(struct dv_simnvml_call *call, enum dv_sim_nvml_op op)
         return device(call);
     case DV_SIM_NVML_CHECK:
         return DV_NVML_SUCCESS;
+    case DV_SIM_NVML_COUNTERS:
+        return counters(call);
     case DV_SIM_NVML_PROCESSES:
         return processes(call);
     case DV_SIM_NVML_PROCESS_NAME:
@@ -465,6 +495,10 @@ static int dispatch(struct dv_simnvml_call *call, enum dv_sim_nvml_op op)
         return limits_set(call);
     case DV_SIM_NVML_LIMITS_GET:
         return limits_get(call);
+    case DV_SIM_NVML_ACCOUNTING_PIDS:
+    case DV_SIM_NVML_ACCOUNTING_STATS:
+    case DV_SIM_NVML_ACCOUNTING_CLEAR:
+        return dv_simnvml_accounting(call, op);
     case DV_SIM_NVML_EVENTS_HEAD:
         return events_head(call);
     case DV_SIM_NVML_EVENTS_WAIT:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of the server's NVML part: what nvml.c (the node, devices, events) and nvml_mig.c
- * (instances) share. The way in is dv_simnvml_handle() of node.h; the requests are in
+ * Inside of the server's NVML part: what nvml.c (the node, devices, events), nvml_mig.c (instances)
+ * and accounting.c (what processes used) share. The way in is dv_simnvml_handle() of node.h; the requests are in
  * abi_sim_nvml.h.
  *
  * A handler reads the request, writes what it has to say with dv_simnvml_put(), and returns an
@@ -33,6 +33,8 @@ bool dv_simnvml_may_change(const struct dv_simnvml_call *call);
 void dv_simnvml_mig_name(const struct dv_simgpu *gpu, const struct dv_simgi *gi,
                          const struct dv_simci *ci, char ret[DV_SIM_NVML_NAME]);
 
+/* The operations ACCOUNTING_*. */
+int dv_simnvml_accounting(struct dv_simnvml_call *call, enum dv_sim_nvml_op op);
 /* The operations SET_MIG to CI_LIST. */
 int dv_simnvml_mig(struct dv_simnvml_call *call, enum dv_sim_nvml_op op);
 

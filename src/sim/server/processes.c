@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/engine.h"
 #include "engine/memory.h"
+#include "server/accounting.h"
 #include "server/state.h"
 
 #include <errno.h>
@@ -177,6 +178,7 @@ void dv_simprocesses_end(struct dv_simserver *s, struct dv_simproc *p)
     end_sessions(s, priv);
     dv_simmemory_ctx_gone(s, p, DV_SIM_NONE);
     dv_simcards_process_gone(s, p);
+    dv_simaccounting_end(&s->node, p);
     dv_simserver_drop(s, &priv->pidfd);
     s->process_graveyard[s->n_process_graveyard++] = p;
     if (!held)
@@ -299,6 +301,7 @@ uint32_t dv_simprocesses_ctx_add(struct dv_simserver *s, struct dv_simsession *s
     }
     c->used = true;
     count(s, p, c, 1);
+    dv_simaccounting_begin(&s->node, p, gpu);
     dv_simmps_changed(s, p);
     *ret_ctx = index;
     return DV_SIMCU_OK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA and control requests: sizes are checked here, meaning where the work is done. */
 #include "engine/memory.h"
+#include "server/accounting.h"
 #include "server/cgroups.h"
 #include "server/state.h"
 
@@ -437,6 +438,19 @@ static int32_t stats(struct dv_simserver *s, uint32_t gpu)
     return 0;
 }
 
+static int32_t ended(struct dv_simserver *s, const struct dv_sim_ended_ask *q)
+{
+    struct dv_sim_ended *out = (void *)s->reply.data;
+
+    if (q->gpu >= s->node.n_gpus)
+        return -ENODEV;
+    *out = (struct dv_sim_ended){.last = s->node.gpu[q->gpu].ended_head};
+    out->lives = (uint32_t)dv_simaccounting_ended(&s->node.gpu[q->gpu], q->after, out->life,
+                                                  DV_SIM_ENDED_PAGE);
+    s->reply.size = sizeof(*out);
+    return 0;
+}
+
 static int32_t reset_high_water(struct dv_simserver *s, uint32_t gpu)
 {
     if (gpu >= s->node.n_gpus)
@@ -454,7 +468,8 @@ static int32_t reset_high_water(struct dv_simserver *s, uint32_t gpu)
 /* Anybody may look; who owns the server, and root, may change something. */
 static bool may(const struct dv_simclientconn *c, uint16_t op)
 {
-    return op == DV_SIM_CTL_STATS || c->base.uid == 0 || c->base.uid == geteuid();
+    return op == DV_SIM_CTL_STATS || op == DV_SIM_CTL_ENDED || c->base.uid == 0 ||
+           c->base.uid == geteuid();
 }
 
 static int control(struct dv_simserver *s, struct dv_simclientconn *c, uint16_t op,
@@ -474,6 +489,11 @@ static int control(struct dv_simserver *s, struct dv_simclientconn *c, uint16_t 
         if (size != 4)
             return -EPROTO;
         s->reply.status = reset_high_water(s, *(const uint32_t *)data);
+        return 0;
+    case DV_SIM_CTL_ENDED:
+        if (size != sizeof(struct dv_sim_ended_ask))
+            return -EPROTO;
+        s->reply.status = ended(s, data);
         return 0;
     case DV_SIM_CTL_INJECT:
         if (size != sizeof(struct dv_sim_inject))

@@ -11,6 +11,7 @@
  *     memory.c     allocations and IPC          cards.c      engines, pools, samples
  *     work.c       rings and completions        requests.c   CUDA and control requests
  *     mps.c        MPS servers and clients  node.c       what node.h promises
+ *     accounting.c lives of processes
  */
 #ifndef DV_SIM_SERVER_STATE_H
 #define DV_SIM_SERVER_STATE_H
@@ -197,7 +198,7 @@ struct dv_simcard {
     uint32_t restarts;  /* of the GPU, that memory and places were made for */
     struct dv_simplace place[DV_SIM_GPUS_MAX];
     struct dv_simpool pool[DV_MIG_INSTANCES_MAX];
-    uint64_t gone_busy_ns, gone_switch_ns; /* of partitions that are no more */
+    uint64_t gone_busy_ns, gone_switch_ns, gone_busy_sm_ns; /* of partitions that are no more */
     uint64_t window_busy_ns;               /* at the start of the sample window */
     uint64_t energy_ns, energy_busy_ns;    /* energy is summed up to here */
 };

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "meter_ended.h"
+
+#include "account/books.h"
+#include "meter.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define START_SLACK_US 2000000u /* between the start of a process and what clocks say of it */
+
+/* ---- switching it on ---- */
+
+static void on_enabled(void *arg, const struct dv_worker_reply *reply, int error)
+{
+    if (!reply || !reply->status)
+        return;
+    dv_log(DV_LOG_INFO, "accounting.off",
+           "detail=\"the driver keeps no accounts of processes; what "
+           "short ones used is not seen\"");
+}
+
+void dv_meter_ended_enable(struct dv_node *node, uint32_t gpu)
+{
+    struct dv_node_gpu *g = &node->gpus[gpu];
+    struct dv_worker_request q = {.op = DV_WORKER_ACCOUNTING, .index = gpu, .change.accounting = 1};
+    bool allowed = node->config.privileged && !node->config.no_accounting;
+    if (!g->facts || !allowed)
+        return;
+    if (g->facts->mig_current == 1)
+        g->accounting_asked = false; /* MIG switches it off: it is asked for anew afterwards */
+    else if (g->facts->accounting == 0 && !g->accounting_asked)
+        g->accounting_asked = dv_hardware_link_ask(node->link, &q, on_enabled, node) == 0;
+}
+
+/* ---- asking ---- */
+
+/* The driver may notice a death later than we do: the first question waits a little, and one to
+ * which it is still running is asked again. */
+#define WAIT_NS (100 * DV_NS_PER_MS)
+#define TRIES_MAX 10u
+#define QUESTIONS_MAX 4096u
+
+struct dv_meter_question {
+    struct dv_node *node;
+    struct dv_account account;
+    char device[DV_UUID_SIZE];
+    struct dv_proc_id id;
+    uint32_t gpu, tries;
+    uint64_t charged_ns, started_us, due_ns;
+    bool asked;
+    struct dv_meter_question *next;
+};
+
+/* A pid is used again: is it the process that is meant? */
+static bool is_meant(const struct dv_meter_question *q, const struct dv_facts_accounted *a)
+{
+    return a->pid == (uint32_t)q->id.pid && !a->is_running &&
+           a->start_us + START_SLACK_US >= q->started_us;
+}
+
+static void drop(struct dv_node *node, struct dv_meter_question *q)
+{
+    struct dv_meter_question **link = &node->questions;
+    while (*link != q)
+        link = &(*link)->next;
+    *link = q->next;
+    node->n_questions--;
+    free(q);
+}
+
+static void on_accounted(void *arg, const struct dv_worker_reply *reply, int error)
+{
+    struct dv_meter_question *q = arg;
+    const struct dv_facts_accounted *a = reply ? &reply->u.accounted : NULL;
+    struct dv_books *books = dv_meter_books(q->node);
+    q->asked = false;
+    if (a && reply->status == 0 && a->is_running && ++q->tries < TRIES_MAX) {
+        q->due_ns = dv_clock_now() + WAIT_NS;
+        return;
+    }
+    if (a && reply->status == 0 && books && is_meant(q, a) &&
+        a->busy_ns > q->charged_ns + a->resolution_ns)
+        dv_books_late(books, &q->account, q->device, a->busy_ns - q->charged_ns);
+    drop(q->node, q);
+}
+
+/* Clock ticks since the boot, as microseconds since 1970. */
+static uint64_t started_us(const struct dv_proc_id *id)
+{
+    uint64_t ticks = (uint64_t)sysconf(_SC_CLK_TCK);
+    struct timespec up;
+    clock_gettime(CLOCK_BOOTTIME, &up);
+    uint64_t now_us = (uint64_t)up.tv_sec * 1000000 + (uint64_t)up.tv_nsec / 1000;
+    uint64_t age_us = now_us - DV_MIN(now_us, id->start * 1000000 / ticks);
+    return dv_clock_unix_us() - DV_MIN(dv_clock_unix_us(), age_us);
+}
+
+void dv_meter_ended_ask(struct dv_node *node, uint32_t gpu, const struct dv_proc_id *id,
+                        const struct dv_account *account, const char *device, uint64_t charged_ns)
+{
+    if (gpu >= DV_FACTS_GPUS_MAX || !node->gpus[gpu].facts ||
+        node->gpus[gpu].facts->mig_current == 1 || node->n_questions == QUESTIONS_MAX)
+        return;
+    struct dv_meter_question *q = calloc(1, sizeof *q);
+    if (!q || dv_str_copy(q->device, sizeof q->device, device) < 0) {
+        free(q);
+        return;
+    }
+    q->node = node;
+    q->account = *account;
+    q->account.source = DV_SOURCE_ACCOUNTING;
+    q->account.quality = DV_QUALITY_SAMPLED;
+    q->id = *id;
+    q->gpu = gpu;
+    q->charged_ns = charged_ns;
+    q->started_us = started_us(id);
+    q->due_ns = dv_clock_now() + WAIT_NS;
+    q->next = node->questions;
+    node->questions = q;
+    node->n_questions++;
+}
+
+void dv_meter_ended_tick(struct dv_node *node, uint64_t now)
+{
+    for (struct dv_meter_question *q = node->questions, *next; q; q = next) {
+        struct dv_worker_request ask = {
+            .op = DV_WORKER_ACCOUNTED, .index = q->gpu, .pid = q->id.pid};
+        next = q->next;
+        if (q->asked || now < q->due_ns)
+            continue;
+        q->asked = dv_hardware_link_ask(node->link, &ask, on_accounted, q) == 0;
+        if (!q->asked)
+            drop(node, q);
+    }
+}
+
+void dv_meter_ended_free(struct dv_node *node)
+{
+    while (node->questions)
+        drop(node, node->questions);
+}

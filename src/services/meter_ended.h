@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Processes that have ended: what the driver's accounting says they used beyond what was charged.
+ * For those whose time the driver's samples meter, which miss the last moments, and for those that
+ * ended while the daemon was down.
+ */
+#ifndef DV_SERVICES_METER_ENDED_H
+#define DV_SERVICES_METER_ENDED_H
+
+#include "node.h"
+
+struct dv_books;
+
+/* Has the driver keep accounts of the GPU's processes, where it can and we may: at each look at the
+ * GPU; those that run already are never in its accounts. */
+void dv_meter_ended_enable(struct dv_node *node, uint32_t gpu);
+
+/* `account`: who pays; its source and quality are set here. `charged_ns`: device time charged so
+ * far. Does nothing where accounting is off. */
+void dv_meter_ended_ask(struct dv_node *node, uint32_t gpu, const struct dv_proc_id *id,
+                        const struct dv_account *account, const char *device, uint64_t charged_ns);
+void dv_meter_ended_tick(struct dv_node *node, uint64_t now);
+/* After the worker's link. */
+void dv_meter_ended_free(struct dv_node *node);
+
+#endif
