@@ -12,6 +12,7 @@
 
 #define BATCH_MIN_NS (50 * US) /* predicted length of a batch: a quarter of D, */
 #define BATCH_MAX_NS (1 * MS)  /* between these */
+#define START_MAX_NS (1 * MS)  /* more is not the way of a launch, but somebody else in front */
 #define QUIET_NS (200 * US)    /* no launch for so long: see whether the device is done */
 #define LINGER_FIRST_NS (200 * US)
 #define LINGER_MIN_NS (50 * US)
@@ -667,7 +668,7 @@ static void learn(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t mea
 }
 
 /* The first batch of a lease also took the switch to this process, and a part of what was left of
- * the one before: where its price is known, that is what ran. */
+ * the one before. Where its price is known, that is what ran. */
 static uint64_t ran(const struct dv_gate_batch *b, uint64_t measured)
 {
     double price = 0;
@@ -679,11 +680,25 @@ static uint64_t ran(const struct dv_gate_batch *b, uint64_t measured)
     return b->first && b->signatures ? min64(measured, (uint64_t)price) : measured;
 }
 
+/* When the batch began on the device. Where no event says so and the device was idle, it began as
+ * long after the launch as others did that were stamped. */
+static uint64_t begin(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t begin_ns,
+                      uint64_t end_ns)
+{
+    if (begin_ns && b->from_idle) {
+        uint64_t took = min64(less64(begin_ns, b->opened_ns), START_MAX_NS);
+        g->start_ns = (took + 7 * g->start_ns) / 8;
+    }
+    if (begin_ns || !b->from_idle)
+        return begin_ns ? begin_ns : b->opened_ns;
+    return min64(b->opened_ns + g->start_ns, end_ns);
+}
+
 /* What the batch took on the device, and whether that can teach. */
 static void account(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t begin_ns,
                     uint64_t end_ns)
 {
-    uint64_t start = max64(begin_ns ? begin_ns : b->opened_ns, g->last_end_ns);
+    uint64_t start = max64(begin(g, b, begin_ns, end_ns), g->last_end_ns);
     if (!g->first_start_ns)
         g->first_start_ns = start;
     if (!g->span_start_ns)
@@ -700,8 +715,10 @@ static void account(struct dv_gate *g, const struct dv_gate_batch *b, uint64_t b
         g->bucket_ns -= (int64_t)measured;
     if (g->view.unleased)
         g->charged_total_ns += measured; /* no lease will ever charge it */
+    /* Once the end was announced somebody else runs, too: what was left then is what is its own. */
+    uint64_t own_end = g->announced_ns ? min64(end_ns, g->announced_ns + g->remainder_ns) : end_ns;
     if (!g->selfpaced)
-        g->ran_total_ns += ran(b, measured);
+        g->ran_total_ns += ran(b, less64(own_end, alone));
     g->last_end_ns = max64(g->last_end_ns, end_ns);
 }
 

@@ -166,8 +166,9 @@ struct dv_gate {
 
     uint64_t charged_total_ns, wait_total_ns, launches_total, selfpaced_total_ns;
     uint64_t ran_total_ns;
-    uint64_t now_ns; /* the last time that was told */
-    uint32_t flags;  /* DV_GATE_WAKE, DV_GATE_KICK: since the last publish */
+    uint64_t start_ns; /* learnt: from a launch to its start on an idle device */
+    uint64_t now_ns;   /* the last time that was told */
+    uint32_t flags;    /* DV_GATE_WAKE, DV_GATE_KICK: since the last publish */
 };
 
 /* 0, -EINVAL, -ENOMEM. */

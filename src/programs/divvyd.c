@@ -22,6 +22,7 @@ static const char help[] =
     "  --config FILE        the layout that the node should have: divvy's own file, mig-parted's "
     "or\n"
     "                       the NVIDIA device plugin's; applied when it is another than last time\n"
+    "  --prices FILE        what GPU time costs: the price file of bills that name none\n"
     "  --user NAME          as root: whom to become (default divvy, else nobody)\n"
     "  --operator NAME      a user who may act for any tenant, as root may\n"
     "  --intruder WHAT      a process that uses a shared GPU without leases is always named;\n"
@@ -51,6 +52,7 @@ enum {
     SOCKET,
     STATE,
     CONFIG,
+    PRICES,
     USER,
     OPERATOR,
     INTRUDER,
@@ -73,6 +75,7 @@ static const struct option options[] = {
     {"socket", required_argument, NULL, SOCKET},
     {"state", required_argument, NULL, STATE},
     {"config", required_argument, NULL, CONFIG},
+    {"prices", required_argument, NULL, PRICES},
     {"user", required_argument, NULL, USER},
     {"operator", required_argument, NULL, OPERATOR},
     {"intruder", required_argument, NULL, INTRUDER},
@@ -157,6 +160,9 @@ static int parse(int argc, char **argv, struct dv_daemon_options *o, const char 
             break;
         case CONFIG:
             o->config = optarg;
+            break;
+        case PRICES:
+            o->prices = optarg;
             break;
         case USER:
             o->user = optarg;

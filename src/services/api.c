@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api.h"
 
+#include "api_bill.h"
 #include "api_layout.h"
 #include "base/units.h"
 #include "baselines.h"
@@ -73,11 +74,6 @@ static struct dv_holding *find_own(struct dv_node *node, struct dv_http_request 
 static void get_status(struct dv_node *node, struct dv_http_request *rq, const char *id)
 {
     dv_view_reply(rq, 200, dv_view_status(node));
-}
-
-static void get_usage(struct dv_node *node, struct dv_http_request *rq, const char *id)
-{
-    dv_view_reply(rq, 200, dv_view_usage(node));
 }
 
 static void get_slices(struct dv_node *node, struct dv_http_request *rq, const char *id)
@@ -371,6 +367,43 @@ static void get_layout_generate(struct dv_node *node, struct dv_http_request *rq
     dv_api_layout_generate(node, rq);
 }
 
+/* ---- bills and the ledger ---- */
+
+static void get_usage(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_bill_usage(node, rq, is_operator(node, rq->uid));
+}
+
+static void post_bill(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_bill_post(node, rq, is_operator(node, rq->uid));
+}
+
+static void get_ledger(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_bill_ledger(node, rq, is_operator(node, rq->uid));
+}
+
+static void get_ledger_rows(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_bill_rows(node, rq, is_operator(node, rq->uid));
+}
+
+static void post_ledger_backup(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_bill_backup(node, rq, is_operator(node, rq->uid));
+}
+
+static void post_ledger_correction(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_bill_correct(node, rq, is_operator(node, rq->uid));
+}
+
+static void post_ledger_rename(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_api_bill_rename(node, rq, is_operator(node, rq->uid));
+}
+
 /* ---- routes ---- */
 
 struct route {
@@ -401,6 +434,12 @@ static const struct route routes[] = {
     {"POST", "/v1/layout/undo", "", false, post_layout_undo},
     {"GET", "/v1/layout/export", "", false, get_layout_export},
     {"GET", "/v1/layout/generate", "", false, get_layout_generate},
+    {"POST", "/v1/bill", "", false, post_bill},
+    {"GET", "/v1/ledger", "", false, get_ledger},
+    {"GET", "/v1/ledger/rows", "", false, get_ledger_rows},
+    {"POST", "/v1/ledger/backup", "", false, post_ledger_backup},
+    {"POST", "/v1/ledger/correction", "", false, post_ledger_correction},
+    {"POST", "/v1/ledger/rename", "", false, post_ledger_rename},
 };
 
 #define ID_SIZE 64
@@ -428,8 +467,9 @@ void dv_api_handle(void *arg, struct dv_http_request *rq)
     bool known = false;
     if (rq->body_too_long) {
         char message[80];
-        snprintf(message, sizeof message, "the body is longer than %u bytes (%u for layouts)",
-                 DV_HTTP_BODY_MAX, DV_HTTP_BODY_LARGE_MAX);
+        snprintf(message, sizeof message,
+                 "the body is longer than %u bytes (%u for layouts and bills)", DV_HTTP_BODY_MAX,
+                 DV_HTTP_BODY_LARGE_MAX);
         dv_view_reply_error(rq, 413, 2, "too_large", message);
         return;
     }

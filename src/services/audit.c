@@ -284,7 +284,9 @@ static struct look look_at(struct dv_node_gpu *g, const struct dv_facts_sample *
     struct look l = {.now_us = dv_clock_unix_us()};
     uint32_t n = 0;
     l.most_us = g->polled_ns ? (now - g->polled_ns) / 1000 + 1000000 : 2000000;
-    l.from_us = g->polled_us;
+    /* The newest sample of the last look, if it is of then; else the look itself. */
+    bool fresh = g->since_us && g->polled_us < g->since_us + 1000000;
+    l.from_us = fresh ? DV_MIN(g->since_us, g->polled_us) : g->polled_us;
     if (l.from_us > l.now_us) { /* the clock was set back: the driver's times went with it */
         l.from_us = l.now_us - DV_MIN(l.now_us, (now - g->polled_ns) / 1000);
         g->since_us = l.from_us;

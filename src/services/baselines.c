@@ -29,12 +29,22 @@ int dv_baselines_check_name(const char *name, struct dv_err *err)
     return 0;
 }
 
-void dv_baselines_name(const char *command, char ret[DV_STORE_BASELINE_NAME])
+/* The last part of the path that begins here, up to *ret_end. */
+static size_t last_part(const char *command, size_t begin, size_t *ret_end)
 {
-    size_t end = strcspn(command, " "), begin = 0, n = 0;
-    for (size_t i = 0; i < end; i++)
+    *ret_end = begin + strcspn(command + begin, " ");
+    for (size_t i = begin; i < *ret_end; i++)
         if (command[i] == '/')
             begin = i + 1;
+    return begin;
+}
+
+void dv_baselines_name(const char *command, char ret[DV_STORE_BASELINE_NAME])
+{
+    size_t end, n = 0, begin = last_part(command, 0, &end);
+    bool script = !strncmp(command + begin, "python", 6) && command[end] && command[end + 1];
+    if (script && command[end + 1] != '-' && command[end + 1] != ' ')
+        begin = last_part(command, end + 1, &end);
     for (size_t i = begin; i < end && n < DV_STORE_BASELINE_NAME - 1; i++) {
         bool fine = strchr(n ? LETTERS ".:@+-" : LETTERS, command[i]) != NULL;
         ret[n++] = fine ? command[i] : '_';
@@ -253,8 +263,9 @@ static void add_part(struct dv_output_node *list, struct dv_str *text, const cha
     if (permille < 5 && permille > -5)
         return;
     int64_t percent = (permille + (permille < 0 ? -5 : 5)) / 10;
-    dv_str_addf(text, "%s%" PRId64 " %% of the difference is %s%s%s", text->len ? ", " : "",
-                percent, what, holder ? " for " : "", holder ? holder : "");
+    dv_str_addf(text, text->len ? ", %" PRId64 " %% " : "%" PRId64 " %% of the difference is ",
+                percent);
+    dv_str_addf(text, "%s%s%s", what, holder ? " for " : "", holder ? holder : "");
 }
 
 static int by_turn(const void *a, const void *b)

@@ -19,7 +19,8 @@
 /* 1 to 63 of the characters A-Z a-z 0-9 . _ : @ + -, the first of them a letter, a digit or '_'.
  * 0, or -EINVAL with a message. */
 int dv_baselines_check_name(const char *name, struct dv_err *err);
-/* What a command line is called: its program without directories, made a name. */
+/* What a command line is called: its program without directories, made a name; of Python the
+ * script. */
 void dv_baselines_name(const char *command, char ret[DV_STORE_BASELINE_NAME]);
 
 /* Keeps what the slice did until now; name "": by its command. 0; -EBUSY it was not alone; -ENODATA

@@ -7,6 +7,7 @@
 #include "hardware/replay.h"
 #include "keep.h"
 #include "layoutfile/layoutfile.h"
+#include "pricefile/pricefile.h"
 #include "sys/clock.h"
 #include "sys/fd.h"
 #include "sys/log.h"
@@ -14,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -31,7 +33,8 @@
 #define EXIT_UNAVAILABLE 5
 #define RT_PRIORITY 10u
 #define SIM_START_MS 30000
-#define LOCK_TRIES 40 /* of 50 ms: the helpers of a killed daemon may still be ending */
+#define LARGE_BLOCK (256 * 1024) /* is given back to the kernel when it is freed */
+#define LOCK_TRIES 40            /* of 50 ms: the helpers of a killed daemon may still be ending */
 
 struct daemon {
     const struct dv_daemon_options *options;
@@ -40,6 +43,7 @@ struct daemon {
     char libcuda[PATH_MAX], libnvml[PATH_MAX];
     char tools[PATH_MAX]; /* where nvidia-smi is; "": on PATH */
     char *layout;         /* the --config file's text */
+    char *prices;         /* the --prices file's text */
     bool privileged;      /* it was started by root: the worker is root */
     uid_t uid;
     gid_t gid;
@@ -195,6 +199,24 @@ static int read_config(struct daemon *d)
     free(info);
     dv_layout_free(layout);
     return r < 0 ? fail(r == -ENOMEM ? 1 : EXIT_USAGE, "--config: %s", err.msg) : 0;
+}
+
+static int read_prices(struct daemon *d)
+{
+    struct dv_err err;
+    size_t len;
+    if (!d->options->prices)
+        return 0;
+    int r = dv_fd_read_file(d->options->prices, DV_PRICEFILE_MAX, &d->prices, &len, &err);
+    if (r < 0)
+        return fail(r == -ENOMEM ? 1 : EXIT_USAGE, "--prices: %s", err.msg);
+    struct dv_pricefile_info *info = calloc(1, sizeof *info);
+    struct dv_price_list *list = NULL;
+    r = info ? dv_pricefile_read(d->options->prices, d->prices, len, NULL, &list, info, &err)
+             : dv_err_set(&err, -ENOMEM, "out of memory");
+    free(info);
+    dv_price_list_free(list);
+    return r < 0 ? fail(r == -ENOMEM ? 1 : EXIT_USAGE, "--prices: %s", err.msg) : 0;
 }
 
 /* ---- who to be ---- */
@@ -479,6 +501,8 @@ static int make_node(struct daemon *d)
         .state_dir = d->state,
         .layout_name = o->config,
         .layout_text = d->layout,
+        .prices_name = o->prices,
+        .prices_text = d->prices,
         .intruder = o->intruder,
         .no_accounting = o->no_accounting,
         .privileged = d->privileged,
@@ -498,6 +522,7 @@ static int make_node(struct daemon *d)
     if (r < 0)
         return fail(1, "cannot start the API: %s", strerror(-r));
     dv_http_server_allow_large(d->node->http, "/v1/layout");
+    dv_http_server_allow_large(d->node->http, "/v1/bill");
     d->api_fd = -1;
     if (d->listen && dv_listen_start(d->listen, d->loop, d->node, &err) < 0)
         return fail(EXIT_USAGE, "%s", err.msg);
@@ -610,11 +635,16 @@ int dv_daemon_run(const struct dv_daemon_options *options)
     struct daemon *d = calloc(1, sizeof *d);
     if (!d)
         return fail(1, "out of memory");
+    /* glibc raises this bound after the first large block that is freed, and from then on keeps
+     * what a page of metrics took. */
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
     d->options = options;
     d->keeper.sock = d->mps_keeper.sock = d->lock_fd = d->api_fd = d->tenant_fd = -1;
     int status = find_places(d);
     if (status == 0)
         status = read_config(d);
+    if (status == 0)
+        status = read_prices(d);
     if (status == 0)
         status = find_user(d);
     if (status == 0)
@@ -623,6 +653,7 @@ int dv_daemon_run(const struct dv_daemon_options *options)
         status = serve(d);
     finish(d);
     free(d->layout);
+    free(d->prices);
     free(d);
     return status;
 }

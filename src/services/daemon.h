@@ -17,6 +17,7 @@ struct dv_daemon_options {
     const char *user;     /* to become, as root; NULL: divvy, else nobody */
     const char *operator; /* user who may name other tenants; NULL */
     const char *config;   /* a layout file; NULL */
+    const char *prices;   /* a price file; NULL */
     const char *replay;   /* a capture to answer from, for tests; NULL */
     struct dv_listen_options listen;
     enum dv_dcgm_hostname dcgm_hostname;

@@ -73,7 +73,7 @@ struct dv_books *dv_meter_books(struct dv_node *node)
     return node->meter->books;
 }
 
-const struct dv_tally *dv_meter_tally(const struct dv_node *node)
+struct dv_tally *dv_meter_tally(const struct dv_node *node)
 {
     return &node->meter->tally;
 }

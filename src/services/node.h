@@ -16,6 +16,7 @@
  *   audit.h       the driver's view against the slots: who is there without a lease
  *   doctor.h      what is wrong, for people
  *   keep.h        the store
+ *   bill.h        bills and other answers made of the ledger
  *   telemetry.h   figures of the GPUs for graphs
  *   activity.h    what tenants did, beside what they used
  *   books_view.h  what metrics show of the books
@@ -69,6 +70,7 @@ struct dv_node_config {
     const char *tenant_socket; /* path */
     const char *state_dir;
     const char *layout_name, *layout_text; /* the --config file; NULL: none */
+    const char *prices_name, *prices_text; /* the --prices file; NULL: none */
     enum dv_intruder_policy intruder;
     bool no_accounting; /* leave the driver's accounting mode as it is */
     bool privileged;    /* the worker is root */
@@ -90,6 +92,8 @@ struct dv_layouts;
 struct dv_meter;
 struct dv_meter_question;
 struct dv_mps;
+struct dv_ledger;
+struct dv_bills_job;
 
 /* For whom somebody waited: for turns on a device, and in the queue. */
 struct dv_wait_for {
@@ -114,6 +118,7 @@ struct dv_work {
     uint64_t launches;
     uint64_t wait_ns;   /* launches waited at the gate */
     uint64_t active_ns; /* in which one of them was there */
+    bool active;        /* one of them is */
 };
 
 /* A process of a slice that has shaken hands, or is about to. */
@@ -191,6 +196,7 @@ struct dv_holding {
     uint64_t run_seen_ns, lost_seen_ns;
     uint64_t waits_seen_ns[DV_ARBITER_ENTITIES_MAX + 2]; /* by entity of its device; nobody, gone */
     uint32_t last_position;
+    size_t tenant_at; /* 1 + its place in node->tenants; 0: not looked up yet */
     struct dv_activity_claim activity;
     struct dv_waiter *waiters;
     struct dv_holding *next;
@@ -249,6 +255,7 @@ struct dv_node {
     struct dv_lease *lease;
     struct dv_store *store;              /* NULL when it could not be opened */
     struct dv_ledger *ledger;            /* likewise */
+    struct dv_bills_job *bills;          /* bill.c: answers being made */
     struct dv_meter *meter;              /* meter.h */
     struct dv_meter_question *questions; /* meter_ended.c */
     uint32_t n_questions;
@@ -278,7 +285,7 @@ struct dv_node {
     uint32_t n_holdings;
     struct dv_member *members;
     uint32_t n_members;
-    struct dv_node_tenant *tenants; /* by name */
+    struct dv_node_tenant *tenants; /* each stays at its place */
     size_t n_tenants;
     uint64_t overhead_seen_ns[DV_LEASE_DEVICES_MAX]; /* by the lease's number of a device */
     struct dv_telemetry_state telemetry;
@@ -312,6 +319,8 @@ struct dv_holding *dv_node_holding_after(struct dv_node *node, uint64_t id);
 uint64_t dv_node_parse_id(const char *text);
 /* Made when it is new; NULL when memory is out or there are too many. Until the next call. */
 struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name);
+/* That of a holding, found once: it is asked for with every charge. */
+struct dv_node_tenant *dv_node_tenant_of(struct dv_holding *holding);
 const struct dv_slice *dv_node_slice(const struct dv_holding *holding);
 /* The GPU index of a device. UINT32_MAX when it has gone. */
 uint32_t dv_node_gpu_of(const struct dv_node *node, const char *device_uuid);

@@ -103,6 +103,11 @@ static bool has_control(const char *text)
     return false;
 }
 
+bool dv_request_is_plain(const char *text)
+{
+    return !has_control(text);
+}
+
 static int get_text(struct json_object *o, const char *key, char *ret, size_t size,
                     struct dv_err *err)
 {
@@ -296,6 +301,172 @@ int dv_request_layout(const char *body, size_t size, bool needs_text, struct dv_
     *ret = q;
     q.text = NULL; /* handed on */
     return 0;
+}
+
+/* ---- bills and the ledger ---- */
+
+void dv_request_bill_done(struct dv_request_bill *bill)
+{
+    free(bill->price_text);
+    bill->price_text = NULL;
+}
+
+struct text_field {
+    const char *key;
+    char *to;
+    size_t size;
+};
+
+static int get_texts(struct json_object *o, const struct text_field *fields, size_t n,
+                     struct dv_err *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = get_text(o, fields[i].key, fields[i].to, fields[i].size, err);
+    return r;
+}
+
+static int get_prices(struct json_object *o, struct dv_request_bill *q, struct dv_err *err)
+{
+    struct json_object *v;
+    if (!json_object_object_get_ex(o, "price_text", &v))
+        return 0;
+    if (!json_object_is_type(v, json_type_string))
+        return dv_err_set(err, -EINVAL, "price_text must be a string");
+    q->price_len = (size_t)json_object_get_string_len(v);
+    q->price_text = malloc(q->price_len + 1);
+    if (!q->price_text)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    memcpy(q->price_text, json_object_get_string(v), q->price_len);
+    q->price_text[q->price_len] = 0;
+    return 0;
+}
+
+int dv_request_bill(const char *body, size_t size, struct dv_request_bill *ret, struct dv_err *err)
+{
+    static const char *const keys[] = {"from", "to",     "timezone", "by",         "basis",
+                                       "idle", "tenant", "gpu",      "price_name", "price_text"};
+    dv_cleanup(put_json) struct json_object *o = NULL;
+    dv_cleanup(dv_request_bill_done) struct dv_request_bill q = {{0}};
+    const struct text_field fields[] = {
+        {"from", q.from, sizeof q.from},
+        {"to", q.to, sizeof q.to},
+        {"by", q.by, sizeof q.by},
+        {"timezone", q.timezone, sizeof q.timezone},
+        {"basis", q.basis, sizeof q.basis},
+        {"idle", q.idle, sizeof q.idle},
+        {"tenant", q.tenant, sizeof q.tenant},
+        {"gpu", q.gpu, sizeof q.gpu},
+        {"price_name", q.price_name, sizeof q.price_name},
+    };
+    int r = size ? parse(body, size, &o, err) : 0;
+    if (r == 0 && o)
+        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+    if (r == 0 && o)
+        r = get_texts(o, fields, DV_ARRAY_SIZE(fields), err);
+    if (r == 0 && o)
+        r = get_prices(o, &q, err);
+    if (r < 0)
+        return r;
+    *ret = q;
+    q.price_text = NULL; /* handed on */
+    return 0;
+}
+
+int dv_request_backup(const char *body, size_t size, struct dv_request_bill *ret,
+                      struct dv_err *err)
+{
+    static const char *const keys[] = {"path"};
+    dv_cleanup(put_json) struct json_object *o = NULL;
+    struct dv_request_bill q = {{0}};
+    int r = parse(body, size, &o, err);
+    if (r == 0)
+        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+    if (r == 0)
+        r = get_text(o, "path", q.path, sizeof q.path, err);
+    if (r == 0 && q.path[0] != '/')
+        r = dv_err_set(err, -EINVAL, "path must be an absolute path");
+    if (r == 0)
+        *ret = q;
+    return r;
+}
+
+static int get_correction(struct json_object *o, struct dv_request_correction *q,
+                          struct dv_err *err)
+{
+    const struct text_field fields[] = {
+        {"at", q->at, sizeof q->at},
+        {"gpu", q->gpu, sizeof q->gpu},
+        {"tenant", q->tenant, sizeof q->tenant},
+        {"to", q->to, sizeof q->to},
+        {"reason", q->reason, sizeof q->reason},
+    };
+    int64_t busy = 0, idle = 0;
+    int r = get_texts(o, fields, DV_ARRAY_SIZE(fields), err);
+    if (r == 0)
+        r = get_integer(o, "busy_ns", 0, INT64_C(86400000000000), &busy, err);
+    if (r == 0)
+        r = get_integer(o, "reserved_idle_ns", 0, INT64_C(86400000000000), &idle, err);
+    q->busy_ns = (uint64_t)busy;
+    q->reserved_idle_ns = (uint64_t)idle;
+    return r;
+}
+
+#define GPU_LETTERS_MIN 8
+
+int dv_request_correction(const char *body, size_t size, struct dv_request_correction *ret,
+                          struct dv_err *err)
+{
+    static const char *const keys[] = {
+        "at", "gpu", "tenant", "to", "busy_ns", "reserved_idle_ns", "reason"};
+    dv_cleanup(put_json) struct json_object *o = NULL;
+    struct dv_request_correction q = {{0}};
+    int r = parse(body, size, &o, err);
+    if (r == 0)
+        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+    if (r == 0)
+        r = get_correction(o, &q, err);
+    if (r == 0 && (!q.at[0] || !q.tenant[0] || !q.reason[0]))
+        r = dv_err_set(err, -EINVAL, "say at, gpu, tenant and reason");
+    if (r == 0 && strlen(q.gpu) < GPU_LETTERS_MIN)
+        r = dv_err_set(err, -EINVAL, "gpu must be a UUID, or the first %d letters of one at least",
+                       GPU_LETTERS_MIN);
+    if (r == 0 && !q.busy_ns && !q.reserved_idle_ns)
+        r = dv_err_set(err, -EINVAL, "say how much: busy_ns or reserved_idle_ns");
+    if (r == 0 && q.to[0])
+        r = dv_tenant_check_name(q.to, err);
+    if (r == 0 && !strcmp(q.to, q.tenant))
+        r = dv_err_set(err, -EINVAL, "to is the tenant itself");
+    if (r == 0)
+        *ret = q;
+    return r;
+}
+
+int dv_request_rename(const char *body, size_t size, struct dv_request_rename *ret,
+                      struct dv_err *err)
+{
+    static const char *const keys[] = {"old", "new", "from"};
+    dv_cleanup(put_json) struct json_object *o = NULL;
+    struct dv_request_rename q = {{0}};
+    const struct text_field fields[] = {
+        {"old", q.old, sizeof q.old},
+        {"new", q.new_name, sizeof q.new_name},
+        {"from", q.from, sizeof q.from},
+    };
+    int r = parse(body, size, &o, err);
+    if (r == 0)
+        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+    if (r == 0)
+        r = get_texts(o, fields, DV_ARRAY_SIZE(fields), err);
+    if (r == 0)
+        r = dv_tenant_check_name(q.old, err);
+    if (r == 0)
+        r = dv_tenant_check_name(q.new_name, err);
+    if (r == 0 && !strcmp(q.old, q.new_name))
+        r = dv_err_set(err, -EINVAL, "old and new are the same name");
+    if (r == 0)
+        *ret = q;
+    return r;
 }
 
 int dv_request_kill(const char *body, size_t size, int *ret_signo, struct dv_err *err)

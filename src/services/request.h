@@ -36,6 +36,40 @@ void dv_request_layout_done(struct dv_request_layout *layout);
 /* needs_text: whether a file must be there (plan, apply) or must not (undo). */
 int dv_request_layout(const char *body, size_t size, bool needs_text, struct dv_request_layout *ret,
                       struct dv_err *err);
+/* A bill, or another question to the ledger; "": not said. */
+#define DV_REQUEST_TIME_SIZE 48
+struct dv_request_bill {
+    char from[DV_REQUEST_TIME_SIZE], to[DV_REQUEST_TIME_SIZE], timezone[64];
+    char by[16], basis[16], idle[16];
+    char tenant[DV_TENANT_SIZE], gpu[DV_UUID_SIZE];
+    char price_name[256];
+    char *price_text; /* malloc'ed; NULL when not said */
+    size_t price_len;
+    char path[1024]; /* of a backup */
+};
+void dv_request_bill_done(struct dv_request_bill *bill);
+int dv_request_bill(const char *body, size_t size, struct dv_request_bill *ret, struct dv_err *err);
+/* An absolute path. */
+int dv_request_backup(const char *body, size_t size, struct dv_request_bill *ret,
+                      struct dv_err *err);
+struct dv_request_correction {
+    char at[DV_REQUEST_TIME_SIZE];
+    char gpu[DV_UUID_SIZE]; /* or its beginning */
+    char tenant[DV_TENANT_SIZE];
+    char to[DV_TENANT_SIZE];            /* "": nobody, overhead */
+    uint64_t busy_ns, reserved_idle_ns; /* one of them at least */
+    char reason[256];
+};
+int dv_request_correction(const char *body, size_t size, struct dv_request_correction *ret,
+                          struct dv_err *err);
+struct dv_request_rename {
+    char old[DV_TENANT_SIZE], new_name[DV_TENANT_SIZE];
+    char from[DV_REQUEST_TIME_SIZE]; /* "": now */
+};
+int dv_request_rename(const char *body, size_t size, struct dv_request_rename *ret,
+                      struct dv_err *err);
+/* Has no control characters. */
+bool dv_request_is_plain(const char *text);
 /* A baseline to be kept: of which claim, under which name ("" when not said). */
 int dv_request_baseline(const char *body, size_t size, uint64_t *ret_claim, char ret_name[64],
                         struct dv_err *err);

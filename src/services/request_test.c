@@ -96,9 +96,41 @@ static void test_change(void **state)
     assert_int_equal(dv_request_kill("{\"signal\":0}", 12, &signo, &err), -EINVAL);
 }
 
+static int baseline(const char *body, uint64_t *claim, char name[64], struct dv_err *err)
+{
+    return dv_request_baseline(body, strlen(body), claim, name, err);
+}
+
+static void test_baseline(void **state)
+{
+    struct dv_err err = {0};
+    struct dv_request_claim q;
+    uint64_t id;
+    char name[64];
+    assert_int_equal(claim("{\"alone\":true}", &q, &err), 0);
+    assert_true(q.claim.alone);
+    assert_int_equal(claim("{\"alone\":1}", &q, &err), -EINVAL);
+    assert_int_equal(baseline("{\"claim\":\"c-7\"}", &id, name, &err), 0);
+    assert_int_equal(id, 7);
+    assert_string_equal(name, "");
+    assert_int_equal(baseline("{\"claim\":\"12\",\"name\":\"x\"}", &id, name, &err), 0);
+    assert_int_equal(id, 12);
+    assert_string_equal(name, "x");
+    static const char *const bad[] = {"{}",
+                                      "{\"claim\":7}",
+                                      "{\"claim\":\"c-\"}",
+                                      "{\"claim\":\"c-07\"}",
+                                      "{\"claim\":\"c-1x\"}",
+                                      "{\"claim\":\"c-1\",\"nmae\":\"x\"}",
+                                      "{\"claim\":\"99999999999999999999\"}"};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(bad); i++)
+        assert_int_equal(baseline(bad[i], &id, name, &err), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_claim), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_change)};
+                                       cmocka_unit_test(test_change),
+                                       cmocka_unit_test(test_baseline)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define EXPLAINED_MAX                                                                              \
+    16 /* claims asked about at a time that wait for no slice: each walks the queue */
+
 enum { NOBODY_COLUMN = DV_ARBITER_ENTITIES_MAX, GONE_COLUMN };
 
 /* ---- rows ---- */
@@ -116,15 +119,27 @@ static uint64_t step(uint64_t *seen, uint64_t now)
     return more;
 }
 
-static void turns(struct dv_holding *h)
+/* Whose the entities of each device are. */
+struct names {
+    const char *of[DV_LEASE_DEVICES_MAX][DV_ARBITER_ENTITIES_MAX];
+};
+
+static const struct names *name_entities(const struct dv_node *node)
 {
-    const char *names[DV_ARBITER_ENTITIES_MAX] = {0};
+    static struct names n; /* large; main's alone */
+    memset(&n, 0, sizeof n);
+    for (const struct dv_holding *h = node->holdings; h; h = h->next)
+        if (h->device < DV_LEASE_DEVICES_MAX && h->entity < DV_ARBITER_ENTITIES_MAX)
+            n.of[h->device][h->entity] = h->claim.tenant;
+    return &n;
+}
+
+static void turns(struct dv_holding *h, const struct names *n)
+{
+    const char *const *names = n->of[h->device];
     struct dv_arbiter_waits w;
     if (dv_lease_slice_waits(h->node->lease, h->device, h->entity, &w) < 0)
         return;
-    for (const struct dv_holding *o = h->node->holdings; o; o = o->next)
-        if (o->device == h->device && o->entity < DV_ARBITER_ENTITIES_MAX)
-            names[o->entity] = o->claim.tenant;
     for (uint32_t i = 0; i < DV_ARBITER_ENTITIES_MAX; i++)
         wait_both(h, names[i] ? names[i] : DV_WAITS_OTHERS,
                   step(&h->waits_seen_ns[i], w.for_entity_ns[i]), 0);
@@ -132,25 +147,30 @@ static void turns(struct dv_holding *h)
     wait_both(h, DV_WAITS_OTHERS, step(&h->waits_seen_ns[GONE_COLUMN], w.gone_ns), 0);
 }
 
-/* What its processes say of themselves; more than the time allows is not believed. */
-static void work(struct dv_holding *h, uint64_t now, uint64_t elapsed)
+/* What a process says of itself; more than the time allows is not believed. */
+static void member_work(struct dv_member *m, uint64_t now)
 {
-    bool active = false;
-    for (struct dv_member *m = h->node->members; m; m = m->next) {
-        if (m->holding != h || !m->ready || !m->slot.page)
-            continue;
-        const struct dv_slot_page *p = m->slot.page;
-        uint64_t age = now - DV_MIN(m->since_ns, now);
-        uint64_t launches = __atomic_load_n(&p->launches_total, __ATOMIC_RELAXED);
-        uint64_t wait_ns = __atomic_load_n(&p->wait_total_ns, __ATOMIC_RELAXED);
-        h->work.launches += step(&m->launches_seen, DV_MIN(launches, age));
-        h->work.wait_ns += step(&m->gate_wait_seen_ns, DV_MIN(wait_ns, age));
-        active = true;
-    }
-    h->work.active_ns += active ? elapsed : 0;
+    struct dv_holding *h = m->holding;
+    const struct dv_slot_page *p = m->slot.page;
+    uint64_t age = now - DV_MIN(m->since_ns, now);
+    uint64_t launches = __atomic_load_n(&p->launches_total, __ATOMIC_RELAXED);
+    uint64_t wait_ns = __atomic_load_n(&p->wait_total_ns, __ATOMIC_RELAXED);
+    h->work.launches += step(&m->launches_seen, DV_MIN(launches, age));
+    h->work.wait_ns += step(&m->gate_wait_seen_ns, DV_MIN(wait_ns, age));
+    h->work.active = true;
 }
 
-static void holding(struct dv_holding *h, uint64_t now, uint64_t elapsed)
+/* Of one slice, or (NULL) of all. */
+static void work(struct dv_node *node, const struct dv_holding *only, uint64_t now)
+{
+    for (struct dv_holding *h = node->holdings; h; h = h->next)
+        h->work.active &= only && h != only;
+    for (struct dv_member *m = node->members; m; m = m->next)
+        if (m->ready && m->slot.page && (!only || m->holding == only))
+            member_work(m, now);
+}
+
+static void holding(struct dv_holding *h, const struct names *names, uint64_t elapsed)
 {
     struct dv_arbiter_counters c;
     struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
@@ -162,78 +182,131 @@ static void holding(struct dv_holding *h, uint64_t now, uint64_t elapsed)
     spend(&h->spent, elapsed, run, lost);
     if (t)
         spend(&t->spent, elapsed, run, lost);
-    turns(h);
-    work(h, now, elapsed);
+    turns(h, names);
+    h->work.active_ns += h->work.active ? elapsed : 0;
 }
 
 /* ---- in the queue ---- */
 
-/* Tenants with slices on devices that would do; at most so many are told apart. */
-static size_t holders_of(const struct dv_node *node, const struct dv_claim *c,
-                         const char *ret[DV_WAITS_HOLDERS_MAX])
+/* The slices of the node, worked out once for all claims. */
+struct held {
+    const struct dv_snapshot *s;
+    size_t *device_of, *tenant_of; /* by slice: a device (n_devices: gone), a tenant of names */
+    const char **names;
+    size_t n_names;
+    bool *marks; /* devices on which the claim at hand could run, */
+    bool *found; /* tenants that hold slices there */
+    uint32_t explained;
+};
+
+static void held_done(struct held *x)
 {
-    const struct dv_snapshot *s = node->snapshot;
-    bool *marks = calloc(s->n_devices + 1, sizeof *marks);
-    size_t n = 0;
-    if (!marks)
-        return 0;
-    dv_admit_mark(s, c, marks);
+    free(x->device_of);
+    free(x->tenant_of);
+    free(x->names);
+    free(x->marks);
+    free(x->found);
+}
+
+static bool held_init(struct held *x, const struct dv_snapshot *s)
+{
+    size_t n = s->n_slices + 1;
+    *x = (struct held){.s = s,
+                       .device_of = calloc(n, sizeof *x->device_of),
+                       .tenant_of = calloc(n, sizeof *x->tenant_of),
+                       .names = calloc(n, sizeof *x->names),
+                       .marks = calloc(s->n_devices + 1, sizeof *x->marks),
+                       .found = calloc(n, sizeof *x->found)};
+    if (!x->device_of || !x->tenant_of || !x->names || !x->marks || !x->found)
+        return false;
     for (size_t i = 0; i < s->n_slices; i++) {
         const struct dv_device *d = dv_snapshot_device(s, s->slices[i].device);
         size_t k = 0;
-        if (!d || !marks[d - s->devices])
-            continue;
-        while (k < n && strcmp(ret[k], s->slices[i].tenant) != 0)
+        while (k < x->n_names && strcmp(x->names[k], s->slices[i].tenant) != 0)
             k++;
-        if (k == n && n < DV_WAITS_HOLDERS_MAX)
-            ret[n++] = s->slices[i].tenant;
+        if (k == x->n_names)
+            x->names[x->n_names++] = s->slices[i].tenant;
+        x->device_of[i] = d ? (size_t)(d - s->devices) : s->n_devices;
+        x->tenant_of[i] = k;
     }
-    free(marks);
+    return true;
+}
+
+/* How many tenants hold slices on devices that would do; they are marked as found. */
+static size_t find_holders(struct held *x, const struct dv_claim *c)
+{
+    size_t n = 0;
+    memset(x->marks, 0, (x->s->n_devices + 1) * sizeof *x->marks);
+    memset(x->found, 0, (x->n_names + 1) * sizeof *x->found);
+    dv_admit_mark(x->s, c, x->marks);
+    x->marks[x->s->n_devices] = false;
+    for (size_t i = 0; i < x->s->n_slices; i++) {
+        if (!x->marks[x->device_of[i]] || x->found[x->tenant_of[i]])
+            continue;
+        x->found[x->tenant_of[i]] = true;
+        n++;
+    }
     return n;
 }
 
-static void queued(struct dv_holding *h, uint64_t elapsed)
+static void queued(struct dv_holding *h, struct held *x, uint64_t elapsed)
 {
-    const char *holders[DV_WAITS_HOLDERS_MAX];
     struct dv_verdict v;
     if (elapsed < DV_NS_PER_MS && !h->spent.since_unix)
         return; /* granted at once: it did not wait */
-    size_t n = holders_of(h->node, &h->claim, holders);
-    for (size_t i = 0; i < n; i++)
-        wait_both(h, holders[i], 0, elapsed / n + (i < elapsed % n));
+    size_t n = find_holders(x, &h->claim), k = 0;
+    for (size_t i = 0; n && i < x->n_names; i++)
+        if (x->found[i])
+            wait_both(h, x->names[i], 0, elapsed / n + (k++ < elapsed % n));
     if (n)
         return;
-    bool known = dv_queue_explain(h->node->snapshot, h->claim.id, &v) == 0 && v.holder[0];
+    bool known = x->explained++ < EXPLAINED_MAX &&
+                 dv_queue_explain(h->node->snapshot, h->claim.id, &v) == 0 && v.holder[0];
     wait_both(h, known ? v.holder : DV_WAITS_NOBODY, 0, elapsed);
 }
 
 /* ---- all ---- */
 
-void dv_waits_holding(struct dv_holding *h, uint64_t now)
+static void bring_up(struct dv_holding *h, const struct names *names, struct held *x, uint64_t now)
 {
     uint64_t elapsed = now > h->spent_at_ns ? now - h->spent_at_ns : 0;
     h->spent_at_ns = DV_MAX(now, h->spent_at_ns);
     if (h->state == DV_HOLDING_QUEUED)
-        queued(h, elapsed);
+        queued(h, x, elapsed);
     else
-        holding(h, now, elapsed);
+        holding(h, names, elapsed);
+}
+
+void dv_waits_holding(struct dv_holding *h, uint64_t now)
+{
+    struct held x = {0};
+    bool in_queue = h->state == DV_HOLDING_QUEUED;
+    if (in_queue ? held_init(&x, h->node->snapshot) : true) {
+        if (!in_queue)
+            work(h->node, h, now);
+        bring_up(h, name_entities(h->node), &x, now);
+    }
+    held_done(&x);
 }
 
 void dv_waits_tick(struct dv_node *node, uint64_t now)
 {
-    for (struct dv_holding *h = node->holdings; h; h = h->next)
-        dv_waits_holding(h, now);
+    const struct names *names = name_entities(node);
+    struct held x;
+    work(node, NULL, now);
+    if (held_init(&x, node->snapshot))
+        for (struct dv_holding *h = node->holdings; h; h = h->next)
+            bring_up(h, names, &x, now);
+    held_done(&x);
 }
 
 void dv_waits_leave(struct dv_holding *h, uint64_t now)
 {
     if (h->entity >= DV_ARBITER_ENTITIES_MAX)
         return;
+    dv_waits_tick(h->node, now);
     for (struct dv_holding *o = h->node->holdings; o; o = o->next) {
-        bool beside = o != h && o->device == h->device && o->entity != UINT32_MAX;
-        if (o == h || beside || o->state == DV_HOLDING_QUEUED)
-            dv_waits_holding(o, now);
-        if (!beside)
+        if (o == h || o->device != h->device || o->entity == UINT32_MAX)
             continue;
         /* The arbiter adds that column to the one of those who have gone. */
         o->waits_seen_ns[GONE_COLUMN] += o->waits_seen_ns[h->entity];

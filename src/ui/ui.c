@@ -207,13 +207,16 @@ static int call(const struct dv_ui_program *program, const struct dv_ui_verb *ve
     void *values = calloc(1, verb->values_size + 1);
     if (!values)
         return DV_UI_FAILURE;
-    struct dv_ui ui = {program, verb, NULL, NULL, values, 0, argv, wants_colour()};
+    struct dv_ui ui = {
+        .program = program, .verb = verb, .values = values, .argv = argv, .colour = wants_colour()};
     struct dv_option_group groups[DV_UI_GROUPS_MAX];
     size_t n = dv_ui_groups(verb, &common, values, groups);
     struct dv_err err = {{0}};
     int r = dv_option_parse(groups, n, verb->runs_command, argc, argv, &ui.argc, &err);
     argv[r < 0 ? argc : ui.argc] = NULL;
     ui.format = common.format;
+    /* A default is the table's own text, a given value lies in argv. */
+    ui.format_given = common.format && common.format != format_option[0].otherwise;
     ui.socket = common.socket;
     int exit = DV_UI_OK;
     if (r < 0)

@@ -39,6 +39,7 @@ struct dv_ui {
     const struct dv_ui_program *program;
     const struct dv_ui_verb *verb;
     const char *format; /* table, json, csv */
+    bool format_given;  /* by -o, not by default */
     const char *socket; /* of the daemon; NULL: the default */
     const void *values; /* the verb's options, a struct of its own */
     int argc;           /* words that are no options */

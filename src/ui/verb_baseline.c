@@ -19,7 +19,8 @@ struct values {
 
 static const struct dv_option options[] = {
     DV_WISH_OPTIONS(offsetof(struct values, wish)),
-    {"name", 'n', "NAME", "what the baseline is called; default: the command's name",
+    {"name", 'n', "NAME",
+     "what the baseline is called; default: the command's program, of Python the script",
      DV_OPTION_TEXT, offsetof(struct values, name)},
 };
 

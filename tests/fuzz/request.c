@@ -57,6 +57,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(r, &err);
     if (r == 0 && compute > 7000)
         abort();
+    char name[64];
+    r = dv_request_baseline((const char *)data, size, &memory, name, &err);
+    check(r, &err);
+    if (r == 0 && (!memory || !memchr(name, 0, sizeof name)))
+        abort();
     check(dv_request_kill((const char *)data, size, &signo, &err), &err);
     check_layout((const char *)data, size, true);
     check_layout((const char *)data, size, false);

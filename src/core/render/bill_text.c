@@ -99,12 +99,18 @@ static void add_line(struct dv_output_node *list, const struct dv_bill_result *b
     dv_output_int(o, "to_unix", l->to_unix);
     add_dimensions(o, b, l);
     add_charge(o, &l->charge);
+    dv_output_seconds(o, "overhead_seconds", l->charge.overhead_ns);
+    dv_output_seconds(o, "unallocated_seconds", l->charge.unallocated_ns);
+    dv_output_seconds(o, "unhealthy_seconds", l->charge.unhealthy_ns);
     dv_output_int(o, "used_cost_micros", l->used_cost);
     dv_output_int(o, "requested_cost_micros", l->requested_cost);
     dv_output_int(o, "fixed_cost_micros", l->fixed_cost);
     dv_output_int(o, "max_cost_micros", l->max_cost);
     dv_output_int(o, "idle_cost_micros", l->idle_cost);
     dv_output_int(o, "cost_micros", l->cost);
+    dv_output_int(o, "waste_cost_micros",
+                  l->waste.reserved_idle + l->waste.overhead + l->waste.unallocated +
+                      l->waste.unhealthy);
     add_waste(dv_output_object(o, "waste"), &l->waste);
 }
 

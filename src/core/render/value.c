@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "render/value.h"
 
+#include "account/price.h"
 #include "base/units.h"
 #include "render/json.h"
 
@@ -100,6 +101,13 @@ static void human_permille(const struct dv_output_node *node, struct dv_str *tex
     dv_str_addc(text, '%');
 }
 
+static void human_money(const struct dv_output_node *node, struct dv_str *text)
+{
+    char buf[DV_PRICE_TEXT];
+    const char *currency = dv_output_text(dv_output_get(dv_output_root(node->of), "currency"), "");
+    dv_str_add(text, dv_price_format(dv_output_signed(node, 0), currency, buf));
+}
+
 static enum dv_value_as natural(const struct dv_output_node *node)
 {
     switch (node->type) {
@@ -140,6 +148,10 @@ void dv_value_human(const struct dv_output_node *node, enum dv_value_as as, stru
         return;
     }
     as = as == DV_VALUE_AUTO ? natural(node) : as;
+    if (as == DV_VALUE_MONEY) {
+        human_money(node, text);
+        return;
+    }
     uint64_t ns = as == DV_VALUE_SECONDS ? dv_output_ns(node, UINT64_MAX) : UINT64_MAX;
     uint64_t count = dv_output_count(node, UINT64_MAX);
     if (as == DV_VALUE_BYTES && count != UINT64_MAX)

@@ -18,6 +18,7 @@ enum dv_value_as {
     DV_VALUE_BYTES,
     DV_VALUE_SECONDS,
     DV_VALUE_PERMILLE, /* thousandths, shown as percent */
+    DV_VALUE_MONEY,    /* micros, with as many digits as the tree's `currency` has */
 };
 
 /* Scalars as they are; arrays of scalars joined by blanks; objects and null: nothing. Strings are

@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define ANSWER_MAX (16u << 20)
+#define ANSWER_MAX (64u << 20)
 #define CONNECT_TIMEOUT_MS 5000L
 #define SYSTEM_SOCKET "/run/divvy/divvyd.sock"
 

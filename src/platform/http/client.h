@@ -9,7 +9,7 @@
  *     dv_http_reply_done(&reply);
  *
  * One client is for one thread; its connection is kept open between calls. Answers are at most
- * 16 MiB.
+ * 64 MiB.
  */
 #ifndef DV_HTTP_CLIENT_H
 #define DV_HTTP_CLIENT_H

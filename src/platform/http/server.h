@@ -10,7 +10,7 @@
  *     }
  *     dv_http_server_new(loop, fd, handle, self, &server);
  *
- * Bounds: DV_HTTP_BODY_MAX bytes of body, DV_HTTP_BODY_LARGE_MAX under the path of
+ * Bounds: DV_HTTP_BODY_MAX bytes of body, DV_HTTP_BODY_LARGE_MAX under the paths of
  * dv_http_server_allow_large(), of which DV_HTTP_LARGE_MAX at a time in all and
  * DV_HTTP_LARGE_USER_MAX of one user other than root (what is beyond is dropped, and the handler is
  * told; far beyond, the line is cut), 32 KiB of headers,
@@ -35,6 +35,7 @@
 #define DV_HTTP_BODY_MAX 65536u
 /* A layout file of 512 KiB as a JSON string: escapes at most double it. */
 #define DV_HTTP_BODY_LARGE_MAX (1024u * 1024 + 65536)
+#define DV_HTTP_LARGE_PATHS_MAX 4u
 #define DV_HTTP_LARGE_MAX 8u
 #define DV_HTTP_LARGE_USER_MAX 2u
 #define DV_HTTP_CONNECTIONS_MAX 1024u
@@ -69,7 +70,8 @@ int dv_http_server_new_tcp(struct dv_loop *loop, int fd, const char *certificate
 /* Requests that still wait for an answer get 503. */
 void dv_http_server_free(struct dv_http_server *server);
 
-/* Bodies of requests for `path`, or below it, may be large. One path; borrowed. */
+/* Bodies of requests for `path`, or below it, may be large too. At most DV_HTTP_LARGE_PATHS_MAX
+ * paths; borrowed. */
 void dv_http_server_allow_large(struct dv_http_server *server, const char *path);
 
 /* A query parameter's value, decoded, or NULL. A loan until the reply. */
@@ -82,7 +84,10 @@ void dv_http_server_add_header(struct dv_http_request *rq, const char *name, con
  * is gone after. */
 void dv_http_server_reply_as(struct dv_http_request *rq, unsigned status, const char *type,
                              const char *body, size_t size);
-/* The same with JSON. */
+/* The same with a body from malloc, which the server takes and frees: for large ones. */
+void dv_http_server_reply_take(struct dv_http_request *rq, unsigned status, const char *type,
+                               char *body, size_t size);
+/* The first with JSON. */
 void dv_http_server_reply(struct dv_http_request *rq, unsigned status, const char *body,
                           size_t size);
 

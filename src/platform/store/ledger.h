@@ -174,7 +174,8 @@ struct dv_ledger_correction {
 /* The finest sealed block that the time belongs to, the latest when there are several. -ENOENT. */
 int dv_ledger_find_block(struct dv_ledger *ledger, int64_t unix_seconds,
                          enum dv_ledger_level *ret_level, uint64_t *ret_block, struct dv_err *err);
-/* Readings add it in, at every level. -EINVAL: no such block or a coarser one than needed, the
+/* Readings add it in, at every level. The same again (block, time, who, reason) is 0 and changes
+ * nothing: its answer may have been lost. -EINVAL: no such block or a coarser one than needed, the
  * deltas of a GPU's five buckets do not sum to zero, a figure would become negative, no reason.
  * -ENOSPC: 10,000 corrections are there. */
 int dv_ledger_correct(struct dv_ledger *ledger, const struct dv_ledger_correction *correction,
@@ -214,7 +215,7 @@ struct dv_ledger_row {
     bool coarse; /* the block reaches beyond the interval: nothing finer is kept for its time */
 };
 struct dv_ledger_query {
-    int64_t from_unix, to_unix; /* [from, to); whole minutes, else -EINVAL */
+    int64_t from_unix, to_unix; /* [from, to) */
     enum dv_ledger_level
         step;                 /* the coarsest rows wanted; where none finer is kept, coarser come */
     const char *tenant, *gpu; /* NULL: all. With `renamed`, the name of today */
