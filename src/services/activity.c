@@ -15,7 +15,7 @@ void dv_activity_member(struct dv_member *m, uint64_t now)
 {
     if (!m->holding || !m->slot.page)
         return;
-    struct dv_node_tenant *t = dv_node_tenant(m->node, m->holding->claim.tenant);
+    struct dv_node_tenant *t = dv_node_tenant_of(m->holding);
     if (!t)
         return;
     uint64_t launches = step(&m->activity.launches_seen,
@@ -29,7 +29,7 @@ void dv_activity_member(struct dv_member *m, uint64_t now)
 
 void dv_activity_worked(struct dv_holding *h, uint64_t now)
 {
-    struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
+    struct dv_node_tenant *t = dv_node_tenant_of(h);
     if (t)
         t->activity.worked_ns = now;
 }
@@ -55,7 +55,7 @@ void dv_activity_tick(struct dv_node *node, uint64_t now)
     for (struct dv_member *m = node->members; m; m = m->next)
         dv_activity_member(m, now);
     for (struct dv_holding *h = node->holdings; h; h = h->next) {
-        struct dv_node_tenant *t = dv_node_tenant(node, h->claim.tenant);
+        struct dv_node_tenant *t = dv_node_tenant_of(h);
         if (!t)
             continue;
         if (h->state != DV_HOLDING_QUEUED)

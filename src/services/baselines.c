@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "baselines.h"
 
+#include "base/units.h"
 #include "meter.h"
 #include "sys/clock.h"
 #include "waits.h"
@@ -296,21 +297,46 @@ static void add_difference(struct dv_output_node *list, struct dv_str *text,
     add_part(list, text, "its own side", NULL, 1000 - waits - gpu);
 }
 
-static void say(struct dv_output_node *lines, const struct dv_holding *h,
-                const struct dv_pace *alone, const struct dv_pace *now,
+/* The slice is of another size, or on another kind of device, than when it ran alone. */
+static bool is_other(struct dv_holding *h, const struct dv_store_baseline *b)
+{
+    static struct dv_store_baseline now; /* as it would be kept */
+    const struct dv_pace none = {0};
+    memset(&now, 0, sizeof now);
+    fill(h, dv_node_slice(h), &none, &now);
+    return now.mode != b->mode || now.memory_bytes != b->memory_bytes ||
+           now.compute != b->compute || strcmp(now.model, b->model) != 0 ||
+           strcmp(now.profile, b->profile) != 0;
+}
+
+static void say_other(struct dv_str *line, const struct dv_store_baseline *b)
+{
+    char memory[DV_UNITS_TEXT], compute[DV_UNITS_TEXT];
+    dv_str_addf(line, "; alone it had another slice: %s, %s of the compute of a %s%s%s, mode %s",
+                dv_units_format_bytes(b->memory_bytes, memory),
+                dv_units_format_compute(b->compute, compute), b->model, b->profile[0] ? " " : "",
+                b->profile, dv_device_mode_name(b->mode));
+}
+
+static void say(struct dv_output_node *lines, struct dv_holding *h,
+                const struct dv_store_baseline *b, const struct dv_pace *now,
                 const struct dv_pace_comparison *c, const char *parts)
 {
-    char a[32], b[32], d[32], e[32], line[600], end[400] = ": as fast as alone";
-    if (c->slower_permille < -AS_FAST_PERMILLE)
-        snprintf(end, sizeof end, ": faster than alone");
-    else if (c->slower_permille > AS_FAST_PERMILLE)
-        snprintf(end, sizeof end, ": %s", parts);
-    snprintf(line, sizeof line,
-             "s-%" PRIu64 " ran alone: %s launches/s, %s ms of GPU each; now: %s/s, %s ms each%s",
-             h->claim.id, rate_text(dv_pace_rate_milli(alone), a),
-             ms_text(dv_pace_gpu_ns(alone), b), rate_text(dv_pace_rate_milli(now), d),
-             ms_text(dv_pace_gpu_ns(now), e), end);
-    dv_output_string(lines, NULL, line);
+    dv_cleanup(dv_str_done) struct dv_str line = {0};
+    struct dv_pace alone = pace_of(b);
+    char rate[32], each[32], now_rate[32], now_each[32];
+    dv_str_addf(&line,
+                "s-%" PRIu64
+                " ran alone: %s launches/s, %s ms of GPU each; now: %s/s, %s ms each: %s",
+                h->claim.id, rate_text(dv_pace_rate_milli(&alone), rate),
+                ms_text(dv_pace_gpu_ns(&alone), each), rate_text(dv_pace_rate_milli(now), now_rate),
+                ms_text(dv_pace_gpu_ns(now), now_each),
+                c->slower_permille < -AS_FAST_PERMILLE  ? "faster than alone"
+                : c->slower_permille > AS_FAST_PERMILLE ? parts
+                                                        : "as fast as alone");
+    if (is_other(h, b))
+        say_other(&line, b);
+    dv_output_string(lines, NULL, dv_str_get(&line));
 }
 
 void dv_baselines_explain(struct dv_holding *h, struct dv_output_node *list,
@@ -330,6 +356,7 @@ void dv_baselines_explain(struct dv_holding *h, struct dv_output_node *list,
     dv_output_string(o, "slice", id);
     dv_output_string(o, "name", b.name);
     dv_output_int(o, "recorded_unix", b.unix_time);
+    dv_output_bool(o, "same_slice", !is_other(h, &b));
     add_pace(dv_output_object(o, "alone"), &alone);
     add_pace(dv_output_object(o, "now"), &now);
     if (!dv_pace_compare(&alone, &now, &c))
@@ -338,5 +365,5 @@ void dv_baselines_explain(struct dv_holding *h, struct dv_output_node *list,
     struct dv_output_node *difference = dv_output_array(o, "difference");
     if (c.slower_permille > AS_FAST_PERMILLE)
         add_difference(difference, &parts, &c, &now, &h->spent);
-    say(lines, h, &alone, &now, &c, dv_str_get(&parts));
+    say(lines, h, &b, &now, &c, dv_str_get(&parts));
 }

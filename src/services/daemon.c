@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -32,7 +33,8 @@
 #define EXIT_UNAVAILABLE 5
 #define RT_PRIORITY 10u
 #define SIM_START_MS 30000
-#define LOCK_TRIES 40 /* of 50 ms: the helpers of a killed daemon may still be ending */
+#define LARGE_BLOCK (256 * 1024) /* is given back to the kernel when it is freed */
+#define LOCK_TRIES 40            /* of 50 ms: the helpers of a killed daemon may still be ending */
 
 struct daemon {
     const struct dv_daemon_options *options;
@@ -633,6 +635,9 @@ int dv_daemon_run(const struct dv_daemon_options *options)
     struct daemon *d = calloc(1, sizeof *d);
     if (!d)
         return fail(1, "out of memory");
+    /* glibc raises this bound after the first large block that is freed, and from then on keeps
+     * what a page of metrics took. */
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
     d->options = options;
     d->keeper.sock = d->mps_keeper.sock = d->lock_fd = d->api_fd = d->tenant_fd = -1;
     int status = find_places(d);

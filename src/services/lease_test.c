@@ -108,6 +108,23 @@ static void leave_device(struct tenant *t)
     dv_lease_slice_remove(t->lease, t->device, t->entity);
 }
 
+/* For whom t waited: only for its neighbours, and no less than the counter says. */
+static void check_waits(const struct tenant *t, struct dv_lease *lease)
+{
+    struct dv_arbiter_waits waits;
+    struct dv_arbiter_counters counters;
+    assert_int_equal(dv_lease_slice_waits(lease, t->device, t->entity, &waits), 0);
+    uint64_t sum = waits.nobody_ns + waits.gone_ns;
+    for (uint32_t i = 0; i < DV_ARBITER_ENTITIES_MAX; i++) {
+        assert_true(i < 3 || waits.for_entity_ns[i] == 0);
+        sum += waits.for_entity_ns[i];
+    }
+    assert_true(sum > 0);
+    assert_int_equal(waits.for_entity_ns[t->entity], 0);
+    assert_int_equal(dv_lease_slice_counters(lease, t->device, t->entity, &counters), 0);
+    assert_true(counters.waited_ns >= sum);
+}
+
 static void test_turns(void **state)
 {
     struct dv_lease *lease;
@@ -131,6 +148,11 @@ static void test_turns(void **state)
     }
     assert_int_equal(dv_lease_slice_counters(lease, 0, t[0].entity, &counters), 0);
     assert_true(counters.charged_ns > 0);
+    for (int i = 0; i < 3; i++)
+        check_waits(&t[i], lease);
+    assert_true(dv_lease_device_overhead(lease, 0) >
+                0); /* they start some 100 us after their turn */
+    assert_int_equal(dv_lease_slice_waits(lease, 0, 9, &(struct dv_arbiter_waits){0}), -ENOENT);
     for (int i = 0; i < 3; i++)
         leave_device(&t[i]);
     dv_lease_free(lease);

@@ -70,10 +70,10 @@ static void on_charge(void *arg, uint64_t slice, const struct dv_account *accoun
 
 struct dv_books *dv_meter_books(struct dv_node *node)
 {
-    return node->meter->books;
+    return node->meter ? node->meter->books : NULL;
 }
 
-const struct dv_tally *dv_meter_tally(const struct dv_node *node)
+struct dv_tally *dv_meter_tally(const struct dv_node *node)
 {
     return &node->meter->tally;
 }
@@ -173,8 +173,7 @@ static void set_source(struct dv_holding *h)
 
 void dv_meter_holding(struct dv_holding *h, uint64_t now)
 {
-    struct dv_meter *meter = h->node->meter;
-    if (!meter->books || h->entity == UINT32_MAX)
+    if (!dv_meter_books(h->node) || h->entity == UINT32_MAX)
         return;
     for (struct dv_member *m = h->node->members; m; m = m->next)
         if (m->holding == h && m->ready && m->slot.page)
@@ -411,7 +410,7 @@ static void close_books(struct dv_node *node, uint64_t now)
 void dv_meter_close(struct dv_node *node, uint64_t now)
 {
     struct dv_meter *meter = node->meter;
-    if (!meter->books)
+    if (!dv_meter_books(node))
         return;
     if (meter->open_until_ns && now < meter->open_until_ns && awaits(meter))
         return;
@@ -422,9 +421,9 @@ void dv_meter_close(struct dv_node *node, uint64_t now)
 
 void dv_meter_changed(struct dv_node *node)
 {
-    struct dv_meter *meter = node->meter;
-    if (meter->books && !meter->open_until_ns)
-        dv_books_close(meter->books, node->snapshot, dv_books_since(meter->books));
+    struct dv_books *books = dv_meter_books(node);
+    if (books && !node->meter->open_until_ns)
+        dv_books_close(books, node->snapshot, dv_books_since(books));
 }
 
 /* ---- the ledger ---- */
@@ -498,7 +497,7 @@ static void roll(struct dv_node *node)
 void dv_meter_tick(struct dv_node *node, uint64_t now)
 {
     struct dv_meter *meter = node->meter;
-    if (!meter->books)
+    if (!dv_meter_books(node))
         return;
     bool minute = node->ledger && ledger_now().unix_ns >= dv_ledger_minute_end(node->ledger);
     if (now - meter->flushed_ns >= FLUSH_NS || (minute && !node->ledger_problem[0]))

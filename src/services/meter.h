@@ -35,7 +35,7 @@ void dv_meter_changed(struct dv_node *node);
 /* Sums per account since the daemon's start. */
 struct dv_books *dv_meter_books(struct dv_node *node); /* NULL before the first inventory */
 struct dv_tally;
-const struct dv_tally *dv_meter_tally(const struct dv_node *node);
+struct dv_tally *dv_meter_tally(const struct dv_node *node);
 
 /* The driver's words: a process of a slice ran for so long; one of no slice did; a GPU's whole
  * device ran anything at all. */

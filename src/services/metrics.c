@@ -407,10 +407,15 @@ static void answer_page(struct dv_node *node, struct dv_http_request *rq, bool d
     } else {
         dv_metrics_write(node, format, &text);
     }
-    if (text.failed)
+    size_t size = text.len;
+    bool failed = text.failed;
+    char *body = size && !failed ? dv_str_steal(&text) : NULL;
+    if (failed)
         reply_text(rq, 500, "out of memory\n");
+    else if (!body) /* no GPU answers, and /metrics/dcgm has nothing else */
+        dv_http_server_reply_as(rq, 200, dv_openmetrics_type(format), "", 0);
     else
-        dv_http_server_reply_as(rq, 200, dv_openmetrics_type(format), dv_str_get(&text), text.len);
+        dv_http_server_reply_take(rq, 200, dv_openmetrics_type(format), body, size);
 }
 
 static void answer_ready(struct dv_node *node, struct dv_http_request *rq)

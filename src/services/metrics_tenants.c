@@ -146,7 +146,7 @@ static struct tenant *find_tenant(struct dv_metrics_tenants *m, const char *name
         return table_at(&m->tenants, i);
     struct tenant *t = add ? table_add(&m->tenants, hash) : NULL;
     if (t)
-        snprintf(t->name, sizeof t->name, "%s", name);
+        dv_str_copy(t->name, sizeof t->name, name);
     return t;
 }
 
@@ -219,8 +219,8 @@ static struct series *find_series(struct dv_metrics_tenants *m, const char *tena
     if (!t || !t->shown)
         return NULL;
     key.tenant = (uint32_t)(((const char *)t - m->tenants.items) / (ptrdiff_t)m->tenants.size);
-    snprintf(key.gpu, sizeof key.gpu, "%s", gpu);
-    snprintf(key.profile, sizeof key.profile, "%s", profile);
+    dv_str_copy(key.gpu, sizeof key.gpu, gpu);
+    dv_str_copy(key.profile, sizeof key.profile, profile);
     key.hash = hash_text(hash_text((t->hash ^ (uint32_t)mode) * 16777619u, gpu), profile);
     uint32_t i = table_find(&m->series, key.hash, same_series, &key);
     if (i != NONE)

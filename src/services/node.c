@@ -72,36 +72,33 @@ uint64_t dv_node_parse_id(const char *text)
     return *end || errno ? 0 : id;
 }
 
-/* Where it is in the list, which is sorted by name, or belongs. */
-static size_t tenant_place(const struct dv_node *node, const char *name)
-{
-    size_t low = 0, high = node->n_tenants;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (strcmp(node->tenants[middle].name, name) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name)
 {
-    size_t i = tenant_place(node, name);
-    if (i < node->n_tenants && !strcmp(node->tenants[i].name, name))
-        return &node->tenants[i];
-    if (node->n_tenants >= TENANTS_MAX || strlen(name) >= DV_TENANT_SIZE)
+    for (size_t i = 0; i < node->n_tenants; i++)
+        if (!strcmp(node->tenants[i].name, name))
+            return &node->tenants[i];
+    if (node->n_tenants >= TENANTS_MAX)
         return NULL;
     struct dv_node_tenant *more =
         realloc(node->tenants, (node->n_tenants + 1) * sizeof *node->tenants);
     if (!more)
         return NULL;
     node->tenants = more;
-    memmove(&more[i + 1], &more[i], (node->n_tenants++ - i) * sizeof *more);
-    more[i] = (struct dv_node_tenant){0};
-    strcpy(more[i].name, name);
-    return &more[i];
+    struct dv_node_tenant *t = &more[node->n_tenants];
+    memset(t, 0, sizeof *t);
+    if (dv_str_copy(t->name, sizeof t->name, name) < 0)
+        return NULL;
+    node->n_tenants++;
+    return t;
+}
+
+struct dv_node_tenant *dv_node_tenant_of(struct dv_holding *h)
+{
+    if (!h->tenant_at) { /* tenants stay where they are in the list */
+        const struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
+        h->tenant_at = t ? (size_t)(t - h->node->tenants) + 1 : 0;
+    }
+    return h->tenant_at ? &h->node->tenants[h->tenant_at - 1] : NULL;
 }
 
 const struct dv_slice *dv_node_slice(const struct dv_holding *h)

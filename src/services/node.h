@@ -196,6 +196,7 @@ struct dv_holding {
     uint64_t run_seen_ns, lost_seen_ns;
     uint64_t waits_seen_ns[DV_ARBITER_ENTITIES_MAX + 2]; /* by entity of its device; nobody, gone */
     uint32_t last_position;
+    size_t tenant_at; /* 1 + its place in node->tenants; 0: not looked up yet */
     struct dv_activity_claim activity;
     struct dv_waiter *waiters;
     struct dv_holding *next;
@@ -284,7 +285,7 @@ struct dv_node {
     uint32_t n_holdings;
     struct dv_member *members;
     uint32_t n_members;
-    struct dv_node_tenant *tenants; /* by name */
+    struct dv_node_tenant *tenants; /* each stays at its place */
     size_t n_tenants;
     uint64_t overhead_seen_ns[DV_LEASE_DEVICES_MAX]; /* by the lease's number of a device */
     struct dv_telemetry_state telemetry;
@@ -318,6 +319,8 @@ struct dv_holding *dv_node_holding_after(struct dv_node *node, uint64_t id);
 uint64_t dv_node_parse_id(const char *text);
 /* Made when it is new; NULL when memory is out or there are too many. Until the next call. */
 struct dv_node_tenant *dv_node_tenant(struct dv_node *node, const char *name);
+/* That of a holding, found once: it is asked for with every charge. */
+struct dv_node_tenant *dv_node_tenant_of(struct dv_holding *holding);
 const struct dv_slice *dv_node_slice(const struct dv_holding *holding);
 /* The GPU index of a device. UINT32_MAX when it has gone. */
 uint32_t dv_node_gpu_of(const struct dv_node *node, const char *device_uuid);

@@ -88,18 +88,26 @@ static bool is_wanted(const struct dv_telemetry_state *s, uint64_t now)
     return s->always || (s->wanted_ns && now - s->wanted_ns < WANTED_NS);
 }
 
+/* One GPU at a time, the one that has waited longest: the worker has more urgent questions to answer
+ * between them. */
 void dv_telemetry_tick(struct dv_node *node, uint64_t now)
 {
     uint64_t pause = node->snapshot->n_slices ? BUSY_NS : IDLE_NS;
+    uint32_t next = UINT32_MAX;
     if (!node->ready || node->driver_status || !is_wanted(&node->telemetry, now) ||
         now < node->telemetry.rest_ns)
         return;
     for (uint32_t i = 0; i < node->driver.gpus; i++) {
-        struct dv_node_gpu *g = &node->gpus[i];
-        if (g->present && !g->telemetry.asking &&
-            (!g->telemetry.asked_ns || now - g->telemetry.asked_ns >= pause - pause / 20))
-            ask(node, i, now);
+        const struct dv_telemetry *t = &node->gpus[i].telemetry;
+        if (!node->gpus[i].present || (t->asked_ns && now - t->asked_ns < pause - pause / 20))
+            continue;
+        if (t->asking)
+            return;
+        if (next == UINT32_MAX || t->asked_ns < node->gpus[next].telemetry.asked_ns)
+            next = i;
     }
+    if (next != UINT32_MAX)
+        ask(node, next, now);
 }
 
 void dv_telemetry_want(struct dv_node *node, uint64_t now)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LEAVE_GRAIN_NS (100 * DV_NS_PER_MS)
 #define EXPLAINED_MAX                                                                              \
     16 /* claims asked about at a time that wait for no slice: each walks the queue */
 
@@ -16,8 +17,11 @@ enum { NOBODY_COLUMN = DV_ARBITER_ENTITIES_MAX, GONE_COLUMN };
 
 /* ---- rows ---- */
 
-static struct dv_wait_for *find(struct dv_time_spent *t, const char *holder)
+/* `guess`: where it was found last, often. */
+static struct dv_wait_for *find(struct dv_time_spent *t, const char *holder, size_t guess)
 {
+    if (guess < t->n_waits && !strcmp(t->waits[guess].holder, holder))
+        return &t->waits[guess];
     for (size_t i = 0; i < t->n_waits; i++)
         if (!strcmp(t->waits[i].holder, holder))
             return &t->waits[i];
@@ -25,17 +29,17 @@ static struct dv_wait_for *find(struct dv_time_spent *t, const char *holder)
 }
 
 /* NULL only when memory is out. */
-static struct dv_wait_for *row_of(struct dv_time_spent *t, const char *holder)
+static struct dv_wait_for *row_of(struct dv_time_spent *t, const char *holder, size_t guess)
 {
-    struct dv_wait_for *w = find(t, holder);
+    struct dv_wait_for *w = find(t, holder, guess);
     if (w)
         return w;
     bool special = holder[0] == '(';
     if (!special && t->n_waits >= DV_WAITS_HOLDERS_MAX)
-        return row_of(t, DV_WAITS_OTHERS);
+        return row_of(t, DV_WAITS_OTHERS, 0);
     struct dv_wait_for *more = realloc(t->waits, (t->n_waits + 1) * sizeof *more);
     if (!more)
-        return find(t, DV_WAITS_OTHERS);
+        return find(t, DV_WAITS_OTHERS, 0);
     t->waits = more;
     w = &more[t->n_waits++];
     *w = (struct dv_wait_for){.turn_ns = 0};
@@ -50,10 +54,10 @@ static void note_since(struct dv_time_spent *t)
         t->since_unix = dv_clock_unix();
 }
 
-static void add_wait(struct dv_time_spent *t, const char *holder, uint64_t turn_ns,
+static void add_wait(struct dv_time_spent *t, const char *holder, size_t guess, uint64_t turn_ns,
                      uint64_t queue_ns)
 {
-    struct dv_wait_for *w = row_of(t, holder);
+    struct dv_wait_for *w = row_of(t, holder, guess);
     if (!w)
         return;
     note_since(t);
@@ -62,14 +66,20 @@ static void add_wait(struct dv_time_spent *t, const char *holder, uint64_t turn_
     w->dirty = true;
 }
 
-static void wait_both(struct dv_holding *h, const char *holder, uint64_t turn_ns, uint64_t queue_ns)
+/* A slice or claim, and its tenant (NULL: memory is out). */
+struct whose {
+    struct dv_holding *h;
+    struct dv_node_tenant *t;
+};
+
+static void wait_both(const struct whose *w, const char *holder, size_t guess, uint64_t turn_ns,
+                      uint64_t queue_ns)
 {
-    struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
     if (!turn_ns && !queue_ns)
         return;
-    add_wait(&h->spent, holder, turn_ns, queue_ns);
-    if (t)
-        add_wait(&t->spent, holder, turn_ns, queue_ns);
+    add_wait(&w->h->spent, holder, guess, turn_ns, queue_ns);
+    if (w->t)
+        add_wait(&w->t->spent, holder, guess, turn_ns, queue_ns);
 }
 
 static void spend(struct dv_time_spent *t, uint64_t held_ns, uint64_t run_ns, uint64_t lost_ns)
@@ -134,17 +144,18 @@ static const struct names *name_entities(const struct dv_node *node)
     return &n;
 }
 
-static void turns(struct dv_holding *h, const struct names *n)
+static void turns(const struct whose *who, const struct names *n)
 {
+    struct dv_holding *h = who->h;
     const char *const *names = n->of[h->device];
     struct dv_arbiter_waits w;
     if (dv_lease_slice_waits(h->node->lease, h->device, h->entity, &w) < 0)
         return;
     for (uint32_t i = 0; i < DV_ARBITER_ENTITIES_MAX; i++)
-        wait_both(h, names[i] ? names[i] : DV_WAITS_OTHERS,
+        wait_both(who, names[i] ? names[i] : DV_WAITS_OTHERS, i,
                   step(&h->waits_seen_ns[i], w.for_entity_ns[i]), 0);
-    wait_both(h, DV_WAITS_NOBODY, step(&h->waits_seen_ns[NOBODY_COLUMN], w.nobody_ns), 0);
-    wait_both(h, DV_WAITS_OTHERS, step(&h->waits_seen_ns[GONE_COLUMN], w.gone_ns), 0);
+    wait_both(who, DV_WAITS_NOBODY, 0, step(&h->waits_seen_ns[NOBODY_COLUMN], w.nobody_ns), 0);
+    wait_both(who, DV_WAITS_OTHERS, 0, step(&h->waits_seen_ns[GONE_COLUMN], w.gone_ns), 0);
 }
 
 /* What a process says of itself; more than the time allows is not believed. */
@@ -170,19 +181,19 @@ static void work(struct dv_node *node, const struct dv_holding *only, uint64_t n
             member_work(m, now);
 }
 
-static void holding(struct dv_holding *h, const struct names *names, uint64_t elapsed)
+static void holding(const struct whose *w, const struct names *names, uint64_t elapsed)
 {
+    struct dv_holding *h = w->h;
     struct dv_arbiter_counters c;
-    struct dv_node_tenant *t = dv_node_tenant(h->node, h->claim.tenant);
     uint64_t lost = 0, run = step(&h->run_seen_ns, h->busy_ns);
     if (h->entity == UINT32_MAX)
         return;
     if (dv_lease_slice_counters(h->node->lease, h->device, h->entity, &c) == 0)
         lost = step(&h->lost_seen_ns, c.lost_ns);
     spend(&h->spent, elapsed, run, lost);
-    if (t)
-        spend(&t->spent, elapsed, run, lost);
-    turns(h, names);
+    if (w->t)
+        spend(&w->t->spent, elapsed, run, lost);
+    turns(w, names);
     h->work.active_ns += h->work.active ? elapsed : 0;
 }
 
@@ -249,20 +260,30 @@ static size_t find_holders(struct held *x, const struct dv_claim *c)
     return n;
 }
 
-static void queued(struct dv_holding *h, struct held *x, uint64_t elapsed)
+static void queued(const struct whose *w, struct held *x, uint64_t elapsed)
 {
+    struct dv_holding *h = w->h;
     struct dv_verdict v;
     if (elapsed < DV_NS_PER_MS && !h->spent.since_unix)
         return; /* granted at once: it did not wait */
     size_t n = find_holders(x, &h->claim), k = 0;
-    for (size_t i = 0; n && i < x->n_names; i++)
-        if (x->found[i])
-            wait_both(h, x->names[i], 0, elapsed / n + (k++ < elapsed % n));
+    uint64_t others = 0;
+    for (size_t i = 0; n && i < x->n_names; i++) {
+        if (!x->found[i])
+            continue;
+        uint64_t part = elapsed / n + (k < elapsed % n);
+        if (k < DV_WAITS_HOLDERS_MAX)
+            wait_both(w, x->names[i], k, 0, part);
+        else
+            others += part;
+        k++;
+    }
+    wait_both(w, DV_WAITS_OTHERS, DV_WAITS_HOLDERS_MAX, 0, others);
     if (n)
         return;
     bool known = x->explained++ < EXPLAINED_MAX &&
                  dv_queue_explain(h->node->snapshot, h->claim.id, &v) == 0 && v.holder[0];
-    wait_both(h, known ? v.holder : DV_WAITS_NOBODY, 0, elapsed);
+    wait_both(w, known ? v.holder : DV_WAITS_NOBODY, 0, 0, elapsed);
 }
 
 /* ---- all ---- */
@@ -270,11 +291,12 @@ static void queued(struct dv_holding *h, struct held *x, uint64_t elapsed)
 static void bring_up(struct dv_holding *h, const struct names *names, struct held *x, uint64_t now)
 {
     uint64_t elapsed = now > h->spent_at_ns ? now - h->spent_at_ns : 0;
+    const struct whose w = {h, dv_node_tenant(h->node, h->claim.tenant)};
     h->spent_at_ns = DV_MAX(now, h->spent_at_ns);
     if (h->state == DV_HOLDING_QUEUED)
-        queued(h, x, elapsed);
+        queued(&w, x, elapsed);
     else
-        holding(h, names, elapsed);
+        holding(&w, names, elapsed);
 }
 
 void dv_waits_holding(struct dv_holding *h, uint64_t now)
@@ -300,11 +322,28 @@ void dv_waits_tick(struct dv_node *node, uint64_t now)
     held_done(&x);
 }
 
+/* Those on its device, and those in the queue, who may have waited for it; not again and again
+ * when many leave at once. */
+static void bring_up_around(struct dv_holding *h, uint64_t now)
+{
+    const struct names *names = name_entities(h->node);
+    struct held x;
+    work(h->node, NULL, now);
+    if (held_init(&x, h->node->snapshot)) {
+        for (struct dv_holding *o = h->node->holdings; o; o = o->next) {
+            bool queue = o->state == DV_HOLDING_QUEUED;
+            if (queue ? now >= o->spent_at_ns + LEAVE_GRAIN_NS : o->device == h->device)
+                bring_up(o, names, &x, now);
+        }
+    }
+    held_done(&x);
+}
+
 void dv_waits_leave(struct dv_holding *h, uint64_t now)
 {
     if (h->entity >= DV_ARBITER_ENTITIES_MAX)
         return;
-    dv_waits_tick(h->node, now);
+    bring_up_around(h, now);
     for (struct dv_holding *o = h->node->holdings; o; o = o->next) {
         if (o == h || o->device != h->device || o->entity == UINT32_MAX)
             continue;
@@ -323,7 +362,7 @@ void dv_waits_restore(struct dv_node *node, const struct dv_store_wait *row)
         return;
     struct dv_time_spent *s = &t->spent;
     bool turn = !strcmp(row->kind, "turn"), queue = !strcmp(row->kind, "queue");
-    struct dv_wait_for *w = turn || queue ? row_of(s, row->holder) : NULL;
+    struct dv_wait_for *w = turn || queue ? row_of(s, row->holder, SIZE_MAX) : NULL;
     if (w && turn)
         w->turn_ns += row->ns;
     else if (w)

@@ -70,6 +70,23 @@ class Waits(unittest.TestCase):
             for key in ("time", "held_seconds", "since_unix"):
                 self.assertEqual(again[key], ann[key])
 
+    def test_who_comes_in_the_place_of_another(self):
+        """bob's place at the arbiter is cyd's later: what was waited for each is told apart."""
+        with harness.Node("a100") as node:
+            ann = spin(node, "ann", "25%", 600)
+            self.running(node, 1)
+            for other in ("bob", "cyd"):
+                self.finish(spin(node, other, "75%", 2))
+            answer = node.json("explain", "ann")
+            ann.terminate()
+            self.adds_up(answer)
+            ran = {t: parts(node.json("explain", t), "running") for t in ("bob", "cyd")}
+            for other, seconds in ran.items():
+                waited = parts(answer, "waiting", other)
+                self.assertGreater(waited, 0.5 * seconds)
+                self.assertLess(waited, 1.1 * seconds + 0.05)
+            self.assertLess(parts(answer, "waiting", "(others)"), 0.05)
+
     def test_one_alone_waits_for_nobody(self):
         with harness.Node("a100") as node:
             self.finish(spin(node, "ann", "25%", 2))
@@ -120,6 +137,7 @@ class Waits(unittest.TestCase):
             b, = answer["baselines"]
             print(f"alone {b['alone']['launches_per_second']}/s, "
                   f"now {b['now']['launches_per_second']}/s, {b['difference']}")
+            self.assertTrue(b["same_slice"])
             self.assertGreater(b["slower_permille"], 500)
             self.assertEqual((b["difference"][0]["what"], b["difference"][0]["holder"]),
                              ("waiting", "bob"))

@@ -49,7 +49,7 @@
 #define DV_BILL_ROW_MAX_S INT64_C(2764800)     /* 32 days; the ledger's rows are a day at most */
 #define DV_BILL_GPUS_MAX 4096u
 #define DV_BILL_TENANTS_MAX 20000u
-#define DV_BILL_LINES_MAX 50000u
+#define DV_BILL_LINES_MAX 20000u  /* as JSON they are some 5 KB of tree each */
 #define DV_BILL_CELLS_MAX 500000u /* accounts of the days that are not complete yet */
 #define DV_BILL_GAPS_MAX 32u
 #define DV_BILL_NOTES_MAX 8u

@@ -238,9 +238,11 @@ static int line_order(const void *a, const void *b)
 /* The indices of the tables mean nothing after this. */
 static void sort_all(struct dv_bill *b)
 {
-    qsort(b->gpus, b->n_gpus, sizeof *b->gpus, gpu_order);
+    if (b->n_gpus)
+        qsort(b->gpus, b->n_gpus, sizeof *b->gpus, gpu_order);
     qsort(b->tenants, b->n_tenants, sizeof *b->tenants, tenant_order); /* "" stays first */
-    qsort(b->lines, b->n_lines, sizeof *b->lines, line_order);
+    if (b->n_lines)
+        qsort(b->lines, b->n_lines, sizeof *b->lines, line_order);
 }
 
 /* ---- totals ---- */
@@ -311,6 +313,8 @@ static void add_notes(const struct dv_bill *b, struct dv_bill_result *ret)
                   "says by how much");
     if (b->query.tenant[0])
         note(ret, "one tenant's part is shown; the GPUs, their cost and their waste are all of it");
+    if (b->query.tenant[0] && !ret->n_tenants)
+        note(ret, "this tenant has nothing in this range");
     if (b->query.gpu[0] && b->prices->n_fees)
         note(ret, "fees per month are tenants', not GPUs': they are whole in a bill of one GPU");
     if (b->query.idle != DV_BILL_IDLE_NONE && b->n_tenants == 1 && b->n_gpus)
@@ -338,14 +342,21 @@ static int say_gap(const struct dv_bill *b, struct dv_err *err)
         g->account.tenant[0] ? dv_claim_tier_name(g->account.tier) : "", from, to, more);
 }
 
+static uint32_t shown(const struct dv_bill *b)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 1; i < b->n_tenants; i++)
+        n += dv_bill_shown(b, i);
+    return n;
+}
+
 /* Only tenants that are shown; the GPU's own is none. */
-static uint32_t keep_shown(struct dv_bill *b)
+static void keep_shown(struct dv_bill *b)
 {
     uint32_t n = 0;
     for (uint32_t i = 1; i < b->n_tenants; i++)
         if (dv_bill_shown(b, i))
             b->tenants[n++] = b->tenants[i];
-    return n;
 }
 
 static void hand_out(struct dv_bill *b, struct dv_bill_result *ret)
@@ -353,11 +364,12 @@ static void hand_out(struct dv_bill *b, struct dv_bill_result *ret)
     *ret = (struct dv_bill_result){.query = b->query, .prices = b->prices};
     add_up(b, ret);
     price_lines(b);
-    add_notes(b, ret);
     sort_all(b);
     ret->n_gpus = b->n_gpus;
     ret->n_lines = b->n_lines;
-    ret->n_tenants = keep_shown(b);
+    ret->n_tenants = shown(b);
+    add_notes(b, ret);
+    keep_shown(b);
     ret->gpus = b->gpus;
     ret->tenants = b->tenants;
     ret->lines = b->lines;

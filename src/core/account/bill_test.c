@@ -180,6 +180,46 @@ static void test_less_than_a_micro(void **state)
     }
 }
 
+/* Half a micro a day: every second day has one. */
+static void test_carry(void **state)
+{
+    dv_cleanup(dv_price_list_freep) struct dv_price_list *l = list_of(NULL, 1);
+    dv_cleanup(dv_bill_freep) struct dv_bill *b =
+        begin(l, "2026-05-01", "2026-06-01", (struct dv_bill_query){.by = DV_BILL_BY_DAY});
+    for (int day = 0; day < 31; day++) {
+        int64_t from = at(l, "2026-05-01") + day * 86400;
+        struct dv_charge_row r = row_of(0, "a", from, from + 3600);
+        r.charge.busy_ns = 1800 * S;
+        r.charge.requested_compute = DV_COMPUTE_FULL * 1800 * S;
+        add(b, &r);
+    }
+    struct dv_bill_result r = finish(b);
+    assert_int_equal(r.n_lines, 31);
+    for (uint32_t i = 0; i < r.n_lines; i++) {
+        assert_int_equal(r.lines[i].used_cost, i % 2);
+        assert_int_equal(r.lines[i].requested_cost, i % 2);
+    }
+    assert_int_equal(r.origin_cost, 15);
+}
+
+/* A micro of idle time on each of three GPUs, three tenants: one each. */
+static void test_odd_micros_go_round(void **state)
+{
+    static const char *const names[] = {"a", "b", "c"};
+    dv_cleanup(dv_price_list_freep) struct dv_price_list *l = list_of(NULL, 1);
+    dv_cleanup(dv_bill_freep) struct dv_bill *b =
+        begin(l, "2026-05-01", "2026-06-01", (struct dv_bill_query){.idle = DV_BILL_IDLE_EVEN});
+    int64_t from = at(l, "2026-05-01");
+    for (int i = 0; i < 3; i++) {
+        struct dv_charge_row r = row_of(i, names[i], from, from + 3600);
+        r.charge.reserved_idle_ns = 3600 * S;
+        add(b, &r);
+    }
+    struct dv_bill_result r = finish(b);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(tenant(&r, names[i])->idle_cost, 1);
+}
+
 /* Bases side by side, and what they miss the origin by. */
 static void test_bases(void **state)
 {
@@ -511,12 +551,20 @@ static void test_filters_and_views(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_waste_of_a_fleet),  cmocka_unit_test(test_four_quarters),
-        cmocka_unit_test(test_less_than_a_micro), cmocka_unit_test(test_bases),
-        cmocka_unit_test(test_summer_time),       cmocka_unit_test(test_night_rate),
-        cmocka_unit_test(test_price_changes),     cmocka_unit_test(test_months),
-        cmocka_unit_test(test_no_price),          cmocka_unit_test(test_bad_questions),
-        cmocka_unit_test(test_bad_rows),          cmocka_unit_test(test_too_many_lines),
+        cmocka_unit_test(test_waste_of_a_fleet),
+        cmocka_unit_test(test_four_quarters),
+        cmocka_unit_test(test_less_than_a_micro),
+        cmocka_unit_test(test_carry),
+        cmocka_unit_test(test_odd_micros_go_round),
+        cmocka_unit_test(test_bases),
+        cmocka_unit_test(test_summer_time),
+        cmocka_unit_test(test_night_rate),
+        cmocka_unit_test(test_price_changes),
+        cmocka_unit_test(test_months),
+        cmocka_unit_test(test_no_price),
+        cmocka_unit_test(test_bad_questions),
+        cmocka_unit_test(test_bad_rows),
+        cmocka_unit_test(test_too_many_lines),
         cmocka_unit_test(test_filters_and_views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,7 +79,8 @@ struct nvml {
     char path[256];
     struct dv_nvml_event_set *events;
     struct dv_nvml_accounting accounting;
-    struct dv_nvml_telemetry *telemetry; /* NULL before the first question */
+    struct dv_nvml_device *registered[DV_FACTS_GPUS_MAX]; /* for events, by index */
+    struct dv_nvml_telemetry *telemetry;                  /* NULL before the first question */
 #define X(name) __typeof__(&name) name;
     CALLS(X)
 #undef X
@@ -166,9 +167,22 @@ static void register_events(struct nvml *self, uint32_t gpus)
         return;
     for (uint32_t i = 0; i < gpus; i++) {
         struct dv_nvml_device *d;
-        if (device(self, i, &d) == DV_NVML_SUCCESS)
-            self->nvmlDeviceRegisterEvents(d, DV_NVML_EVENT_XID, self->events);
+        if (device(self, i, &d) != DV_NVML_SUCCESS)
+            continue;
+        self->registered[i] = d;
+        self->nvmlDeviceRegisterEvents(d, DV_NVML_EVENT_XID, self->events);
     }
+}
+
+/* A GPU that has fallen off the bus does not tell its index any more, and that is an XID too. */
+static uint32_t index_of(struct nvml *self, struct dv_nvml_device *d)
+{
+    uint32_t index = DV_FACT_UNKNOWN32;
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        if (d && self->registered[i] == d)
+            return i;
+    CALL(self, nvmlDeviceGetIndex, d, &index);
+    return index;
 }
 
 static int nvml_driver(struct dv_hardware *hw, struct dv_facts_driver *ret, struct dv_err *err)
@@ -686,8 +700,7 @@ static int nvml_events(struct dv_hardware *hw, struct dv_facts_event *ret, uint3
         }
         if (rc != DV_NVML_SUCCESS)
             break;
-        struct dv_facts_event event = {DV_FACT_UNKNOWN32, e.gpu_instance_id, e.data};
-        CALL(self, nvmlDeviceGetIndex, e.device, &event.gpu);
+        struct dv_facts_event event = {index_of(self, e.device), e.gpu_instance_id, e.data};
         if (e.type & DV_NVML_EVENT_XID)
             ret[n++] = event;
     }

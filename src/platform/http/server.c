@@ -349,25 +349,42 @@ void dv_http_server_add_header(struct dv_http_request *rq, const char *name, con
     snprintf(r->header[r->n_headers++].value, sizeof r->header[0].value, "%s", value);
 }
 
-void dv_http_server_reply_as(struct dv_http_request *rq, unsigned status, const char *type,
-                             const char *body, size_t size)
+static void reply(struct dv_http_request *rq, unsigned status, const char *type, void *body,
+                  size_t size, enum MHD_ResponseMemoryMode mode)
 {
     struct request *r = (struct request *)rq;
-    if (r->answered)
+    if (r->answered) {
+        if (mode == MHD_RESPMEM_MUST_FREE)
+            free(body);
         return;
+    }
     r->answered = true;
     r->status = status;
-    r->response = MHD_create_response_from_buffer(size, (void *)body, MHD_RESPMEM_MUST_COPY);
+    r->response = MHD_create_response_from_buffer(size, body, mode);
     if (r->response) {
         MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
         for (unsigned i = 0; i < r->n_headers; i++)
             MHD_add_response_header(r->response, r->header[i].name, r->header[i].value);
+    } else if (mode == MHD_RESPMEM_MUST_FREE) {
+        free(body);
     }
     if (r->suspended) {
         r->suspended = false;
         MHD_resume_connection(r->connection);
         dv_loop_timer_set(r->server->timer, 0, 0); /* not from inside the caller's work */
     }
+}
+
+void dv_http_server_reply_as(struct dv_http_request *rq, unsigned status, const char *type,
+                             const char *body, size_t size)
+{
+    reply(rq, status, type, (void *)body, size, MHD_RESPMEM_MUST_COPY);
+}
+
+void dv_http_server_reply_take(struct dv_http_request *rq, unsigned status, const char *type,
+                               char *body, size_t size)
+{
+    reply(rq, status, type, body, size, MHD_RESPMEM_MUST_FREE);
 }
 
 void dv_http_server_reply(struct dv_http_request *rq, unsigned status, const char *body,

@@ -84,7 +84,10 @@ void dv_http_server_add_header(struct dv_http_request *rq, const char *name, con
  * is gone after. */
 void dv_http_server_reply_as(struct dv_http_request *rq, unsigned status, const char *type,
                              const char *body, size_t size);
-/* The same with JSON. */
+/* The same with a body from malloc, which the server takes and frees: for large ones. */
+void dv_http_server_reply_take(struct dv_http_request *rq, unsigned status, const char *type,
+                               char *body, size_t size);
+/* The first with JSON. */
 void dv_http_server_reply(struct dv_http_request *rq, unsigned status, const char *body,
                           size_t size);
 

@@ -307,6 +307,8 @@ int dv_ledger_block_append(struct dv_ledger *l, struct ledger_block *b,
     int r = complete(l, b, err);
     if (r == 0 && hash_rows(l, b, v, n, &known, b->hash) < 0)
         r = dv_err_set(err, -ENOMEM, "%s: cannot hash a block", l->path);
+    if (r == 0 && !known)
+        r = dv_err_set(err, -EIO, "%s: cannot read the accounts of a block", l->path);
     for (size_t i = 0; r == 0 && add_entries && i < n; i++)
         r = dv_ledger_db_run(l, err, SQL_ENTRY_ADD, "iiic", (int64_t)b->level, (int64_t)b->seq,
                              v[i].account, &v[i].charge);

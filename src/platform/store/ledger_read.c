@@ -225,6 +225,8 @@ static int begin(struct dv_ledger *l, struct dv_err *err)
         r = dv_ledger_block_load_pruned(l, err);
     if (r < 0)
         dv_ledger_db_rollback(l);
+    else if (l->n_waiting)
+        dv_ledger_write_settle(l); /* after a commit whose answer was lost, both have it */
     return r;
 }
 

@@ -217,13 +217,13 @@ static inline void assert_charges(const struct dv_charge *a, const struct dv_cha
 struct breaks {
     unsigned n, of[8];
     bool print;
-    struct dv_ledger_break v[64];
+    struct dv_ledger_break v[1024];
 };
 
 static inline void on_break(void *arg, const struct dv_ledger_break *b)
 {
     struct breaks *s = arg;
-    s->v[s->n++ % 64] = *b;
+    s->v[s->n++ % 1024] = *b;
     s->of[b->fault % 8]++;
     if (s->print)
         print_message("%s %llu: %s: %s\n", dv_ledger_chain_name(b->chain),
@@ -243,7 +243,7 @@ static inline void assert_proven(struct dv_ledger *l)
 {
     struct dv_ledger_proof proof;
     struct breaks b = find_breaks(l, &proof);
-    for (unsigned i = 0; i < b.n && i < 64; i++)
+    for (unsigned i = 0; i < b.n && i < 1024; i++)
         print_message("%s %llu: %s: %s\n", dv_ledger_chain_name(b.v[i].chain),
                       (unsigned long long)b.v[i].seq, dv_ledger_fault_name(b.v[i].fault),
                       b.v[i].detail);

@@ -447,11 +447,11 @@ int dv_ledger_verify(struct dv_ledger *l, dv_ledger_on_break *on_break, void *ar
         check_single(&p, &notes);
         check_seen(&p,
                    "SELECT b.lives, b.level, b.seq FROM block b LEFT JOIN life f ON f.seq = b.lives"
-                   " WHERE b.lives > ? AND f.hash IS NOT b.lives_hash LIMIT 20",
+                   " WHERE b.lives > ? AND f.hash IS NOT b.lives_hash GROUP BY 1 LIMIT 20",
                    DV_LEDGER_LIVES);
         check_seen(&p,
                    "SELECT b.notes, b.level, b.seq FROM block b LEFT JOIN note n ON n.seq = b.notes"
-                   " WHERE b.notes > ? AND n.hash IS NOT b.notes_hash LIMIT 20",
+                   " WHERE b.notes > ? AND n.hash IS NOT b.notes_hash GROUP BY 1 LIMIT 20",
                    DV_LEDGER_NOTES);
     }
     dv_ledger_db_rollback(l);

@@ -118,6 +118,15 @@ static void test_facts(void **state)
     assert_int_equal(f->reply.u.sample.n_processes, 1);
     assert_int_equal(f->reply.u.sample.processes[0].pid, 77);
     assert_int_equal(f->reply.u.sample.utilization_known, 0);
+    ask(f, (struct dv_worker_request){.op = DV_WORKER_TELEMETRY, .index = 0});
+    assert_int_equal(f->reply.status, 0);
+    struct dv_facts_telemetry expected; /* its memory, and nothing that it did not say */
+    dv_hardware_telemetry_forget(&expected);
+    expected.memory_used_bytes = 600;
+    expected.memory_free_bytes = 400;
+    assert_memory_equal(&f->reply.u.telemetry, &expected, sizeof expected);
+    ask(f, (struct dv_worker_request){.op = DV_WORKER_TELEMETRY, .index = 5});
+    assert_int_equal(f->reply.status, DV_HARDWARE_FAILED);
     ask(f, (struct dv_worker_request){.op = DV_WORKER_GPU, .index = 5});
     assert_int_equal(f->reply.status, DV_HARDWARE_FAILED);
     ask(f, (struct dv_worker_request){.op = 99});

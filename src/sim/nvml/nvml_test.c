@@ -421,8 +421,67 @@ static void test_threads(void **state)
     }
 }
 
+/* ---- performance between two moments ------------------------------------------------------------
+ */
+
+static void test_gpm_of_ampere(void **state)
+{
+    struct dv_nvml_gpm_support support = {.version = DV_NVML_GPM_VERSION};
+    struct dv_nvml_gpm_sample *sample;
+    assert_int_equal(nvmlGpmQueryDeviceSupport(gpu(0), &support), DV_NVML_SUCCESS);
+    assert_int_equal(support.supported, 0);
+    assert_int_equal(nvmlGpmSampleAlloc(&sample), DV_NVML_SUCCESS);
+    assert_int_equal(nvmlGpmSampleGet(gpu(0), sample), DV_NVML_ERROR_NOT_SUPPORTED);
+    assert_int_equal(nvmlGpmSampleFree(sample), DV_NVML_SUCCESS);
+    assert_int_equal(nvmlGpmSampleFree(NULL), DV_NVML_ERROR_INVALID_ARGUMENT);
+}
+
+static void test_gpm_of_hopper(void **state)
+{
+    struct dv_nvml_gpm_support support = {.version = 2};
+    struct dv_nvml_gpm_sample *a, *b;
+    struct dv_nvml_gpm_metrics_get *get =
+        calloc(1, sizeof(*get) + DV_NVML_GPM_METRICS_ROOM * sizeof(struct dv_nvml_gpm_metric));
+    assert_int_equal(nvmlGpmQueryDeviceSupport(gpu(0), &support),
+                     DV_NVML_ERROR_ARGUMENT_VERSION_MISMATCH);
+    support.version = DV_NVML_GPM_VERSION;
+    assert_int_equal(nvmlGpmQueryDeviceSupport(gpu(0), &support), DV_NVML_SUCCESS);
+    assert_int_equal(support.supported, 1);
+    assert_int_equal(nvmlGpmSampleAlloc(&a), DV_NVML_SUCCESS);
+    assert_int_equal(nvmlGpmSampleAlloc(&b), DV_NVML_SUCCESS);
+    assert_int_equal(nvmlGpmSampleGet(gpu(0), a), DV_NVML_SUCCESS);
+    assert_int_equal(nvmlGpmMigSampleGet(gpu(0), 1, b), DV_NVML_ERROR_NOT_SUPPORTED);
+    *get = (struct dv_nvml_gpm_metrics_get){
+        .version = DV_NVML_GPM_VERSION, .count = 3, .first = a, .second = b};
+    get->metrics[0].id = DV_NVML_GPM_GRAPHICS_UTIL;
+    get->metrics[1].id = DV_NVML_GPM_ANY_TENSOR_UTIL;
+    get->metrics[2].id = DV_NVML_GPM_PCIE_TX_PER_SEC;
+    assert_int_equal(nvmlGpmMetricsGet(get), DV_NVML_ERROR_INVALID_ARGUMENT); /* b is empty */
+    assert_int_equal(nvmlGpmSampleGet(gpu(1), b), DV_NVML_SUCCESS);
+    assert_int_equal(nvmlGpmMetricsGet(get), DV_NVML_ERROR_INVALID_ARGUMENT); /* another GPU's */
+    assert_int_equal(nvmlGpmSampleGet(gpu(0), b), DV_NVML_SUCCESS);
+    assert_int_equal(nvmlGpmMetricsGet(get), DV_NVML_SUCCESS);
+    assert_int_equal(get->metrics[0].result, DV_NVML_SUCCESS);
+    assert_true(get->metrics[0].value == 0);
+    assert_int_equal(get->metrics[1].result, DV_NVML_ERROR_NOT_SUPPORTED);
+    assert_int_equal(get->metrics[2].result, DV_NVML_SUCCESS);
+    get->version = 2;
+    assert_int_equal(nvmlGpmMetricsGet(get), DV_NVML_ERROR_ARGUMENT_VERSION_MISMATCH);
+    nvmlGpmSampleFree(a);
+    nvmlGpmSampleFree(b);
+    free(get);
+}
+
+static int start_hopper(void **state)
+{
+    server = dv_fakenode_start("dgx-h100");
+    setenv(DV_SIM_SOCKET_ENV, server.socket, 1);
+    return nvmlInit_v2();
+}
+
 int main(void)
 {
+    const struct CMUnitTest hopper[] = {cmocka_unit_test(test_gpm_of_hopper)};
     const struct CMUnitTest alone[] = {cmocka_unit_test(test_without_a_server)};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_inits_are_counted),
@@ -438,10 +497,12 @@ int main(void)
         cmocka_unit_test(test_uncorrectable_errors),
         cmocka_unit_test(test_a_restart),
         cmocka_unit_test(test_what_is_absent_says_so),
+        cmocka_unit_test(test_gpm_of_ampere),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_a_hang_holds_up_nobody_else), /* last: its thread stays */
     };
     int failed = cmocka_run_group_tests_name("alone", alone, NULL, NULL);
+    failed += cmocka_run_group_tests_name("hopper", hopper, start_hopper, stop);
     return failed + cmocka_run_group_tests_name("server", tests, start, stop);
 }

@@ -72,7 +72,7 @@ bool dv_load_shape_3d(uint64_t bytes, struct dv_load_shape *ret);
 
 extern const char dv_load_ptx[];
 extern const struct dv_ui_verb dv_load_verb_spin, dv_load_verb_copy, dv_load_verb_alloc,
-    dv_load_verb_infer;
+    dv_load_verb_infer, dv_load_verb_leak;
 extern const struct dv_ui_program dv_load_program;
 
 #endif

@@ -89,6 +89,15 @@ class Load(unittest.TestCase):
         self.assertEqual(out.splitlines()[1].split(),
                          ["out_of_memory", "cuMemAlloc", "3.00", "GiB", "1.00", "GiB", "2"])
 
+    def test_leak(self):
+        # A hundredth of a second less than ten steps: nine.
+        self.assertEqual(self.json("leak", "--rate", "10MiB", "--seconds", "990ms", "--first",
+                                   "3MiB", "--kernel-us", "100"),
+                         {"result": "ok", "allocated_bytes": 12 << 20})
+        code, out, err = self.load("leak", "--rate", "4GiB", "--first", "512MiB", "-o", "json",
+                                   "--kernel-us", "100")
+        self.assertEqual((code, json.loads(out)["result"], err), (1, "out_of_memory", ""))
+
     def test_copy(self):
         for direction in ("h2d", "d2h", "d2d"):
             with self.subTest(direction):

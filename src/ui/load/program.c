@@ -3,13 +3,13 @@
 #include "load/load.h"
 
 static const struct dv_ui_verb *const verbs[] = {
-    &dv_load_verb_spin,  &dv_load_verb_copy, &dv_load_verb_alloc,
-    &dv_load_verb_infer, &dv_verb_help,      &dv_verb_completion,
+    &dv_load_verb_spin, &dv_load_verb_copy, &dv_load_verb_alloc, &dv_load_verb_infer,
+    &dv_load_verb_leak, &dv_verb_help,      &dv_verb_completion,
 };
 
 static const struct dv_ui_entry exit_status[] = {
     {"0", "Done."},
-    {"1", "A call of CUDA failed; for alloc: the memory was not given."},
+    {"1", "A call of CUDA failed; for alloc and leak: the memory was not given."},
     {"2", "Misuse: an unknown command, option or a value out of range."},
     {"5", "No CUDA driver or no such GPU."},
     {0},
