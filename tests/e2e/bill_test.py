@@ -5,8 +5,10 @@ from the daemon and from a backup.
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 import harness
@@ -190,6 +192,27 @@ class Bill(unittest.TestCase):
             notes = node.json("ledger", "show")["notes"]
             self.assertEqual([n["kind"] for n in notes], ["correction", "rename"])
             self.assertEqual(notes[0]["reason"], "a test")
+
+    def test_the_how_to_is_true(self):
+        """docs/how-to/bill.md, as written, in a directory of its own."""
+        source = os.environ.get("DIVVY_SOURCE", os.path.join(os.path.dirname(__file__), "../.."))
+        with open(os.path.join(source, "docs/how-to/bill.md"), encoding="utf-8") as page:
+            script = "".join(page.read().split("```\n")[1::2])
+        directory = tempfile.mkdtemp(prefix="divvy-how-to-")
+        os.chmod(directory, 0o755)
+        lines = [line for line in script.replace("/tmp/bill", directory).splitlines()
+                 if not line.startswith(("make ", "export PATH"))]
+        self.assertGreater(len(lines), 20)
+        env = {**self.node.env(), "PATH": f"{harness.BIN}:{os.environ['PATH']}"}
+        try:
+            done = subprocess.run(["bash", "-ec", "\n".join(lines)], env=env, text=True,
+                                  capture_output=True, timeout=3 * harness.PATIENCE, check=False)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+            with open(os.path.join(directory, "focus.csv"), encoding="utf-8", newline="") as f:
+                self.assertEqual(validate(f.read()), [])
+            self.assertIn("renamed\n", done.stdout)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
