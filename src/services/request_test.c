@@ -127,10 +127,80 @@ static void test_baseline(void **state)
         assert_int_equal(baseline(bad[i], &id, name, &err), -EINVAL);
 }
 
+static int bill(const char *body, struct dv_request_bill *q, struct dv_err *err)
+{
+    return dv_request_bill(body, strlen(body), q, err);
+}
+
+static void test_bill(void **state)
+{
+    struct dv_request_bill q;
+    struct dv_err err = {0};
+    assert_int_equal(bill("", &q, &err), 0);
+    assert_null(q.price_text);
+    assert_string_equal(q.from, "");
+    assert_int_equal(bill("{\"from\":\"-7d\",\"by\":\"day\",\"price_text\":\"a\\nb\"}", &q, &err),
+                     0);
+    assert_string_equal(q.from, "-7d");
+    assert_string_equal(q.price_text, "a\nb");
+    assert_int_equal(q.price_len, 3);
+    dv_request_bill_done(&q);
+    assert_null(q.price_text);
+    static const char *const bad[] = {
+        "{",
+        "[]",
+        "{\"form\":\"x\"}",
+        "{\"from\":1}",
+        "{\"price_text\":1}",
+        "{\"from\":\"\\u0007\"}",
+        "{\"from\":\"0123456789012345678901234567890123456789012345678\"}",
+        "{\"price_text\":\"x\",\"by\":7}"};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(bad); i++)
+        assert_int_equal(bill(bad[i], &q, &err), -EINVAL);
+}
+
+static void test_ledger(void **state)
+{
+    struct dv_request_bill backup;
+    struct dv_request_correction c;
+    struct dv_request_rename n;
+    struct dv_err err = {0};
+#define PARSE(f, body, to) f(body, strlen(body), to, &err)
+    assert_int_equal(PARSE(dv_request_backup, "{\"path\":\"/a\"}", &backup), 0);
+    assert_string_equal(backup.path, "/a");
+    assert_int_equal(PARSE(dv_request_backup, "{\"path\":\"a\"}", &backup), -EINVAL);
+    assert_int_equal(PARSE(dv_request_backup, "{}", &backup), -EINVAL);
+    assert_int_equal(PARSE(dv_request_correction,
+                           "{\"at\":\"-1h\",\"gpu\":\"GPU-1234\",\"tenant\":\"a\",\"busy_ns\":5,"
+                           "\"reason\":\"r\"}",
+                           &c),
+                     0);
+    assert_string_equal(c.to, "");
+    assert_true(c.busy_ns == 5 && c.reserved_idle_ns == 0);
+    static const char *const bad[] = {
+        "{\"gpu\":\"GPU-1234\",\"tenant\":\"a\",\"busy_ns\":5,\"reason\":\"r\"}",
+        "{\"at\":\"1\",\"gpu\":\"GPU\",\"tenant\":\"a\",\"busy_ns\":5,\"reason\":\"r\"}",
+        "{\"at\":\"1\",\"gpu\":\"GPU-1234\",\"tenant\":\"a\",\"reason\":\"r\"}",
+        "{\"at\":\"1\",\"gpu\":\"GPU-1234\",\"tenant\":\"a\",\"busy_ns\":-1,\"reason\":\"r\"}",
+        "{\"at\":\"1\",\"gpu\":\"GPU-1234\",\"tenant\":\"a\",\"busy_ns\":5}",
+        "{\"at\":\"1\",\"gpu\":\"GPU-1234\",\"tenant\":\"a\",\"to\":\"a\",\"busy_ns\":5,"
+        "\"reason\":\"r\"}",
+        "{\"at\":\"1\",\"gpu\":\"GPU-1234\",\"tenant\":\"a\",\"to\":\" \",\"busy_ns\":5,"
+        "\"reason\":\"r\"}"};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(bad); i++)
+        assert_int_equal(PARSE(dv_request_correction, bad[i], &c), -EINVAL);
+    assert_int_equal(PARSE(dv_request_rename, "{\"old\":\"a\",\"new\":\"b\"}", &n), 0);
+    assert_int_equal(PARSE(dv_request_rename, "{\"old\":\"a\",\"new\":\"a\"}", &n), -EINVAL);
+    assert_int_equal(PARSE(dv_request_rename, "{\"old\":\"a\"}", &n), -EINVAL);
+    assert_int_equal(PARSE(dv_request_rename, "{\"old\":\"a\",\"new\":\"@outside\"}", &n), -EINVAL);
+#undef PARSE
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_claim), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_change),
-                                       cmocka_unit_test(test_baseline)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_claim),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_change), cmocka_unit_test(test_baseline),
+        cmocka_unit_test(test_bill),   cmocka_unit_test(test_ledger)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

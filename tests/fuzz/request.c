@@ -37,6 +37,36 @@ static void check_layout(const char *body, size_t size, bool needs_text)
     dv_request_layout_done(&q);
 }
 
+static void check_ledger(const char *body, size_t size)
+{
+    struct dv_request_bill bill;
+    struct dv_request_correction correction;
+    struct dv_request_rename rename;
+    struct dv_err err = {0};
+    int r = dv_request_bill(body, size, &bill, &err);
+    check(r, &err);
+    if (r == 0) {
+        if (!dv_request_is_plain(bill.from) || !dv_request_is_plain(bill.price_name) ||
+            (bill.price_text && bill.price_text[bill.price_len]))
+            abort();
+        dv_request_bill_done(&bill);
+    }
+    r = dv_request_backup(body, size, &bill, &err);
+    check(r, &err);
+    if (r == 0 && bill.path[0] != '/')
+        abort();
+    r = dv_request_correction(body, size, &correction, &err);
+    check(r, &err);
+    if (r == 0 && (!correction.reason[0] || !correction.tenant[0] ||
+                   (!correction.busy_ns && !correction.reserved_idle_ns)))
+        abort();
+    r = dv_request_rename(body, size, &rename, &err);
+    check(r, &err);
+    if (r == 0 && (dv_tenant_check_name(rename.old, NULL) < 0 ||
+                   dv_tenant_check_name(rename.new_name, NULL) < 0))
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct dv_request_claim q;
@@ -63,6 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (r == 0 && (!memory || !memchr(name, 0, sizeof name)))
         abort();
     check(dv_request_kill((const char *)data, size, &signo, &err), &err);
+    check_ledger((const char *)data, size);
     check_layout((const char *)data, size, true);
     check_layout((const char *)data, size, false);
     return 0;
