@@ -12,11 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysinfo.h>
 
 #define FLUSH_NS (2 * DV_NS_PER_S)
 #define RETURN_NS (3 * DV_NS_PER_S) /* for processes to come back after a restart */
-#define GAP_MAX_S (30 * INT64_C(86400))
 
 struct checkpoint {
     struct dv_ledger_checkpoint row;
@@ -538,19 +536,17 @@ static void on_checkpoint(void *arg, const struct dv_ledger_checkpoint *row)
     more[meter->n_checkpoints++] = (struct checkpoint){.row = *row};
 }
 
-/* When the books go on: at the last flush, if that was since the machine was started. */
+/* Where the books go on: at the last flush, if it was in this boot of the machine; what went on
+ * before that is not known. */
 static uint64_t last_look(struct dv_node *node, uint64_t now)
 {
-    struct dv_ledger_stats stats;
-    struct sysinfo info;
-    if (!node->ledger)
+    struct dv_ledger_flushed last;
+    struct dv_err err;
+    if (!node->ledger || dv_ledger_flushed(node->ledger, &last, &err) < 0 || !last.this_boot ||
+        last.time.mono_ns >= now)
         return now;
-    dv_ledger_stats(node->ledger, &stats);
-    int64_t gap_ns = ledger_now().unix_ns - stats.last_flush_unix_ns;
-    bool known = stats.last_flush_unix_ns > 0 && gap_ns > 0 &&
-                 gap_ns < GAP_MAX_S * (int64_t)DV_NS_PER_S && sysinfo(&info) == 0 &&
-                 gap_ns < info.uptime * (int64_t)DV_NS_PER_S && (uint64_t)gap_ns < now;
-    return known ? now - (uint64_t)gap_ns : now;
+    dv_ledger_resume(node->ledger, last.time);
+    return last.time.mono_ns;
 }
 
 int dv_meter_new(struct dv_node *node)

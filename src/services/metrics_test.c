@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pages of made-up nodes: which tenants are shown when there are too many, what stays of a GPU that
  * does not answer, the lines of dcgm-exporter. */
+#include "account/tally.h"
+#include "meter.h"
 #include "metrics.h"
 #include "sys/clock.h"
 
@@ -27,6 +29,7 @@ static struct dv_node *node_new(void)
     snprintf(gpu->model, sizeof gpu->model, "NVIDIA \"X\"");
     snprintf(gpu->pci_bus_id, sizeof gpu->pci_bus_id, "00000000:1B:00.0");
     snprintf(n->driver.version, sizeof n->driver.version, "580.1");
+    assert_int_equal(dv_meter_new(n), 0);
     n->driver.gpus = 1;
     n->gpus[0].present = n->gpus[0].sampled = n->gpus[0].telemetry.sampled = true;
     n->gpus[0].gpu_percent = 37;
@@ -40,7 +43,7 @@ static struct dv_node *node_new(void)
 static void node_done(struct dv_node *n)
 {
     dv_telemetry_free(n);
-    dv_books_view_free(n);
+    dv_meter_free(n);
     dv_snapshot_free(n->snapshot);
     free(n->gpus[0].facts);
     free(n->tenants);
@@ -54,7 +57,9 @@ static void add_tenants(struct dv_node *n, size_t count)
     for (; n->n_tenants < count; n->n_tenants++) {
         struct dv_node_tenant *t = &n->tenants[n->n_tenants];
         snprintf(t->name, sizeof t->name, "t%zu", n->n_tenants);
-        t->used.busy_ns = 1500000000;
+        struct dv_account a = {.mode = DV_MODE_GOVERNED, .source = DV_SOURCE_LEASES};
+        memcpy(a.tenant, t->name, sizeof a.tenant);
+        dv_tally_add(dv_meter_tally(n), &a, &(struct dv_charge){.busy_ns = 1500000000}, 1);
     }
 }
 

@@ -117,6 +117,7 @@ int dv_ledger_open(const char *where, const struct dv_ledger_options *options,
     set_limits(&l->limits);
     l->waiting = calloc(l->limits.pending_blocks + 2, sizeof *l->waiting);
     l->writer = random_writer();
+    dv_proc_boot_id(l->boot);
     l->last = options->now;
     l->now.seq = l->next_life = 1;
     int r = l->waiting ? find_path(l, where, err) : dv_err_set(err, -ENOMEM, "out of memory");
@@ -191,6 +192,30 @@ int dv_ledger_checkpoints(struct dv_ledger *l, dv_ledger_on_checkpoint *on_check
         r = dv_ledger_db_failed(l, "reading", err);
     sqlite3_finalize(st);
     return r;
+}
+
+int dv_ledger_flushed(struct dv_ledger *l, struct dv_ledger_flushed *ret, struct dv_err *err)
+{
+    sqlite3_stmt *st;
+    int r = dv_ledger_db_prepare(l, "SELECT unix_ns,mono_ns,boot FROM flushed", &st, err);
+    int code = r == 0 ? sqlite3_step(st) : SQLITE_DONE;
+    if (r == 0 && code == SQLITE_ROW) {
+        const char *boot = (const char *)sqlite3_column_text(st, 2);
+        ret->time.unix_ns = sqlite3_column_int64(st, 0);
+        ret->time.mono_ns = (uint64_t)sqlite3_column_int64(st, 1);
+        ret->this_boot = boot && boot[0] && !strcmp(boot, l->boot);
+    } else if (r == 0) {
+        r = code == SQLITE_DONE ? dv_err_set(err, -ENOENT, "%s: nothing was written yet", l->path)
+                                : dv_ledger_db_failed(l, "reading", err);
+    }
+    sqlite3_finalize(st);
+    return r;
+}
+
+void dv_ledger_resume(struct dv_ledger *l, struct dv_ledger_time since)
+{
+    l->last = since;
+    dv_ledger_memory_start(l, since, 0);
 }
 
 int dv_ledger_head(struct dv_ledger *l, unsigned chain, struct dv_ledger_head *ret,

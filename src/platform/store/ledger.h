@@ -117,6 +117,15 @@ typedef void dv_ledger_on_checkpoint(void *arg, const struct dv_ledger_checkpoin
 /* Those of the last flush that was written. */
 int dv_ledger_checkpoints(struct dv_ledger *ledger, dv_ledger_on_checkpoint *on_checkpoint,
                           void *arg, struct dv_err *err);
+/* When the last flush that was written was made, by whatever process. -ENOENT: there was none. */
+struct dv_ledger_flushed {
+    struct dv_ledger_time time;
+    bool this_boot; /* mono_ns is of the clock that runs now */
+};
+int dv_ledger_flushed(struct dv_ledger *ledger, struct dv_ledger_flushed *ret, struct dv_err *err);
+/* Before anything is added: what comes first is of the time since then, not only since the ledger
+ * was opened. For who knows what went on meanwhile. */
+void dv_ledger_resume(struct dv_ledger *ledger, struct dv_ledger_time since);
 /* When the current minute ends, unix_ns. */
 int64_t dv_ledger_minute_end(const struct dv_ledger *ledger);
 

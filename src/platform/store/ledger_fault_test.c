@@ -239,8 +239,14 @@ static void test_full_disk(void **state)
         skip(); /* not root */
     world_open(w);
     hour_without_disk(w, fill_disk, drain_disk);
+}
+
+static int unmount_teardown(void **state)
+{
+    struct world *w = *state;
     world_close(w);
     umount2(w->dir, MNT_DETACH);
+    return world_teardown(state);
 }
 
 /* Days without a disk: memory is bounded, minutes become hours, nothing is lost. */
@@ -619,7 +625,7 @@ int main(void)
         T(test_failing_statements),
         T(test_kill),
         T(test_unwritable),
-        T(test_full_disk),
+        cmocka_unit_test_setup_teardown(test_full_disk, world_setup, unmount_teardown),
         T(test_pending_bound),
         T(test_newer),
         T(test_no_ledger),

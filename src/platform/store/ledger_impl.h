@@ -13,6 +13,7 @@
 #define DV_STORE_LEDGER_IMPL_H
 
 #include "store/ledger.h"
+#include "sys/proc.h"
 
 #include <sqlite3.h>
 
@@ -107,6 +108,7 @@ enum ledger_sql {
     SQL_OPEN_PUT,
     SQL_OPEN_ENTRY_CLEAR,
     SQL_OPEN_ENTRY_PUT,
+    SQL_FLUSHED,
     SQL_CHECKPOINT_CLEAR,
     SQL_CHECKPOINT_ADD,
     SQL_LIFE_HEAD,
@@ -135,6 +137,7 @@ struct dv_ledger {
     sqlite3 *db;
     sqlite3_stmt *st[SQL_COUNT];
     char path[512];
+    char boot[DV_PROC_BOOT_ID];
     bool read_only, up, claimed, opened;
     struct dv_ledger_limits limits;
     uint8_t id[16];

@@ -233,6 +233,9 @@ static int write_batch(struct dv_ledger *l, struct batch *batch, struct dv_err *
         return r;
     r = write_open(l, err);
     if (r == 0)
+        r = dv_ledger_db_run(l, err, SQL_FLUSHED, "iit", l->last.unix_ns, (int64_t)l->last.mono_ns,
+                             l->boot);
+    if (r == 0)
         r = dv_ledger_db_run(l, err, SQL_CHECKPOINT_CLEAR, "");
     for (size_t i = 0; r == 0 && i < batch->n_checkpoints; i++) {
         const struct dv_ledger_checkpoint *c = &batch->checkpoints[i];

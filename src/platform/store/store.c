@@ -13,12 +13,11 @@
 
 #define FILE_NAME "divvyd.db"
 #define VERSION 3
-#define BOOT_ID_SIZE 40
 
 struct dv_store {
     sqlite3 *db;
     char path[512];
-    char boot[BOOT_ID_SIZE];
+    char boot[DV_PROC_BOOT_ID];
 };
 
 /* One entry per version: from version i to i + 1. */
@@ -187,16 +186,6 @@ static int put_aside(struct dv_store *s, struct dv_str *note, struct dv_err *err
     return 0;
 }
 
-static void read_boot_id(char ret[BOOT_ID_SIZE])
-{
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, ret, BOOT_ID_SIZE - 1);
-    if (fd >= 0)
-        close(fd);
-    ret[n > 0 ? n : 0] = 0;
-    ret[strcspn(ret, "\n")] = 0;
-}
-
 int dv_store_open(const char *dir, struct dv_store **ret, struct dv_str *note, struct dv_err *err)
 {
     struct dv_store *s = calloc(1, sizeof *s);
@@ -206,7 +195,7 @@ int dv_store_open(const char *dir, struct dv_store **ret, struct dv_str *note, s
         free(s);
         return dv_err_set(err, -ENAMETOOLONG, "the state directory's name is too long");
     }
-    read_boot_id(s->boot);
+    dv_proc_boot_id(s->boot);
     int r = open_file(s, err);
     if (r == -EBADMSG) {
         close_file(s);
@@ -401,7 +390,7 @@ struct reader {
 static void claim_row(struct reader *r, sqlite3_stmt *st)
 {
     struct dv_store_claim row;
-    char boot[BOOT_ID_SIZE];
+    char boot[DV_PROC_BOOT_ID];
     read_text(st, 1, boot, sizeof boot);
     read_claim(st, &row);
     if (!strcmp(boot, r->store->boot))

@@ -233,3 +233,13 @@ int dv_proc_default_socket(char *ret, size_t size)
         n = snprintf(ret, size, "/tmp/divvy-%u/divvyd.sock", (unsigned)geteuid());
     return n > 0 && (size_t)n < size ? 0 : -ENAMETOOLONG;
 }
+
+void dv_proc_boot_id(char ret[DV_PROC_BOOT_ID])
+{
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, ret, DV_PROC_BOOT_ID - 1);
+    if (fd >= 0)
+        close(fd);
+    ret[n > 0 ? n : 0] = 0;
+    ret[strcspn(ret, "\n")] = 0;
+}

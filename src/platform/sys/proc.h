@@ -47,6 +47,10 @@ int dv_proc_user_id(const char *name, uid_t *ret_uid, gid_t *ret_gid);
  */
 int dv_proc_default_socket(char *ret, size_t size);
 
+/* Which run of the machine this is: the kernel's word, "" when it does not say. */
+#define DV_PROC_BOOT_ID 40
+void dv_proc_boot_id(char ret[DV_PROC_BOOT_ID]);
+
 /* Absolute directory of the running program; 0 or negative errno. */
 int dv_proc_program_dir(char *buf, size_t size);
 /* No setuid program that is started from here gains rights. */

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The books add up, whatever happens: for a minute tenants, their processes, the layout and the
+daemon are killed and changed at random, on a node that shares in every way. Afterwards
+
+  - every GPU's buckets sum to the same wall time, in integer nanoseconds, and to that of the blocks;
+  - the ledger's chain is unbroken, and no block was written twice;
+  - every tenant's busy time is the engine's truth, within one quantum for each time that somebody
+    was cut off, where it is called exact; within a percent, and what NVML's windows leave open,
+    where it is called sampled.
+
+The truth is the simulated engine's own record of all processes that ended on it. It is random, and
+prints its seed: DIVVY_BOOKS_SEED repeats it, DIVVY_BOOKS_SECONDS makes it longer.
+"""
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+import unittest
+
+import harness
+from layout_test import LayoutCase
+
+QUANTUM = 0.010
+NODE = """apiVersion: divvy/v1
+kind: SimNode
+driver: "615.71"
+cuda: "13.4"
+gpus:
+  - model: A100-80GB
+    count: 5
+"""
+HEAD = "apiVersion: divvy/v1\nkind: Layout\ngpus:\n"
+FIXED = HEAD + """  - {gpu: 0, mode: governed}
+  - {gpu: 2, mode: timeslice, replicas: 4}
+  - {gpu: 3, mode: mps}
+"""
+CUTS = ["  - {gpu: 1, mig: [{profile: 3g.40gb, mode: governed}, {profile: 1g.10gb, mode: exclusive}]}\n",
+        "  - {gpu: 1, mig: [{profile: 2g.20gb, mode: exclusive}, {profile: 3g.40gb, mode: governed}]}\n",
+        "  - {gpu: 1, mode: governed}\n"]
+TENANTS = ["ann", "bob", "cyd", "dan"]
+# How a tenant runs: its name says the mode, so that each name has one quality.
+WAYS = {"gov": ("--gpu", "0", "--mode", "governed", "--memory", "8GiB", "--compute", "20%"),
+        "mig": ("--gpu", "1", "--memory", "4GiB"),
+        "turn": ("--gpu", "2", "--mode", "timeslice"),
+        "mps": ("--gpu", "3", "--mode", "mps", "--memory", "8GiB", "--compute", "20%"),
+        "own": ("--gpu", "4", "--mode", "exclusive")}
+
+
+class Life:
+    """A `divvy run`, and the process inside that uses the GPU."""
+
+    def __init__(self, node, way, tenant):
+        self.tenant = f"{way}-{tenant}"
+        self.way = way
+        self.run = node.start_run("--tenant", self.tenant, "--no-wait", *WAYS[way], "--", "sh", "-c",
+                                  'echo $$ >&2; exec "$0" "$@"', harness.program("divvy-load"), "spin",
+                                  "--kernel-us", "2000", "--seconds", "600")
+        self.pid = None
+
+    def started(self):
+        """The pid once it is known; None: it was refused."""
+        line = self.run.stderr.readline().strip()
+        self.pid = int(line) if line.isdigit() else None
+        return self.pid
+
+
+class Books(LayoutCase):
+    def setUp(self):
+        self.SIM = os.path.join("/tmp", f"divvy-books-{os.getpid()}.yaml")
+        with open(self.SIM, "w", encoding="utf-8") as f:
+            f.write(NODE)
+        self.addCleanup(os.unlink, self.SIM)
+        self.seed = int(os.environ.get("DIVVY_BOOKS_SEED", random.randrange(1 << 30)))
+        self.rng = random.Random(self.seed)
+        self.lives, self.alive, self.cuts_off = [], [], {}
+        super().setUp()
+
+    # -- what happens
+
+    def come(self):
+        life = Life(self.node, self.rng.choice(list(WAYS)), self.rng.choice(TENANTS))
+        if life.started():
+            self.lives.append(life)
+            self.alive.append(life)
+
+    def cut_off(self, life):
+        self.cuts_off[life.tenant] = self.cuts_off.get(life.tenant, 0) + 1
+
+    def end(self, how):
+        self.alive = [a for a in self.alive if a.run.poll() is None]
+        if not self.alive:
+            return
+        life = self.alive.pop(self.rng.randrange(len(self.alive)))
+        self.cut_off(life)
+        if how == "process":
+            os.kill(life.pid, signal.SIGKILL)
+        elif how == "owner":
+            life.run.kill()
+        else:
+            life.run.send_signal(signal.SIGTERM)
+
+    def change(self):
+        self.apply(FIXED + self.rng.choice(CUTS), evict=self.rng.random() < 0.5)
+        for life in self.alive:
+            if life.way == "mig":
+                self.cut_off(life)
+
+    def kill_daemon(self):
+        for life in self.alive:
+            self.cut_off(life)
+        self.node.stop(signal.SIGKILL)
+        if self.rng.random() < 0.5:  # somebody ends while nobody looks
+            self.end("process")
+        time.sleep(self.rng.random() / 2)
+        self.node.start()
+
+    def act(self):
+        what = self.rng.random()
+        if what < 0.45 and len(self.alive) < 12:
+            self.come()
+        elif what < 0.62:
+            self.end("process")
+        elif what < 0.72:
+            self.end("owner")
+        elif what < 0.80:
+            self.end("asked")
+        elif what < 0.88:
+            self.change()
+        elif what < 0.93:
+            self.kill_daemon()
+
+    # -- what must hold
+
+    def tables(self):
+        db = sqlite3.connect(f"file:{self.node.state}/ledger.db?mode=ro", uri=True)
+        self.addCleanup(db.close)
+        return db
+
+    def truth(self):
+        """Busy time of each tenant by the engine, in seconds of its device; by process."""
+        by_pid = {}
+        for gpu in range(5):
+            for p in self.node.sim_ended(gpu):
+                by_pid[p["pid"]] = by_pid.get(p["pid"], 0) + p["executed_seconds"]
+        return by_pid
+
+    def bill(self):
+        prices = os.path.join(self.node.directory, "prices.yaml")
+        with open(prices, "w", encoding="utf-8") as f:
+            f.write("apiVersion: divvy/v1\nkind: PriceList\ncurrency: USD\n"
+                    "prices: [{perGpuHour: 3600}]\n")
+        return self.node.json("bill", "--price-file", prices, "--from", "-1d", "--by", "tenant")
+
+    def check_buckets(self, bill):
+        keys = ("busy", "reserved_idle", "overhead", "unallocated", "unhealthy")
+        walls = set()
+        for gpu in bill["gpus"]:
+            ns = {k: round(gpu[f"{k}_seconds"] * 10**9) for k in keys}
+            wall = round(gpu["wall_seconds"] * 10**9)
+            self.assertEqual(sum(ns.values()), wall, gpu["uuid"])
+            walls.add(wall)
+        self.assertEqual(len(bill["gpus"]), 5)
+        self.assertEqual(len(walls), 1, "every GPU was there all the time")
+        return walls.pop()
+
+    def check_truth(self, bill, weights):
+        by_pid = self.truth()
+        said = {t["tenant"]: t for t in bill["tenants"]}
+        rows = []
+        for tenant in sorted({life.tenant for life in self.lives}):
+            true = sum(by_pid.get(life.pid, 0) * weights.get(life.pid, 1)
+                       for life in self.lives if life.tenant == tenant)
+            t = said.get(tenant, {"busy_seconds": 0.0, "quality": "exact"})
+            lives = sum(life.tenant == tenant for life in self.lives)
+            rows.append((tenant, t["quality"], t["busy_seconds"], true, lives,
+                         self.cuts_off.get(tenant, 0)))
+        for tenant, quality, busy, true, lives, cuts in rows:
+            print(f"{tenant:10} {quality:10} said {busy:8.4f} true {true:8.4f} "
+                  f"off {1000 * (busy - true):+8.2f} ms, {lives} lives, {cuts} times cut off")
+        return rows
+
+    def test_a_minute_of_everything(self):
+        print(f"DIVVY_BOOKS_SEED={self.seed}")
+        self.apply_and_settle(FIXED + CUTS[0])
+        began = time.monotonic()
+        end = began + float(os.environ.get("DIVVY_BOOKS_SECONDS", "60"))
+        while time.monotonic() < end:
+            self.act()
+            time.sleep(self.rng.random() * 0.6)
+        for life in self.alive:
+            if life.run.poll() is None:
+                self.cut_off(life)
+                os.kill(life.pid, signal.SIGKILL)
+        harness.wait_for(lambda: not self.node.json("ps")["slices"], "no slice is left")
+        time.sleep(3)  # the last answers of the driver, and a flush
+        bill = self.bill()
+        wall = self.check_buckets(bill)
+        print(f"wall {wall} ns of each GPU; test ran {time.monotonic() - began:.1f} s")
+        rows = self.check_truth(bill, {})
+        verify = self.node.divvy("ledger", "verify")
+        self.assertEqual(verify.returncode, 0, verify.stdout + verify.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
