@@ -63,7 +63,7 @@ static int take_over(struct dv_ledger *l, struct dv_err *err)
         r = dv_ledger_notes_life_head(l, &life, err);
     if (r == 0)
         r = dv_ledger_write_load_open(l, &left, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     l->next_life = life.seq + 1;
     if (left.n && left.seq > head.seq) {
@@ -115,7 +115,7 @@ int dv_ledger_open(const char *where, const struct dv_ledger_options *options,
     l->read_only = options->read_only;
     l->limits = options->limits;
     set_limits(&l->limits);
-    l->waiting = calloc(l->limits.pending_blocks + 2, sizeof *l->waiting);
+    l->waiting = calloc(l->limits.pending_blocks + 2, sizeof(struct ledger_minute *));
     l->writer = random_writer();
     dv_proc_boot_id(l->boot);
     l->last = options->now;
@@ -147,7 +147,7 @@ int dv_ledger_put_aside(struct dv_ledger *l, struct dv_str *note, struct dv_err 
     int r = dv_ledger_db_put_aside(l, note, err);
     if (r == 0)
         r = open_all(l, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     l->next_life = 1;
     for (size_t i = 0; i < l->n_lives; i++)

@@ -271,14 +271,14 @@ int dv_ledger_block_rows(struct dv_ledger *l, const struct ledger_block *b,
 
 static int complete(struct dv_ledger *l, struct ledger_block *b, struct dv_err *err)
 {
-    struct ledger_block head;
-    struct dv_ledger_head lives, notes;
+    struct ledger_block head = {0};
+    struct dv_ledger_head lives = {0}, notes = {0};
     int r = dv_ledger_block_head(l, b->level, &head, err);
     if (r == 0)
         r = dv_ledger_notes_life_head(l, &lives, err);
     if (r == 0)
         r = dv_ledger_notes_head(l, &notes, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     if (head.seq + 1 != b->seq)
         return dv_err_set(err, -EBADMSG, "%s: %s block %llu is there, %llu should follow", l->path,
@@ -312,7 +312,7 @@ int dv_ledger_block_append(struct dv_ledger *l, struct ledger_block *b,
     for (size_t i = 0; r == 0 && add_entries && i < n; i++)
         r = dv_ledger_db_run(l, err, SQL_ENTRY_ADD, "iiic", (int64_t)b->level, (int64_t)b->seq,
                              v[i].account, &v[i].charge);
-    if (r < 0)
+    if (r != 0)
         return r;
     return dv_ledger_db_run(l, err, SQL_BLOCK_ADD, "iiiiiiiiiiiiiihihihihh", (int64_t)b->level,
                             (int64_t)b->seq, b->from, b->to, b->begin_ns, b->end_ns,
@@ -327,7 +327,7 @@ static int count_level(struct dv_ledger *l, unsigned level, struct dv_err *err)
     sqlite3_stmt *st;
     int r = dv_ledger_db_prepare(
         l, "SELECT count(*), total(rows) FROM block WHERE level = ? AND seq > ?", &st, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     sqlite3_bind_int64(st, 1, level);
     sqlite3_bind_int64(st, 2, (int64_t)l->pruned[level]);
@@ -347,7 +347,7 @@ int dv_ledger_block_load_pruned(struct dv_ledger *l, struct dv_err *err)
 {
     sqlite3_stmt *st;
     int code, r = dv_ledger_db_prepare(l, "SELECT chain, pruned FROM chain", &st, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     memset(l->pruned, 0, sizeof l->pruned);
     while ((code = sqlite3_step(st)) == SQLITE_ROW) {

@@ -247,7 +247,7 @@ void dv_ledger_memory_drop_waiting(struct dv_ledger *l, size_t n)
     for (size_t i = 0; i < n; i++)
         free_minute(l->waiting[i]);
     l->n_waiting -= n;
-    memmove(l->waiting, l->waiting + n, l->n_waiting * sizeof *l->waiting);
+    memmove(l->waiting, l->waiting + n, l->n_waiting * sizeof(struct ledger_minute *));
 }
 
 void dv_ledger_memory_renumber(struct dv_ledger *l, uint64_t first)
@@ -325,7 +325,7 @@ static void make_room(struct dv_ledger *l)
         free_minute(l->waiting[i + 1]);
         l->n_waiting--;
         memmove(l->waiting + i + 1, l->waiting + i + 2,
-                (l->n_waiting - i - 1) * sizeof *l->waiting);
+                (l->n_waiting - i - 1) * sizeof(struct ledger_minute *));
         dv_ledger_memory_renumber(l, first);
     }
 }

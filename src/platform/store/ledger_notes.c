@@ -56,15 +56,15 @@ static int account_id(struct dv_ledger *l, const struct dv_account *a, uint8_t d
 int dv_ledger_notes_add_life(struct dv_ledger *l, const struct dv_ledger_life *life,
                              struct dv_err *err)
 {
-    struct dv_ledger_head last;
+    struct dv_ledger_head last = {0};
     uint8_t digest[HASH], hash[HASH];
-    int64_t id;
+    int64_t id = 0;
     int r = dv_ledger_notes_life_head(l, &last, err);
     if (r == 0)
         r = account_id(l, &life->account, digest, &id, err);
     if (r == 0 && dv_ledger_chain_life(life, digest, last.hash, hash) < 0)
         r = dv_err_set(err, -EIO, "no SHA-256");
-    if (r < 0)
+    if (r != 0)
         return r;
     return dv_ledger_db_run(l, err, SQL_LIFE_ADD, "iiiiiiiiiiih", (int64_t)life->seq,
                             (int64_t)life->event, (int64_t)life->claim, id,
@@ -139,7 +139,7 @@ static int append_deltas(struct dv_ledger *l, uint64_t note, const struct dv_led
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < n; i++) {
-        int64_t id;
+        int64_t id = 0;
         delta_charge(&deltas[i], &hashed[i].delta);
         r = account_id(l, &deltas[i].account, hashed[i].account, &id, err);
         if (r == 0)
@@ -152,7 +152,7 @@ static int append_deltas(struct dv_ledger *l, uint64_t note, const struct dv_led
 int dv_ledger_notes_append(struct dv_ledger *l, struct dv_ledger_note *note,
                            const struct dv_ledger_delta *deltas, size_t n, struct dv_err *err)
 {
-    struct dv_ledger_head last;
+    struct dv_ledger_head last = {0};
     uint8_t hash[HASH];
     struct ledger_delta *hashed = calloc(n + 1, sizeof *hashed);
     int r = hashed ? dv_ledger_notes_head(l, &last, err)
@@ -164,7 +164,7 @@ int dv_ledger_notes_append(struct dv_ledger *l, struct dv_ledger_note *note,
     if (r == 0 && dv_ledger_chain_note(note, hashed, n, last.hash, hash) < 0)
         r = dv_err_set(err, -EIO, "no SHA-256");
     free(hashed);
-    if (r < 0)
+    if (r != 0)
         return r;
     return dv_ledger_db_run(l, err, SQL_NOTE_ADD, "iiiiiitttth", (int64_t)note->seq,
                             (int64_t)note->kind, note->unix_ns, (int64_t)note->level,
@@ -214,10 +214,10 @@ static int by_account(const void *a, const void *b)
 static int apply_range(struct dv_ledger *l, unsigned level, uint64_t first, uint64_t last,
                        struct ledger_entries *rows, struct dv_err *err)
 {
-    int r, code = SQLITE_DONE;
+    int r = 0, code = SQLITE_DONE;
     sqlite3_stmt *st = first > last ? NULL : dv_ledger_db_statement(l, SQL_CORRECTIONS, &r, err);
     if (!st)
-        return first > last ? 0 : r;
+        return r;
     sqlite3_bind_int64(st, 1, level);
     sqlite3_bind_int64(st, 2, (int64_t)first);
     sqlite3_bind_int64(st, 3, (int64_t)last);
@@ -370,7 +370,7 @@ static int is_there(struct dv_ledger *l, const struct dv_ledger_note *note, bool
                              " unix_ns = ? AND from_unix = ? AND old = ? AND new = ? AND who = ?"
                              " AND reason = ?",
                              &st, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     const char *const texts[] = {note->old, note->new_name, note->who, note->reason};
     const int64_t numbers[] = {note->kind, note->level, (int64_t)note->block, note->unix_ns,
@@ -389,17 +389,17 @@ static int is_there(struct dv_ledger *l, const struct dv_ledger_note *note, bool
 
 int dv_ledger_correct(struct dv_ledger *l, const struct dv_ledger_correction *c, struct dv_err *err)
 {
-    struct ledger_block b;
+    struct ledger_block b = {0};
     struct dv_ledger_note note = {
         .kind = DV_LEDGER_CORRECTION, .unix_ns = c->unix_ns, .level = c->level, .block = c->block};
     int r = check_correction(l, c, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     dv_str_copy(note.who, sizeof note.who, c->who);
     dv_str_copy(note.reason, sizeof note.reason, c->reason);
     bool there = false;
     r = is_there(l, &note, &there, err);
-    if (r < 0 || there)
+    if (r != 0 || there)
         return r;
     r = begin(l, err);
     if (r == 0)
@@ -424,14 +424,14 @@ int dv_ledger_rename(struct dv_ledger *l, const char *old, const char *new_name,
     if (r == 0 && n >= RENAMES_MAX)
         r = dv_err_set(err, -ENOSPC, "%s has %lld renames, it takes no more", l->path,
                        (long long)n);
-    if (r < 0)
+    if (r != 0)
         return r;
     dv_str_copy(note.old, sizeof note.old, old);
     dv_str_copy(note.new_name, sizeof note.new_name, new_name);
     dv_str_copy(note.who, sizeof note.who, who);
     bool there = false;
     r = is_there(l, &note, &there, err);
-    if (r < 0 || there)
+    if (r != 0 || there)
         return r;
     r = begin(l, err);
     if (r == 0)
@@ -449,7 +449,7 @@ int dv_ledger_find_block(struct dv_ledger *l, int64_t unix_seconds, enum dv_ledg
                                  "SELECT seq FROM block WHERE level = ?1 AND seq > ?2 AND"
                                  " from_unix <= ?3 AND to_unix > ?3 ORDER BY seq DESC LIMIT 1",
                                  &st, err);
-        if (r < 0)
+        if (r != 0)
             return r;
         sqlite3_bind_int64(st, 1, level);
         sqlite3_bind_int64(st, 2, (int64_t)l->pruned[level]);

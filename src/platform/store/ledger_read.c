@@ -41,12 +41,12 @@ static void rename_tenant(const struct reading *r, struct dv_charge_row *row)
 static void emit(struct reading *r, struct dv_ledger_row *row)
 {
     static const struct dv_charge nothing;
-    if (r->stopped || (r->q->gpu && strcmp(row->row.account.gpu, r->q->gpu)) ||
+    if (r->stopped || (r->q->gpu && strcmp(row->row.account.gpu, r->q->gpu) != 0) ||
         !memcmp(&row->row.charge, &nothing, sizeof nothing))
         return;
     if (r->q->renamed)
         rename_tenant(r, &row->row);
-    if (r->q->tenant && strcmp(row->row.account.tenant, r->q->tenant))
+    if (r->q->tenant && strcmp(row->row.account.tenant, r->q->tenant) != 0)
         return;
     r->sum.rows++;
     r->sum.broken_rows += row->broken;
@@ -336,7 +336,7 @@ int dv_ledger_totals(struct dv_ledger *l, dv_ledger_on_total *on_total, void *ar
     struct dv_charge *sums = r == 0 ? calloc(l->n_accounts + 1, sizeof *sums) : NULL;
     if (r == 0 && !sums)
         r = dv_err_set(err, -ENOMEM, "%s: out of memory", l->path);
-    if (r == 0) {
+    if (r == 0 && sums) {
         sum_memory(sums, &open);
         for (size_t i = 0; i < l->n_waiting; i++)
             sum_memory(sums, l->waiting[i]);

@@ -38,7 +38,7 @@ static int group_extent(struct dv_ledger *l, unsigned finer, uint64_t after,
                                  "SELECT " BLOCK_COLUMNS " FROM block WHERE level = ? AND seq > ?"
                                  " ORDER BY seq",
                                  &st, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     sqlite3_bind_int64(st, 1, finer);
     sqlite3_bind_int64(st, 2, (int64_t)after);
@@ -195,7 +195,7 @@ static int clear_rows(struct dv_ledger *l, unsigned level, uint64_t seq, struct 
 {
     sqlite3_stmt *st;
     int r = dv_ledger_db_prepare(l, "DELETE FROM entry WHERE level = ? AND block >= ?", &st, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     sqlite3_bind_int64(st, 1, level);
     sqlite3_bind_int64(st, 2, (int64_t)seq);
@@ -211,10 +211,10 @@ static int start(struct dv_ledger *l, struct dv_err *err)
     int r = 0;
     for (unsigned level = DV_LEDGER_HOUR; r == 0 && !found && level <= DV_LEDGER_DAY; level++)
         r = find_group(l, level, &l->roll.block, &found, err);
-    if (r < 0 || !found)
+    if (r != 0 || !found)
         return r;
     r = clear_rows(l, l->roll.block.level, l->roll.block.seq, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     l->roll.level = l->roll.block.level;
     l->roll.next = l->roll.block.first;
@@ -247,7 +247,7 @@ static int oldest_cover(struct dv_ledger *l, unsigned level, uint64_t after,
                                  "SELECT " BLOCK_COLUMNS " FROM block WHERE level = ? AND seq > ?"
                                  " AND last > ? ORDER BY seq LIMIT 1",
                                  &st, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     sqlite3_bind_int64(st, 1, level);
     sqlite3_bind_int64(st, 2, (int64_t)l->pruned[level]);
@@ -280,11 +280,11 @@ static uint64_t weight(const struct dv_ledger *l, unsigned level)
 static int mark_level(struct dv_ledger *l, const struct rule *rule, int64_t now, bool *ret_marked,
                       struct dv_err *err)
 {
-    struct ledger_block cover, head, last;
+    struct ledger_block cover, head, last = {0};
     int r = oldest_cover(l, rule->level + 1, l->pruned[rule->level], &cover, err);
     if (r == 0)
         r = dv_ledger_block_head(l, rule->level, &head, err);
-    if (r < 0 || !cover.seq || cover.last >= head.seq)
+    if (r != 0 || !cover.seq || cover.last >= head.seq)
         return r;
     if (rule->level == DV_LEDGER_HOUR) {
         r = dv_ledger_block_get(l, DV_LEDGER_HOUR, cover.last, &last, err);
@@ -320,7 +320,7 @@ static int mark_days(struct dv_ledger *l, const struct rule *rule, int64_t now, 
     int r = oldest_cover(l, DV_LEDGER_DAY, 0, &first, err);
     if (r == 0)
         r = dv_ledger_block_head(l, DV_LEDGER_DAY, &head, err);
-    if (r < 0 || !first.seq || first.seq >= head.seq || first.last >= l->pruned[DV_LEDGER_HOUR] ||
+    if (r != 0 || !first.seq || first.seq >= head.seq || first.last >= l->pruned[DV_LEDGER_HOUR] ||
         (!old(&first, &head, now, rule->seconds) && weight(l, rule->level) <= rule->rows))
         return r;
     note.block = first.seq;
@@ -354,7 +354,7 @@ static int mark_lives(struct dv_ledger *l, int64_t now, bool *ret_marked, struct
                                  " lives > ? AND lives < (SELECT max(seq) FROM life)"
                                  " ORDER BY seq LIMIT 1",
                                  &st, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     sqlite3_bind_int64(st, 1, (int64_t)l->pruned[DV_LEDGER_LIVES]);
     int code = sqlite3_step(st);
@@ -364,7 +364,7 @@ static int mark_lives(struct dv_ledger *l, int64_t now, bool *ret_marked, struct
     else if (code != SQLITE_DONE)
         r = dv_ledger_db_failed(l, "reading", err);
     sqlite3_finalize(st);
-    if (r < 0 || !day.seq ||
+    if (r != 0 || !day.seq ||
         (!old(&day, &head, now, l->limits.life_seconds) &&
          l->kept_rows[DV_LEDGER_LIVES] <= l->limits.life_rows))
         return r;
@@ -424,7 +424,7 @@ int dv_ledger_roll(struct dv_ledger *l, int64_t unix_ns, struct dv_err *err)
     if (l->read_only)
         return dv_err_set(err, -EROFS, "%s is open for reading only", l->path);
     int r = dv_ledger_db_exec(l, "PRAGMA synchronous = NORMAL", "rolling", err);
-    if (r < 0)
+    if (r != 0)
         return r;
     if (!l->roll.level)
         r = start(l, err);

@@ -68,7 +68,7 @@ static int query_block(struct dv_ledger *l, const char *sql, unsigned level, uin
 {
     sqlite3_stmt *st;
     int r = dv_ledger_db_prepare(l, sql, &st, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     sqlite3_bind_int64(st, 1, level);
     sqlite3_bind_int64(st, 2, (int64_t)seq);
@@ -90,7 +90,7 @@ static int day_anchor(struct dv_ledger *l, uint64_t seq, uint8_t ret[HASH], stru
                                  "SELECT " NOTE_COLUMNS " FROM note WHERE kind = 2 AND level = 2"
                                  " AND block = ?",
                                  &st, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     sqlite3_bind_int64(st, 1, (int64_t)seq);
     int code = sqlite3_step(st);
@@ -161,7 +161,7 @@ static bool all_zero(const struct ledger_entries *rows)
 {
     static const struct dv_charge nothing;
     for (size_t i = 0; i < rows->n; i++)
-        if (memcmp(&rows->v[i].charge, &nothing, sizeof nothing))
+        if (memcmp(&rows->v[i].charge, &nothing, sizeof nothing) != 0)
             return false;
     return true;
 }
@@ -187,7 +187,7 @@ static void check_sums(struct proof *p, const struct ledger_block *b)
         found(p, &at, DV_LEDGER_FAULT_SUMS, "it is not the sum of %s blocks %llu to %llu",
               dv_ledger_chain_name(b->level - 1), (unsigned long long)b->first,
               (unsigned long long)b->last);
-    else if (memcmp(finer.hash, b->finer, HASH))
+    else if (memcmp(finer.hash, b->finer, HASH) != 0)
         found(p, &at, DV_LEDGER_FAULT_LINK, "%s block %llu is not the one it was made of",
               dv_ledger_chain_name(b->level - 1), (unsigned long long)b->last);
 }
@@ -201,7 +201,7 @@ static void check_link(struct proof *p, const struct ledger_block *b, uint64_t e
         found(p, &at, DV_LEDGER_FAULT_MISSING, "%s blocks %llu to %llu are gone",
               dv_ledger_chain_name(b->level), (unsigned long long)expected,
               (unsigned long long)(b->seq - 1));
-    else if (!prev || memcmp(prev, b->prev, HASH))
+    else if (!prev || memcmp(prev, b->prev, HASH) != 0)
         found(p, &at, DV_LEDGER_FAULT_LINK, "it does not follow %s",
               expected == p->l->pruned[b->level] + 1 ? "what was dropped before it"
                                                      : "the block before it");
@@ -221,7 +221,7 @@ static void check_cover(struct proof *p, const struct ledger_block *b,
 static void check_level(struct proof *p, unsigned level, uint64_t ret_head[DV_LEDGER_LEVELS])
 {
     struct dv_ledger_break at = {.chain = level};
-    struct ledger_block before = {0}, b;
+    struct ledger_block before = {0}, b = {0};
     uint8_t hash[HASH];
     const uint8_t *prev = anchor(p, level, hash) == 0 ? hash : NULL;
     uint64_t seq = p->l->pruned[level];
@@ -253,7 +253,7 @@ static void check_level(struct proof *p, unsigned level, uint64_t ret_head[DV_LE
 /* The end of a chain can be cut off without a trace in it: others may know of it. */
 static void check_ends(struct proof *p, const uint64_t heads[DV_LEDGER_LEVELS])
 {
-    struct ledger_block head;
+    struct ledger_block head = {0};
     struct dv_ledger_break at = {0};
     int64_t open = 0;
     for (unsigned level = DV_LEDGER_HOUR; level <= DV_LEDGER_DAY; level++) {
@@ -301,7 +301,7 @@ static int note_deltas(struct proof *p, uint64_t note, struct ledger_delta *delt
                                 "wait,requested,byte_seconds,held FROM note_entry WHERE note = ?"
                                 " ORDER BY n",
                                 &st, &p->err);
-    if (r < 0)
+    if (r != 0)
         return r;
     *ret_n = 0;
     sqlite3_bind_int64(st, 1, (int64_t)note);
@@ -369,7 +369,7 @@ static void check_single(struct proof *p, const struct single *s)
                   (unsigned long long)(at.seq - 1));
         else if (!anchored)
             found(p, &at, DV_LEDGER_FAULT_LINK, "no day block knows what was dropped before it");
-        else if (bad || !fits || memcmp(hash, stored, HASH))
+        else if (bad || !fits || memcmp(hash, stored, HASH) != 0)
             found(p, &at, DV_LEDGER_FAULT_HASH, "it is not what was written");
         memcpy(prev, stored, HASH);
         expected = at.seq + 1;
@@ -434,7 +434,7 @@ int dv_ledger_verify(struct dv_ledger *l, dv_ledger_on_break *on_break, void *ar
     struct proof p = {.l = l, .on_break = on_break, .arg = arg};
     uint64_t heads[DV_LEDGER_LEVELS] = {0};
     int r = dv_ledger_db_exec(l, "BEGIN", "reading", err);
-    if (r < 0)
+    if (r != 0)
         return r;
     dv_ledger_block_forget(l);
     check_file(&p);
