@@ -169,6 +169,23 @@ class Ledger(unittest.TestCase):
             self.assertEqual(sum(Decimal(r["PricingQuantity"]) for r in parts), 24)
             self.assertEqual(sum(Decimal(r["ConsumedQuantity"]) for r in parts), 86400)
 
+    def test_days_of_25_and_23_hours(self):
+        """A day is that of the place: the clocks of Berlin go back on 2026-10-25, on 2027-03-28 forth."""
+        for first, day, hours in ((1792800000, "2026-10-25", 25), (1806105600, "2027-03-28", 23)):
+            path = os.path.join(self.directory, day)
+            subprocess.run([MAKE_LEDGER, path, str(first)], check=True)
+            ask = ["--from", day, "--to", day[:-2] + str(int(day[-2:]) + 1), "--timezone",
+                   "Europe/Berlin"]
+            code, out, _ = self.bill(*ask, "--format", "focus", ledger=path)
+            self.assertEqual((code, validate(out)), (0, []))
+            hours_of = {}
+            for r in csv.DictReader(io.StringIO(out, newline="")):
+                gpu = r["x_GpuUuid"]
+                hours_of[gpu] = hours_of.get(gpu, 0) + Decimal(r["PricingQuantity"])
+            self.assertEqual(set(hours_of.values()), {hours})
+            bill = json.loads(self.bill(*ask, "-o", "json", ledger=path)[1])
+            self.assertEqual(bill["origin_cost_micros"], hours * (3060000 + 4250000))
+
     def test_focus_of_one_tenant_says_nothing_of_others(self):
         out = self.good(*RANGE, "--format", "focus", "--focus-version", "1.3", "--tenant", "team-b")
         self.assertEqual(validate(out, "1.3"), [])

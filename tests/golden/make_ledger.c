@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * make_ledger FILE: a ledger of five days, always the same: 2026-10-30 to 2026-11-03 UTC, two GPUs,
- * two tenants and somebody outside of all slices. Each hour is one block. The sums of each GPU's
- * hour are an hour, to the nanosecond.
+ * make_ledger FILE [UNIX]: a ledger of five days, always the same: 2026-10-30 to 2026-11-03 UTC, or
+ * from that time on; two GPUs, two tenants and somebody outside of all slices. Each hour is one
+ * block. The sums of each GPU's hour are an hour, to the nanosecond.
  */
 #include "store/ledger.h"
 
@@ -103,17 +103,18 @@ static void add_cut(struct dv_ledger *ledger, int hour)
 
 int main(int argc, char **argv)
 {
+    int64_t first = argc > 2 ? atoll(argv[2]) : FIRST;
     struct dv_ledger_options options = {
-        .now = {FIRST * (int64_t)DV_NS_PER_S, 1},
+        .now = {first * (int64_t)DV_NS_PER_S, 1},
         .limits = {.minute_seconds = UINT64_C(31536000), .hour_seconds = UINT64_C(31536000)}};
     struct dv_ledger *ledger = NULL;
     struct dv_str note = {0};
     struct dv_err err = {{0}};
-    if (argc != 2)
+    if (argc != 2 && argc != 3)
         return 2;
     check(dv_ledger_open(argv[1], &options, &ledger, &note, &err), &err);
     for (int hour = 0; hour < HOURS; hour++) {
-        struct dv_ledger_time now = {(FIRST + (hour + 1) * INT64_C(3600)) * (int64_t)DV_NS_PER_S,
+        struct dv_ledger_time now = {(first + (hour + 1) * INT64_C(3600)) * (int64_t)DV_NS_PER_S,
                                      1 + (uint64_t)(hour + 1) * HOUR_NS};
         add_shared(ledger, hour);
         add_cut(ledger, hour);
