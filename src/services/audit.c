@@ -312,6 +312,15 @@ static uint64_t ran_ns(const struct look *l, const struct dv_facts_utilization *
     return DV_MIN(u->time_us - from, l->most_us) * 10 * u->sm_percent * l->fitted / l->sum;
 }
 
+/* Clients of MPS time themselves, and who was there before a restart has counted meanwhile. */
+static bool will_tell(const struct dv_holding *h, const struct dv_proc_id *id)
+{
+    for (size_t i = 0; i < h->n_strays; i++)
+        if (h->strays[i].id.pid == id->pid && h->strays[i].from_store)
+            return mode_of(h) != DV_MODE_TIMESLICE;
+    return mode_of(h) == DV_MODE_MPS;
+}
+
 static void add_process(struct dv_node *node, uint32_t gpu, const struct look *l,
                         const struct dv_facts_utilization *u)
 {
@@ -330,7 +339,7 @@ static void add_process(struct dv_node *node, uint32_t gpu, const struct look *l
     struct dv_holding *h = dv_tenants_find(node, &id, NULL);
     if (!h)
         dv_meter_outside_ran(node, gpu, ns);
-    else if (mode_of(h) != DV_MODE_MPS)
+    else if (!will_tell(h, &id))
         dv_meter_stray_ran(h, ns);
 }
 

@@ -119,6 +119,12 @@ static uint64_t said(const struct dv_member *m, uint64_t word, uint64_t base, ui
     return word > base ? DV_MIN(word - base, now - m->since_ns) : 0;
 }
 
+static bool is_open(const struct dv_holding *h)
+{
+    uint32_t gpu = dv_node_gpu_of(h->node, h->device_uuid);
+    return gpu < DV_FACTS_GPUS_MAX && h->node->gpus[gpu].open;
+}
+
 static void tell_busy(struct dv_holding *h, uint64_t ns, enum dv_quality quality)
 {
     h->busy_ns += ns;
@@ -127,16 +133,72 @@ static void tell_busy(struct dv_holding *h, uint64_t ns, enum dv_quality quality
     dv_books_busy(h->node->meter->books, h->claim.id, ns, quality);
 }
 
-static bool is_open(const struct dv_holding *h)
+/* All that a process has run since it started, by itself or by leases. */
+static uint64_t own_counter(const struct dv_member *m)
 {
-    uint32_t gpu = dv_node_gpu_of(h->node, h->device_uuid);
-    return gpu < DV_FACTS_GPUS_MAX && h->node->gpus[gpu].open;
+    const struct dv_slot_page *p = m->slot.page;
+    return GET(p->ran_total_ns) + GET(p->selfpaced_total_ns);
+}
+
+static bool is_sampled(const struct dv_holding *h)
+{
+    return mode_of(h) == DV_MODE_TIMESLICE && !is_mig(h);
+}
+
+static struct checkpoint *checkpoint_of(struct dv_meter *meter, uint64_t claim,
+                                        const struct dv_proc_id *id)
+{
+    for (size_t i = 0; i < meter->n_checkpoints; i++) {
+        struct checkpoint *c = &meter->checkpoints[i];
+        if (c->row.claim == claim && c->row.pid == id->pid && c->row.start == id->start)
+            return c;
+    }
+    return NULL;
+}
+
+/* Of a process from before this daemon: what it ran since the last flush. At most all the time that
+ * has passed: its word is its own. */
+static void charge_absence(struct dv_member *m, uint64_t now)
+{
+    struct dv_meter *meter = m->node->meter;
+    struct checkpoint *c = checkpoint_of(meter, m->holding->claim.id, &m->id);
+    uint64_t since = dv_books_since(meter->books), counter = own_counter(m);
+    uint64_t seen = c ? c->row.counter_ns : 0;
+    if (c && c->settled)
+        return;
+    if (c) {
+        c->settled = true;
+        m->driver_ran_ns = c->row.busy_ns;
+    }
+    m->utilized_us = dv_clock_unix_us() - (now - since) / 1000;
+    if (is_sampled(m->holding))
+        return; /* the driver's samples have it */
+    bool paced = mode_of(m->holding) == DV_MODE_GOVERNED;
+    tell_busy(m->holding, counter > seen ? DV_MIN(counter - seen, now - since) : 0,
+              paced ? DV_QUALITY_ESTIMATED : DV_QUALITY_EXACT);
+}
+
+/* A process writes its counters to its new page when it next does something. */
+static bool has_written(struct dv_member *m, uint64_t now)
+{
+    const struct dv_slot_page *p = m->slot.page;
+    if (!m->returns)
+        return true;
+    if (!GET(p->alive_ns))
+        return false;
+    m->returns = false;
+    m->ran_base_ns = GET(p->ran_total_ns);
+    m->selfpaced_base_ns = GET(p->selfpaced_total_ns);
+    charge_absence(m, now);
+    return true;
 }
 
 static void read_member(struct dv_member *m, uint64_t now)
 {
     struct dv_holding *h = m->holding;
     const struct dv_slot_page *p = m->slot.page;
+    if (!has_written(m, now))
+        return;
     uint64_t paced = said(m, GET(p->selfpaced_total_ns), m->selfpaced_base_ns, now);
     uint64_t ran = step(&m->ran_seen_ns, said(m, GET(p->ran_total_ns), m->ran_base_ns, now));
     /* The arbiter was late, and it kept to its share by itself. */
@@ -240,66 +302,12 @@ void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns)
 
 /* ---- processes ---- */
 
-/* All that a process has run since it started, by itself or by leases. */
-static uint64_t own_counter(const struct dv_member *m)
-{
-    const struct dv_slot_page *p = m->slot.page;
-    return GET(p->ran_total_ns) + GET(p->selfpaced_total_ns);
-}
-
-static bool is_sampled(const struct dv_holding *h)
-{
-    return mode_of(h) == DV_MODE_TIMESLICE && !is_mig(h);
-}
-
-static struct checkpoint *checkpoint_of(struct dv_meter *meter, uint64_t claim,
-                                        const struct dv_proc_id *id)
-{
-    for (size_t i = 0; i < meter->n_checkpoints; i++) {
-        struct checkpoint *c = &meter->checkpoints[i];
-        if (c->row.claim == claim && c->row.pid == id->pid && c->row.start == id->start)
-            return c;
-    }
-    return NULL;
-}
-
-/* Of a process from before this daemon: what it ran since the last flush. At most all the time that
- * has passed: its word is its own. */
-static void charge_absence(struct dv_member *m, uint64_t now)
-{
-    struct dv_meter *meter = m->node->meter;
-    struct checkpoint *c = checkpoint_of(meter, m->holding->claim.id, &m->id);
-    uint64_t since = dv_books_since(meter->books), counter = own_counter(m);
-    uint64_t seen = c ? c->row.counter_ns : 0;
-    if (c && c->settled)
-        return;
-    if (c) {
-        c->settled = true;
-        m->driver_ran_ns = c->row.busy_ns;
-    }
-    m->utilized_us = dv_clock_unix_us() - (now - since) / 1000;
-    if (is_sampled(m->holding))
-        return; /* the driver's samples have it */
-    bool paced = mode_of(m->holding) == DV_MODE_GOVERNED;
-    tell_busy(m->holding, counter > seen ? DV_MIN(counter - seen, now - since) : 0,
-              paced ? DV_QUALITY_ESTIMATED : DV_QUALITY_EXACT);
-}
-
-static bool was_there_before(const struct dv_member *m)
+void dv_meter_joined(struct dv_member *m)
 {
     const struct dv_holding *h = m->holding;
     for (size_t i = 0; i < h->n_strays; i++)
         if (h->strays[i].id.pid == m->id.pid && h->strays[i].from_store)
-            return true;
-    return false;
-}
-
-void dv_meter_joined(struct dv_member *m, uint64_t now)
-{
-    m->ran_base_ns = GET(m->slot.page->ran_total_ns);
-    m->selfpaced_base_ns = GET(m->slot.page->selfpaced_total_ns);
-    if (m->node->meter->books && was_there_before(m))
-        charge_absence(m, now);
+            m->returns = true;
 }
 
 /* What was under way when it ended, and no end of it was seen: until now, as far as was predicted.

@@ -44,9 +44,9 @@ void dv_meter_stray_ran(struct dv_holding *holding, uint64_t ns);
 void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
 void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
 
-/* A process has shaken hands: its counter starts here, and what it ran while nobody looked is
- * charged. */
-void dv_meter_joined(struct dv_member *member, uint64_t now);
+/* A process has shaken hands. One from before a restart: what it ran while nobody looked will be
+ * charged. Before it is taken off the strays. */
+void dv_meter_joined(struct dv_member *member);
 /* It has ended: what was cut short is charged, and what it ran since the driver's last sample is
  * asked for. Before its slot goes. */
 void dv_meter_left(struct dv_member *member, uint64_t now);

@@ -136,7 +136,8 @@ struct dv_member {
     /* Of its own counters (meter.c): where they stood when it came, and what was read since. */
     uint64_t ran_base_ns, ran_seen_ns;
     uint64_t selfpaced_base_ns, selfpaced_seen_ns;
-    uint64_t driver_ran_ns;                    /* by the driver's samples, since it came */
+    bool returns;           /* from before a restart, and its counters were not read yet */
+    uint64_t driver_ran_ns; /* by the driver's samples, since it came */
     uint64_t launches_seen, gate_wait_seen_ns; /* of its totals */
     struct dv_activity_process activity;
     /* As of the last sample of the driver: */

@@ -222,7 +222,7 @@ static int on_ready(struct dv_member *m)
     m->gate_wait_seen_ns = __atomic_load_n(&m->slot.page->wait_total_ns, __ATOMIC_RELAXED);
     m->ready = true;
     m->utilized_us = dv_clock_unix_us();
-    dv_meter_joined(m, dv_clock_now());
+    dv_meter_joined(m);
     drop_stray(h, &m->id);
     introduce(m);
     dv_keep_put_process(h, &m->id);

@@ -194,7 +194,11 @@ class Books(LayoutCase):
             if life.run.poll() is None:
                 self.cut_off(life)
                 os.kill(life.pid, signal.SIGKILL)
-        harness.wait_for(lambda: not self.node.json("ps")["slices"], "no slice is left")
+        try:
+            harness.wait_for(lambda: not self.node.json("ps")["slices"], "no slice is left", 20)
+        except AssertionError:
+            print(self.node.json("ps"), [(l.tenant, l.pid, l.run.pid, l.run.poll()) for l in self.lives])
+            raise
         time.sleep(3)  # the last answers of the driver, and a flush
         bill = self.bill()
         wall = self.check_buckets(bill)
