@@ -88,8 +88,8 @@ static bool is_wanted(const struct dv_telemetry_state *s, uint64_t now)
     return s->always || (s->wanted_ns && now - s->wanted_ns < WANTED_NS);
 }
 
-/* One GPU at a time, the one that has waited longest: the worker has more urgent questions to answer
- * between them. */
+/* One GPU at a time, the one that has waited longest: the worker has more urgent questions to
+ * answer between them. */
 void dv_telemetry_tick(struct dv_node *node, uint64_t now)
 {
     uint64_t pause = node->snapshot->n_slices ? BUSY_NS : IDLE_NS;
