@@ -12,6 +12,7 @@ import stat
 import subprocess
 import time
 import unittest
+import warnings
 
 import harness
 
@@ -503,7 +504,9 @@ class Access(unittest.TestCase):
                                           Authorization=f"Bearer {secret}")[0], 200)
                 old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 old.load_verify_locations(cert)
-                old.maximum_version = ssl.TLSVersion.TLSv1_1
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    old.maximum_version = ssl.TLSVersion.TLSv1_1
                 old.set_ciphers("ALL:@SECLEVEL=0")
                 node.context = old
                 with self.assertRaises((ssl.SSLError, OSError)):
@@ -544,12 +547,12 @@ class Access(unittest.TestCase):
             many = []
             for _ in range(200):
                 s = socket.socket()
+                many.append(s)
                 s.settimeout(1)
                 try:
                     s.connect((node.host, node.port()))
                 except OSError:
                     break
-                many.append(s)
             self.assertEqual(node.json("status")["gpus"][0]["index"], 0)  # the Unix socket serves
             for s in many:
                 s.close()
