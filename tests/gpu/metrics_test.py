@@ -14,11 +14,11 @@ GPM = ["GR_ENGINE_ACTIVE", "PIPE_TENSOR_ACTIVE", "DRAM_ACTIVE", "PCIE_TX_BYTES",
 class Metrics(unittest.TestCase):
     def test_under_load(self):
         with Node(None) as node:
-            node.start_run("--tenant", "ann", "--memory", "10GiB", "--compute", "100%", "--",
+            node.start_run("--tenant", "ann", "--gpu", "0", "--memory", "10GiB", "--compute", "100%", "--",
                            harness.program("divvy-load"), "spin", "--seconds", "120")
             node.wait_metric("divvy_tenant_launches_total", lambda v: v > 0, tenant="ann")
-            node.wait_metric("divvy_gpu_utilization_ratio", lambda v: v > 0.5)
-            node.wait_metric("divvy_gpu_power_watts", lambda v: v > 0)
+            node.wait_metric("divvy_gpu_utilization_ratio", lambda v: v > 0.5, gpu="0")
+            node.wait_metric("divvy_gpu_power_watts", lambda v: v > 0, gpu="0")
             harness.wait_for(lambda: series(node.metrics("/metrics/dcgm"),
                                             "DCGM_FI_DEV_FB_USED")[0][1] > 0, "memory is in use")
             dcgm, own = node.metrics("/metrics/dcgm"), node.metrics()
