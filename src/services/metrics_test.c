@@ -31,6 +31,7 @@ static struct dv_node *node_new(void)
     n->gpus[0].present = n->gpus[0].sampled = n->gpus[0].telemetry.sampled = true;
     n->gpus[0].gpu_percent = 37;
     n->gpus[0].memory_used_bytes = 300;
+    n->gpus[0].memory_known = true;
     dv_hardware_telemetry_forget(t);
     n->gpus[0].telemetry.facts = t;
     n->gpus[0].telemetry.got_ns = dv_clock_now();

@@ -275,6 +275,18 @@ class Text(unittest.TestCase):
                 # Turing has no GPM and no remapped rows: absent, not 0.
                 self.assertFalse([f for f in m if "PROF" in f or "ROW" in f])
 
+    def test_a_captured_node_says_no_more_than_its_capture(self):
+        capture = os.path.join(SOURCE, "src", "platform", "hardware", "testdata",
+                               "a100-mig.capture")
+        with Node(None, ready=False, options=["--replay", capture]) as node:
+            harness.wait_for(lambda: node.get("/readyz")[0] == 200, "ready")
+            m = node.metrics()
+            self.assertTrue(series(m, "divvy_device_info"))
+            for name in FIGURES[3:]:
+                self.assertFalse(series(m, name), name)
+            for labels, power in series(node.metrics("/metrics/dcgm"), "DCGM_FI_DEV_POWER_USAGE"):
+                self.fail(f"{labels} {power}")
+
     def test_labels_are_escaped(self):
         self.assertEqual(parse_sample('a{b="x\\"\\\\\\n,}"} 1')[1], (("b", 'x\\"\\\\\\n,}'),))
         for bad in ('a{b="\n"} 1', 'a{b="x} 1', "a{b=1} 1", "a 1e5", "a NaN", "a 01", "a{} 1"):

@@ -2,6 +2,7 @@
 """The metrics of a real GPU under load: what NVML and GPM say of it, as the pages show it."""
 import os
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
@@ -21,6 +22,7 @@ class Metrics(unittest.TestCase):
             node.wait_metric("divvy_gpu_power_watts", lambda v: v > 0, gpu="0")
             harness.wait_for(lambda: series(node.metrics("/metrics/dcgm"),
                                             "DCGM_FI_DEV_FB_USED")[0][1] > 0, "memory is in use")
+            time.sleep(6)  # GPM compares two rounds of questions
             dcgm, own = node.metrics("/metrics/dcgm"), node.metrics()
             for page in (own, dcgm):
                 for family, (kind, samples) in page.items():
