@@ -189,10 +189,10 @@ class Text(unittest.TestCase):
                                  ("bob", ["--gpu", "1", "--memory", "4GiB", "--compute", "20%"]),
                                  ("carol", ["--gpu", "0", "--mode", "exclusive"])):
                 node.start_run("--tenant", tenant, *args, "--", *SPIN, "600")
-            node.start_run("--tenant", "dave", "--gpu", "1", "--memory", "78GiB", "--", "true")
-            node.wait_metric("divvy_tenant_queued_claims", lambda v: v == 1, tenant="dave")
             for tenant in ("alice", "bob", "carol"):
                 node.wait_metric("divvy_tenant_launches_total", lambda v: v > 0, tenant=tenant)
+            node.start_run("--tenant", "dave", "--gpu", "1", "--memory", "78GiB", "--", "true")
+            node.wait_metric("divvy_tenant_queued_claims", lambda v: v == 1, tenant="dave")
             node.wait_metric("divvy_gpu_power_watts", lambda v: v > 100, gpu="1")
             node.wait_metric("divvy_gpu_utilization_ratio", lambda v: v > 0.1, gpu="0")
             own = node.metrics()
