@@ -52,7 +52,8 @@ static void make_facts(void)
     for (uint32_t g = 0; g < GPUS; g++) {
         struct dv_node_gpu *n = &node.gpus[g];
         struct dv_facts_telemetry *t = malloc(sizeof *t);
-        n->present = n->sampled = n->telemetry.sampled = n->processes_known = true;
+        n->present = n->sampled = n->memory_known = n->processes_known = true;
+        n->telemetry.sampled_ns = dv_clock_now();
         n->telemetry.facts = t;
         n->telemetry.got_ns = dv_clock_now();
         dv_hardware_telemetry_forget(t);

@@ -440,7 +440,8 @@ static void take_sample(struct dv_node *node, uint32_t i, const struct dv_facts_
         node->inventory_ns = 0; /* somebody has cut the GPU anew: look at once */
     g->mig_layout = s->mig_layout;
     g->sampled = true;
-    g->memory_used_bytes = s->memory_used_bytes == DV_FACT_UNKNOWN ? 0 : s->memory_used_bytes;
+    g->memory_known = s->memory_used_bytes != DV_FACT_UNKNOWN;
+    g->memory_used_bytes = g->memory_known ? s->memory_used_bytes : 0;
     g->gpu_percent = s->gpu_percent;
     g->processes_known = s->processes_known;
     g->n_processes = DV_MIN(s->n_processes, DV_FACTS_PROCESSES_MAX);

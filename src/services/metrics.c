@@ -199,13 +199,13 @@ static uint64_t memory(const struct dv_node_gpu *g, const struct dv_gpu *gpu,
 static uint64_t memory_used(const struct dv_node_gpu *g, const struct dv_gpu *gpu,
                             const struct dv_facts_telemetry *facts)
 {
-    return g->memory_used_bytes;
+    return g->memory_known ? g->memory_used_bytes : DV_FACT_UNKNOWN;
 }
 
 static uint64_t memory_lost(const struct dv_node_gpu *g, const struct dv_gpu *gpu,
                             const struct dv_facts_telemetry *facts)
 {
-    if (!g->processes_known)
+    if (!g->processes_known || !g->memory_known)
         return DV_FACT_UNKNOWN;
     return g->ghost_ns ? g->memory_used_bytes : 0;
 }

@@ -31,9 +31,11 @@ static struct dv_node *node_new(void)
     snprintf(n->driver.version, sizeof n->driver.version, "580.1");
     assert_int_equal(dv_meter_new(n), 0);
     n->driver.gpus = 1;
-    n->gpus[0].present = n->gpus[0].sampled = n->gpus[0].telemetry.sampled = true;
+    n->gpus[0].present = n->gpus[0].sampled = true;
+    n->gpus[0].telemetry.sampled_ns = dv_clock_now();
     n->gpus[0].gpu_percent = 37;
     n->gpus[0].memory_used_bytes = 300;
+    n->gpus[0].memory_known = true;
     dv_hardware_telemetry_forget(t);
     n->gpus[0].telemetry.facts = t;
     n->gpus[0].telemetry.got_ns = dv_clock_now();
@@ -114,14 +116,16 @@ static void test_a_silent_gpu(void **state)
     static const char *const kept[] = {"info", "health", "collect_success", "collect_duration"};
     struct dv_node *n = node_new();
     n->gpus[0].telemetry.took_ns = 1;
-    for (int how = 0; how < 6; how++) {
+    for (int how = 0; how < 7; how++) {
         dv_cleanup(dv_str_done) struct dv_str page = {0};
         dv_cleanup(dv_str_done) struct dv_str dcgm = {0};
         n->driver_status = how == 1;
         n->gpus[0].lost = how == 2;
-        n->gpus[0].telemetry.sampled = how != 3;
+        n->gpus[0].telemetry.sampled_ns = how == 3 ? 0 : dv_clock_now();
         n->gpus[0].present = how != 4;
         n->gpus[0].sampled = how != 5;
+        if (how == 6) /* the last sample is of long ago */
+            n->gpus[0].telemetry.sampled_ns -= 20 * DV_NS_PER_S;
         dv_metrics_write(n, DV_OPENMETRICS_PROMETHEUS, &page);
         dv_metrics_dcgm(n, DV_DCGM_HOSTNAME_NONE, "", &dcgm);
         assert_true(

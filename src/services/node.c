@@ -161,6 +161,9 @@ static void on_link_state(void *arg)
 {
     struct dv_node *node = arg;
     enum dv_hardware_link_state state = dv_hardware_link_state(node->link);
+    /* Questions wait for the next worker now, for up to a minute. */
+    if (state != DV_HARDWARE_LINK_OK)
+        dv_telemetry_driver_failed(node);
     if (state == DV_HARDWARE_LINK_WEDGED || state == DV_HARDWARE_LINK_CRASHED)
         dv_log(DV_LOG_ERROR, "hardware.worker", "state=%s replaced=%u",
                state == DV_HARDWARE_LINK_WEDGED ? "wedged" : "crashed",

@@ -221,7 +221,8 @@ struct dv_finding {
 struct dv_node_gpu {
     bool present;
     struct dv_facts_gpu *facts; /* the last; NULL before the first */
-    uint64_t memory_used_bytes;
+    uint64_t memory_used_bytes; /* 0 while it is not known */
+    bool memory_known;
     uint32_t gpu_percent;
     uint32_t mig_layout; /* of the last sample */
     bool sampled, asking, lost;

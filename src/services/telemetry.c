@@ -117,7 +117,7 @@ void dv_telemetry_want(struct dv_node *node, uint64_t now)
 
 void dv_telemetry_sampled(struct dv_node *node, uint32_t gpu, bool answered)
 {
-    node->gpus[gpu].telemetry.sampled = answered;
+    node->gpus[gpu].telemetry.sampled_ns = answered ? dv_clock_now() : 0;
     if (!answered)
         drop_facts(&node->gpus[gpu].telemetry);
 }
@@ -154,7 +154,9 @@ void dv_telemetry_free(struct dv_node *node)
 bool dv_telemetry_answers(const struct dv_node *node, uint32_t gpu)
 {
     const struct dv_node_gpu *g = &node->gpus[gpu];
-    return !node->driver_status && g->present && !g->lost && g->sampled && g->telemetry.sampled;
+    /* A question may also wait long behind another one: a step on a GPU takes a minute. */
+    return !node->driver_status && g->present && !g->lost && g->sampled &&
+           g->telemetry.sampled_ns && dv_clock_now() - g->telemetry.sampled_ns < STALE_NS;
 }
 
 bool dv_telemetry_complete(const struct dv_node *node, uint32_t gpu)

@@ -20,8 +20,8 @@ struct dv_node;
 struct dv_telemetry {
     struct dv_facts_telemetry *facts; /* the last; NULL: none yet, or it could not be had */
     bool asking;
-    bool sampled;              /* the last question for a sample was answered */
-    bool failed;               /* the last question for telemetry was not */
+    uint64_t sampled_ns; /* when the last sample came; 0: a question since then was not answered */
+    bool failed;         /* the last question for telemetry was not */
     uint64_t asked_ns, got_ns; /* got_ns: when `facts` came */
     uint64_t took_ns;          /* from question to answer */
     uint64_t last_xid;         /* 0: none since the start */

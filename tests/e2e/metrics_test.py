@@ -12,6 +12,7 @@ import stat
 import subprocess
 import time
 import unittest
+import warnings
 
 import harness
 
@@ -188,10 +189,10 @@ class Text(unittest.TestCase):
                                  ("bob", ["--gpu", "1", "--memory", "4GiB", "--compute", "20%"]),
                                  ("carol", ["--gpu", "0", "--mode", "exclusive"])):
                 node.start_run("--tenant", tenant, *args, "--", *SPIN, "600")
-            node.start_run("--tenant", "dave", "--gpu", "1", "--memory", "78GiB", "--", "true")
-            node.wait_metric("divvy_tenant_queued_claims", lambda v: v == 1, tenant="dave")
             for tenant in ("alice", "bob", "carol"):
                 node.wait_metric("divvy_tenant_launches_total", lambda v: v > 0, tenant=tenant)
+            node.start_run("--tenant", "dave", "--gpu", "1", "--memory", "78GiB", "--", "true")
+            node.wait_metric("divvy_tenant_queued_claims", lambda v: v == 1, tenant="dave")
             node.wait_metric("divvy_gpu_power_watts", lambda v: v > 100, gpu="1")
             node.wait_metric("divvy_gpu_utilization_ratio", lambda v: v > 0.1, gpu="0")
             own = node.metrics()
@@ -273,6 +274,18 @@ class Text(unittest.TestCase):
                     self.assertEqual(labels.keys() & {"hostname", "Hostname"}, keys)
                 # Turing has no GPM and no remapped rows: absent, not 0.
                 self.assertFalse([f for f in m if "PROF" in f or "ROW" in f])
+
+    def test_a_captured_node_says_no_more_than_its_capture(self):
+        capture = os.path.join(SOURCE, "src", "platform", "hardware", "testdata",
+                               "a100-mig.capture")
+        with Node(None, ready=False, options=["--replay", capture]) as node:
+            harness.wait_for(lambda: node.get("/readyz")[0] == 200, "ready")
+            m = node.metrics()
+            self.assertTrue(series(m, "divvy_device_info"))
+            for name in FIGURES[3:]:
+                self.assertFalse(series(m, name), name)
+            for labels, power in series(node.metrics("/metrics/dcgm"), "DCGM_FI_DEV_POWER_USAGE"):
+                self.fail(f"{labels} {power}")
 
     def test_labels_are_escaped(self):
         self.assertEqual(parse_sample('a{b="x\\"\\\\\\n,}"} 1')[1], (("b", 'x\\"\\\\\\n,}'),))
@@ -503,7 +516,9 @@ class Access(unittest.TestCase):
                                           Authorization=f"Bearer {secret}")[0], 200)
                 old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 old.load_verify_locations(cert)
-                old.maximum_version = ssl.TLSVersion.TLSv1_1
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    old.maximum_version = ssl.TLSVersion.TLSv1_1
                 old.set_ciphers("ALL:@SECLEVEL=0")
                 node.context = old
                 with self.assertRaises((ssl.SSLError, OSError)):
@@ -544,12 +559,12 @@ class Access(unittest.TestCase):
             many = []
             for _ in range(200):
                 s = socket.socket()
+                many.append(s)
                 s.settimeout(1)
                 try:
                     s.connect((node.host, node.port()))
                 except OSError:
                     break
-                many.append(s)
             self.assertEqual(node.json("status")["gpus"][0]["index"], 0)  # the Unix socket serves
             for s in many:
                 s.close()

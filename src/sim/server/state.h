@@ -199,8 +199,8 @@ struct dv_simcard {
     struct dv_simplace place[DV_SIM_GPUS_MAX];
     struct dv_simpool pool[DV_MIG_INSTANCES_MAX];
     uint64_t gone_busy_ns, gone_switch_ns, gone_busy_sm_ns; /* of partitions that are no more */
-    uint64_t window_busy_ns;               /* at the start of the sample window */
-    uint64_t energy_ns, energy_busy_ns;    /* energy is summed up to here */
+    uint64_t window_busy_ns;                                /* at the start of the sample window */
+    uint64_t energy_ns, energy_busy_ns;                     /* energy is summed up to here */
 };
 
 struct dv_simcross { /* a stream of one card waits for an event of another card */
