@@ -109,6 +109,8 @@ static struct dv_gate *make_gate(void)
     struct dv_gate *g = gate() == &gates[0] ? &gates[1] : &gates[0];
     if (dv_gate_init(g, &(struct dv_gate_config){.slot = l->slot, .prices_max = PRICES}))
         return gate();
+    if (gate())
+        dv_gate_inherit(g, gate());
     for (unsigned i = 0; i < DV_COMPUTE_CACHE; i++)
         __atomic_store_n(&dv_compute_fast.prices[i], NULL, __ATOMIC_RELEASE);
     dv_events_drop();

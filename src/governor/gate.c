@@ -61,6 +61,16 @@ int dv_gate_init(struct dv_gate *g, const struct dv_gate_config *c)
     return 0;
 }
 
+void dv_gate_inherit(struct dv_gate *g, const struct dv_gate *before)
+{
+    g->charged_total_ns = before->charged_total_ns;
+    g->wait_total_ns = before->wait_total_ns;
+    g->launches_total = before->launches_total;
+    g->selfpaced_total_ns = before->selfpaced_total_ns;
+    g->ran_total_ns = before->ran_total_ns;
+    g->start_ns = before->start_ns;
+}
+
 void dv_gate_done(struct dv_gate *g)
 {
     if (!g)

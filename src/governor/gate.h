@@ -174,6 +174,8 @@ struct dv_gate {
 /* 0, -EINVAL, -ENOMEM. */
 int dv_gate_init(struct dv_gate *g, const struct dv_gate_config *c);
 void dv_gate_done(struct dv_gate *g);
+/* The process goes on with g after `before`: its totals are those of its whole life. */
+void dv_gate_inherit(struct dv_gate *g, const struct dv_gate *before);
 
 /* The entry for a signature: a hash of function, grid, block, shared memory, or of a graph's exec
  * handle and update count; copies by direction and size class. Never NULL. Needs the lock. */

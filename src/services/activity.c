@@ -13,7 +13,7 @@ static uint64_t step(uint64_t *seen, uint64_t now)
 
 void dv_activity_member(struct dv_member *m, uint64_t now)
 {
-    if (!m->holding || !m->slot.page)
+    if (!m->holding || m->returns || !m->slot.page)
         return;
     struct dv_node_tenant *t = dv_node_tenant_of(m->holding);
     if (!t)

@@ -189,6 +189,9 @@ static bool has_written(struct dv_member *m, uint64_t now)
     m->returns = false;
     m->ran_base_ns = GET(p->ran_total_ns);
     m->selfpaced_base_ns = GET(p->selfpaced_total_ns);
+    m->launches_seen = m->activity.launches_seen = GET(p->launches_total);
+    m->activity.refused_seen = GET(p->refused_total);
+    m->gate_wait_seen_ns = GET(p->wait_total_ns);
     charge_absence(m, now);
     return true;
 }

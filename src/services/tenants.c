@@ -218,8 +218,6 @@ static int on_ready(struct dv_member *m)
     if (r < 0)
         return r;
     dv_waits_holding(h, dv_clock_now());
-    m->launches_seen = __atomic_load_n(&m->slot.page->launches_total, __ATOMIC_RELAXED);
-    m->gate_wait_seen_ns = __atomic_load_n(&m->slot.page->wait_total_ns, __ATOMIC_RELAXED);
     m->ready = true;
     m->utilized_us = dv_clock_unix_us();
     dv_meter_joined(m);
