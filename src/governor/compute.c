@@ -24,7 +24,7 @@
 #define POLL_MOST (500 * UINT64_C(1000))
 #define IDLE_LOOK (1000 * MS) /* of the helper, when nothing is to be done */
 #define RECONNECT_LEAST (250 * MS)
-#define RECONNECT_MOST (8000 * MS)
+#define RECONNECT_MOST (1000 * MS)
 #define STUCK (1000 * MS) /* no own marker has completed for so long: see pass() */
 #define PRICES 4096
 

@@ -278,15 +278,19 @@ struct look {
     uint32_t sum, fitted; /* percent: of the processes; what they are scaled to */
 };
 
-static struct look look_at(struct dv_node_gpu *g, const struct dv_facts_sample *s)
+static struct look look_at(struct dv_node *node, struct dv_node_gpu *g,
+                           const struct dv_facts_sample *s)
 {
     uint64_t now = dv_clock_now();
     struct look l = {.now_us = dv_clock_unix_us()};
     uint32_t n = 0;
-    l.most_us = g->polled_ns ? (now - g->polled_ns) / 1000 + 1000000 : 2000000;
+    l.most_us =
+        (now - DV_MAX(g->polled_ns, now - dv_meter_resumed_ago(node, now))) / 1000 + 1000000;
     /* The newest sample of the last look, if it is of then; else the look itself. */
     bool fresh = g->since_us && g->polled_us < g->since_us + 1000000;
     l.from_us = fresh ? DV_MIN(g->since_us, g->polled_us) : g->polled_us;
+    if (!g->polled_ns) /* the first look: as far back as nobody looked */
+        l.from_us = l.now_us - DV_MIN(l.now_us, dv_meter_resumed_ago(node, now) / 1000);
     if (l.from_us > l.now_us) { /* the clock was set back: the driver's times went with it */
         l.from_us = l.now_us - DV_MIN(l.now_us, (now - g->polled_ns) / 1000);
         g->since_us = l.from_us;
@@ -326,7 +330,7 @@ static void add_process(struct dv_node *node, uint32_t gpu, const struct look *l
 {
     struct dv_member *m = dv_tenants_member(node, u->pid);
     struct dv_proc_id id;
-    uint64_t ns = ran_ns(l, u, m ? m->utilized_us : 0);
+    uint64_t ns = ran_ns(l, u, m && !m->returns ? m->utilized_us : 0);
     if (m && dv_node_gpu_of(node, m->holding->device_uuid) == gpu) {
         m->utilized_us = u->time_us;
         m->holding->utilized_audit_ns += ns;
@@ -340,14 +344,14 @@ static void add_process(struct dv_node *node, uint32_t gpu, const struct look *l
     if (!h)
         dv_meter_outside_ran(node, gpu, ns);
     else if (!will_tell(h, &id))
-        dv_meter_stray_ran(h, ns);
+        dv_meter_stray_ran(h, &id, ns);
 }
 
 static void add_utilization(struct dv_node *node, uint32_t gpu, const struct dv_facts_sample *s)
 {
     struct dv_node_gpu *g = &node->gpus[gpu];
     uint64_t before_ns = g->polled_ns;
-    struct look l = look_at(g, s);
+    struct look l = look_at(node, g, s);
     uint64_t newest = g->since_us;
     for (uint32_t i = 0; i < s->n_utilization; i++) {
         newest = DV_MAX(newest, s->utilization[i].time_us);

@@ -5,6 +5,7 @@
 #include "account/tally.h"
 #include "activity.h"
 #include "meter_ended.h"
+#include "meter_restart.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
@@ -14,31 +15,16 @@
 #include <string.h>
 
 #define FLUSH_NS (2 * DV_NS_PER_S)
-#define RETURN_NS (3 * DV_NS_PER_S) /* for processes to come back after a restart */
-
-struct checkpoint {
-    struct dv_ledger_checkpoint row;
-    bool settled; /* its process is back, or is known to be gone */
-};
-
-/* A claim that did not live to see this daemon. */
-struct lost {
-    uint64_t claim;
-    struct dv_account account;
-    char device[DV_UUID_SIZE];
-    uint32_t gpu;
-};
-#define LOST_MAX 1024u
+#define RETURN_NS (5 * DV_NS_PER_S) /* for processes to come back after a restart */
 
 struct dv_meter {
     struct dv_books *books;
     struct dv_tally tally;
-    struct checkpoint *checkpoints; /* of before the last start */
-    size_t n_checkpoints;
-    struct lost *lost;
-    size_t n_lost;
+    struct dv_meter_restart restart;
+    uint64_t resumed_ns;    /* where the books went on when the daemon was started */
     uint64_t open_until_ns; /* the first interval is kept open until then; 0: it is closed */
     uint64_t flushed_ns;
+    bool flush_soon; /* a process came or went: at the next tick, so that a crash finds it */
     bool roll_more;
 };
 
@@ -69,6 +55,12 @@ static void on_charge(void *arg, uint64_t slice, const struct dv_account *accoun
 struct dv_books *dv_meter_books(struct dv_node *node)
 {
     return node->meter ? node->meter->books : NULL;
+}
+
+uint64_t dv_meter_resumed_ago(const struct dv_node *node, uint64_t now)
+{
+    bool any = node->meter && node->meter->books;
+    return now - DV_MIN(any ? node->meter->resumed_ns : now, now);
 }
 
 struct dv_tally *dv_meter_tally(const struct dv_node *node)
@@ -145,37 +137,18 @@ static bool is_sampled(const struct dv_holding *h)
     return mode_of(h) == DV_MODE_TIMESLICE && !is_mig(h);
 }
 
-static struct checkpoint *checkpoint_of(struct dv_meter *meter, uint64_t claim,
-                                        const struct dv_proc_id *id)
-{
-    for (size_t i = 0; i < meter->n_checkpoints; i++) {
-        struct checkpoint *c = &meter->checkpoints[i];
-        if (c->row.claim == claim && c->row.pid == id->pid && c->row.start == id->start)
-            return c;
-    }
-    return NULL;
-}
-
-/* Of a process from before this daemon: what it ran since the last flush. At most all the time that
- * has passed: its word is its own. */
+/* At most all the time since the last flush: a process's word is its own. */
 static void charge_absence(struct dv_member *m, uint64_t now)
 {
     struct dv_meter *meter = m->node->meter;
-    struct checkpoint *c = checkpoint_of(meter, m->holding->claim.id, &m->id);
-    uint64_t since = dv_books_since(meter->books), counter = own_counter(m);
-    uint64_t seen = c ? c->row.counter_ns : 0;
-    if (c && c->settled)
-        return;
-    if (c) {
-        c->settled = true;
-        m->driver_ran_ns = c->row.busy_ns;
-    }
-    m->utilized_us = dv_clock_unix_us() - (now - since) / 1000;
-    if (is_sampled(m->holding))
-        return; /* the driver's samples have it */
+    uint64_t charged;
+    uint64_t ran = dv_meter_restart_returned(&meter->restart, m->holding->claim.id, &m->id,
+                                             own_counter(m), &charged);
     bool paced = mode_of(m->holding) == DV_MODE_GOVERNED;
-    tell_busy(m->holding, counter > seen ? DV_MIN(counter - seen, now - since) : 0,
-              paced ? DV_QUALITY_ESTIMATED : DV_QUALITY_EXACT);
+    m->driver_ran_ns += charged;
+    if (!is_sampled(m->holding)) /* else the driver's samples have it */
+        tell_busy(m->holding, DV_MIN(ran, now - meter->resumed_ns),
+                  paced ? DV_QUALITY_ESTIMATED : DV_QUALITY_EXACT);
 }
 
 /* A process writes its counters to its new page when it next does something. */
@@ -282,8 +255,11 @@ void dv_meter_process_ran(struct dv_member *m, uint64_t ns)
         tell_busy(m->holding, ns, DV_QUALITY_SAMPLED);
 }
 
-void dv_meter_stray_ran(struct dv_holding *h, uint64_t ns)
+void dv_meter_stray_ran(struct dv_holding *h, const struct dv_proc_id *id, uint64_t ns)
 {
+    for (size_t i = 0; i < h->n_strays; i++)
+        if (h->strays[i].id.pid == id->pid && h->strays[i].id.start == id->start)
+            h->strays[i].ran_ns += ns;
     if (h->node->meter->books)
         tell_busy(h, ns, DV_QUALITY_SAMPLED);
 }
@@ -308,9 +284,14 @@ void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns)
 void dv_meter_joined(struct dv_member *m)
 {
     const struct dv_holding *h = m->holding;
-    for (size_t i = 0; i < h->n_strays; i++)
-        if (h->strays[i].id.pid == m->id.pid && h->strays[i].from_store)
-            m->returns = true;
+    m->node->meter->flush_soon = true;
+    for (size_t i = 0; i < h->n_strays; i++) {
+        const struct dv_stray *s = &h->strays[i];
+        if (s->id.pid != m->id.pid || s->id.start != m->id.start)
+            continue;
+        m->returns = s->from_store;
+        m->driver_ran_ns = s->ran_ns;
+    }
 }
 
 /* What was under way when it ended, and no end of it was seen: until now, as far as was predicted.
@@ -334,6 +315,7 @@ void dv_meter_left(struct dv_member *m, uint64_t now)
     struct dv_account account;
     if (!books || !m->slot.page)
         return;
+    m->node->meter->flush_soon = true;
     if (!is_sampled(h))
         tell_busy(h, cut_short(m, now), DV_QUALITY_EXACT);
     else if (dv_books_account(books, h->claim.id, &account) == 0)
@@ -343,65 +325,18 @@ void dv_meter_left(struct dv_member *m, uint64_t now)
 
 void dv_meter_lost(struct dv_node *node, const struct dv_store_claim *row)
 {
-    struct dv_meter *meter = node->meter;
-    const struct dv_device *d = dv_snapshot_device(node->snapshot, row->slice.device);
-    const struct dv_gpu *g = d ? dv_snapshot_gpu(node->snapshot, d->gpu) : NULL;
-    if (!row->granted || !g || meter->n_lost == LOST_MAX)
-        return;
-    struct lost *more = realloc(meter->lost, (meter->n_lost + 1) * sizeof *more);
-    if (!more)
-        return;
-    meter->lost = more;
-    struct lost *l = &more[meter->n_lost++];
-    *l = (struct lost){.claim = row->claim.id, .gpu = d->gpu};
-    l->account = (struct dv_account){.mode = row->slice.mode, .tier = row->slice.tier};
-    dv_str_copy(l->account.gpu, sizeof l->account.gpu, g->uuid);
-    dv_str_copy(l->account.model, sizeof l->account.model, g->model);
-    dv_str_copy(l->account.profile, sizeof l->account.profile, d->profile);
-    dv_str_copy(l->account.tenant, sizeof l->account.tenant, row->slice.tenant);
-    dv_str_copy(l->device, sizeof l->device, d->uuid);
-}
-
-static const struct lost *lost_claim(const struct dv_meter *meter, uint64_t claim)
-{
-    for (size_t i = 0; i < meter->n_lost; i++)
-        if (meter->lost[i].claim == claim)
-            return &meter->lost[i];
-    return NULL;
-}
-
-/* Processes that the last daemon knew and this one will not meet. */
-static void ask_for_the_dead(struct dv_node *node)
-{
-    struct dv_meter *meter = node->meter;
-    for (size_t i = 0; i < meter->n_checkpoints; i++) {
-        struct checkpoint *c = &meter->checkpoints[i];
-        struct dv_proc_id id = {c->row.pid, c->row.start};
-        const struct dv_holding *h = dv_node_holding(node, c->row.claim);
-        const struct lost *l = lost_claim(meter, c->row.claim);
-        struct dv_account account;
-        if (c->settled || dv_proc_alive(&id))
-            continue;
-        c->settled = true;
-        if (h && dv_books_account(meter->books, c->row.claim, &account) == 0)
-            dv_meter_ended_ask(node, dv_node_gpu_of(node, h->device_uuid), &id, &account,
-                               h->device_uuid, c->row.busy_ns);
-        else if (l)
-            dv_meter_ended_ask(node, l->gpu, &id, &l->account, l->device, c->row.busy_ns);
-    }
+    if (node->meter)
+        dv_meter_restart_lost(node, &node->meter->restart, row);
 }
 
 /* ---- the interval's end ---- */
 
-static bool awaits(const struct dv_meter *meter)
+/* After a restart: until those who were there are back, and the driver has told of the others. */
+static bool stays_open(const struct dv_node *node, uint64_t now)
 {
-    for (size_t i = 0; i < meter->n_checkpoints; i++) {
-        const struct dv_ledger_checkpoint *c = &meter->checkpoints[i].row;
-        struct dv_proc_id id = {c->pid, c->start};
-        if (!meter->checkpoints[i].settled && dv_proc_alive(&id))
-            return true;
-    }
-    return false;
+    const struct dv_meter *meter = node->meter;
+    return now < meter->open_until_ns &&
+           (node->n_questions || dv_meter_restart_awaits(&meter->restart));
 }
 
 static void close_books(struct dv_node *node, uint64_t now)
@@ -418,21 +353,26 @@ static void close_books(struct dv_node *node, uint64_t now)
 
 void dv_meter_close(struct dv_node *node, uint64_t now)
 {
-    struct dv_meter *meter = node->meter;
     if (!dv_meter_books(node))
         return;
-    if (meter->open_until_ns && now < meter->open_until_ns && awaits(meter))
-        return;
-    if (meter->open_until_ns)
-        ask_for_the_dead(node);
-    close_books(node, now);
+    if (!stays_open(node, now))
+        close_books(node, now);
+}
+
+void dv_meter_changes(struct dv_node *node, uint64_t now)
+{
+    struct dv_books *books = dv_meter_books(node);
+    if (books && stays_open(node, now))
+        dv_books_note(books, node->snapshot, now);
+    else if (books)
+        close_books(node, now);
 }
 
 void dv_meter_changed(struct dv_node *node)
 {
     struct dv_books *books = dv_meter_books(node);
-    if (books && !node->meter->open_until_ns)
-        dv_books_close(books, node->snapshot, dv_books_since(books));
+    if (books)
+        dv_books_note(books, node->snapshot, dv_clock_now());
 }
 
 /* ---- the ledger ---- */
@@ -450,9 +390,9 @@ static void note_ledger(struct dv_node *node, int r, const struct dv_err *err)
 static size_t make_checkpoints(const struct dv_node *node, struct dv_ledger_checkpoint **ret)
 {
     size_t n = 0;
-    *ret = calloc(node->n_members ? node->n_members : 1, sizeof **ret);
+    *ret = calloc(node->n_members + node->meter->restart.n + 1, sizeof **ret);
     for (const struct dv_member *m = node->members; *ret && m; m = m->next) {
-        if (!m->ready || !m->slot.page)
+        if (!m->ready || m->returns || !m->slot.page)
             continue;
         uint64_t counter = own_counter(m);
         bool sampled = is_sampled(m->holding);
@@ -463,6 +403,8 @@ static size_t make_checkpoints(const struct dv_node *node, struct dv_ledger_chec
                                           .counter_ns = counter,
                                           .busy_ns = sampled ? m->driver_ran_ns : counter};
     }
+    if (*ret)
+        n += dv_meter_restart_open(&node->meter->restart, *ret + n);
     return n;
 }
 
@@ -484,6 +426,7 @@ void dv_meter_flush(struct dv_node *node)
         return;
     dv_meter_close(node, now.mono_ns);
     meter->flushed_ns = now.mono_ns;
+    meter->flush_soon = false;
     if (!node->ledger || meter->open_until_ns)
         return; /* what waits to be charged has no place on disk: the old checkpoints hold */
     size_t n = make_checkpoints(node, &rows);
@@ -508,8 +451,10 @@ void dv_meter_tick(struct dv_node *node, uint64_t now)
     struct dv_meter *meter = node->meter;
     if (!dv_meter_books(node))
         return;
+    dv_meter_restart_settle(node, &meter->restart);
     bool minute = node->ledger && ledger_now().unix_ns >= dv_ledger_minute_end(node->ledger);
-    if (now - meter->flushed_ns >= FLUSH_NS || (minute && !node->ledger_problem[0]))
+    bool soon = minute || meter->flush_soon;
+    if (now - meter->flushed_ns >= FLUSH_NS || (soon && !node->ledger_problem[0]))
         dv_meter_flush(node);
     else if (meter->roll_more && node->ledger)
         roll(node);
@@ -536,17 +481,6 @@ void dv_meter_life(struct dv_holding *h, enum dv_ledger_event event)
 
 /* ---- life ---- */
 
-static void on_checkpoint(void *arg, const struct dv_ledger_checkpoint *row)
-{
-    struct dv_meter *meter = arg;
-    struct checkpoint *more =
-        realloc(meter->checkpoints, (meter->n_checkpoints + 1) * sizeof *more);
-    if (!more)
-        return;
-    meter->checkpoints = more;
-    more[meter->n_checkpoints++] = (struct checkpoint){.row = *row};
-}
-
 /* Where the books go on: at the last flush, if it was in this boot of the machine; what went on
  * before that is not known. */
 static uint64_t last_look(struct dv_node *node, uint64_t now)
@@ -571,15 +505,18 @@ int dv_meter_start(struct dv_node *node)
     struct dv_meter *meter = node->meter;
     struct dv_err err = {0};
     uint64_t now = dv_clock_now();
-    if (node->ledger && dv_ledger_checkpoints(node->ledger, on_checkpoint, meter, &err) < 0)
-        note_ledger(node, -EIO, &err);
-    int r = dv_books_new(last_look(node, now), on_charge, node, &meter->books);
+    meter->resumed_ns = last_look(node, now);
+    int r = dv_books_new(meter->resumed_ns, on_charge, node, &meter->books);
+    if (r == 0) /* those that were taken back have their place from here on */
+        r = dv_books_note(meter->books, node->snapshot, meter->resumed_ns);
     if (r < 0)
         return r;
+    if (dv_meter_restart_load(node, &meter->restart, &err) < 0)
+        note_ledger(node, -EIO, &err);
     meter->flushed_ns = now;
     meter->open_until_ns = now + RETURN_NS;
-    /* Those that were taken back have their place from here on. */
-    return dv_books_close(meter->books, node->snapshot, dv_books_since(meter->books));
+    meter->flush_soon = true; /* from here on a crash finds where to go on */
+    return 0;
 }
 
 void dv_meter_free(struct dv_node *node)
@@ -588,8 +525,7 @@ void dv_meter_free(struct dv_node *node)
         return;
     dv_books_free(node->meter->books);
     dv_tally_done(&node->meter->tally);
-    free(node->meter->checkpoints);
-    free(node->meter->lost);
+    dv_meter_restart_done(&node->meter->restart);
     free(node->meter);
     node->meter = NULL;
 }

@@ -28,10 +28,14 @@ void dv_meter_free(struct dv_node *node);
 
 /* Reads a holding's counters; before its end. */
 void dv_meter_holding(struct dv_holding *holding, uint64_t now);
-/* All of them, and closes the books: before anything changes, and before every reading. */
+/* All of them, and closes the books: before every reading. After a restart not before those who are
+ * awaited have come back. */
 void dv_meter_close(struct dv_node *node, uint64_t now);
-/* After a change: what is new is there from now on. */
+/* Around every change of the snapshot: until now it was as it is; what is new is there from now. */
+void dv_meter_changes(struct dv_node *node, uint64_t now);
 void dv_meter_changed(struct dv_node *node);
+/* How long ago the books went on after the daemon's start: at the last flush of the one before. */
+uint64_t dv_meter_resumed_ago(const struct dv_node *node, uint64_t now);
 /* Sums per account since the daemon's start. */
 struct dv_books *dv_meter_books(struct dv_node *node); /* NULL before the first inventory */
 struct dv_tally;
@@ -40,7 +44,7 @@ struct dv_tally *dv_meter_tally(const struct dv_node *node);
 /* The driver's words: a process of a slice ran for so long; one of no slice did; a GPU's whole
  * device ran anything at all. */
 void dv_meter_process_ran(struct dv_member *member, uint64_t ns);
-void dv_meter_stray_ran(struct dv_holding *holding, uint64_t ns);
+void dv_meter_stray_ran(struct dv_holding *holding, const struct dv_proc_id *id, uint64_t ns);
 void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
 void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
 

@@ -35,7 +35,7 @@ int dv_node_apply(struct dv_node *node, const struct dv_event *event)
 {
     struct dv_err err = {0};
     char value[DV_LOG_VALUE];
-    dv_meter_close(node, dv_clock_now()); /* until now it was as it is */
+    dv_meter_changes(node, dv_clock_now());
     int r = dv_event_apply(node->snapshot, event, &err);
     if (r < 0)
         dv_log(DV_LOG_ERROR, "model.refused", "event=%s detail=%s", dv_event_name(event->kind),

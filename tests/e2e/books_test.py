@@ -59,6 +59,7 @@ class Life:
                                   'echo $$ >&2; exec "$0" "$@"', harness.program("divvy-load"), "spin",
                                   "--kernel-us", "2000", "--seconds", "600")
         self.pid = None
+        self.weight = 1.0  # the part of its GPU that its device is
 
     def started(self):
         """The pid once it is known; None: it was refused."""
@@ -85,6 +86,15 @@ class Books(LayoutCase):
         if life.started():
             self.lives.append(life)
             self.alive.append(life)
+            if life.way == "mig":
+                life.weight = self.weight(life)
+
+    def weight(self, life):
+        """1g is a seventh. Its slice is there before its process is."""
+        profiles = {s["claim"]: s["profile"] for s in self.node.json("ps")["slices"]
+                    if s["tenant"] == life.tenant}
+        profile = profiles[max(profiles, key=lambda claim: int(claim[2:]))]
+        return int(profile[0]) / 7 if profile else 1.0
 
     def cut_off(self, life):
         self.cuts_off[life.tenant] = self.cuts_off.get(life.tenant, 0) + 1
@@ -166,12 +176,12 @@ class Books(LayoutCase):
         self.assertEqual(len(walls), 1, "every GPU was there all the time")
         return walls.pop()
 
-    def check_truth(self, bill, weights):
+    def check_truth(self, bill):
         by_pid = self.truth()
         said = {t["tenant"]: t for t in bill["tenants"]}
         rows = []
         for tenant in sorted({life.tenant for life in self.lives}):
-            true = sum(by_pid.get(life.pid, 0) * weights.get(life.pid, 1)
+            true = sum(by_pid.get(life.pid, 0) * life.weight
                        for life in self.lives if life.tenant == tenant)
             t = said.get(tenant, {"busy_seconds": 0.0, "quality": "exact"})
             lives = sum(life.tenant == tenant for life in self.lives)
@@ -200,10 +210,14 @@ class Books(LayoutCase):
             print(self.node.json("ps"), [(l.tenant, l.pid, l.run.pid, l.run.poll()) for l in self.lives])
             raise
         time.sleep(3)  # the last answers of the driver, and a flush
+        if os.environ.get("DIVVY_BOOKS_KEEP"):
+            import shutil
+            shutil.copytree(self.node.state, os.environ["DIVVY_BOOKS_KEEP"], dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock", "mps"))
+            shutil.copy(self.node.log_path, os.environ["DIVVY_BOOKS_KEEP"])
         bill = self.bill()
         wall = self.check_buckets(bill)
         print(f"wall {wall} ns of each GPU; test ran {time.monotonic() - began:.1f} s")
-        rows = self.check_truth(bill, {})
+        rows = self.check_truth(bill)
         verify = self.node.divvy("ledger", "verify")
         self.assertEqual(verify.returncode, 0, verify.stdout + verify.stderr)
 

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of exact measurements nothing is lost while less than this waits; samples that claim more than
- * there is are fitted sooner. */
-#define CARRY_EXACT_NS (10 * DV_NS_PER_S)
-#define CARRY_SAMPLED_NS DV_NS_PER_S
+/* Of exact measurements nothing is lost while less than this waits: also what ran while the daemon
+ * was down is told late. Samples that claim more than there is are fitted sooner. */
+#define CARRY_EXACT_NS (3600 * DV_NS_PER_S)
+#define CARRY_SAMPLED_NS (10 * DV_NS_PER_S)
 #define RAN_KNOWN_NS                                                                               \
     (500 * DV_NS_PER_MS) /* shorter intervals have too few samples of the device                   \
                           */
@@ -24,6 +24,7 @@ struct entry {
     uint64_t memory_bytes;
     uint64_t busy_ns, carry_ns, wait_ns; /* since the last close */
     uint64_t byte_ns_rest;               /* below a byte second */
+    uint64_t present_ns;                 /* of this interval, so far */
     enum dv_quality worse;               /* of what came in this interval */
     bool source_set, present;
     enum dv_source source; /* when set */
@@ -45,6 +46,7 @@ struct dv_books {
     dv_books_on_charge *on_charge;
     void *arg;
     uint64_t since_ns, cut_ns;
+    uint64_t noted_ns; /* up to here the entries' present_ns counts */
     struct entry *entries;
     size_t n_entries, entries_room;
     struct device_note *devices;
@@ -63,7 +65,7 @@ int dv_books_new(uint64_t since_ns, dv_books_on_charge *on_charge, void *arg, st
     struct dv_books *b = calloc(1, sizeof *b);
     if (!b)
         return -ENOMEM;
-    b->since_ns = since_ns;
+    b->since_ns = b->noted_ns = since_ns;
     b->on_charge = on_charge;
     b->arg = arg;
     *ret = b;
@@ -333,7 +335,7 @@ static void drop_the_settled(struct dv_books *b, const struct dv_snapshot *snaps
             b->devices[i] = b->devices[--b->n_devices];
     for (size_t i = b->n_entries; i-- > 0;) {
         const struct entry *e = &b->entries[i];
-        if (!e->present && !e->busy_ns && !e->carry_ns)
+        if (!e->present && !e->busy_ns && !e->carry_ns && !e->present_ns)
             b->entries[i] = b->entries[--b->n_entries];
     }
 }
@@ -370,19 +372,17 @@ static struct dv_account account_of(const struct entry *e)
     return a;
 }
 
-static void charge_slice(struct dv_books *b, struct entry *e, const struct dv_split_slice *s,
-                         uint64_t wall)
+static void charge_slice(struct dv_books *b, struct entry *e, const struct dv_split_slice *s)
 {
     struct dv_charge c = {
         .busy_ns = s->ret_busy_ns, .reserved_idle_ns = s->ret_idle_ns, .wait_ns = e->wait_ns};
     struct dv_account a = account_of(e);
-    if (e->present) {
-        dv_u128 byte_ns = (dv_u128)e->memory_bytes * wall + e->byte_ns_rest;
-        c.held_ns = wall;
-        c.requested_compute = e->share * wall;
-        c.byte_seconds = (uint64_t)(byte_ns / DV_NS_PER_S);
-        e->byte_ns_rest = (uint64_t)(byte_ns % DV_NS_PER_S);
-    }
+    dv_u128 byte_ns = (dv_u128)e->memory_bytes * e->present_ns + e->byte_ns_rest;
+    c.held_ns = e->present_ns;
+    c.requested_compute = e->share * e->present_ns;
+    c.byte_seconds = (uint64_t)(byte_ns / DV_NS_PER_S);
+    e->byte_ns_rest = (uint64_t)(byte_ns % DV_NS_PER_S);
+    e->present_ns = 0;
     e->carry_ns = s->carry_ns;
     e->busy_ns = e->wait_ns = 0;
     if (!e->carry_ns)
@@ -401,28 +401,37 @@ static size_t part_of(const struct dv_books *b, const struct dv_split_gpu *g, co
 
 static bool belongs(const struct entry *e, const struct gpu_note *g)
 {
-    return !strcmp(e->account.gpu, g->uuid) && (e->present || e->busy_ns || e->carry_ns);
+    return !strcmp(e->account.gpu, g->uuid) && (e->present_ns || e->busy_ns || e->carry_ns);
+}
+
+/* One that was there for a part of the interval holds its share for that part. */
+static uint32_t share(const struct entry *e, uint64_t wall)
+{
+    return (uint32_t)((dv_u128)e->share * e->present_ns / wall);
+}
+
+static uint64_t carry_max(const struct entry *e)
+{
+    return account_of(e).source == DV_SOURCE_DRIVER ? CARRY_SAMPLED_NS : CARRY_EXACT_NS;
 }
 
 /* The slices of one part, in a row. */
 static void fill_part(struct dv_books *b, const struct dv_split_gpu *g, const struct gpu_note *gpu,
-                      size_t part, size_t *n)
+                      size_t part, uint64_t wall, size_t *n)
 {
     struct dv_split_device *d = &b->parts[part];
     d->slices = &b->slices[*n];
     d->n_slices = 0;
-    d->carry_max_ns = CARRY_EXACT_NS;
     for (size_t i = 0; i < b->n_entries && *n < DV_SPLIT_SLICES_MAX; i++) {
         struct entry *e = &b->entries[i];
         if (!belongs(e, gpu) || part_of(b, g, e) != part)
             continue;
-        if (account_of(e).quality != DV_QUALITY_EXACT)
-            d->carry_max_ns = CARRY_SAMPLED_NS;
         b->owner[*n] = e;
-        b->slices[(*n)++] = (struct dv_split_slice){.share = e->present ? e->share : 0,
+        b->slices[(*n)++] = (struct dv_split_slice){.share = share(e, wall),
                                                     .sms = e->sms,
                                                     .busy_ns = e->busy_ns,
-                                                    .carry_ns = e->carry_ns};
+                                                    .carry_ns = e->carry_ns,
+                                                    .carry_max_ns = carry_max(e)};
         d->n_slices++;
     }
 }
@@ -465,14 +474,14 @@ static int close_gpu(struct dv_books *b, const struct dv_snapshot *snapshot,
         !there || now->health == DV_GPU_HEALTH_FAILED || now->health == DV_GPU_HEALTH_UNKNOWN;
     fill_devices(b, there ? snapshot : &(struct dv_snapshot){0}, gpu, &g, wall);
     for (size_t i = 0; i < g.n_devices; i++)
-        fill_part(b, &g, gpu, i, &n);
+        fill_part(b, &g, gpu, i, wall, &n);
     int r = dv_split(&g, wall);
     if (r < 0) {
         charge_gpu(b, gpu, NULL, &(struct dv_charge){.unallocated_ns = wall});
         return r;
     }
     for (size_t i = 0; i < n; i++)
-        charge_slice(b, b->owner[i], &b->slices[i], wall);
+        charge_slice(b, b->owner[i], &b->slices[i]);
     for (size_t i = 0; i < g.n_devices; i++) {
         const struct dv_split_device *d = &b->parts[i];
         b->cut_ns += d->ret_cut_ns;
@@ -486,9 +495,18 @@ static int close_gpu(struct dv_books *b, const struct dv_snapshot *snapshot,
     return 0;
 }
 
+int dv_books_note(struct dv_books *b, const struct dv_snapshot *snapshot, uint64_t now_ns)
+{
+    uint64_t passed = now_ns > b->noted_ns ? now_ns - b->noted_ns : 0;
+    for (size_t i = 0; i < b->n_entries; i++)
+        b->entries[i].present_ns += b->entries[i].present ? passed : 0;
+    b->noted_ns += passed;
+    return see(b, snapshot);
+}
+
 int dv_books_close(struct dv_books *b, const struct dv_snapshot *snapshot, uint64_t now_ns)
 {
-    int r = see(b, snapshot);
+    int r = dv_books_note(b, snapshot, now_ns);
     if (r < 0)
         return r;
     see_gpus(b, snapshot);

@@ -59,6 +59,11 @@ void dv_books_source(struct dv_books *books, uint64_t slice, enum dv_source sour
 
 /* ---- the end of an interval ---- */
 
+/* Until now the slices were those of the last note or close, from now on they are those of the
+ * snapshot: for an interval that has to stay open over a change. Devices count as they are at its
+ * close. 0, -ENOMEM. */
+int dv_books_note(struct dv_books *books, const struct dv_snapshot *snapshot, uint64_t now_ns);
+
 /* 0, -ENOMEM (the interval stays open), -EINVAL (a snapshot that cuts a GPU into more than it is:
  * its time is unallocated). */
 int dv_books_close(struct dv_books *books, const struct dv_snapshot *snapshot, uint64_t now_ns);

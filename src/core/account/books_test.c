@@ -128,8 +128,10 @@ static void what_comes_late_is_charged_to_who_has_left(void **state)
     struct node n;
     setup(&n, 1);
     uint64_t id = slice(&n, device(&n, 0, 7000, DV_MODE_GOVERNED), "ann", 3500);
+    pass(&n, 0);
     pass(&n, S);
     n.snapshot.n_slices = 0;
+    pass(&n, 0); /* from here on it is gone */
     dv_books_busy(n.books, id, 10 * DV_NS_PER_MS, DV_QUALITY_EXACT);
     pass(&n, 2 * DV_NS_PER_MS);
     assert_int_equal(n.tenant[0].busy_ns, 2 * DV_NS_PER_MS);
@@ -147,12 +149,14 @@ static void quality_is_the_modes_or_worse(void **state)
     struct node n;
     setup(&n, 2);
     uint64_t mps = slice(&n, device(&n, 0, 7000, DV_MODE_MPS), "ann", 3500);
+    pass(&n, 0);
     pass(&n, S);
     dv_books_busy(n.books, mps, S / 2, DV_QUALITY_EXACT);
     pass(&n, S);
     assert_int_equal(n.account.quality, DV_QUALITY_ESTIMATED);
     n.snapshot.n_slices = n.snapshot.n_devices = 0;
     uint64_t turn = slice(&n, device(&n, 1, 7000, DV_MODE_TIMESLICE), "bob", 1750);
+    pass(&n, 0);
     pass(&n, S);
     assert_int_equal(n.account.source, DV_SOURCE_DRIVER);
     assert_int_equal(n.account.quality, DV_QUALITY_SAMPLED);
@@ -163,6 +167,7 @@ static void quality_is_the_modes_or_worse(void **state)
     assert_int_equal(n.account.quality, DV_QUALITY_SAMPLED);
     n.snapshot.n_slices = n.snapshot.n_devices = 0;
     uint64_t own = slice(&n, device(&n, 1, 7000, DV_MODE_GOVERNED), "cyd", 1750);
+    pass(&n, 0);
     pass(&n, S);
     dv_books_source(n.books, own, DV_SOURCE_DRIVER, DV_QUALITY_SAMPLED);
     pass(&n, S);
@@ -219,6 +224,7 @@ static void a_device_that_is_gone_still_owes(void **state)
     struct node n;
     setup(&n, 1);
     uint64_t id = slice(&n, device(&n, 0, 3000, DV_MODE_EXCLUSIVE), "ann", 3000);
+    pass(&n, 0);
     pass(&n, S);
     dv_books_busy(n.books, id, S, DV_QUALITY_EXACT);
     n.snapshot.n_devices = n.snapshot.n_slices = 0;
@@ -269,6 +275,28 @@ static void come_and_go(struct node *n, struct dv_rng *rng)
         size_t i = dv_rng_below(rng, n->snapshot.n_slices--);
         memmove(&n->slices[i], &n->slices[i + 1], (n->snapshot.n_slices - i) * sizeof n->slices[0]);
     }
+}
+
+/* An interval that stays open over a change: each holds its share for the time it was there. */
+static void a_note_keeps_the_interval_open(void **state)
+{
+    struct node n;
+    setup(&n, 1);
+    slice(&n, device(&n, 0, 7000, DV_MODE_GOVERNED), "ann", 3500);
+    pass(&n, 0);
+    n.now += S;
+    assert_int_equal(dv_books_note(n.books, &n.snapshot, n.now), 0);
+    slice(&n, &n.devices[0], "bob", 3500);
+    assert_int_equal(dv_books_note(n.books, &n.snapshot, n.now), 0);
+    assert_int_equal(dv_charge_wall_ns(&n.sum), 0);
+    pass(&n, S);
+    assert_int_equal(dv_charge_wall_ns(&n.sum), 2 * S);
+    assert_int_equal(n.tenant[0].held_ns, 2 * S);
+    assert_int_equal(n.tenant[0].reserved_idle_ns, S);
+    assert_int_equal(n.tenant[1].held_ns, S);
+    assert_int_equal(n.tenant[1].reserved_idle_ns, S / 2);
+    assert_int_equal(n.gpu[0].unallocated_ns, S / 2);
+    done(&n);
 }
 
 static void random_lives_sum_to_the_wall_clock(void **state)
@@ -349,6 +377,7 @@ int main(void)
         cmocka_unit_test(work_outside_of_slices_has_a_name),
         cmocka_unit_test(a_device_that_is_gone_still_owes),
         cmocka_unit_test(a_clock_that_goes_back_charges_nothing),
+        cmocka_unit_test(a_note_keeps_the_interval_open),
         cmocka_unit_test(random_lives_sum_to_the_wall_clock),
         cmocka_unit_test(more_closes_change_nothing),
     };

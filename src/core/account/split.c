@@ -34,7 +34,7 @@ static uint64_t demand(const struct dv_split_slice *s)
 
 static void keep_carry(struct dv_split_device *d, struct dv_split_slice *s, uint64_t left)
 {
-    uint64_t kept = DV_MIN(left, d->carry_max_ns);
+    uint64_t kept = DV_MIN(left, s->carry_max_ns);
     s->carry_ns = kept;
     d->ret_cut_ns += left - kept;
 }

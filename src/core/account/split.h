@@ -38,17 +38,17 @@ struct dv_split_slice {
     uint32_t share;    /* held, 1/7000 of the GPU */
     uint32_t sms;      /* where work overlaps: how much of the device it may run on, any unit > 0 */
     uint64_t busy_ns;  /* device time in which its work ran, as measured in this interval */
-    uint64_t carry_ns; /* in: from the interval before; out: for the next */
+    uint64_t carry_ns; /* in: from the interval before; out: for the next, */
+    uint64_t carry_max_ns; /* at most so much */
     /* Out, GPU time: */
     uint64_t ret_busy_ns, ret_idle_ns;
 };
 
 struct dv_split_device {
-    uint32_t compute;      /* of the GPU, 1/7000 */
-    bool overlaps;         /* MPS: several run at the same instant; time is split by `sms` */
-    uint64_t busy_ns;      /* device time in which anything ran, where it is known (MPS only) */
-    uint64_t overhead_ns;  /* device time lost to switches and drains */
-    uint64_t carry_max_ns; /* of each slice */
+    uint32_t compute;     /* of the GPU, 1/7000 */
+    bool overlaps;        /* MPS: several run at the same instant; time is split by `sms` */
+    uint64_t busy_ns;     /* device time in which anything ran, where it is known (MPS only) */
+    uint64_t overhead_ns; /* device time lost to switches and drains */
     struct dv_split_slice *slices;
     size_t n_slices;
     /* Out: */
