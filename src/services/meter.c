@@ -408,6 +408,32 @@ static size_t make_checkpoints(const struct dv_node *node, struct dv_ledger_chec
     return n;
 }
 
+struct owed {
+    struct dv_ledger_owed *rows;
+    size_t n, room;
+};
+
+static void on_pending(void *arg, const struct dv_account *account, const char *device, uint64_t ns)
+{
+    struct owed *o = arg;
+    if (o->n == o->room) {
+        size_t room = o->room ? 2 * o->room : 16;
+        void *more = realloc(o->rows, room * sizeof *o->rows);
+        if (!more)
+            return;
+        o->rows = more;
+        o->room = room;
+    }
+    o->rows[o->n] = (struct dv_ledger_owed){.account = *account, .ns = ns};
+    if (dv_str_copy(o->rows[o->n].device, sizeof o->rows[o->n].device, device) == 0)
+        o->n++;
+}
+
+static void on_owed(void *arg, const struct dv_ledger_owed *row)
+{
+    dv_books_late(arg, &row->account, row->device, row->ns);
+}
+
 static struct dv_ledger_time ledger_now(void)
 {
     struct timespec t;
@@ -429,10 +455,14 @@ void dv_meter_flush(struct dv_node *node)
     meter->flush_soon = false;
     if (!node->ledger || meter->open_until_ns)
         return; /* what waits to be charged has no place on disk: the old checkpoints hold */
+    struct owed owed = {0};
     size_t n = make_checkpoints(node, &rows);
+    dv_books_pending(meter->books, on_pending, &owed);
+    dv_ledger_owe(node->ledger, owed.rows, owed.n);
     int r = rows ? dv_ledger_flush(node->ledger, now, rows, n, &err)
                  : dv_err_set(&err, -ENOMEM, "out of memory");
     free(rows);
+    free(owed.rows);
     note_ledger(node, r, &err);
     meter->roll_more = r == 0;
 }
@@ -511,7 +541,8 @@ int dv_meter_start(struct dv_node *node)
         r = dv_books_note(meter->books, node->snapshot, meter->resumed_ns);
     if (r < 0)
         return r;
-    if (dv_meter_restart_load(node, &meter->restart, &err) < 0)
+    if (dv_meter_restart_load(node, &meter->restart, &err) < 0 ||
+        (node->ledger && dv_ledger_owed(node->ledger, on_owed, meter->books, &err) < 0))
         note_ledger(node, -EIO, &err);
     meter->flushed_ns = now;
     meter->open_until_ns = now + RETURN_NS;

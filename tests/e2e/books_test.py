@@ -77,6 +77,7 @@ class Books(LayoutCase):
         self.seed = int(os.environ.get("DIVVY_BOOKS_SEED", random.randrange(1 << 30)))
         self.rng = random.Random(self.seed)
         self.lives, self.alive, self.cuts_off = [], [], {}
+        self.started = 0
         super().setUp()
 
     # -- what happens
@@ -118,7 +119,16 @@ class Books(LayoutCase):
             if life.way == "mig":
                 self.cut_off(life)
 
+    def flushed(self):
+        try:
+            return self.tables().execute("SELECT unix_ns FROM flushed").fetchone()[0] / 1e9
+        except (sqlite3.Error, TypeError):
+            return 0
+
     def kill_daemon(self):
+        """Not before the books have caught up with the last time: what comes and goes between two
+        crashes within a second or two is not on disk yet."""
+        harness.wait_for(lambda: self.flushed() > self.started, "the books go on")
         for life in self.alive:
             self.cut_off(life)
         self.node.stop(signal.SIGKILL)
@@ -126,6 +136,7 @@ class Books(LayoutCase):
             self.end("process")
         time.sleep(self.rng.random() / 2)
         self.node.start()
+        self.started = time.time()
 
     def act(self):
         what = self.rng.random()
@@ -187,6 +198,7 @@ class Books(LayoutCase):
             lives = sum(life.tenant == tenant for life in self.lives)
             rows.append((tenant, t["quality"], t["busy_seconds"], true, lives,
                          self.cuts_off.get(tenant, 0)))
+        print({life.tenant + str(life.pid): round(by_pid.get(life.pid, 0) * life.weight, 3) for life in self.lives if life.tenant[0] == 't'})
         for tenant, quality, busy, true, lives, cuts in rows:
             print(f"{tenant:10} {quality:10} said {busy:8.4f} true {true:8.4f} "
                   f"off {1000 * (busy - true):+8.2f} ms, {lives} lives, {cuts} times cut off")

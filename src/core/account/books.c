@@ -530,3 +530,13 @@ int dv_books_account(const struct dv_books *b, uint64_t slice, struct dv_account
     *ret = account_of(e);
     return 0;
 }
+
+void dv_books_pending(const struct dv_books *b, dv_books_on_pending *on_pending, void *arg)
+{
+    for (size_t i = 0; i < b->n_entries; i++) {
+        const struct entry *e = &b->entries[i];
+        struct dv_account a = account_of(e);
+        if (e->busy_ns + e->carry_ns)
+            on_pending(arg, &a, e->device, e->busy_ns + e->carry_ns);
+    }
+}

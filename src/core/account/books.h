@@ -72,7 +72,10 @@ int dv_books_close(struct dv_books *books, const struct dv_snapshot *snapshot, u
 int dv_books_account(const struct dv_books *books, uint64_t slice, struct dv_account *ret);
 /* Device time that was claimed beyond what there is, since the beginning: 0 where all is well. */
 uint64_t dv_books_cut_ns(const struct dv_books *books);
-/* Nanoseconds that slices, also ended ones, still have coming. */
+/* Nanoseconds that slices, also ended ones, still have coming; and whose they are. */
 uint64_t dv_books_pending_ns(const struct dv_books *books);
+typedef void dv_books_on_pending(void *arg, const struct dv_account *account, const char *device,
+                                 uint64_t ns);
+void dv_books_pending(const struct dv_books *books, dv_books_on_pending *on_pending, void *arg);
 
 #endif

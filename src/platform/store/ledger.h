@@ -117,6 +117,19 @@ typedef void dv_ledger_on_checkpoint(void *arg, const struct dv_ledger_checkpoin
 /* Those of the last flush that was written. */
 int dv_ledger_checkpoints(struct dv_ledger *ledger, dv_ledger_on_checkpoint *on_checkpoint,
                           void *arg, struct dv_err *err);
+/* Busy time that is not charged yet, since its interval was full (account/books.h): to be charged
+ * as soon as there is room. Goes to disk with the next flush, in place of what the last one wrote;
+ * the rows are borrowed until it returns. */
+struct dv_ledger_owed {
+    struct dv_account account;
+    char device[DV_UUID_SIZE];
+    uint64_t ns;
+};
+void dv_ledger_owe(struct dv_ledger *ledger, const struct dv_ledger_owed *rows, size_t n);
+typedef void dv_ledger_on_owed(void *arg, const struct dv_ledger_owed *row);
+/* Those of the last flush that was written. */
+int dv_ledger_owed(struct dv_ledger *ledger, dv_ledger_on_owed *on_owed, void *arg,
+                   struct dv_err *err);
 /* When the last flush that was written was made, by whatever process. -ENOENT: there was none. */
 struct dv_ledger_flushed {
     struct dv_ledger_time time;

@@ -61,6 +61,8 @@ static const char *const migrations[VERSION] = {
     "CREATE TABLE checkpoint (claim INTEGER NOT NULL, pid INTEGER NOT NULL,"
     " start INTEGER NOT NULL, counter_ns INTEGER NOT NULL, busy_ns INTEGER NOT NULL,"
     " PRIMARY KEY (claim, pid, start)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE owed (account INTEGER NOT NULL, device TEXT NOT NULL, ns INTEGER NOT NULL)"
+    " STRICT;"
     "CREATE TABLE flushed (one INTEGER PRIMARY KEY CHECK (one = 1), unix_ns INTEGER NOT NULL,"
     " mono_ns INTEGER NOT NULL, boot TEXT NOT NULL) STRICT;"
     "CREATE TABLE life (seq INTEGER PRIMARY KEY, event INTEGER NOT NULL, claim INTEGER NOT NULL,"
@@ -109,6 +111,8 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_OPEN_ENTRY_CLEAR] = "DELETE FROM open_entry",
     [SQL_OPEN_ENTRY_PUT] = "INSERT OR REPLACE INTO open_entry VALUES (?," Q9 ")",
     [SQL_FLUSHED] = "INSERT OR REPLACE INTO flushed VALUES (1,?,?,?)",
+    [SQL_OWED_CLEAR] = "DELETE FROM owed",
+    [SQL_OWED_ADD] = "INSERT INTO owed VALUES (?,?,?)",
     [SQL_CHECKPOINT_CLEAR] = "DELETE FROM checkpoint",
     [SQL_CHECKPOINT_ADD] = "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?,?,?)",
     [SQL_LIFE_HEAD] = "SELECT seq, hash FROM life ORDER BY seq DESC LIMIT 1",

@@ -109,6 +109,8 @@ enum ledger_sql {
     SQL_OPEN_ENTRY_CLEAR,
     SQL_OPEN_ENTRY_PUT,
     SQL_FLUSHED,
+    SQL_OWED_CLEAR,
+    SQL_OWED_ADD,
     SQL_CHECKPOINT_CLEAR,
     SQL_CHECKPOINT_ADD,
     SQL_LIFE_HEAD,
@@ -159,6 +161,8 @@ struct dv_ledger {
     uint64_t
         open_seq; /* the block that the open tables hold, its unchanged rows included; 0: unknown */
     int64_t last_flush_unix_ns;
+    const struct dv_ledger_owed *owed; /* borrowed for the next flush */
+    size_t n_owed;
 
     struct dv_ledger_life *lives;
     size_t n_lives, cap_lives;
@@ -196,6 +200,9 @@ void dv_ledger_db_charge(sqlite3_stmt *st, int column, struct dv_charge *ret);
 int dv_ledger_db_open(struct dv_ledger *l, struct dv_err *err);
 void dv_ledger_db_close(struct dv_ledger *l);
 int dv_ledger_db_put_aside(struct dv_ledger *l, struct dv_str *note, struct dv_err *err);
+
+/* ledger_owed.c */
+int dv_ledger_owed_write(struct dv_ledger *l, struct dv_err *err);
 
 /* ledger_chain.c: 0 or -EIO, when there is no SHA-256. */
 int dv_ledger_chain_account(const struct dv_account *account, uint8_t ret[HASH]);

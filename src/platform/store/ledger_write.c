@@ -233,6 +233,8 @@ static int write_batch(struct dv_ledger *l, struct batch *batch, struct dv_err *
         return r;
     r = write_open(l, err);
     if (r == 0)
+        r = dv_ledger_owed_write(l, err);
+    if (r == 0)
         r = dv_ledger_db_run(l, err, SQL_FLUSHED, "iit", l->last.unix_ns, (int64_t)l->last.mono_ns,
                              l->boot);
     if (r == 0)
@@ -310,6 +312,7 @@ int dv_ledger_flush(struct dv_ledger *l, struct dv_ledger_time now,
     int r = l->db ? write_all(l, checkpoints ? checkpoints : &none, n, err)
                   : dv_err_set(err, -EIO, "%s is not open", l->path);
     l->up = r == 0;
+    dv_ledger_owe(l, NULL, 0);
     if (r == 0) {
         l->last_flush_unix_ns = now.unix_ns;
         dv_ledger_memory_trim(l);
