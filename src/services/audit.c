@@ -289,8 +289,12 @@ static struct look look_at(struct dv_node *node, struct dv_node_gpu *g,
     /* The newest sample of the last look, if it is of then; else the look itself. */
     bool fresh = g->since_us && g->polled_us < g->since_us + 1000000;
     l.from_us = fresh ? DV_MIN(g->since_us, g->polled_us) : g->polled_us;
-    if (!g->polled_ns) /* the first look: as far back as nobody looked */
+    /* The first look speaks for all the time in which nobody looked, unless the driver keeps
+     * accounts and is asked for them. */
+    if (!g->polled_ns && (!g->facts || g->facts->accounting != 1))
         l.from_us = l.now_us - DV_MIN(l.now_us, dv_meter_resumed_ago(node, now) / 1000);
+    else if (!g->polled_ns)
+        l.from_us = l.now_us;
     if (l.from_us > l.now_us) { /* the clock was set back: the driver's times went with it */
         l.from_us = l.now_us - DV_MIN(l.now_us, (now - g->polled_ns) / 1000);
         g->since_us = l.from_us;

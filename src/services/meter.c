@@ -8,6 +8,7 @@
 #include "meter_restart.h"
 #include "sys/clock.h"
 #include "sys/log.h"
+#include "tenants.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -257,11 +258,21 @@ void dv_meter_process_ran(struct dv_member *m, uint64_t ns)
 
 void dv_meter_stray_ran(struct dv_holding *h, const struct dv_proc_id *id, uint64_t ns)
 {
-    for (size_t i = 0; i < h->n_strays; i++)
-        if (h->strays[i].id.pid == id->pid && h->strays[i].id.start == id->start)
-            h->strays[i].ran_ns += ns;
-    if (h->node->meter->books)
-        tell_busy(h, ns, DV_QUALITY_SAMPLED);
+    struct dv_meter *meter = h->node->meter;
+    if (!meter->books)
+        return;
+    dv_meter_restart_charged(&meter->restart, h->claim.id, id, ns);
+    tell_busy(h, ns, DV_QUALITY_SAMPLED);
+}
+
+void dv_meter_was_charged(struct dv_node *node, uint64_t claim, const struct dv_proc_id *id,
+                          uint64_t ns)
+{
+    struct dv_member *m = dv_tenants_member(node, (uint32_t)id->pid);
+    if (m && m->holding->claim.id == claim && m->id.start == id->start && !m->returns)
+        m->driver_ran_ns += ns;
+    else
+        dv_meter_restart_charged(&node->meter->restart, claim, id, ns);
 }
 
 void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, uint64_t ns)
@@ -285,13 +296,9 @@ void dv_meter_joined(struct dv_member *m)
 {
     const struct dv_holding *h = m->holding;
     m->node->meter->flush_soon = true;
-    for (size_t i = 0; i < h->n_strays; i++) {
-        const struct dv_stray *s = &h->strays[i];
-        if (s->id.pid != m->id.pid || s->id.start != m->id.start)
-            continue;
-        m->returns = s->from_store;
-        m->driver_ran_ns = s->ran_ns;
-    }
+    for (size_t i = 0; i < h->n_strays; i++)
+        if (h->strays[i].id.pid == m->id.pid && h->strays[i].id.start == m->id.start)
+            m->returns |= h->strays[i].from_store;
 }
 
 /* What was under way when it ended, and no end of it was seen: until now, as far as was predicted.
@@ -319,8 +326,13 @@ void dv_meter_left(struct dv_member *m, uint64_t now)
     if (!is_sampled(h))
         tell_busy(h, cut_short(m, now), DV_QUALITY_EXACT);
     else if (dv_books_account(books, h->claim.id, &account) == 0)
-        dv_meter_ended_ask(m->node, dv_node_gpu_of(m->node, h->device_uuid), &m->id, &account,
-                           h->device_uuid, m->driver_ran_ns);
+        dv_meter_ended_ask(m->node,
+                           &(struct dv_meter_ended){.id = m->id,
+                                                    .claim = h->claim.id,
+                                                    .gpu = dv_node_gpu_of(m->node, h->device_uuid),
+                                                    .account = &account,
+                                                    .device = h->device_uuid,
+                                                    .charged_ns = m->driver_ran_ns});
 }
 
 void dv_meter_lost(struct dv_node *node, const struct dv_store_claim *row)

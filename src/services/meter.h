@@ -45,6 +45,9 @@ struct dv_tally *dv_meter_tally(const struct dv_node *node);
  * device ran anything at all. */
 void dv_meter_process_ran(struct dv_member *member, uint64_t ns);
 void dv_meter_stray_ran(struct dv_holding *holding, const struct dv_proc_id *id, uint64_t ns);
+/* A process from before a restart, back or not, was charged for so much of what the driver told. */
+void dv_meter_was_charged(struct dv_node *node, uint64_t claim, const struct dv_proc_id *id,
+                          uint64_t ns);
 void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
 void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
 

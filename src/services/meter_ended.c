@@ -43,22 +43,24 @@ void dv_meter_ended_enable(struct dv_node *node, uint32_t gpu)
 #define WAIT_NS (100 * DV_NS_PER_MS)
 #define TRIES_MAX 10u
 #define QUESTIONS_MAX 4096u
+#define SAMPLE_NS (200 * DV_NS_PER_MS) /* what the samples of the next moment may count again */
 
 struct dv_meter_question {
     struct dv_node *node;
     struct dv_account account;
     char device[DV_UUID_SIZE];
     struct dv_proc_id id;
+    uint64_t claim;
     uint32_t gpu, tries;
     uint64_t charged_ns, started_us, due_ns;
-    bool asked;
+    bool asked, living;
     struct dv_meter_question *next;
 };
 
 /* A pid is used again: is it the process that is meant? */
 static bool is_meant(const struct dv_meter_question *q, const struct dv_facts_accounted *a)
 {
-    return a->pid == (uint32_t)q->id.pid && !a->is_running &&
+    return a->pid == (uint32_t)q->id.pid && (!a->is_running || q->living) &&
            a->start_us + START_SLACK_US >= q->started_us;
 }
 
@@ -72,19 +74,30 @@ static void drop(struct dv_node *node, struct dv_meter_question *q)
     free(q);
 }
 
+static void charge(struct dv_meter_question *q, const struct dv_facts_accounted *a)
+{
+    struct dv_books *books = dv_meter_books(q->node);
+    uint64_t margin = a->is_running ? a->resolution_ns + SAMPLE_NS : a->resolution_ns;
+    if (!books || !is_meant(q, a) || a->busy_ns <= q->charged_ns + margin)
+        return;
+    uint64_t more = a->busy_ns - q->charged_ns - (a->is_running ? margin : 0);
+    dv_books_late(books, &q->account, q->device, more);
+    if (a->is_running)
+        dv_meter_was_charged(q->node, q->claim, &q->id, more);
+}
+
 static void on_accounted(void *arg, const struct dv_worker_reply *reply, int error)
 {
     struct dv_meter_question *q = arg;
     const struct dv_facts_accounted *a = reply ? &reply->u.accounted : NULL;
-    struct dv_books *books = dv_meter_books(q->node);
+    bool known = a && reply->status == 0;
     q->asked = false;
-    if (a && reply->status == 0 && a->is_running && ++q->tries < TRIES_MAX) {
+    if (known && a->is_running && !q->living && ++q->tries < TRIES_MAX) {
         q->due_ns = dv_clock_now() + WAIT_NS;
         return;
     }
-    if (a && reply->status == 0 && books && is_meant(q, a) &&
-        a->busy_ns > q->charged_ns + a->resolution_ns)
-        dv_books_late(books, &q->account, q->device, a->busy_ns - q->charged_ns);
+    if (known)
+        charge(q, a);
     drop(q->node, q);
 }
 
@@ -99,26 +112,27 @@ static uint64_t started_us(const struct dv_proc_id *id)
     return dv_clock_unix_us() - DV_MIN(dv_clock_unix_us(), age_us);
 }
 
-void dv_meter_ended_ask(struct dv_node *node, uint32_t gpu, const struct dv_proc_id *id,
-                        const struct dv_account *account, const char *device, uint64_t charged_ns)
+void dv_meter_ended_ask(struct dv_node *node, const struct dv_meter_ended *e)
 {
-    if (gpu >= DV_FACTS_GPUS_MAX || !node->gpus[gpu].facts ||
-        node->gpus[gpu].facts->mig_current == 1 || node->n_questions == QUESTIONS_MAX)
+    if (e->gpu >= DV_FACTS_GPUS_MAX || !node->gpus[e->gpu].facts ||
+        node->gpus[e->gpu].facts->mig_current == 1 || node->n_questions == QUESTIONS_MAX)
         return;
     struct dv_meter_question *q = calloc(1, sizeof *q);
-    if (!q || dv_str_copy(q->device, sizeof q->device, device) < 0) {
+    if (!q || dv_str_copy(q->device, sizeof q->device, e->device) < 0) {
         free(q);
         return;
     }
     q->node = node;
-    q->account = *account;
+    q->account = *e->account;
     q->account.source = DV_SOURCE_ACCOUNTING;
     q->account.quality = DV_QUALITY_SAMPLED;
-    q->id = *id;
-    q->gpu = gpu;
-    q->charged_ns = charged_ns;
-    q->started_us = started_us(id);
-    q->due_ns = dv_clock_now() + WAIT_NS;
+    q->id = e->id;
+    q->claim = e->claim;
+    q->gpu = e->gpu;
+    q->living = e->living;
+    q->charged_ns = e->charged_ns;
+    q->started_us = started_us(&e->id);
+    q->due_ns = e->living ? 0 : dv_clock_now() + WAIT_NS;
     q->next = node->questions;
     node->questions = q;
     node->n_questions++;

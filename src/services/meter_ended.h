@@ -15,10 +15,18 @@ struct dv_books;
  * GPU; those that run already are never in its accounts. */
 void dv_meter_ended_enable(struct dv_node *node, uint32_t gpu);
 
-/* `account`: who pays; its source and quality are set here. `charged_ns`: device time charged so
- * far. Does nothing where accounting is off. */
-void dv_meter_ended_ask(struct dv_node *node, uint32_t gpu, const struct dv_proc_id *id,
-                        const struct dv_account *account, const char *device, uint64_t charged_ns);
+struct dv_meter_ended {
+    struct dv_proc_id id;
+    uint64_t claim;
+    uint32_t gpu;
+    bool living; /* it may still run: then what is not sure to be missed by samples is left to its
+                    end */
+    const struct dv_account *account; /* who pays; source and quality are set here */
+    const char *device;
+    uint64_t charged_ns; /* device time charged so far */
+};
+/* Does nothing where accounting is off. */
+void dv_meter_ended_ask(struct dv_node *node, const struct dv_meter_ended *ended);
 void dv_meter_ended_tick(struct dv_node *node, uint64_t now);
 /* After the worker's link. */
 void dv_meter_ended_free(struct dv_node *node);

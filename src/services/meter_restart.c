@@ -22,6 +22,7 @@ struct payer {
 struct dv_meter_checkpoint {
     struct dv_ledger_checkpoint row;
     bool settled; /* it has come back, or was asked for */
+    bool asked;   /* while it lives */
     bool known;
     struct payer payer; /* where known */
 };
@@ -47,6 +48,7 @@ void dv_meter_restart_lost(struct dv_node *node, struct dv_meter_restart *r,
     struct dv_account *a = &l->payer.account;
     a->mode = row->slice.mode;
     a->tier = row->slice.tier;
+    a->source = a->mode == DV_MODE_TIMESLICE && !d->mig ? DV_SOURCE_DRIVER : DV_SOURCE_PROCESS;
     dv_str_copy(a->gpu, sizeof a->gpu, g->uuid);
     dv_str_copy(a->model, sizeof a->model, g->model);
     dv_str_copy(a->profile, sizeof a->profile, d->profile);
@@ -135,17 +137,42 @@ size_t dv_meter_restart_open(const struct dv_meter_restart *r, struct dv_ledger_
     return n;
 }
 
+void dv_meter_restart_charged(struct dv_meter_restart *r, uint64_t claim,
+                              const struct dv_proc_id *id, uint64_t ns)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        struct dv_meter_checkpoint *c = &r->checkpoints[i];
+        if (c->row.claim == claim && c->row.pid == id->pid && c->row.start == id->start)
+            c->row.busy_ns += ns;
+    }
+}
+
+static void ask(struct dv_node *node, const struct dv_meter_checkpoint *c, bool living)
+{
+    struct dv_meter_ended q = {.id = {c->row.pid, c->row.start},
+                               .claim = c->row.claim,
+                               .gpu = c->payer.gpu,
+                               .living = living,
+                               .account = &c->payer.account,
+                               .device = c->payer.device,
+                               .charged_ns = c->row.busy_ns};
+    dv_meter_ended_ask(node, &q);
+}
+
 void dv_meter_restart_settle(struct dv_node *node, struct dv_meter_restart *r)
 {
     for (size_t i = 0; i < r->n; i++) {
         struct dv_meter_checkpoint *c = &r->checkpoints[i];
-        struct dv_proc_id id = {c->row.pid, c->row.start};
-        if (c->settled || lives(c))
+        bool alive = !c->settled && c->known && lives(c);
+        bool sampled = c->payer.account.source == DV_SOURCE_DRIVER;
+        if (alive && sampled && !c->asked)
+            ask(node, c, true);
+        c->asked |= alive;
+        if (c->settled || alive)
             continue;
         c->settled = true;
         if (c->known)
-            dv_meter_ended_ask(node, c->payer.gpu, &id, &c->payer.account, c->payer.device,
-                               c->row.busy_ns);
+            ask(node, c, false);
     }
 }
 

@@ -34,7 +34,11 @@ uint64_t dv_meter_restart_returned(struct dv_meter_restart *r, uint64_t claim,
                                    uint64_t *ret_charged_ns);
 /* Those that have not come back: their checkpoints hold until they do. `ret` has room for r->n. */
 size_t dv_meter_restart_open(const struct dv_meter_restart *r, struct dv_ledger_checkpoint *ret);
-/* Asks for those that have ended and did not come back. */
+/* One that has not come back yet was charged for so much more. */
+void dv_meter_restart_charged(struct dv_meter_restart *r, uint64_t claim,
+                              const struct dv_proc_id *id, uint64_t ns);
+/* Asks for those that have ended and did not come back; of those that the driver's samples meter
+ * also for the living, once. */
 void dv_meter_restart_settle(struct dv_node *node, struct dv_meter_restart *r);
 void dv_meter_restart_done(struct dv_meter_restart *r);
 

@@ -154,7 +154,6 @@ struct dv_stray {
     struct dv_proc_id id;
     bool from_store; /* it was a member; it may come back */
     uint64_t since_ns;
-    uint64_t ran_ns; /* by the driver's samples, since the daemon looks */
 };
 
 struct dv_waiter {

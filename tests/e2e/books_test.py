@@ -4,9 +4,9 @@ daemon are killed and changed at random, on a node that shares in every way. Aft
 
   - every GPU's buckets sum to the same wall time, in integer nanoseconds, and to that of the blocks;
   - the ledger's chain is unbroken, and no block was written twice;
-  - every tenant's busy time is the engine's truth, within one quantum for each time that somebody
-    was cut off, where it is called exact; within a percent, and what NVML's windows leave open,
-    where it is called sampled.
+  - every tenant's busy time is the engine's truth, within one quantum for each life and each time
+    that it was cut off. Under MPS, where only an estimate is promised, the sum lies between what the
+    longest of them ran and what all of them ran.
 
 The truth is the simulated engine's own record of all processes that ended on it. It is random, and
 prints its seed: DIVVY_BOOKS_SEED repeats it, DIVVY_BOOKS_SECONDS makes it longer.
@@ -100,11 +100,13 @@ class Books(LayoutCase):
     def cut_off(self, life):
         self.cuts_off[life.tenant] = self.cuts_off.get(life.tenant, 0) + 1
 
-    def end(self, how):
+    def end(self, how, spare=None):
         self.alive = [a for a in self.alive if a.run.poll() is None]
-        if not self.alive:
+        those = [a for a in self.alive if a.way != spare]
+        if not those:
             return
-        life = self.alive.pop(self.rng.randrange(len(self.alive)))
+        life = self.rng.choice(those)
+        self.alive.remove(life)
         self.cut_off(life)
         if how == "process":
             os.kill(life.pid, signal.SIGKILL)
@@ -132,8 +134,10 @@ class Books(LayoutCase):
         for life in self.alive:
             self.cut_off(life)
         self.node.stop(signal.SIGKILL)
-        if self.rng.random() < 0.5:  # somebody ends while nobody looks
-            self.end("process")
+        # Somebody ends while nobody looks. Not inside MIG, where the driver keeps no accounts: what
+        # ran there since the last flush is then nowhere (docs/explanation/accounting.md).
+        if self.rng.random() < 0.5:
+            self.end("process", spare="mig")
         time.sleep(self.rng.random() / 2)
         self.node.start()
         self.started = time.time()
@@ -198,11 +202,19 @@ class Books(LayoutCase):
             lives = sum(life.tenant == tenant for life in self.lives)
             rows.append((tenant, t["quality"], t["busy_seconds"], true, lives,
                          self.cuts_off.get(tenant, 0)))
-        print({life.tenant + str(life.pid): round(by_pid.get(life.pid, 0) * life.weight, 3) for life in self.lives if life.tenant[0] == 't'})
         for tenant, quality, busy, true, lives, cuts in rows:
             print(f"{tenant:10} {quality:10} said {busy:8.4f} true {true:8.4f} "
                   f"off {1000 * (busy - true):+8.2f} ms, {lives} lives, {cuts} times cut off")
-        return rows
+        for tenant, quality, busy, true, lives, cuts in rows:
+            if not tenant.startswith("mps"):
+                self.assertAlmostEqual(busy, true, delta=QUANTUM * (1 + lives + cuts), msg=tenant)
+        # Under MPS the engine counts each whole while they overlap; the books split the instant.
+        mps = [r for r in rows if r[0].startswith("mps")]
+        if mps:
+            slack = QUANTUM * sum(1 + r[4] + r[5] for r in mps)
+            said, true = sum(r[2] for r in mps), sum(r[3] for r in mps)
+            self.assertLessEqual(said, true + slack)
+            self.assertGreaterEqual(said, max(r[3] for r in mps) - slack)
 
     def test_a_minute_of_everything(self):
         print(f"DIVVY_BOOKS_SEED={self.seed}")
@@ -222,14 +234,10 @@ class Books(LayoutCase):
             print(self.node.json("ps"), [(l.tenant, l.pid, l.run.pid, l.run.poll()) for l in self.lives])
             raise
         time.sleep(3)  # the last answers of the driver, and a flush
-        if os.environ.get("DIVVY_BOOKS_KEEP"):
-            import shutil
-            shutil.copytree(self.node.state, os.environ["DIVVY_BOOKS_KEEP"], dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock", "mps"))
-            shutil.copy(self.node.log_path, os.environ["DIVVY_BOOKS_KEEP"])
         bill = self.bill()
         wall = self.check_buckets(bill)
         print(f"wall {wall} ns of each GPU; test ran {time.monotonic() - began:.1f} s")
-        rows = self.check_truth(bill)
+        self.check_truth(bill)
         verify = self.node.divvy("ledger", "verify")
         self.assertEqual(verify.returncode, 0, verify.stdout + verify.stderr)
 

@@ -150,11 +150,15 @@ const struct ledger_known *dv_ledger_block_account(struct dv_ledger *l, int64_t 
     if (!k || k->id == id)
         return k;
     sqlite3_stmt *st = dv_ledger_db_statement(l, SQL_ACCOUNT_GET, &r, &err);
-    if (!st)
+    if (!st) {
+        l->unread = true;
         return NULL;
+    }
     sqlite3_bind_int64(st, 1, id);
     memset(k, 0, sizeof *k);
-    if (sqlite3_step(st) == SQLITE_ROW) {
+    int code = sqlite3_step(st);
+    l->unread |= code != SQLITE_ROW && code != SQLITE_DONE;
+    if (code == SQLITE_ROW) {
         read_account(st, k);
         k->odd |= dv_ledger_chain_account(&k->account, k->digest) < 0;
         k->id = id;
@@ -260,8 +264,11 @@ int dv_ledger_block_rows(struct dv_ledger *l, const struct ledger_block *b,
     if (r == 0 && code != SQLITE_DONE)
         r = dv_ledger_db_failed(l, "reading", err);
     sqlite3_reset(st);
+    l->unread = false;
     if (r == 0)
         r = hash_rows(l, b, rows->v, rows->n, &known, hash);
+    if (r == 0 && l->unread) /* not the same as an account that is gone */
+        r = dv_err_set(err, -EIO, "%s: an account could not be read", l->path);
     if (r == 0)
         *ret_whole = known && !b->odd && rows->n == b->rows && !memcmp(hash, b->hash, HASH);
     return r;

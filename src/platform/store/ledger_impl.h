@@ -172,6 +172,7 @@ struct dv_ledger {
     uint64_t pruned[DV_LEDGER_CHAINS];
     uint64_t kept_rows[DV_LEDGER_CHAINS], kept_blocks[DV_LEDGER_CHAINS];
     struct ledger_known *known;
+    bool unread; /* the dictionary could not be read */
     size_t n_known;
     struct ledger_entries scratch;
     struct ledger_roll roll;
