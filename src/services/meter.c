@@ -275,6 +275,12 @@ void dv_meter_was_charged(struct dv_node *node, uint64_t claim, const struct dv_
         dv_meter_restart_charged(&node->meter->restart, claim, id, ns);
 }
 
+void dv_meter_answered(struct dv_node *node, uint64_t claim, const struct dv_proc_id *id)
+{
+    if (node->meter)
+        dv_meter_restart_answered(&node->meter->restart, claim, id);
+}
+
 void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, uint64_t ns)
 {
     const struct dv_gpu *g = dv_snapshot_gpu(node->snapshot, gpu);

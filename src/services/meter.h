@@ -48,6 +48,8 @@ void dv_meter_stray_ran(struct dv_holding *holding, const struct dv_proc_id *id,
 /* A process from before a restart, back or not, was charged for so much of what the driver told. */
 void dv_meter_was_charged(struct dv_node *node, uint64_t claim, const struct dv_proc_id *id,
                           uint64_t ns);
+/* There is nothing more to be told of a process that has ended. */
+void dv_meter_answered(struct dv_node *node, uint64_t claim, const struct dv_proc_id *id);
 void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
 void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
 

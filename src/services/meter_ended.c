@@ -71,6 +71,7 @@ static void drop(struct dv_node *node, struct dv_meter_question *q)
         link = &(*link)->next;
     *link = q->next;
     node->n_questions--;
+    dv_meter_answered(node, q->claim, &q->id);
     free(q);
 }
 
@@ -112,15 +113,15 @@ static uint64_t started_us(const struct dv_proc_id *id)
     return dv_clock_unix_us() - DV_MIN(dv_clock_unix_us(), age_us);
 }
 
-void dv_meter_ended_ask(struct dv_node *node, const struct dv_meter_ended *e)
+bool dv_meter_ended_ask(struct dv_node *node, const struct dv_meter_ended *e)
 {
     if (e->gpu >= DV_FACTS_GPUS_MAX || !node->gpus[e->gpu].facts ||
         node->gpus[e->gpu].facts->mig_current == 1 || node->n_questions == QUESTIONS_MAX)
-        return;
+        return false;
     struct dv_meter_question *q = calloc(1, sizeof *q);
     if (!q || dv_str_copy(q->device, sizeof q->device, e->device) < 0) {
         free(q);
-        return;
+        return false;
     }
     q->node = node;
     q->account = *e->account;
@@ -136,6 +137,7 @@ void dv_meter_ended_ask(struct dv_node *node, const struct dv_meter_ended *e)
     q->next = node->questions;
     node->questions = q;
     node->n_questions++;
+    return true;
 }
 
 void dv_meter_ended_tick(struct dv_node *node, uint64_t now)

@@ -25,8 +25,8 @@ struct dv_meter_ended {
     const char *device;
     uint64_t charged_ns; /* device time charged so far */
 };
-/* Does nothing where accounting is off. */
-void dv_meter_ended_ask(struct dv_node *node, const struct dv_meter_ended *ended);
+/* False: nothing can be asked (accounting is off, a GPU in MIG mode). */
+bool dv_meter_ended_ask(struct dv_node *node, const struct dv_meter_ended *ended);
 void dv_meter_ended_tick(struct dv_node *node, uint64_t now);
 /* After the worker's link. */
 void dv_meter_ended_free(struct dv_node *node);

@@ -21,8 +21,9 @@ struct payer {
 
 struct dv_meter_checkpoint {
     struct dv_ledger_checkpoint row;
-    bool settled; /* it has come back, or was asked for */
+    bool settled; /* it has come back, or the driver has told what it ran until its end */
     bool asked;   /* while it lives */
+    bool asked_end;
     bool known;
     struct payer payer; /* where known */
 };
@@ -105,7 +106,7 @@ static bool lives(const struct dv_meter_checkpoint *c)
 bool dv_meter_restart_awaits(const struct dv_meter_restart *r)
 {
     for (size_t i = 0; i < r->n; i++)
-        if (!r->checkpoints[i].settled && r->checkpoints[i].known && lives(&r->checkpoints[i]))
+        if (!r->checkpoints[i].settled && r->checkpoints[i].known)
             return true;
     return false;
 }
@@ -147,7 +148,7 @@ void dv_meter_restart_charged(struct dv_meter_restart *r, uint64_t claim,
     }
 }
 
-static void ask(struct dv_node *node, const struct dv_meter_checkpoint *c, bool living)
+static bool ask(struct dv_node *node, const struct dv_meter_checkpoint *c, bool living)
 {
     struct dv_meter_ended q = {.id = {c->row.pid, c->row.start},
                                .claim = c->row.claim,
@@ -156,7 +157,7 @@ static void ask(struct dv_node *node, const struct dv_meter_checkpoint *c, bool 
                                .account = &c->payer.account,
                                .device = c->payer.device,
                                .charged_ns = c->row.busy_ns};
-    dv_meter_ended_ask(node, &q);
+    return dv_meter_ended_ask(node, &q);
 }
 
 void dv_meter_restart_settle(struct dv_node *node, struct dv_meter_restart *r)
@@ -168,11 +169,21 @@ void dv_meter_restart_settle(struct dv_node *node, struct dv_meter_restart *r)
         if (alive && sampled && !c->asked)
             ask(node, c, true);
         c->asked |= alive;
-        if (c->settled || alive)
+        if (c->settled || alive || c->asked_end)
             continue;
-        c->settled = true;
-        if (c->known)
-            ask(node, c, false);
+        c->asked_end = true;
+        if (!c->known || !ask(node, c, false))
+            c->settled = true;
+    }
+}
+
+void dv_meter_restart_answered(struct dv_meter_restart *r, uint64_t claim,
+                               const struct dv_proc_id *id)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        struct dv_meter_checkpoint *c = &r->checkpoints[i];
+        if (c->row.claim == claim && c->row.pid == id->pid && c->row.start == id->start)
+            c->settled |= c->asked_end;
     }
 }
 

@@ -25,7 +25,7 @@ void dv_meter_restart_lost(struct dv_node *node, struct dv_meter_restart *r,
 /* Reads the checkpoints, and whose each is. After the slices were taken back, and the books know
  * them. 0 or negative errno. */
 int dv_meter_restart_load(struct dv_node *node, struct dv_meter_restart *r, struct dv_err *err);
-/* Whether processes from before live and have not come back yet. */
+/* Whether processes from before have neither come back yet, nor was told what they ran. */
 bool dv_meter_restart_awaits(const struct dv_meter_restart *r);
 /* A process has come back, and its counter says so much. Returns what it has run since it was
  * charged last, and how much had been charged by the driver's samples. */
@@ -40,6 +40,9 @@ void dv_meter_restart_charged(struct dv_meter_restart *r, uint64_t claim,
 /* Asks for those that have ended and did not come back; of those that the driver's samples meter
  * also for the living, once. */
 void dv_meter_restart_settle(struct dv_node *node, struct dv_meter_restart *r);
+/* About one that has ended the driver has told, or will never. */
+void dv_meter_restart_answered(struct dv_meter_restart *r, uint64_t claim,
+                               const struct dv_proc_id *id);
 void dv_meter_restart_done(struct dv_meter_restart *r);
 
 #endif

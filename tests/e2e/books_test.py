@@ -6,7 +6,7 @@ daemon are killed and changed at random, on a node that shares in every way. Aft
   - the ledger's chain is unbroken, and no block was written twice;
   - every tenant's busy time is the engine's truth, within one quantum for each life and each time
     that it was cut off. Under MPS, where only an estimate is promised, the sum lies between what the
-    longest of them ran and what all of them ran.
+    longest life ran and what all of them ran.
 
 The truth is the simulated engine's own record of all processes that ended on it. It is random, and
 prints its seed: DIVVY_BOOKS_SEED repeats it, DIVVY_BOOKS_SECONDS makes it longer.
@@ -131,11 +131,13 @@ class Books(LayoutCase):
         """Not before the books have caught up with the last time: what comes and goes between two
         crashes within a second or two is not on disk yet."""
         harness.wait_for(lambda: self.flushed() > self.started, "the books go on")
+        # Of MIG devices the driver keeps no accounts: who is being ended there ends before.
+        harness.wait_for(lambda: not any(s["tenant"].startswith("mig") and s["state"] == "ending"
+                                         for s in self.node.json("ps")["slices"]), "none is ending")
         for life in self.alive:
             self.cut_off(life)
         self.node.stop(signal.SIGKILL)
-        # Somebody ends while nobody looks. Not inside MIG, where the driver keeps no accounts: what
-        # ran there since the last flush is then nowhere (docs/explanation/accounting.md).
+        # Somebody ends while nobody looks; not inside MIG (docs/explanation/accounting.md).
         if self.rng.random() < 0.5:
             self.end("process", spare="mig")
         time.sleep(self.rng.random() / 2)
@@ -214,7 +216,8 @@ class Books(LayoutCase):
             slack = QUANTUM * sum(1 + r[4] + r[5] for r in mps)
             said, true = sum(r[2] for r in mps), sum(r[3] for r in mps)
             self.assertLessEqual(said, true + slack)
-            self.assertGreaterEqual(said, max(r[3] for r in mps) - slack)
+            longest = max(by_pid.get(life.pid, 0) for life in self.lives if life.way == "mps")
+            self.assertGreaterEqual(said, longest - slack)
 
     def test_a_minute_of_everything(self):
         print(f"DIVVY_BOOKS_SEED={self.seed}")
