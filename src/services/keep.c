@@ -2,7 +2,6 @@
 #include "keep.h"
 
 #include "claims.h"
-#include "meter.h"
 #include "sys/log.h"
 #include "tenants.h"
 #include "waits.h"
@@ -188,7 +187,6 @@ static void restore_one(struct dv_node *node, const struct rows *rows,
     struct dv_err err = {0};
     char value[DV_LOG_VALUE];
     if (!is_alive(rows, row)) {
-        dv_meter_lost(node, row);
         note_result(node, dv_store_drop_claim(node->store, row->claim.id, &err), &err);
         return;
     }

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define FLUSH_NS (2 * DV_NS_PER_S)
+#define SOON_NS (50 * DV_NS_PER_MS) /* between flushes, however many processes come and go */
 #define RETURN_NS (5 * DV_NS_PER_S) /* for processes to come back after a restart */
 
 struct dv_meter {
@@ -321,30 +322,27 @@ static uint64_t cut_short(const struct dv_member *m, uint64_t now)
     return last && last < now ? DV_MIN(submitted, now - last) : submitted;
 }
 
-void dv_meter_left(struct dv_member *m, uint64_t now)
+static struct dv_ledger_checkpoint checkpoint_of(const struct dv_member *m)
 {
     struct dv_holding *h = m->holding;
-    struct dv_books *books = m->node->meter->books;
-    struct dv_account account;
-    if (!books || !m->slot.page)
-        return;
-    m->node->meter->flush_soon = true;
-    if (!is_sampled(h))
-        tell_busy(h, cut_short(m, now), DV_QUALITY_EXACT);
-    else if (dv_books_account(books, h->claim.id, &account) == 0)
-        dv_meter_ended_ask(m->node,
-                           &(struct dv_meter_ended){.id = m->id,
-                                                    .claim = h->claim.id,
-                                                    .gpu = dv_node_gpu_of(m->node, h->device_uuid),
-                                                    .account = &account,
-                                                    .device = h->device_uuid,
-                                                    .charged_ns = m->driver_ran_ns});
+    struct dv_ledger_checkpoint c = {
+        .claim = h->claim.id, .pid = m->id.pid, .start = m->id.start, .counter_ns = own_counter(m)};
+    c.busy_ns = is_sampled(h) ? m->driver_ran_ns : c.counter_ns;
+    dv_books_account(m->node->meter->books, h->claim.id, &c.account);
+    memcpy(c.device, h->device_uuid, sizeof c.device);
+    return c;
 }
 
-void dv_meter_lost(struct dv_node *node, const struct dv_store_claim *row)
+void dv_meter_left(struct dv_member *m, uint64_t now)
 {
-    if (node->meter)
-        dv_meter_restart_lost(node, &node->meter->restart, row);
+    struct dv_node *node = m->node;
+    if (!dv_meter_books(node) || !m->slot.page)
+        return;
+    node->meter->flush_soon = true;
+    if (!is_sampled(m->holding))
+        tell_busy(m->holding, cut_short(m, now), DV_QUALITY_EXACT);
+    else
+        dv_meter_ended_ask(node, &(struct dv_meter_ended){.row = checkpoint_of(m)});
 }
 
 /* ---- the interval's end ---- */
@@ -407,22 +405,16 @@ static void note_ledger(struct dv_node *node, int r, const struct dv_err *err)
 
 static size_t make_checkpoints(const struct dv_node *node, struct dv_ledger_checkpoint **ret)
 {
+    const struct dv_meter *meter = node->meter;
     size_t n = 0;
-    *ret = calloc(node->n_members + node->meter->restart.n + 1, sizeof **ret);
-    for (const struct dv_member *m = node->members; *ret && m; m = m->next) {
-        if (!m->ready || m->returns || !m->slot.page)
-            continue;
-        uint64_t counter = own_counter(m);
-        bool sampled = is_sampled(m->holding);
-        (*ret)[n++] =
-            (struct dv_ledger_checkpoint){.claim = m->holding->claim.id,
-                                          .pid = m->id.pid,
-                                          .start = m->id.start,
-                                          .counter_ns = counter,
-                                          .busy_ns = sampled ? m->driver_ran_ns : counter};
-    }
+    *ret = calloc(node->n_members + meter->restart.n + node->n_questions + 1, sizeof **ret);
+    for (const struct dv_member *m = node->members; *ret && m; m = m->next)
+        if (m->ready && !m->returns && m->slot.page)
+            (*ret)[n++] = checkpoint_of(m);
     if (*ret)
-        n += dv_meter_restart_open(&node->meter->restart, *ret + n);
+        n += dv_meter_restart_open(&meter->restart, *ret + n);
+    if (*ret)
+        n += dv_meter_ended_open(node, *ret + n);
     return n;
 }
 
@@ -492,6 +484,14 @@ static void roll(struct dv_node *node)
     node->meter->roll_more = r > 0;
     if (r < 0)
         note_ledger(node, r, &err);
+}
+
+void dv_meter_soon(struct dv_node *node)
+{
+    const struct dv_meter *meter = node->meter;
+    bool now = meter && meter->books && meter->flush_soon && !node->ledger_problem[0];
+    if (now && dv_clock_now() - meter->flushed_ns >= SOON_NS)
+        dv_meter_flush(node);
 }
 
 void dv_meter_tick(struct dv_node *node, uint64_t now)

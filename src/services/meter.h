@@ -59,9 +59,9 @@ void dv_meter_joined(struct dv_member *member);
 /* It has ended: what was cut short is charged, and what it ran since the driver's last sample is
  * asked for. Before its slot goes. */
 void dv_meter_left(struct dv_member *member, uint64_t now);
-/* A claim whose owner and processes ended while the daemon was down. Before dv_meter_start(). */
-void dv_meter_lost(struct dv_node *node, const struct dv_store_claim *row);
 
+/* Before the loop sleeps: a process came or went, and a crash is to find it in the ledger. */
+void dv_meter_soon(struct dv_node *node);
 /* Every tick: flushes when it is time, rolls up when there is nothing else to do. */
 void dv_meter_tick(struct dv_node *node, uint64_t now);
 /* Now: for a daemon that stops, and for who reads the ledger. */

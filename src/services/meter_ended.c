@@ -47,20 +47,22 @@ void dv_meter_ended_enable(struct dv_node *node, uint32_t gpu)
 
 struct dv_meter_question {
     struct dv_node *node;
-    struct dv_account account;
-    char device[DV_UUID_SIZE];
-    struct dv_proc_id id;
-    uint64_t claim;
+    struct dv_ledger_checkpoint row;
     uint32_t gpu, tries;
-    uint64_t charged_ns, started_us, due_ns;
+    uint64_t started_us, due_ns;
     bool asked, living;
     struct dv_meter_question *next;
 };
 
+static struct dv_proc_id who(const struct dv_meter_question *q)
+{
+    return (struct dv_proc_id){q->row.pid, q->row.start};
+}
+
 /* A pid is used again: is it the process that is meant? */
 static bool is_meant(const struct dv_meter_question *q, const struct dv_facts_accounted *a)
 {
-    return a->pid == (uint32_t)q->id.pid && (!a->is_running || q->living) &&
+    return a->pid == (uint32_t)q->row.pid && (!a->is_running || q->living) &&
            a->start_us + START_SLACK_US >= q->started_us;
 }
 
@@ -71,7 +73,8 @@ static void drop(struct dv_node *node, struct dv_meter_question *q)
         link = &(*link)->next;
     *link = q->next;
     node->n_questions--;
-    dv_meter_answered(node, q->claim, &q->id);
+    struct dv_proc_id id = who(q);
+    dv_meter_answered(node, q->row.claim, &id);
     free(q);
 }
 
@@ -79,12 +82,16 @@ static void charge(struct dv_meter_question *q, const struct dv_facts_accounted 
 {
     struct dv_books *books = dv_meter_books(q->node);
     uint64_t margin = a->is_running ? a->resolution_ns + SAMPLE_NS : a->resolution_ns;
-    if (!books || !is_meant(q, a) || a->busy_ns <= q->charged_ns + margin)
+    struct dv_account payer = q->row.account;
+    struct dv_proc_id id = who(q);
+    if (!books || !is_meant(q, a) || a->busy_ns <= q->row.busy_ns + margin)
         return;
-    uint64_t more = a->busy_ns - q->charged_ns - (a->is_running ? margin : 0);
-    dv_books_late(books, &q->account, q->device, more);
+    uint64_t more = a->busy_ns - q->row.busy_ns - (a->is_running ? margin : 0);
+    payer.source = DV_SOURCE_ACCOUNTING;
+    payer.quality = DV_QUALITY_SAMPLED;
+    dv_books_late(books, &payer, q->row.device, more);
     if (a->is_running)
-        dv_meter_was_charged(q->node, q->claim, &q->id, more);
+        dv_meter_was_charged(q->node, q->row.claim, &id, more);
 }
 
 static void on_accounted(void *arg, const struct dv_worker_reply *reply, int error)
@@ -113,26 +120,29 @@ static uint64_t started_us(const struct dv_proc_id *id)
     return dv_clock_unix_us() - DV_MIN(dv_clock_unix_us(), age_us);
 }
 
+static uint32_t gpu_by_uuid(const struct dv_node *node, const char *uuid)
+{
+    for (size_t i = 0; i < node->snapshot->n_gpus; i++)
+        if (!strcmp(node->snapshot->gpus[i].uuid, uuid))
+            return node->snapshot->gpus[i].index;
+    return UINT32_MAX;
+}
+
 bool dv_meter_ended_ask(struct dv_node *node, const struct dv_meter_ended *e)
 {
-    if (e->gpu >= DV_FACTS_GPUS_MAX || !node->gpus[e->gpu].facts ||
-        node->gpus[e->gpu].facts->mig_current == 1 || node->n_questions == QUESTIONS_MAX)
+    uint32_t gpu = gpu_by_uuid(node, e->row.account.gpu);
+    if (gpu >= DV_FACTS_GPUS_MAX || !node->gpus[gpu].facts ||
+        node->gpus[gpu].facts->mig_current == 1 || node->n_questions == QUESTIONS_MAX)
         return false;
     struct dv_meter_question *q = calloc(1, sizeof *q);
-    if (!q || dv_str_copy(q->device, sizeof q->device, e->device) < 0) {
-        free(q);
+    if (!q)
         return false;
-    }
     q->node = node;
-    q->account = *e->account;
-    q->account.source = DV_SOURCE_ACCOUNTING;
-    q->account.quality = DV_QUALITY_SAMPLED;
-    q->id = e->id;
-    q->claim = e->claim;
-    q->gpu = e->gpu;
+    q->row = e->row;
+    q->gpu = gpu;
     q->living = e->living;
-    q->charged_ns = e->charged_ns;
-    q->started_us = started_us(&e->id);
+    struct dv_proc_id id = who(q);
+    q->started_us = started_us(&id);
     q->due_ns = e->living ? 0 : dv_clock_now() + WAIT_NS;
     q->next = node->questions;
     node->questions = q;
@@ -140,11 +150,20 @@ bool dv_meter_ended_ask(struct dv_node *node, const struct dv_meter_ended *e)
     return true;
 }
 
+size_t dv_meter_ended_open(const struct dv_node *node, struct dv_ledger_checkpoint *ret)
+{
+    size_t n = 0;
+    for (const struct dv_meter_question *q = node->questions; q; q = q->next)
+        if (!q->living)
+            ret[n++] = q->row;
+    return n;
+}
+
 void dv_meter_ended_tick(struct dv_node *node, uint64_t now)
 {
     for (struct dv_meter_question *q = node->questions, *next; q; q = next) {
         struct dv_worker_request ask = {
-            .op = DV_WORKER_ACCOUNTED, .index = q->gpu, .pid = q->id.pid};
+            .op = DV_WORKER_ACCOUNTED, .index = q->gpu, .pid = q->row.pid};
         next = q->next;
         if (q->asked || now < q->due_ns)
             continue;

@@ -16,18 +16,15 @@ struct dv_books;
 void dv_meter_ended_enable(struct dv_node *node, uint32_t gpu);
 
 struct dv_meter_ended {
-    struct dv_proc_id id;
-    uint64_t claim;
-    uint32_t gpu;
+    struct dv_ledger_checkpoint row; /* who, how much was charged, and who pays */
     bool living; /* it may still run: then what is not sure to be missed by samples is left to its
                     end */
-    const struct dv_account *account; /* who pays; source and quality are set here */
-    const char *device;
-    uint64_t charged_ns; /* device time charged so far */
 };
 /* False: nothing can be asked (accounting is off, a GPU in MIG mode). */
 bool dv_meter_ended_ask(struct dv_node *node, const struct dv_meter_ended *ended);
 void dv_meter_ended_tick(struct dv_node *node, uint64_t now);
+/* Of those that have ended and were not answered for yet; `ret` has room for node->n_questions. */
+size_t dv_meter_ended_open(const struct dv_node *node, struct dv_ledger_checkpoint *ret);
 /* After the worker's link. */
 void dv_meter_ended_free(struct dv_node *node);
 

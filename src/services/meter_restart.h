@@ -1,29 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What went on while the daemon was down. The ledger's last flush says how far the counter of every
- * process was charged (a checkpoint). A process that comes back is charged for what its counter has
- * grown by since; of one that does not, the driver's accounting tells (meter_ended.h).
+ * process was charged, and to whom (a checkpoint). A process that comes back is charged for what
+ * its counter has grown by since; of one that does not, the driver's accounting tells
+ * (meter_ended.h).
  */
 #ifndef DV_SERVICES_METER_RESTART_H
 #define DV_SERVICES_METER_RESTART_H
 
 #include "node.h"
 
-struct dv_books;
-
 /* A part of the meter. */
 struct dv_meter_restart {
     struct dv_meter_checkpoint *checkpoints;
     size_t n;
-    struct dv_meter_lost_claim *lost; /* claims that did not live to see this daemon */
-    size_t n_lost;
 };
 
-/* A claim whose owner and processes have ended; before dv_meter_restart_load(). */
-void dv_meter_restart_lost(struct dv_node *node, struct dv_meter_restart *r,
-                           const struct dv_store_claim *row);
-/* Reads the checkpoints, and whose each is. After the slices were taken back, and the books know
- * them. 0 or negative errno. */
+/* Reads the checkpoints. 0 or negative errno. */
 int dv_meter_restart_load(struct dv_node *node, struct dv_meter_restart *r, struct dv_err *err);
 /* Whether processes from before have neither come back yet, nor was told what they ran. */
 bool dv_meter_restart_awaits(const struct dv_meter_restart *r);

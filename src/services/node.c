@@ -157,6 +157,11 @@ static void on_slow(void *arg)
     dv_keep_flush(node);
 }
 
+static void on_sleep(void *arg)
+{
+    dv_meter_soon(arg);
+}
+
 static void on_link_state(void *arg)
 {
     struct dv_node *node = arg;
@@ -214,6 +219,8 @@ static int start(struct dv_node *node, const struct dv_keeper *keeper,
         r = dv_loop_timer(node->loop, 0, TICK_MS, on_tick, node, &node->tick);
     if (r == 0)
         r = dv_loop_timer(node->loop, SLOW_MS, SLOW_MS, on_slow, node, &node->slow);
+    if (r == 0)
+        r = dv_loop_before_sleep(node->loop, on_sleep, node, &node->sleep);
     return r;
 }
 
@@ -266,6 +273,7 @@ void dv_node_free(struct dv_node *node)
     dv_loop_remove(node->tenant_watch);
     dv_loop_remove(node->tick);
     dv_loop_remove(node->slow);
+    dv_loop_remove(node->sleep);
     dv_snapshot_free(node->snapshot);
     dv_layouts_free(node->layouts);
     dv_mps_free(node->mps);

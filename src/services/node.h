@@ -301,7 +301,7 @@ struct dv_node {
     char note[300]; /* what happened at the start; for doctor */
 
     int tenant_fd;
-    struct dv_loop_source *tenant_watch, *tick, *slow;
+    struct dv_loop_source *tenant_watch, *tick, *slow, *sleep;
 };
 
 /* Takes `lease`, in any case. 0 or negative errno; the hardware is asked from here on. */

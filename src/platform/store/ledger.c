@@ -178,7 +178,9 @@ int dv_ledger_checkpoints(struct dv_ledger *l, dv_ledger_on_checkpoint *on_check
 {
     sqlite3_stmt *st;
     int code = SQLITE_DONE,
-        r = dv_ledger_db_prepare(l, "SELECT claim,pid,start,counter_ns,busy_ns FROM checkpoint",
+        r = dv_ledger_db_prepare(l,
+                                 "SELECT claim,pid,start,counter_ns,busy_ns,account,device"
+                                 " FROM checkpoint",
                                  &st, err);
     while (r == 0 && (code = sqlite3_step(st)) == SQLITE_ROW) {
         struct dv_ledger_checkpoint c = {.claim = (uint64_t)sqlite3_column_int64(st, 0),
@@ -186,6 +188,10 @@ int dv_ledger_checkpoints(struct dv_ledger *l, dv_ledger_on_checkpoint *on_check
                                          .start = (uint64_t)sqlite3_column_int64(st, 2),
                                          .counter_ns = (uint64_t)sqlite3_column_int64(st, 3),
                                          .busy_ns = (uint64_t)sqlite3_column_int64(st, 4)};
+        const struct ledger_known *k = dv_ledger_block_account(l, sqlite3_column_int64(st, 5));
+        if (k)
+            c.account = k->account;
+        dv_ledger_db_text(st, 6, c.device, sizeof c.device);
         on_checkpoint(arg, &c);
     }
     if (r == 0 && code != SQLITE_DONE)

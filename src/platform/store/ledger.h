@@ -109,6 +109,9 @@ struct dv_ledger_checkpoint {
     uint64_t start;      /* struct dv_proc_id */
     uint64_t counter_ns; /* the counter as last read */
     uint64_t busy_ns;    /* of it, charged so far */
+    /* Who pays for what it does, and on which device it does it. */
+    struct dv_account account;
+    char device[DV_UUID_SIZE];
 };
 /* `checkpoints` replaces all earlier ones. 0: all added so far, the lives too, is on disk. */
 int dv_ledger_flush(struct dv_ledger *ledger, struct dv_ledger_time now,

@@ -60,6 +60,7 @@ static const char *const migrations[VERSION] = {
     "CREATE TABLE open_entry (account INTEGER PRIMARY KEY," CHARGE_COLUMNS ") STRICT;"
     "CREATE TABLE checkpoint (claim INTEGER NOT NULL, pid INTEGER NOT NULL,"
     " start INTEGER NOT NULL, counter_ns INTEGER NOT NULL, busy_ns INTEGER NOT NULL,"
+    " account INTEGER NOT NULL, device TEXT NOT NULL,"
     " PRIMARY KEY (claim, pid, start)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE owed (account INTEGER NOT NULL, device TEXT NOT NULL, ns INTEGER NOT NULL)"
     " STRICT;"
@@ -114,7 +115,7 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_OWED_CLEAR] = "DELETE FROM owed",
     [SQL_OWED_ADD] = "INSERT INTO owed VALUES (?,?,?)",
     [SQL_CHECKPOINT_CLEAR] = "DELETE FROM checkpoint",
-    [SQL_CHECKPOINT_ADD] = "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?,?,?)",
+    [SQL_CHECKPOINT_ADD] = "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?,?,?,?,?)",
     [SQL_LIFE_HEAD] = "SELECT seq, hash FROM life ORDER BY seq DESC LIMIT 1",
     [SQL_LIFE_ADD] = "INSERT INTO life VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_NOTE_HEAD] = "SELECT seq, hash FROM note ORDER BY seq DESC LIMIT 1",

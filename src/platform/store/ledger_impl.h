@@ -204,6 +204,9 @@ int dv_ledger_db_put_aside(struct dv_ledger *l, struct dv_str *note, struct dv_e
 
 /* ledger_owed.c */
 int dv_ledger_owed_write(struct dv_ledger *l, struct dv_err *err);
+/* The dictionary's id. */
+int dv_ledger_owed_account(struct dv_ledger *l, const struct dv_account *account, int64_t *ret,
+                           struct dv_err *err);
 
 /* ledger_chain.c: 0 or -EIO, when there is no SHA-256. */
 int dv_ledger_chain_account(const struct dv_account *account, uint8_t ret[HASH]);

@@ -10,15 +10,21 @@ void dv_ledger_owe(struct dv_ledger *l, const struct dv_ledger_owed *rows, size_
     l->n_owed = n;
 }
 
+int dv_ledger_owed_account(struct dv_ledger *l, const struct dv_account *account, int64_t *ret,
+                           struct dv_err *err)
+{
+    uint8_t digest[HASH];
+    if (dv_ledger_chain_account(account, digest) < 0)
+        return dv_err_set(err, -EIO, "no SHA-256");
+    return dv_ledger_block_account_id(l, account, digest, ret, err);
+}
+
 int dv_ledger_owed_write(struct dv_ledger *l, struct dv_err *err)
 {
     int r = dv_ledger_db_run(l, err, SQL_OWED_CLEAR, "");
     for (size_t i = 0; r == 0 && i < l->n_owed; i++) {
-        uint8_t digest[HASH];
         int64_t id;
-        if (dv_ledger_chain_account(&l->owed[i].account, digest) < 0)
-            return dv_err_set(err, -EIO, "no SHA-256");
-        r = dv_ledger_block_account_id(l, &l->owed[i].account, digest, &id, err);
+        r = dv_ledger_owed_account(l, &l->owed[i].account, &id, err);
         if (r == 0)
             r = dv_ledger_db_run(l, err, SQL_OWED_ADD, "iti", id, l->owed[i].device,
                                  (int64_t)l->owed[i].ns);

@@ -241,9 +241,12 @@ static int write_batch(struct dv_ledger *l, struct batch *batch, struct dv_err *
         r = dv_ledger_db_run(l, err, SQL_CHECKPOINT_CLEAR, "");
     for (size_t i = 0; r == 0 && i < batch->n_checkpoints; i++) {
         const struct dv_ledger_checkpoint *c = &batch->checkpoints[i];
-        r = dv_ledger_db_run(l, err, SQL_CHECKPOINT_ADD, "iiiii", (int64_t)c->claim,
-                             (int64_t)c->pid, (int64_t)c->start, (int64_t)c->counter_ns,
-                             (int64_t)c->busy_ns);
+        int64_t account;
+        r = dv_ledger_owed_account(l, &c->account, &account, err);
+        if (r == 0)
+            r = dv_ledger_db_run(l, err, SQL_CHECKPOINT_ADD, "iiiiiit", (int64_t)c->claim,
+                                 (int64_t)c->pid, (int64_t)c->start, (int64_t)c->counter_ns,
+                                 (int64_t)c->busy_ns, account, c->device);
     }
     return r;
 }
