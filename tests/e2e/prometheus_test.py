@@ -199,7 +199,7 @@ class Scraped(unittest.TestCase):
 @unittest.skipUnless(shutil.which("promtool") and shutil.which("prometheus"),
                      "Debian's prometheus is not installed")
 class Demo(unittest.TestCase):
-    """tools/demo, with 17 tenants in every mode, one killed, one refused, a GPU cut anew: of all of them
+    """tools/demo, with 16 tenants in every mode, one killed, one refused, a GPU cut anew: of all of them
     the alerts name those that the demo plants. It shares long enough for that here, and the
     comparison of the modes before it is short."""
 
