@@ -29,7 +29,7 @@ build: $(BUILD)/build.ninja ## compile everything
 $(STAGE): build
 	@meson install -C $(BUILD) --no-rebuild --quiet --destdir stage
 
-demo: build $(STAGE) ## three processes share one simulated A100, a fourth is refused at its cap
+demo: build $(STAGE) ## tenants share eight simulated A100s in every mode; ends with their bill
 	@DIVVY_BIN=$(CURDIR)/$(STAGE)$(CONFIGURED)/bin tools/demo
 
 test: build ## all tests; ends with "N passed, N failed"
