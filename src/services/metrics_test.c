@@ -102,7 +102,7 @@ static void test_too_many_tenants(void **state)
     assert_true(has(&page, "\ndivvy_tenant_queued_claims{tenant=\"t1450\"} 1\n"));
     assert_true(has(&page,
                     "divvy_tenant_busy_seconds_total{tenant=\"t1400\",gpu=\"\",gpu_uuid=\"\","
-                    "profile=\"\",mode=\"auto\",quality=\"estimated\"} 1.5\n"));
+                    "profile=\"\",mode=\"governed\",quality=\"exact\"} 1.5\n"));
     assert_true(has(&page, "tenant=\"t0\""));
     assert_true(has(&page, "tenant=\"t997\""));
     assert_false(has(&page, "tenant=\"t998\""));

@@ -196,20 +196,23 @@ class CorruptState(unittest.TestCase):
             node.start()
             node.divvy("run", "--memory", "1GiB", "--compute", "5%", "--", "true")
             node.stop()
-            found = [f for f in os.listdir(node.state) if f.endswith(".db")]
-            self.assertEqual(len(found), 1, os.listdir(node.state))
-            path = os.path.join(node.state, found[0])
-            for extra in ("-wal", "-shm"):
-                if os.path.exists(path + extra):
-                    os.unlink(path + extra)
-            with open(path, "wb") as db:
-                db.write(b"this is not a database\n" * 500)
+            found = sorted(f for f in os.listdir(node.state) if f.endswith(".db"))
+            self.assertEqual(found, ["divvyd.db", "ledger.db"])
+            for name in found:
+                path = os.path.join(node.state, name)
+                for extra in ("-wal", "-shm"):
+                    if os.path.exists(path + extra):
+                        os.unlink(path + extra)
+                with open(path, "wb") as db:
+                    db.write(b"this is not a database\n" * 500)
             node.start()
             self.assertEqual(node.divvy("status").returncode, 0)
-            kept = [f for f in os.listdir(node.state) if ".corrupt-" in f]
-            self.assertEqual(len(kept), 1, os.listdir(node.state))
-            with open(os.path.join(node.state, kept[0]), "rb") as db:
-                self.assertTrue(db.read().startswith(b"this is not a database"))
+            kept = sorted(f for f in os.listdir(node.state) if ".corrupt-" in f)
+            self.assertEqual([f.split(".corrupt-")[0] for f in kept], found,
+                             os.listdir(node.state))
+            for name in kept:
+                with open(os.path.join(node.state, name), "rb") as db:
+                    self.assertTrue(db.read().startswith(b"this is not a database"))
             self.assertIn("corrupt", node.log())
         finally:
             node.__exit__(None, None, None)

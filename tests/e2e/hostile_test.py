@@ -16,6 +16,7 @@ import time
 
 import harness
 
+ABI = 2  # DV_TENANT_ABI
 MESSAGE = struct.Struct("<6I128s")
 MAGIC = 0x4D564944
 HELLO, WELCOME, READY, GO, PEER = 1, 2, 4, 5, 6
@@ -47,7 +48,7 @@ def reap(pid, kill=False):
 
 
 def message(kind):
-    return MESSAGE.pack(MAGIC, 1, kind, 0, 0, 0, b"")
+    return MESSAGE.pack(MAGIC, ABI, kind, 0, 0, 0, b"")
 
 
 def tenant_socket(node):

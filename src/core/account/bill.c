@@ -234,11 +234,10 @@ static int find_cell(struct dv_bill *b, const struct dv_bill_key *key, struct dv
     memset(&d->cells[d->n], 0, sizeof *d->cells);
     d->cells[d->n].key = *key;
     d->cells[d->n].key.day = d->day;
-    *ret = &d->cells[d->n];
     r = dv_bill_index_put(&d->index, hash, d->n);
     if (r < 0)
         return r;
-    d->n++;
+    *ret = &d->cells[d->n++];
     b->n_cells++;
     return 0;
 }
@@ -358,7 +357,7 @@ static int add_piece(struct dv_bill *b, const struct dv_bill_key *key,
 {
     struct dv_bill_cell *cell = NULL;
     int r = find_cell(b, key, &cell, err);
-    if (r < 0)
+    if (!cell)
         return r;
     dv_charge_add(&cell->charge, &charge);
     while (from < to) {

@@ -2,6 +2,7 @@
 #include "account/books.h"
 
 #include "account/split.h"
+#include "base/str.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -142,7 +143,7 @@ static struct device_note *note(struct dv_books *b, const char *uuid)
         return NULL;
     struct device_note *d = &b->devices[b->n_devices++];
     memset(d, 0, sizeof *d);
-    strcpy(d->uuid, uuid);
+    dv_str_copy(d->uuid, sizeof d->uuid, uuid);
     return d;
 }
 
@@ -203,7 +204,7 @@ static struct entry *without_slice(struct dv_books *b, const struct dv_account *
     e->source_set = true;
     e->source = account->source;
     e->quality = account->quality;
-    strcpy(e->device, device);
+    dv_str_copy(e->device, sizeof e->device, device);
     return e;
 }
 
@@ -226,10 +227,9 @@ int dv_books_outside(struct dv_books *b, const char *gpu, uint64_t ns)
     for (size_t i = 0; i < b->n_gpus; i++)
         if (!strcmp(b->gpus[i].uuid, gpu))
             memcpy(a.model, b->gpus[i].model, sizeof a.model);
-    if (strlen(gpu) >= sizeof a.gpu)
+    if (dv_str_copy(a.gpu, sizeof a.gpu, gpu) < 0)
         return -EINVAL;
-    strcpy(a.gpu, gpu);
-    strcpy(a.tenant, DV_ACCOUNT_OUTSIDE);
+    dv_str_copy(a.tenant, sizeof a.tenant, DV_ACCOUNT_OUTSIDE);
     return dv_books_late(b, &a, gpu, ns);
 }
 

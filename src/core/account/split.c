@@ -163,7 +163,7 @@ static void reserve(const struct dv_split_device *d, uint64_t idle, uint64_t *re
 static void split_device(struct dv_split_device *d, uint64_t wall, uint64_t budget, bool unhealthy,
                          struct dv_split_gpu *gpu)
 {
-    struct parts parts;
+    struct parts parts = {0};
     size_t n = d->n_slices;
     d->ret_cut_ns = 0;
     uint64_t busy = 0;

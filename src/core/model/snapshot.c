@@ -110,8 +110,8 @@ bool dv_snapshot_claim_equal(const struct dv_claim *a, const struct dv_claim *b)
     return a->id == b->id && !strcmp(a->tenant, b->tenant) && a->mode == b->mode &&
            a->memory_bytes == b->memory_bytes && a->compute == b->compute &&
            a->priority == b->priority && a->tier == b->tier && a->trust == b->trust &&
-           same_selector(&a->gpu, &b->gpu) && a->wait == b->wait &&
-           a->alone == b->alone && a->since_ns == b->since_ns;
+           same_selector(&a->gpu, &b->gpu) && a->wait == b->wait && a->alone == b->alone &&
+           a->since_ns == b->since_ns;
 }
 
 bool dv_snapshot_topology_equal(const struct dv_topology *a, const struct dv_topology *b)

@@ -814,9 +814,11 @@ int dv_focus_version_parse(const char *text, enum dv_focus_version *ret, struct 
 static int collect(const struct dv_output_node *list, const struct dv_output_node ***ret,
                    size_t *ret_n, struct dv_err *err)
 {
-    const struct dv_output_node **lines = calloc(list->children + 1, sizeof *lines);
+    const struct dv_output_node **lines = calloc(list->children + 1, sizeof(void *));
     size_t n = 0;
-    int r = lines ? 0 : dv_err_set(err, -ENOMEM, "out of memory");
+    int r = 0;
+    if (!lines)
+        return dv_err_set(err, -ENOMEM, "out of memory");
     for (const struct dv_output_node *l = list->first; l && r == 0; l = l->next) {
         if (is_kind(l, "time") &&
             (number_of(l, "to_unix") <= number_of(l, "from_unix") || !*text_of(l, "gpu_uuid") ||
@@ -831,7 +833,7 @@ static int collect(const struct dv_output_node *list, const struct dv_output_nod
         free(lines);
         return r;
     }
-    qsort(lines, n, sizeof *lines, by_origin);
+    qsort(lines, n, sizeof(void *), by_origin);
     *ret = lines;
     *ret_n = n;
     return 0;

@@ -16,7 +16,7 @@
 struct work {
     struct dv_price_list *prices;
     struct dv_pricefile_info *info;
-    struct dv_zone *zone; /* the one that is shown */
+    struct dv_zone zone; /* the one that is shown */
     struct dv_bill_query query;
     struct dv_bill *bill;
     struct dv_bill_result result;
@@ -31,26 +31,22 @@ static void done(struct work *w)
     dv_bill_free(w->bill);
     dv_price_list_free(w->prices);
     free(w->info);
-    free(w->zone);
 }
 
 /* ---- what is asked -------------------------------------------------------------------------- */
 
 static int set_zone(struct work *w, const struct dv_billing_query *q)
 {
-    w->zone = calloc(1, sizeof *w->zone);
-    if (!w->zone)
-        return dv_err_set(w->err, -ENOMEM, "out of memory");
     if (!q->timezone) {
-        *w->zone = w->prices->zone;
+        w->zone = w->prices->zone;
         return 0;
     }
-    int r = dv_zone_load(NULL, q->timezone, w->zone, w->err);
+    int r = dv_zone_load(NULL, q->timezone, &w->zone, w->err);
     if (r == -ENOENT || r == -EINVAL)
         return -EINVAL;
     if (r < 0)
         return r;
-    w->prices->zone = *w->zone; /* days and months are those of the zone that was asked for */
+    w->prices->zone = w->zone; /* days and months are those of the zone that was asked for */
     return 0;
 }
 
@@ -81,7 +77,7 @@ static int prepare(struct work *w, const struct dv_billing_query *q)
     if (r == 0)
         r = set_names(w, q);
     if (r == 0)
-        r = dv_when_range(w->zone, q->now_unix, q->from, q->to, &w->query.from_unix,
+        r = dv_when_range(&w->zone, q->now_unix, q->from, q->to, &w->query.from_unix,
                           &w->query.to_unix, w->err);
     return r == -ERANGE ? -EINVAL : r;
 }
@@ -126,12 +122,12 @@ static void add_gap_notes(const struct work *w, int64_t now_unix, struct dv_outp
         return;
     if (w->first_unix > w->query.from_unix) {
         snprintf(text, sizeof text, "The ledger has nothing of this time before %s.",
-                 dv_zone_format(w->zone, w->first_unix, when));
+                 dv_zone_format(&w->zone, w->first_unix, when));
         dv_output_string(notes, NULL, text);
     }
     if (w->last_unix + GAP_S < end) {
         snprintf(text, sizeof text, "The ledger has nothing of this time after %s.",
-                 dv_zone_format(w->zone, w->last_unix, when));
+                 dv_zone_format(&w->zone, w->last_unix, when));
         dv_output_string(notes, NULL, text);
     }
 }
@@ -262,7 +258,7 @@ static struct dv_output *usage_tree(const struct work *w, const struct dv_billin
     struct dv_output_node *root = dv_output_root(o);
     dv_output_int(root, "from_unix", w->query.from_unix);
     dv_output_int(root, "to_unix", w->query.to_unix);
-    dv_output_string(root, "timezone", w->zone->name[0] ? w->zone->name : "UTC");
+    dv_output_string(root, "timezone", w->zone.name[0] ? w->zone.name : "UTC");
     dv_output_string(root, "by", dv_bill_by_name(w->query.by));
     struct dv_output_node *list = dv_output_array(root, "tenants");
     for (uint32_t i = 0; i < b->n_tenants; i++) {

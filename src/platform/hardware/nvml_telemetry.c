@@ -126,7 +126,7 @@ static void read_temperature(struct dv_nvml_telemetry *self, struct dv_nvml_devi
 static void read_load(struct dv_nvml_telemetry *self, struct dv_nvml_device *d,
                       struct dv_facts_telemetry *t)
 {
-    struct dv_nvml_utilization u;
+    struct dv_nvml_utilization u = {0};
     uint32_t value = 0, period;
     int rc = CALL(self, nvmlDeviceGetClockInfo, d, DV_NVML_CLOCK_SM, &value);
     take32(t, rc, value, &t->sm_mhz);
@@ -167,8 +167,8 @@ static void read_fields(struct dv_nvml_telemetry *self, struct dv_nvml_device *d
 static void read_errors(struct dv_nvml_telemetry *self, struct dv_nvml_device *d,
                         struct dv_facts_telemetry *t)
 {
-    uint32_t corrected, uncorrected, pending, failure, replays = 0;
-    uint64_t count;
+    uint32_t corrected = 0, uncorrected = 0, pending = 0, failure = 0, replays = 0;
+    uint64_t count = 0;
     int rc = CALL(self, nvmlDeviceGetPcieReplayCounter, d, &replays);
     take32(t, rc, replays, &t->pcie_replays);
     if (has(t, CALL(self, nvmlDeviceGetRemappedRows, d, &corrected, &uncorrected, &pending,
@@ -190,7 +190,7 @@ static void read_memory(struct dv_nvml_telemetry *self, struct dv_nvml_device *d
                         uint64_t *reserved)
 {
     struct dv_nvml_memory_v2 v2 = {.version = DV_NVML_VERSION(dv_nvml_memory_v2, 2)};
-    struct dv_nvml_memory v1;
+    struct dv_nvml_memory v1 = {0};
     if (CALL(self, nvmlDeviceGetMemoryInfo_v2, d, &v2) == DV_NVML_SUCCESS) {
         *used = v2.used;
         *unused = v2.free;
@@ -338,8 +338,8 @@ static bool has_gi(const struct dv_facts_telemetry *t, uint32_t id)
 static void read_instances(struct dv_nvml_telemetry *self, uint32_t index, struct dv_nvml_device *d,
                            struct dv_facts_telemetry *t)
 {
-    uint32_t current = 0, pending = 0, max = 0, id;
-    struct dv_nvml_device *mig;
+    uint32_t current = 0, pending = 0, max = 0, id = 0;
+    struct dv_nvml_device *mig = NULL;
     if (!has(t, CALL(self, nvmlDeviceGetMigMode, d, &current, &pending)) || !current ||
         !has(t, CALL(self, nvmlDeviceGetMaxMigDeviceCount, d, &max)))
         return;

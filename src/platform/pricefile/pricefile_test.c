@@ -143,6 +143,7 @@ static void test_warnings(void **state)
     dv_cleanup(dv_price_list_freep) struct dv_price_list *l =
         good(HEAD "prices:\n- {perGpuHour: 1, model: NVIDIA A100-PCIE-40GB}\n"
                   "- {perGpuHour: 1, model: A100-80BG}\n");
+    assert_non_null(l);
     assert_int_equal(info.n_warnings, 1);
     assert_int_equal(info.warnings[0].line, 6);
     assert_non_null(strstr(info.warnings[0].text, "did you mean \"A100-80GB\"?"));

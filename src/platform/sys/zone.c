@@ -272,9 +272,9 @@ static int read_footer(struct reader *in, int64_t last)
 int dv_zone_decode(const char *name, const void *data, size_t size, struct dv_zone *ret,
                    struct dv_err *err)
 {
-    struct counts c;
-    int version;
-    int64_t last;
+    struct counts c = {0};
+    int version = 0;
+    int64_t last = INT64_MIN;
     struct reader in = {data, size, ret, err};
     memset(ret, 0, sizeof *ret);
     if (dv_str_copy(ret->name, sizeof ret->name, name) < 0)

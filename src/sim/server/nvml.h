@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Inside of the server's NVML part: what nvml.c (the node, devices, events), nvml_mig.c (instances)
- * and accounting.c (what processes used) share. The way in is dv_simnvml_handle() of node.h; the requests are in
- * abi_sim_nvml.h.
+ * and accounting.c (what processes used) share. The way in is dv_simnvml_handle() of node.h; the
+ * requests are in abi_sim_nvml.h.
  *
  * A handler reads the request, writes what it has to say with dv_simnvml_put(), and returns an
  * enum dv_nvml_return. request->gpu is below node->n_gpus where the operation has a GPU.
