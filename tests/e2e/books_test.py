@@ -63,8 +63,10 @@ class Life:
 
     def started(self):
         """The pid once it is known; None: it was refused."""
-        line = self.run.stderr.readline().strip()
-        self.pid = int(line) if line.isdigit() else None
+        for line in self.run.stderr:  # divvy may have something to say before
+            if line.strip().isdigit():
+                self.pid = int(line)
+                break
         return self.pid
 
 
@@ -143,6 +145,12 @@ class Books(LayoutCase):
         time.sleep(self.rng.random() / 2)
         self.node.start()
         self.started = time.time()
+        harness.wait_for(self.mig_is_back, "processes inside MIG are back")
+
+    def mig_is_back(self):
+        """What a process inside MIG ran is lost if it ends before it has come back."""
+        pids = {p["pid"] for s in self.node.json("ps")["slices"] for p in s["processes"]}
+        return all(a.pid in pids or a.run.poll() is not None for a in self.alive if a.way == "mig")
 
     def act(self):
         what = self.rng.random()
@@ -231,11 +239,7 @@ class Books(LayoutCase):
             if life.run.poll() is None:
                 self.cut_off(life)
                 os.kill(life.pid, signal.SIGKILL)
-        try:
-            harness.wait_for(lambda: not self.node.json("ps")["slices"], "no slice is left", 20)
-        except AssertionError:
-            print(self.node.json("ps"), [(l.tenant, l.pid, l.run.pid, l.run.poll()) for l in self.lives])
-            raise
+        harness.wait_for(lambda: not self.node.json("ps")["slices"], "no slice is left")
         time.sleep(3)  # the last answers of the driver, and a flush
         bill = self.bill()
         wall = self.check_buckets(bill)
