@@ -319,7 +319,8 @@ static uint64_t cut_short(const struct dv_member *m, uint64_t now)
                 (state >= DV_SLOT_HELD && state <= DV_SLOT_DRAINING);
     if (!runs)
         return 0;
-    return last && last < now ? DV_MIN(submitted, now - last) : submitted;
+    uint64_t since = DV_MIN(DV_MAX(last, m->since_ns), now); /* it shook hands before it submitted */
+    return DV_MIN(submitted, now - since);
 }
 
 static struct dv_ledger_checkpoint checkpoint_of(const struct dv_member *m)
