@@ -37,6 +37,9 @@ static const char help[] =
     "  --dcgm-hostname WHAT the label of the machine on /metrics/dcgm: hostname (default), "
     "Hostname\n"
     "                       (as before dcgm-exporter 4.6.0), both or none\n"
+    "  --no-accounting      leave the driver's accounting mode as it is; else it is switched on "
+    "where\n"
+    "                       root may, for what short processes used\n"
     "  --nvml-timeout TIME  when a call into the driver counts as wedged (default 5s)\n"
     "  --foreground         stay in the foreground (always so; for scripts that say it)\n"
     "  --ready-fd N         write a line to this descriptor once requests are answered\n"
@@ -53,6 +56,7 @@ enum {
     STATE,
     CONFIG,
     PRICES,
+    NO_ACCOUNTING,
     USER,
     OPERATOR,
     INTRUDER,
@@ -76,6 +80,7 @@ static const struct option options[] = {
     {"state", required_argument, NULL, STATE},
     {"config", required_argument, NULL, CONFIG},
     {"prices", required_argument, NULL, PRICES},
+    {"no-accounting", no_argument, NULL, NO_ACCOUNTING},
     {"user", required_argument, NULL, USER},
     {"operator", required_argument, NULL, OPERATOR},
     {"intruder", required_argument, NULL, INTRUDER},
@@ -160,6 +165,9 @@ static int parse(int argc, char **argv, struct dv_daemon_options *o, const char 
             break;
         case CONFIG:
             o->config = optarg;
+            break;
+        case NO_ACCOUNTING:
+            o->no_accounting = true;
             break;
         case PRICES:
             o->prices = optarg;

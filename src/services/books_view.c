@@ -2,6 +2,7 @@
 #include "books_view.h"
 
 #include "account/tally.h"
+#include "costs.h"
 #include "meter.h"
 #include "node.h"
 #include "waits.h"
@@ -60,6 +61,7 @@ void dv_books_view_waits(const struct dv_node *node, dv_books_on_wait *cb, void 
 
 void dv_books_view_costs(const struct dv_node *node, dv_books_on_cost *cb, void *arg)
 {
+    dv_costs_each(node->costs, cb, arg);
 }
 
 bool dv_books_view_ledger(const struct dv_node *node, struct dv_books_ledger *ret)

@@ -2,6 +2,7 @@
 #include "daemon.h"
 
 #include "api.h"
+#include "costs.h"
 #include "hardware/capture.h"
 #include "hardware/nvml.h"
 #include "hardware/replay.h"
@@ -44,7 +45,8 @@ struct daemon {
     char tools[PATH_MAX]; /* where nvidia-smi is; "": on PATH */
     char *layout;         /* the --config file's text */
     char *prices;         /* the --prices file's text */
-    bool privileged;      /* it was started by root: the worker is root */
+    struct dv_costs *costs;
+    bool privileged; /* it was started by root: the worker is root */
     uid_t uid;
     gid_t gid;
     struct dv_keeper keeper, mps_keeper;
@@ -215,8 +217,10 @@ static int read_prices(struct daemon *d)
     r = info ? dv_pricefile_read(d->options->prices, d->prices, len, NULL, &list, info, &err)
              : dv_err_set(&err, -ENOMEM, "out of memory");
     free(info);
-    dv_price_list_free(list);
-    return r < 0 ? fail(r == -ENOMEM ? 1 : EXIT_USAGE, "--prices: %s", err.msg) : 0;
+    if (r < 0)
+        return fail(r == -ENOMEM ? 1 : EXIT_USAGE, "--prices: %s", err.msg);
+    d->costs = dv_costs_new(list);
+    return d->costs ? 0 : fail(1, "out of memory");
 }
 
 /* ---- who to be ---- */
@@ -515,6 +519,7 @@ static int make_node(struct daemon *d)
     d->lease = NULL;
     if (r < 0)
         return fail(1, "%s", err.msg);
+    d->node->costs = d->costs;
     memcpy(d->node->note, note, sizeof note);
     memcpy(d->node->store_problem, problem, sizeof problem);
     memcpy(d->node->ledger_problem, ledger_problem, sizeof ledger_problem);
@@ -654,6 +659,7 @@ int dv_daemon_run(const struct dv_daemon_options *options)
     finish(d);
     free(d->layout);
     free(d->prices);
+    dv_costs_free(d->costs);
     free(d);
     return status;
 }

@@ -161,10 +161,6 @@ static void on_process(void *arg, uint64_t claim, const struct dv_proc_id *id)
     rows->processes[rows->n_processes++].id = *id;
 }
 
-static void on_usage(void *arg, const char *tenant, const struct dv_usage *usage)
-{
-}
-
 static void on_wait(void *arg, const struct dv_store_wait *row)
 {
     const struct rows *rows = arg;
@@ -210,7 +206,7 @@ void dv_keep_restore(struct dv_node *node)
     struct dv_err err = {0};
     if (!node->store)
         return;
-    int r = dv_store_load(node->store, on_claim, on_process, on_usage, &rows, &err);
+    int r = dv_store_load(node->store, on_claim, on_process, &rows, &err);
     if (r == 0)
         r = dv_store_load_waits(node->store, on_wait, &rows, &err);
     if (r == 0)

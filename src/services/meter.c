@@ -4,6 +4,7 @@
 #include "account/books.h"
 #include "account/tally.h"
 #include "activity.h"
+#include "costs.h"
 #include "meter_ended.h"
 #include "meter_restart.h"
 #include "sys/clock.h"
@@ -50,6 +51,7 @@ static void on_charge(void *arg, uint64_t slice, const struct dv_account *accoun
         dv_log(DV_LOG_ERROR, "ledger.lost", "tenant=%s busy_ns=%llu detail=\"out of memory\"",
                account->tenant, (unsigned long long)charge->busy_ns);
     dv_tally_add(&node->meter->tally, account, charge, dv_clock_now());
+    dv_costs_add(node->costs, account, charge, dv_clock_unix());
     if (h)
         charge_holding(h, charge);
 }
@@ -319,7 +321,8 @@ static uint64_t cut_short(const struct dv_member *m, uint64_t now)
                 (state >= DV_SLOT_HELD && state <= DV_SLOT_DRAINING);
     if (!runs)
         return 0;
-    uint64_t since = DV_MIN(DV_MAX(last, m->since_ns), now); /* it shook hands before it submitted */
+    uint64_t since =
+        DV_MIN(DV_MAX(last, m->since_ns), now); /* it shook hands before it submitted */
     return DV_MIN(submitted, now - since);
 }
 
@@ -453,6 +456,18 @@ static struct dv_ledger_time ledger_now(void)
                                    dv_clock_now()};
 }
 
+/* The file is damaged: it is kept, and a new one begun; what is in memory goes there. */
+static int put_aside(struct dv_node *node, struct dv_err *err)
+{
+    dv_cleanup(dv_str_done) struct dv_str note = {0};
+    char value[DV_LOG_VALUE];
+    int r = dv_ledger_put_aside(node->ledger, &note, err);
+    if (r == 0)
+        dv_log(DV_LOG_ERROR, "ledger.corrupt", "detail=%s", dv_log_value(dv_str_get(&note), value));
+    node->meter->flush_soon = r == 0;
+    return r;
+}
+
 void dv_meter_flush(struct dv_node *node)
 {
     struct dv_meter *meter = node->meter;
@@ -474,6 +489,8 @@ void dv_meter_flush(struct dv_node *node)
                  : dv_err_set(&err, -ENOMEM, "out of memory");
     free(rows);
     free(owed.rows);
+    if (r == -EBADMSG)
+        r = put_aside(node, &err);
     note_ledger(node, r, &err);
     meter->roll_more = r == 0;
 }

@@ -89,6 +89,7 @@ enum dv_holding_state {
 struct dv_node;
 struct dv_holding;
 struct dv_layouts;
+struct dv_costs;
 struct dv_meter;
 struct dv_meter_question;
 struct dv_mps;
@@ -258,6 +259,7 @@ struct dv_node {
     struct dv_store *store;              /* NULL when it could not be opened */
     struct dv_ledger *ledger;            /* likewise */
     struct dv_bills_job *bills;          /* bill.c: answers being made */
+    struct dv_costs *costs;              /* costs.h; NULL: no prices */
     struct dv_meter *meter;              /* meter.h */
     struct dv_meter_question *questions; /* meter_ended.c */
     uint32_t n_questions;

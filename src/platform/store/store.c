@@ -40,6 +40,7 @@ static const char *const migrations[VERSION] = {
     "INSERT INTO ids VALUES (1, 1);",
     "CREATE TABLE documents (key TEXT PRIMARY KEY, name TEXT NOT NULL, config TEXT NOT NULL,"
     " unix_time INTEGER NOT NULL, text TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    "DROP TABLE tenants;" /* what they used is in the ledger */
     "CREATE TABLE waits (tenant TEXT NOT NULL, holder TEXT NOT NULL, kind TEXT NOT NULL,"
     " ns INTEGER NOT NULL, since_unix INTEGER NOT NULL,"
     " PRIMARY KEY (tenant, holder, kind)) STRICT, WITHOUT ROWID;"
@@ -306,15 +307,6 @@ int dv_store_drop_process(struct dv_store *s, uint64_t claim, const struct dv_pr
                I(claim), I(p->pid), I(p->start));
 }
 
-int dv_store_put_usage(struct dv_store *s, const char *tenant, const struct dv_usage *u,
-                       struct dv_err *err)
-{
-    char compute[DV_USAGE_TEXT], bytes[DV_USAGE_TEXT];
-    return run(s, err, "INSERT OR REPLACE INTO tenants VALUES (?,?,?,?,?)", "tiitt", tenant,
-               I(u->busy_ns), I(u->wait_ns), dv_usage_format(u->compute_ns, compute),
-               dv_usage_format(u->byte_ns, bytes));
-}
-
 int dv_store_put_document(struct dv_store *s, const struct dv_store_document *d, struct dv_err *err)
 {
     return run(s, err, "INSERT OR REPLACE INTO documents VALUES (?,?,?,?,?)", "tttit", d->key,
@@ -379,7 +371,6 @@ struct reader {
     struct dv_store *store;
     dv_store_on_claim *on_claim;
     dv_store_on_process *on_process;
-    dv_store_on_usage *on_usage;
     dv_store_on_document *on_document;
     void *arg;
     dv_store_on_wait *on_wait;
@@ -402,19 +393,6 @@ static void process_row(struct reader *r, sqlite3_stmt *st)
     struct dv_proc_id id = {(pid_t)sqlite3_column_int64(st, 1),
                             (uint64_t)sqlite3_column_int64(st, 2)};
     r->on_process(r->arg, (uint64_t)sqlite3_column_int64(st, 0), &id);
-}
-
-static void usage_row(struct reader *r, sqlite3_stmt *st)
-{
-    char name[DV_TENANT_SIZE], text[DV_USAGE_TEXT];
-    struct dv_usage u = {.busy_ns = (uint64_t)sqlite3_column_int64(st, 1),
-                         .wait_ns = (uint64_t)sqlite3_column_int64(st, 2)};
-    read_text(st, 0, name, sizeof name);
-    read_text(st, 3, text, sizeof text);
-    dv_usage_parse(text, &u.compute_ns);
-    read_text(st, 4, text, sizeof text);
-    dv_usage_parse(text, &u.byte_ns);
-    r->on_usage(r->arg, name, &u);
 }
 
 static void document_row(struct reader *r, sqlite3_stmt *st)
@@ -445,14 +423,12 @@ static int each(struct reader *r, const char *sql, void (*row)(struct reader *, 
 }
 
 int dv_store_load(struct dv_store *s, dv_store_on_claim *on_claim, dv_store_on_process *on_process,
-                  dv_store_on_usage *on_usage, void *arg, struct dv_err *err)
+                  void *arg, struct dv_err *err)
 {
-    struct reader reader = {s, on_claim, on_process, on_usage, NULL, arg};
+    struct reader reader = {.store = s, .on_claim = on_claim, .on_process = on_process, .arg = arg};
     int r = each(&reader, "SELECT * FROM claims ORDER BY id", claim_row, err);
     if (r == 0)
         r = each(&reader, "SELECT * FROM processes ORDER BY claim, pid", process_row, err);
-    if (r == 0)
-        r = each(&reader, "SELECT * FROM tenants ORDER BY name", usage_row, err);
     return r;
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the daemon remembers over its own death: claims and slices with their owners and processes,
- * and what each tenant used. SQLite, one file STATE/divvyd.db, WAL, STRICT tables, user_version.
+ * and for whom each tenant waited. SQLite, one file STATE/divvyd.db, WAL, STRICT tables,
+ * user_version.
  *
  *     r = dv_store_open("/var/lib/divvy", &store, &note, &err);
- *     dv_store_load(store, on_claim, on_process, on_usage, self, &err);
+ *     dv_store_load(store, on_claim, on_process, self, &err);
  *     dv_store_put_claim(store, &row, &err);
  *
  * A file that is no database any more is kept as divvyd.db.corrupt-TIME and never deleted; the
@@ -40,13 +41,11 @@ void dv_store_close(struct dv_store *store);
 
 typedef void dv_store_on_claim(void *arg, const struct dv_store_claim *row);
 typedef void dv_store_on_process(void *arg, uint64_t claim, const struct dv_proc_id *process);
-typedef void dv_store_on_usage(void *arg, const char *tenant, const struct dv_usage *usage);
 
 /* Everything, claims before processes. Claims of an earlier boot of the machine are left out:
  * their owners are gone, whatever pids say now. */
 int dv_store_load(struct dv_store *store, dv_store_on_claim *on_claim,
-                  dv_store_on_process *on_process, dv_store_on_usage *on_usage, void *arg,
-                  struct dv_err *err);
+                  dv_store_on_process *on_process, void *arg, struct dv_err *err);
 /* The lowest id that was never given out; ids are not used twice. */
 int dv_store_next_id(struct dv_store *store, uint64_t *ret, struct dv_err *err);
 
@@ -87,9 +86,6 @@ int dv_store_drop_document(struct dv_store *store, const char *key, struct dv_er
 /* All of them, by key. */
 int dv_store_load_documents(struct dv_store *store, dv_store_on_document *on_document, void *arg,
                             struct dv_err *err);
-
-int dv_store_put_usage(struct dv_store *store, const char *tenant, const struct dv_usage *usage,
-                       struct dv_err *err);
 
 /* Where a tenant's time went, one figure a row. */
 struct dv_store_wait {

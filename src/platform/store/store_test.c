@@ -20,9 +20,8 @@
 struct seen {
     char dir[40];
     struct dv_store_claim claims[8];
-    size_t n_claims, n_processes, n_usage;
     struct dv_proc_id process;
-    struct dv_usage usage;
+    size_t n_claims, n_processes;
 };
 
 static void on_claim(void *arg, const struct dv_store_claim *row)
@@ -36,14 +35,6 @@ static void on_process(void *arg, uint64_t claim, const struct dv_proc_id *proce
     struct seen *s = arg;
     s->n_processes++;
     s->process = *process;
-}
-
-static void on_usage(void *arg, const char *tenant, const struct dv_usage *usage)
-{
-    struct seen *s = arg;
-    assert_string_equal(tenant, "ann");
-    s->n_usage++;
-    s->usage = *usage;
 }
 
 static int setup(void **state)
@@ -84,8 +75,8 @@ static struct dv_store *open_store(struct seen *s, const char *expected_note)
 static void load(struct seen *s, struct dv_store *store)
 {
     struct dv_err err;
-    s->n_claims = s->n_processes = s->n_usage = 0;
-    assert_int_equal(dv_store_load(store, on_claim, on_process, on_usage, s, &err), 0);
+    s->n_claims = s->n_processes = 0;
+    assert_int_equal(dv_store_load(store, on_claim, on_process, s, &err), 0);
 }
 
 static struct dv_store_claim sample(uint64_t id)
@@ -130,13 +121,11 @@ static void test_round_trip(void **state)
     struct dv_store *store = open_store(s, NULL);
     struct dv_store_claim row = sample(7);
     struct dv_proc_id process = {12, 34};
-    struct dv_usage usage = {.busy_ns = 5, .wait_ns = 6, .compute_ns = (dv_u128)1 << 100};
     uint64_t next;
     assert_int_equal(dv_store_begin(store, &err), 0);
     assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
     assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
     assert_int_equal(dv_store_put_process(store, 7, &process, &err), 0);
-    assert_int_equal(dv_store_put_usage(store, "ann", &usage, &err), 0);
     assert_int_equal(dv_store_commit(store, &err), 0);
     dv_store_close(store);
 
@@ -149,12 +138,10 @@ static void test_round_trip(void **state)
     assert_int_equal(s->claims[0].owner.start, row.owner.start);
     assert_int_equal(s->claims[0].uid, 1000);
     assert_int_equal(s->process.pid, 12);
-    assert_true(s->usage.compute_ns == usage.compute_ns);
     assert_int_equal(dv_store_drop_claim(store, 7, &err), 0);
     assert_int_equal(dv_store_drop_claim(store, 7, &err), 0);
     load(s, store);
     assert_int_equal(s->n_claims + s->n_processes, 0);
-    assert_int_equal(s->n_usage, 1);
     assert_int_equal(dv_store_next_id(store, &next, &err), 0);
     assert_int_equal(next, 8); /* an id is not used twice */
     dv_store_close(store);
@@ -348,7 +335,6 @@ static void test_version_2(void **state)
     assert_false(s->claims[0].claim.alone);
     assert_false(s->claims[0].slice.alone);
     assert_int_equal(s->n_processes, 1);
-    assert_int_equal(s->usage.busy_ns, 5);
     assert_int_equal(dv_store_next_id(store, &next, &err), 0);
     assert_int_equal(next, 9);
     assert_int_equal(dv_store_load_documents(store, on_document, &all, &err), 0);
