@@ -23,7 +23,7 @@ int dv_ledger_owed_write(struct dv_ledger *l, struct dv_err *err)
 {
     int r = dv_ledger_db_run(l, err, SQL_OWED_CLEAR, "");
     for (size_t i = 0; r == 0 && i < l->n_owed; i++) {
-        int64_t id;
+        int64_t id = 0;
         r = dv_ledger_owed_account(l, &l->owed[i].account, &id, err);
         if (r == 0)
             r = dv_ledger_db_run(l, err, SQL_OWED_ADD, "iti", id, l->owed[i].device,
@@ -34,7 +34,7 @@ int dv_ledger_owed_write(struct dv_ledger *l, struct dv_err *err)
 
 int dv_ledger_owed(struct dv_ledger *l, dv_ledger_on_owed *on_owed, void *arg, struct dv_err *err)
 {
-    sqlite3_stmt *st;
+    sqlite3_stmt *st = NULL;
     int code = SQLITE_DONE,
         r = dv_ledger_db_prepare(l, "SELECT account,device,ns FROM owed", &st, err);
     while (r == 0 && (code = sqlite3_step(st)) == SQLITE_ROW) {
