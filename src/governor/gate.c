@@ -13,7 +13,8 @@
 #define BATCH_MIN_NS (50 * US) /* predicted length of a batch: a quarter of D, */
 #define BATCH_MAX_NS (1 * MS)  /* between these */
 #define START_MAX_NS (1 * MS)  /* more is not the way of a launch, but somebody else in front */
-#define QUIET_NS (200 * US)    /* no launch for so long: see whether the device is done */
+/* No launch for so long: a marker behind the last, so that its end is known, whenever that is. */
+#define QUIET_NS (200 * US)
 #define LINGER_FIRST_NS (200 * US)
 #define LINGER_MIN_NS (50 * US)
 #define LINGER_NONE_NS (20 * US) /* when the mean gap is longer than GAP_LONG_NS */
@@ -761,7 +762,7 @@ void dv_gate_complete(struct dv_gate *g, uint64_t now, uint64_t marker, uint64_t
 static bool quiet(const struct dv_gate *g, uint64_t now)
 {
     return g->open.signatures && markers_out(g) < DV_GATE_MARKERS &&
-           now >= max64(g->pred_end_ns, g->last_submit_ns) + QUIET_NS;
+           now >= g->last_submit_ns + QUIET_NS;
 }
 
 static void tick_held(struct dv_gate *g, uint64_t now)
@@ -801,7 +802,7 @@ uint64_t dv_gate_next(const struct dv_gate *g)
 {
     uint64_t t = NEVER;
     if (g->open.signatures)
-        t = max64(g->pred_end_ns, g->last_submit_ns) + QUIET_NS;
+        t = g->last_submit_ns + QUIET_NS;
     if (!leased(g))
         return t;
     if (g->state == DV_SLOT_HELD) {
