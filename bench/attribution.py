@@ -76,6 +76,9 @@ def table(seconds):
                 even = sum(true.values()) / len(true)
                 worst = max(abs(said.get(t, 0) - true[t]) / true[t] for t in true)
                 naive = max(abs(even - true[t]) / true[t] for t in true)
-                print(f"  {mode:10} {name:26} {100 * worst:10.2f} % {100 * naive:12.1f} %  {', '.join(sorted(quality))}")
+                even_text = f"{100 * naive:.1f} %"
+                if len(true) == 1:
+                    even_text = "all together" if mode == "mps" else "one tenant"
+                print(f"  {mode:10} {name:26} {100 * worst:10.2f} % {even_text:>14}  {', '.join(sorted(quality))}")
     finally:
         os.unlink(path)
