@@ -13,7 +13,7 @@
  * Bounds: DV_HTTP_BODY_MAX bytes of body, DV_HTTP_BODY_LARGE_MAX under the paths of
  * dv_http_server_allow_large(), of which DV_HTTP_LARGE_MAX at a time in all and
  * DV_HTTP_LARGE_USER_MAX of one user other than root (what is beyond is dropped, and the handler is
- * told; far beyond, the line is cut), 32 KiB of headers,
+ * told; far beyond, the line is cut), 36 KiB of headers,
  * DV_HTTP_CONNECTIONS_MAX connections, DV_HTTP_CONNECTIONS_USER_MAX of one user other than root
  * (more are hung up on, so that nobody shuts the others out), 10 s of silence. Who calls is what
  * the kernel says (SO_PEERCRED), never what the request says.
