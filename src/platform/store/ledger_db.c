@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "db_errno.h"
 #include "ledger_impl.h"
 
 #include <errno.h>
@@ -133,30 +134,6 @@ static const char *const statements[SQL_COUNT] = {
                         " ORDER BY seq LIMIT ?)",
 };
 
-static int db_errno(int code)
-{
-    switch (code & 0xff) {
-    case SQLITE_FULL:
-        return -ENOSPC;
-    case SQLITE_READONLY:
-        return -EROFS;
-    case SQLITE_NOMEM:
-        return -ENOMEM;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return -EBUSY;
-    case SQLITE_CANTOPEN:
-    case SQLITE_PERM:
-    case SQLITE_AUTH:
-        return -EACCES;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return -EBADMSG;
-    default:
-        return -EIO;
-    }
-}
-
 /* A missing table or column means that the file lost its schema: damaged, as far as we can tell. */
 int dv_ledger_db_failed(struct dv_ledger *l, const char *what, struct dv_err *err)
 {
@@ -166,7 +143,7 @@ int dv_ledger_db_failed(struct dv_ledger *l, const char *what, struct dv_err *er
     int r = (code & 0xff) == SQLITE_ERROR || (code & 0xff) == SQLITE_CONSTRAINT ||
                     (code & 0xff) == SQLITE_MISMATCH
                 ? -EBADMSG
-                : db_errno(code);
+                : dv_db_errno(code);
     return dv_err_set(err, r, "%s: %s: %s", l->path, what, sqlite3_errmsg(l->db));
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/store.h"
 
+#include "db_errno.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -53,34 +55,10 @@ static const char *const migrations[VERSION] = {
     "ALTER TABLE claims ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;",
 };
 
-static int db_errno(int code)
-{
-    switch (code & 0xff) {
-    case SQLITE_FULL:
-        return -ENOSPC;
-    case SQLITE_READONLY:
-        return -EROFS;
-    case SQLITE_NOMEM:
-        return -ENOMEM;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return -EBUSY;
-    case SQLITE_CANTOPEN:
-    case SQLITE_PERM:
-    case SQLITE_AUTH:
-        return -EACCES;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return -EBADMSG;
-    default:
-        return -EIO;
-    }
-}
-
 static int db_failed(struct dv_store *s, const char *what, struct dv_err *err)
 {
     int code = s->db ? sqlite3_extended_errcode(s->db) : SQLITE_NOMEM;
-    return dv_err_set(err, db_errno(code), "%s: %s: %s", s->path, what,
+    return dv_err_set(err, dv_db_errno(code), "%s: %s: %s", s->path, what,
                       s->db ? sqlite3_errmsg(s->db) : "out of memory");
 }
 
