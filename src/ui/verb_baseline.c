@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* divvy baseline: what a workload does alone; divvy explain compares with it. */
 #include "ask.h"
-#include "run/child.h"
-#include "run/claim.h"
-#include "run/wish.h"
+#include "run/inside.h"
 #include "verbs.h"
 
 #include <errno.h>
@@ -54,14 +52,8 @@ static int keep(const struct dv_ui *ui, const struct dv_claim *claim)
     return say_kept(ui, o);
 }
 
-static int run_inside(const struct dv_ui *ui, struct dv_claim *claim, struct dv_child *child)
+static int after(const struct dv_ui *ui, const struct dv_claim *claim, int exit)
 {
-    struct dv_err err = {{0}};
-    if (dv_child_environment(dv_claim_environment(claim), &err) < 0)
-        return dv_ui_fail(ui, DV_UI_RUN_FAILED, "%s", err.msg);
-    int exit = dv_child_run(child, ui->argv, &err);
-    if (err.msg[0])
-        return dv_ui_fail(ui, exit, "%s", err.msg);
     if (exit && exit < DV_UI_RUN_SIGNAL)
         return dv_ui_fail(ui, exit, "the command failed (%d), so nothing is kept", exit);
     int kept = keep(ui, claim);
@@ -71,27 +63,9 @@ static int run_inside(const struct dv_ui *ui, struct dv_claim *claim, struct dv_
 static int run(const struct dv_ui *ui)
 {
     const struct values *v = ui->values;
-    struct dv_err err = {{0}};
-    struct dv_child child;
-    dv_cleanup(dv_http_client_free) struct dv_http_client *client = NULL;
-    dv_cleanup(dv_claim_done) struct dv_claim claim = {0};
     dv_cleanup(dv_output_free) struct dv_output *body = dv_wish_claim(&v->wish, ui->argv);
-    uint64_t deadline = dv_wish_deadline(&v->wish);
     dv_output_bool(dv_output_root(body), "alone", true);
-    int r = dv_http_client_new(ui->socket, &client, &err);
-    if (!r)
-        r = dv_child_prepare(&child, &err);
-    if (r < 0)
-        return dv_ui_fail(ui, r == -EINVAL ? DV_UI_USAGE : DV_UI_RUN_FAILED, "%s", err.msg);
-    claim.client = client;
-    int exit = dv_claim_ask(ui, &claim, body);
-    dv_http_client_stop_at(client, dv_child_signal());
-    if (!exit)
-        exit = dv_claim_wait(ui, &claim, deadline, dv_child_signal());
-    if (!exit)
-        exit = run_inside(ui, &claim, &child);
-    dv_claim_give_back(&claim);
-    return exit;
+    return dv_inside_run(ui, &v->wish, body, after);
 }
 
 static const struct dv_ui_example examples[] = {

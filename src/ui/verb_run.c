@@ -1,47 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* divvy run: a command inside a slice. */
-#include "ask.h"
-#include "run/child.h"
-#include "run/claim.h"
-#include "run/wish.h"
+#include "run/inside.h"
 #include "verbs.h"
-
-#include <errno.h>
 
 static const struct dv_option options[] = {DV_WISH_OPTIONS(0)};
 
-static int run_inside(const struct dv_ui *ui, struct dv_claim *claim, struct dv_child *child)
-{
-    struct dv_err err = {{0}};
-    if (dv_child_environment(dv_claim_environment(claim), &err) < 0)
-        return dv_ui_fail(ui, DV_UI_RUN_FAILED, "%s", err.msg);
-    int exit = dv_child_run(child, ui->argv, &err);
-    return err.msg[0] ? dv_ui_fail(ui, exit, "%s", err.msg) : exit;
-}
-
 static int run(const struct dv_ui *ui)
 {
-    const struct dv_wish *v = ui->values;
-    struct dv_err err = {{0}};
-    struct dv_child child;
-    dv_cleanup(dv_http_client_free) struct dv_http_client *client = NULL;
-    dv_cleanup(dv_claim_done) struct dv_claim claim = {0};
-    dv_cleanup(dv_output_free) struct dv_output *body = dv_wish_claim(v, ui->argv);
-    uint64_t deadline = dv_wish_deadline(v);
-    int r = dv_http_client_new(ui->socket, &client, &err);
-    if (!r)
-        r = dv_child_prepare(&child, &err);
-    if (r < 0)
-        return dv_ui_fail(ui, r == -EINVAL ? DV_UI_USAGE : DV_UI_RUN_FAILED, "%s", err.msg);
-    claim.client = client;
-    int exit = dv_claim_ask(ui, &claim, body);
-    dv_http_client_stop_at(client, dv_child_signal());
-    if (!exit)
-        exit = dv_claim_wait(ui, &claim, deadline, dv_child_signal());
-    if (!exit)
-        exit = run_inside(ui, &claim, &child);
-    dv_claim_give_back(&claim);
-    return exit;
+    const struct dv_wish *wish = ui->values;
+    dv_cleanup(dv_output_free) struct dv_output *body = dv_wish_claim(wish, ui->argv);
+    return dv_inside_run(ui, wish, body, NULL);
 }
 
 static const struct dv_ui_example examples[] = {
