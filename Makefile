@@ -9,7 +9,7 @@ STAGE = $(BUILD)/stage
 # knows one prefix, `make install` another.
 CONFIGURED = /usr/local
 
-.PHONY: help all build deps demo test test-asan test-tsan test-sanitizers test-clang install portable bench lint format clean
+.PHONY: help all build deps demo test test-kubernetes cluster-up cluster-down test-asan test-tsan test-sanitizers test-clang install portable bench lint format clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -35,6 +35,18 @@ demo: build $(STAGE) ## tenants share eight simulated A100s in every mode; ends 
 test: build ## all tests; ends with "N passed, N failed"
 	@tools/deps test
 	@tools/run-tests $(BUILD)
+
+# Root and minutes: the cluster's programs are compiled once and cached (~/.cache/divvy/kubernetes).
+test-kubernetes: build $(STAGE) ## tests on a real cluster, made here; ends with "N passed, N failed"
+	@tools/deps kubernetes
+	@DIVVY_STAGE=$(CURDIR)/$(STAGE)$(CONFIGURED) tests/kubernetes/run $(TESTS)
+
+cluster-up: ## a Kubernetes cluster on this machine, one node (NODES=N for more); needs root
+	@tools/deps kubernetes
+	@tests/kubernetes/ctl up $(NODES)
+
+cluster-down: ## remove it, with all its data
+	@tests/kubernetes/ctl down
 
 # Leaks count in our own programs; the libraries under them keep what they like.
 test-asan: deps ## unit tests and scenarios with AddressSanitizer and UBSan
