@@ -18,6 +18,8 @@ struct dv_loop_source {
         uv_prepare_t prepare;
     } uv;
     dv_loop_callback *cb;
+    dv_loop_poll_callback *poll_cb; /* of dv_loop_poll(), instead of cb */
+    unsigned asked;                 /* by dv_loop_poll() */
     void *arg;
 };
 
@@ -126,6 +128,44 @@ int dv_loop_watch(struct dv_loop *loop, int fd, dv_loop_callback *cb, void *arg,
         return r;
     }
     return started(s, uv_poll_start(&s->uv.poll, UV_READABLE | UV_DISCONNECT, on_poll), ret);
+}
+
+static void on_events(uv_poll_t *handle, int status, int events)
+{
+    struct dv_loop_source *s = handle->data;
+    unsigned now = 0;
+    if (events & UV_READABLE)
+        now |= DV_LOOP_READABLE;
+    if (events & UV_WRITABLE)
+        now |= DV_LOOP_WRITABLE;
+    s->poll_cb(s->arg, status < 0 || (events & UV_DISCONNECT) ? s->asked : now);
+}
+
+int dv_loop_poll_set(struct dv_loop_source *poll, unsigned events)
+{
+    int asked = UV_DISCONNECT;
+    if (events & DV_LOOP_READABLE)
+        asked |= UV_READABLE;
+    if (events & DV_LOOP_WRITABLE)
+        asked |= UV_WRITABLE;
+    poll->asked = events;
+    return uv_poll_start(&poll->uv.poll, asked, on_events);
+}
+
+int dv_loop_poll(struct dv_loop *loop, int fd, unsigned events, dv_loop_poll_callback *cb,
+                 void *arg, struct dv_loop_source **ret)
+{
+    struct dv_loop_source *s = source_new(NULL, arg);
+    if (!s)
+        return -ENOMEM;
+    s->poll_cb = cb;
+    int r = uv_poll_init(&loop->uv, &s->uv.poll, fd);
+    if (r < 0) {
+        free(s);
+        return r;
+    }
+    s->uv.handle.data = s;
+    return started(s, dv_loop_poll_set(s, events), ret);
 }
 
 int dv_loop_timer(struct dv_loop *loop, uint64_t first_ms, uint64_t every_ms, dv_loop_callback *cb,

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -61,8 +62,48 @@ static void test_sources(void **state)
     close(p[1]);
 }
 
+struct polled {
+    struct dv_loop *loop;
+    struct dv_loop_source *poll;
+    int fd;
+    unsigned seen[3], n;
+};
+
+/* Writable at once; then asks for reading only; then the other end hangs up. */
+static void on_events(void *arg, unsigned events)
+{
+    struct polled *p = arg;
+    p->seen[p->n++] = events;
+    if (p->n == 1) {
+        assert_int_equal(dv_loop_poll_set(p->poll, DV_LOOP_READABLE), 0);
+        assert_int_equal(write(p->fd, "x", 1), 1);
+    } else if (p->n == 2) {
+        assert_int_equal(dv_loop_poll_set(p->poll, DV_LOOP_WRITABLE | DV_LOOP_READABLE), 0);
+        close(p->fd);
+    } else {
+        dv_loop_remove(p->poll);
+        dv_loop_stop(p->loop);
+    }
+}
+
+static void test_poll(void **state)
+{
+    struct polled p = {0};
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    p.fd = pair[1];
+    assert_int_equal(dv_loop_new(&p.loop), 0);
+    assert_int_equal(dv_loop_poll(p.loop, pair[0], DV_LOOP_WRITABLE, on_events, &p, &p.poll), 0);
+    assert_int_equal(dv_loop_run(p.loop), 0);
+    assert_int_equal(p.seen[0], DV_LOOP_WRITABLE);
+    assert_int_equal(p.seen[1], DV_LOOP_READABLE);
+    assert_int_equal(p.seen[2], DV_LOOP_READABLE | DV_LOOP_WRITABLE);
+    dv_loop_free(p.loop);
+    close(pair[0]);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sources)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sources), cmocka_unit_test(test_poll)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
