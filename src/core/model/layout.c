@@ -85,19 +85,25 @@ static uint32_t number_of(const struct dv_snapshot *s, const struct dv_device *d
     return n;
 }
 
-static bool listed(const struct dv_layout_rule *rule, const struct dv_snapshot *s,
-                   const struct dv_device *d)
+uint32_t dv_layout_mig_number(const struct dv_snapshot *snapshot, const struct dv_device *device)
 {
-    const struct dv_gpu *gpu = dv_snapshot_gpu(s, d->gpu);
-    for (uint32_t i = 0; i < rule->n_list; i++) {
-        const char *text = rule->list[i];
+    return number_of(snapshot, device, NULL);
+}
+
+bool dv_layout_lists(char (*list)[DV_UUID_SIZE], uint32_t n, const struct dv_snapshot *snapshot,
+                     const struct dv_device *d)
+{
+    const struct dv_gpu *gpu = dv_snapshot_gpu(snapshot, d->gpu);
+    for (uint32_t i = 0; i < n; i++) {
+        const char *text = list[i];
         if (!strcmp(text, d->uuid) || (gpu && !d->mig && !strcmp(text, gpu->uuid)))
             return true;
         char *end;
         unsigned long index = strtoul(text, &end, 10);
         if (end == text || index != d->gpu)
             continue;
-        if (*end ? *end == ':' && d->mig && strtoul(end + 1, NULL, 10) == number_of(s, d, NULL)
+        if (*end ? *end == ':' && d->mig &&
+                       strtoul(end + 1, NULL, 10) == number_of(snapshot, d, NULL)
                  : !d->mig)
             return true;
     }
@@ -112,7 +118,7 @@ struct dv_layout_sharing dv_layout_rule_for(const struct dv_layout *layout,
         const struct dv_layout_rule *rule = &layout->rules[i];
         if (!rule_is_for(rule, device))
             continue;
-        if (rule->n_list ? listed(rule, snapshot, device)
+        if (rule->n_list ? dv_layout_lists(rule->list, rule->n_list, snapshot, device)
                          : !rule->count || number_of(snapshot, device, rule) < rule->count)
             return rule->sharing;
     }

@@ -96,6 +96,12 @@ struct dv_layout_sharing dv_layout_rule_for(const struct dv_layout *layout,
                                             const struct dv_snapshot *snapshot,
                                             const struct dv_device *device);
 
+/* Is the device one of those that a list names: "0", "0:1", UUIDs? */
+bool dv_layout_lists(char (*list)[DV_UUID_SIZE], uint32_t n, const struct dv_snapshot *snapshot,
+                     const struct dv_device *device);
+/* The 1 of "0:1": how many MIG devices of its GPU lie before this one. */
+uint32_t dv_layout_mig_number(const struct dv_snapshot *snapshot, const struct dv_device *device);
+
 /* A GPU instance that an entry asks for, and the devices (compute instances) in it. */
 struct dv_layout_instance {
     uint32_t profile; /* index into geometry->profiles */

@@ -9,6 +9,8 @@
 struct dv_layoutfile_reader {
     const struct dv_yaml *yaml;
     struct dv_layout *layout;
+    struct dv_plugin_config *config; /* the device plugin's reader fills it beside the layout */
+    bool kubernetes; /* the configuration was asked for: no warning of what a layout cannot use */
     struct dv_layoutfile_info *info;
     struct dv_err *err;
 };
@@ -17,7 +19,8 @@ struct dv_layoutfile_reader {
 int dv_layoutfile_read_own(struct dv_layoutfile_reader *in, const struct dv_yaml_node *root);
 int dv_layoutfile_read_mig_parted(struct dv_layoutfile_reader *in, const struct dv_yaml_node *root,
                                   const char *config);
-int dv_layoutfile_read_plugin(struct dv_layoutfile_reader *in, const struct dv_yaml_node *root);
+int dv_layoutfile_read_device_plugin(struct dv_layoutfile_reader *in,
+                                     const struct dv_yaml_node *root);
 
 /* Copies the entry or rule (whose list goes over) to the end. -EINVAL with a message, -ENOMEM. */
 int dv_layoutfile_add_entry(struct dv_layoutfile_reader *in, const struct dv_yaml_node *at,

@@ -316,14 +316,15 @@ static int read_config(struct dv_layoutfile_reader *in, const struct config *c)
     case KIND_MIG_PARTED:
         return dv_layoutfile_read_mig_parted(in, c->root, c->mig_config);
     case KIND_PLUGIN:
-        return dv_layoutfile_read_plugin(in, c->root);
+        return dv_layoutfile_read_device_plugin(in, c->root);
     default:
         return unknown(in->yaml, c->root, in->err);
     }
 }
 
-static int read_file(struct file *f, const char *name, const char *config, struct dv_layout *layout,
-                     struct dv_layoutfile_info *info)
+/* `in` has where to read it to. */
+static int read_file(struct file *f, const char *name, const char *config,
+                     struct dv_layoutfile_reader *in)
 {
     const struct config *c = choose(f, config);
     if (!c)
@@ -333,14 +334,55 @@ static int read_file(struct file *f, const char *name, const char *config, struc
             *f->err = c->why;
         return c->broken;
     }
-    struct dv_layoutfile_reader in = {c->yaml, layout, info, f->err};
-    memcpy(info->config, c->name, sizeof info->config);
-    int r = read_config(&in, c);
+    in->yaml = c->yaml;
+    memcpy(in->info->config, c->name, sizeof in->info->config);
+    if (in->kubernetes && c->kind != KIND_PLUGIN)
+        return dv_yaml_bad(c->yaml, c->root, f->err,
+                           "this is no configuration of the device plugin (version: v1, sharing)");
+    int r = read_config(in, c);
     if (!r && f->others)
         dv_layoutfile_warn(
-            &in, f->others,
+            in, f->others,
             "%u part%s of this file %s something else than a layout, and passed over", f->n_others,
             f->n_others > 1 ? "s" : "", f->n_others > 1 ? "are" : "is");
+    return r;
+}
+
+/* The device plugin's reader fills a layout and a configuration; `ret_config` NULL: the first is
+ * wanted. */
+static int read_either(const char *name, const char *text, size_t len, const char *config,
+                       struct dv_layout **ret_layout, struct dv_plugin_config **ret_config,
+                       struct dv_layoutfile_info *ret_info, struct dv_err *err)
+{
+    struct file *f = calloc(1, sizeof *f);
+    struct dv_layout *layout = calloc(1, sizeof *layout);
+    struct dv_layoutfile_info *info = calloc(1, sizeof *info);
+    struct dv_plugin_config *plugin = NULL;
+    int r = dv_plugin_config_new(&plugin);
+    if (f && layout && info && !r) {
+        struct dv_layoutfile_reader in = {NULL, layout, plugin, ret_config != NULL, info, err};
+        f->err = err;
+        r = file_open(f, name, text, len);
+        r = r ? r : read_file(f, name, config, &in);
+    } else {
+        r = -ENOMEM;
+    }
+    if (f)
+        file_done(f);
+    free(f);
+    if (!r) {
+        *ret_info = *info;
+        if (ret_config) {
+            *ret_config = plugin;
+            plugin = NULL;
+        } else if (ret_layout) {
+            *ret_layout = layout;
+            layout = NULL;
+        }
+    }
+    dv_layout_free(layout);
+    dv_plugin_config_free(plugin);
+    free(info);
     return r;
 }
 
@@ -348,26 +390,14 @@ int dv_layoutfile_read(const char *name, const char *text, size_t len, const cha
                        struct dv_layout **ret, struct dv_layoutfile_info *ret_info,
                        struct dv_err *err)
 {
-    struct file *f = calloc(1, sizeof *f);
-    struct dv_layout *layout = calloc(1, sizeof *layout);
-    struct dv_layoutfile_info *info = calloc(1, sizeof *info);
-    int r = -ENOMEM;
-    if (f && layout && info) {
-        f->err = err;
-        r = file_open(f, name, text, len);
-        r = r ? r : read_file(f, name, config, layout, info);
-    }
-    if (f)
-        file_done(f);
-    free(f);
-    if (!r) {
-        *ret = layout;
-        *ret_info = *info;
-        layout = NULL;
-    }
-    dv_layout_free(layout);
-    free(info);
-    return r;
+    return read_either(name, text, len, config, ret, NULL, ret_info, err);
+}
+
+int dv_layoutfile_read_plugin(const char *name, const char *text, size_t len, const char *config,
+                              struct dv_plugin_config **ret, struct dv_layoutfile_info *ret_info,
+                              struct dv_err *err)
+{
+    return read_either(name, text, len, config, NULL, ret, ret_info, err);
 }
 
 int dv_layoutfile_configs(const char *name, const char *text, size_t len,

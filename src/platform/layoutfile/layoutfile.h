@@ -15,6 +15,7 @@
 
 #include "base/str.h"
 #include "model/layout.h"
+#include "model/plugin_config.h"
 
 #define DV_LAYOUTFILE_MAX 524288u
 #define DV_LAYOUTFILE_CONFIGS_MAX 256u
@@ -47,6 +48,12 @@ const char *dv_layoutfile_format_name(enum dv_layoutfile_format format);
 int dv_layoutfile_read(const char *name, const char *text, size_t len, const char *config,
                        struct dv_layout **ret, struct dv_layoutfile_info *ret_info,
                        struct dv_err *err);
+
+/* The same for a device plugin's configuration, whole: names, flags and sharing under Kubernetes.
+ * Any other format is -EINVAL with a message. */
+int dv_layoutfile_read_plugin(const char *name, const char *text, size_t len, const char *config,
+                              struct dv_plugin_config **ret, struct dv_layoutfile_info *ret_info,
+                              struct dv_err *err);
 
 /* The names of a file's configurations, in its order. Returns how many, or a negative errno. */
 int dv_layoutfile_configs(const char *name, const char *text, size_t len,
