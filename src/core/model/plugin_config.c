@@ -36,6 +36,7 @@ void dv_plugin_config_free(struct dv_plugin_config *config)
 void dv_plugin_config_freep(struct dv_plugin_config **config)
 {
     dv_plugin_config_free(*config);
+    *config = NULL;
 }
 
 const char *dv_plugin_config_section_name(enum dv_plugin_section section)

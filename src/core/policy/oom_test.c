@@ -8,6 +8,7 @@
 #include "policy/layout_plan.h"
 #include "policy/mig_change.h"
 #include "policy/mig_plan.h"
+#include "policy/offers.h"
 #include "policy/queue.h"
 
 #include <errno.h>
@@ -145,6 +146,24 @@ static int lay_out(const struct dv_snapshot *s)
     return r;
 }
 
+static int offer(const struct dv_snapshot *s)
+{
+    static const char *const ids[] = {"GPU-0::p1", "GPU-0::p0"};
+    static struct dv_offer_answer answer;
+    dv_cleanup(dv_plugin_config_freep) struct dv_plugin_config *c = NULL;
+    dv_cleanup(dv_offers_freep) struct dv_offers *o = NULL;
+    dv_cleanup(dv_layout_freep) struct dv_layout *l = NULL;
+    struct dv_offer_request request = {ids, 2, ids, 1, 2};
+    struct dv_plugin_share share = {.name = "nvidia.com/gpu", .percent = true};
+    const char *got[2];
+    int r = met(dv_plugin_config_new(&c));
+    r = r ? r : met(dv_plugin_config_add(&c->sharing[DV_PLUGIN_GOVERNED], &share));
+    r = r ? r : met(dv_offers_make(c, s, &o, NULL));
+    r = r ? r : met(dv_offers_prefer(o, &o->offers[0], &request, &s->topology, got, NULL));
+    r = r ? r : met(dv_offers_allocate(o, &o->offers[0], ids, 2, &answer));
+    return r ? r : met(dv_offers_layout(o, &l, NULL));
+}
+
 static int life(void)
 {
     dv_cleanup(dv_snapshot_freep) struct dv_snapshot *s = NULL;
@@ -154,6 +173,7 @@ static int life(void)
     r = r ? r : met(dv_snapshot_dup(s, &copy));
     r = r ? r : ask(s);
     r = r ? r : lay_out(s);
+    r = r ? r : offer(s);
     r = r ? r : plan();
     r = r ? r : change("4g.20gb,2g.10gb");
     return r ? r : change("3g.20gb@0,1g.5gb*4"); /* which cannot be */
