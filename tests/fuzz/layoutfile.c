@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Layout files: any text is a layout or an error with a message that prints; a layout survives
- * being written and read, and its bounds hold. */
+ * being written and read, and its bounds hold. The same text as a device plugin's configuration is
+ * one exactly when it is such a layout, and offers of a node can be made of it; as a ClusterPolicy
+ * it is one or an error. */
 #include "layoutfile/layoutfile.h"
+
+#include "layoutfile/cluster_policy.h"
+#include "policy/offers.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -46,6 +51,69 @@ static void check_written(const struct dv_layout *l)
     dv_str_done(&second);
 }
 
+/* A GPU, and one that is cut in two. */
+static void check_offers(const struct dv_plugin_config *c)
+{
+    static struct dv_gpu gpus[] = {{.index = 0, .uuid = "GPU-0", .model = "NVIDIA A100"},
+                                   {.index = 1, .uuid = "GPU-1", .mig_enabled = true}};
+    static struct dv_device devices[] = {
+        {.uuid = "GPU-0", .gpu = 0, .memory_bytes = 80 * DV_GIB, .compute = DV_COMPUTE_FULL},
+        {.uuid = "MIG-1",
+         .gpu = 1,
+         .mig = true,
+         .profile = "3g.40gb",
+         .memory_bytes = 40 * DV_GIB,
+         .compute = 3000},
+        {.uuid = "MIG-2",
+         .gpu = 1,
+         .mig = true,
+         .profile = "3g.40gb",
+         .placement_start = 4,
+         .memory_bytes = 40 * DV_GIB,
+         .compute = 3000}};
+    static const struct dv_snapshot node = {
+        .gpus = gpus, .n_gpus = 2, .devices = devices, .n_devices = 3};
+    struct dv_offers *offers = NULL;
+    struct dv_err err = {{0}};
+    int r = dv_offers_make(c, &node, &offers, &err);
+    if (r < 0 && r != -ENOMEM)
+        check_message(err.msg);
+    for (uint32_t i = 0; !r && i < offers->n_offers; i++)
+        for (uint32_t k = 0; k < offers->offers[i].n_units; k++) {
+            struct dv_offer_id id;
+            if (dv_offers_id_parse(offers->offers[i].units[k].id, &id) < 0 ||
+                id.kind != offers->offers[i].kind)
+                abort();
+        }
+    dv_offers_free(offers);
+}
+
+static void read_plugin(const char *text, size_t size, const char *config, bool is_one)
+{
+    struct dv_plugin_config *c = NULL;
+    struct dv_layoutfile_info info;
+    struct dv_err err = {{0}};
+    int r = dv_layoutfile_read_plugin("fuzz.yaml", text, size, config, &c, &info, &err);
+    if (r == -ENOMEM)
+        return;
+    if ((r == 0) != is_one)
+        abort();
+    if (r < 0)
+        check_message(err.msg);
+    else
+        check_offers(c);
+    dv_plugin_config_free(c);
+}
+
+static void read_policy(const char *text, size_t size)
+{
+    struct dv_cluster_policy policy;
+    struct dv_err err = {{0}};
+    int r = dv_cluster_policy_read("fuzz.yaml", text, size, &policy, &err);
+    if (r < 0 && r != -ENOMEM)
+        check_message(err.msg);
+}
+
 static void read_one(const char *text, size_t size, const char *config)
 {
     struct dv_layout *l = NULL;
@@ -54,6 +122,7 @@ static void read_one(const char *text, size_t size, const char *config)
     int r = dv_layoutfile_read("fuzz.yaml", text, size, config, &l, &info, &err);
     if (r == -ENOMEM)
         return;
+    read_plugin(text, size, config, !r && info.format == DV_LAYOUTFILE_DEVICE_PLUGIN);
     if (r < 0) {
         check_message(err.msg);
         return;
@@ -72,6 +141,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (n < 0)
         check_message(err.msg);
     read_one(text, size, NULL);
+    read_policy(text, size);
     for (int i = 0; i < n && i < 8; i++)
         read_one(text, size, names[i]);
     return 0;

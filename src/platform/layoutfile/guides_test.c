@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What popular guides tell people to write, where the tree lies beside those snippets
- * (../shared/data/guides): every plugin and mig-parted configuration gets the verdict that its row
- * in expected.tsv wants. In a plain clone there is nothing to read, and the test is skipped.
+ * (../shared/data/guides): every plugin and mig-parted configuration and every ClusterPolicy gets
+ * the verdict that its row in expected.tsv wants. In a plain clone there is nothing to read, and
+ * the test is skipped.
  */
+#include "layoutfile/cluster_policy.h"
 #include "layoutfile/layoutfile.h"
 
 #include <setjmp.h>
@@ -81,6 +83,15 @@ static enum verdict read_all(const char *name, const char *text, size_t len)
     return worst;
 }
 
+static enum verdict read_policy(const char *name, const char *text, size_t len)
+{
+    struct dv_cluster_policy policy;
+    struct dv_err err = {{0}};
+    int r = dv_cluster_policy_read(name, text, len, &policy, &err);
+    print_message("%s", r < 0 ? err.msg : "");
+    return r < 0 ? REFUSED : ACCEPTED;
+}
+
 static void test_guides(void **state)
 {
     static const char *const verdicts[] = {"accepted", "warned", "refused"};
@@ -94,12 +105,14 @@ static void test_guides(void **state)
     char *table = slurp(dir, "expected.tsv", &len), *rest = table;
     for (char *row; (row = strsep(&rest, "\n"));) {
         char *file = strsep(&row, "\t"), *kind = strsep(&row, "\t"), *want = strsep(&row, "\t");
-        if (!want ||
-            (strcmp(kind, "device-plugin-config") != 0 && strcmp(kind, "mig-parted-config") != 0))
+        bool policy = want && !strcmp(kind, "clusterpolicy");
+        if (!want || (!policy && strcmp(kind, "device-plugin-config") != 0 &&
+                      strcmp(kind, "mig-parted-config") != 0))
             continue;
         char *text = slurp(dir, file, &len);
         print_message("%s\n", file);
-        const char *got = verdicts[read_all(file, text, len)];
+        const char *got =
+            verdicts[policy ? read_policy(file, text, len) : read_all(file, text, len)];
         if (strcmp(got, want) != 0) {
             print_message("  %s, where %s is wanted\n", got, want);
             wrong++;
@@ -109,7 +122,7 @@ static void test_guides(void **state)
     }
     free(table);
     assert_int_equal(wrong, 0);
-    assert_true(files >= 9);
+    assert_true(files >= 12);
 }
 
 int main(void)

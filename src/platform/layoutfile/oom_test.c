@@ -75,8 +75,23 @@ static const char *const texts[] = {
     "{1g.5gb: 2}}\n",
     "kind: ConfigMap\ndata:\n  a: |\n    version: v1\n    flags: {migStrategy: single}\n"
     "    sharing:\n      timeSlicing:\n        resources:\n"
-    "        - {name: gpu, replicas: 4, devices: [0, 1]}\n",
+    "        - {name: gpu, replicas: 4, devices: [0, 1]}\n"
+    "      governed:\n        resources:\n"
+    "        - {name: gpu, percent: true, devices: [2]}\n"
+    "        - {name: gpu, slices: [{name: a, memory: 1%, compute: 1}], devices: [3]}\n",
 };
+
+static int plugin_life(const char *text, enum dv_layoutfile_format format)
+{
+    dv_cleanup(dv_plugin_config_freep) struct dv_plugin_config *c = NULL;
+    struct dv_layoutfile_info info;
+    struct dv_err err = {{0}};
+    if (format != DV_LAYOUTFILE_DEVICE_PLUGIN)
+        return 0;
+    int r = dv_layoutfile_read_plugin("f.yaml", text, strlen(text), NULL, &c, &info, &err);
+    assert_string_equal(err.msg, "");
+    return r;
+}
 
 static int life(const char *text)
 {
@@ -93,7 +108,7 @@ static int life(const char *text)
         return r;
     }
     dv_layoutfile_write(l, &out);
-    return out.failed ? -ENOMEM : 0;
+    return out.failed ? -ENOMEM : plugin_life(text, info.format);
 }
 
 static void test_every_allocation_fails_once(void **state)
