@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The examples of docs/reference/layout-file.md are true. A block ```yaml is read without an error
+ * The examples of docs/reference/layout-file.md and plugin-config.md are true; those of the latter
+ * are read as the device plugin's configuration. A block ```yaml is read without an error
  * and without a warning; ```yaml config=NAME so under that name; after ```yaml refused and ```yaml
  * warned the next block is the message, letter by letter.
  */
@@ -16,11 +17,11 @@
 
 static char page[1 << 18];
 
-static void load(void)
+static void load(const char *name)
 {
     char path[4096];
     const char *source = getenv("DIVVY_SOURCE");
-    snprintf(path, sizeof path, "%s/docs/reference/layout-file.md", source ? source : ".");
+    snprintf(path, sizeof path, "%s/docs/reference/%s", source ? source : ".", name);
     FILE *f = fopen(path, "r");
     if (!f)
         fail_msg("%s is not there", path);
@@ -47,20 +48,28 @@ static bool next_block(char **rest, struct block *ret)
     return true;
 }
 
-static void check(const struct block *b, const char *config, char **rest)
+static int read_block(const struct block *b, const char *config, bool plugin,
+                      struct dv_layoutfile_info *info, struct dv_err *err)
 {
-    struct dv_layout *l = NULL;
+    dv_cleanup(dv_layout_freep) struct dv_layout *l = NULL;
+    dv_cleanup(dv_plugin_config_freep) struct dv_plugin_config *c = NULL;
+    size_t len = strlen(b->text);
+    return plugin ? dv_layoutfile_read_plugin("node.yaml", b->text, len, config, &c, info, err)
+                  : dv_layoutfile_read("node.yaml", b->text, len, config, &l, info, err);
+}
+
+static void check(const struct block *b, const char *config, bool plugin, char **rest)
+{
     struct dv_layoutfile_info info = {0};
     struct dv_err err = {{0}};
     char message[512] = "";
     struct block expected = {NULL, ""};
-    int r = dv_layoutfile_read("node.yaml", b->text, strlen(b->text), config, &l, &info, &err);
+    int r = read_block(b, config, plugin, &info, &err);
     if (r < 0)
         snprintf(message, sizeof message, "%s\n", err.msg);
     else if (info.n_warnings)
         snprintf(message, sizeof message, "node.yaml:%u: %s\n", info.warnings[0].line,
                  info.warnings[0].text);
-    dv_layout_free(l);
     if (strcmp(b->info, "yaml refused") != 0 && strcmp(b->info, "yaml warned") != 0) {
         assert_string_equal(message, "");
         return;
@@ -70,25 +79,36 @@ static void check(const struct block *b, const char *config, char **rest)
     assert_int_equal(r < 0, !strcmp(b->info, "yaml refused"));
 }
 
-static void test_page(void **state)
+static void check_page(const char *name, bool plugin, int at_least)
 {
     char *rest = page;
     struct block b;
     int n = 0;
-    load();
+    load(name);
     while (next_block(&rest, &b)) {
         char *config = strstr(b.info, "config=");
         assert_int_equal(strncmp(b.info, "yaml", 4), 0);
-        check(&b, config ? config + 7 : NULL, &rest);
+        check(&b, config ? config + 7 : NULL, plugin, &rest);
         n++;
     }
-    assert_true(n >= 6);
+    assert_true(n >= at_least);
+}
+
+static void test_layout_file(void **state)
+{
+    check_page("layout-file.md", false, 6);
+}
+
+static void test_plugin_config(void **state)
+{
+    check_page("plugin-config.md", true, 2);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_page),
+        cmocka_unit_test(test_layout_file),
+        cmocka_unit_test(test_plugin_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
