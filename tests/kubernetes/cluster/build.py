@@ -20,6 +20,7 @@ PROGRAMS = {
     "containerd": ["github.com/containerd/containerd/v2/cmd/" + p for p in (
         "containerd", "containerd-shim-runc-v2", "ctr")],
     "runc": ["github.com/opencontainers/runc"],
+    "helm": ["helm.sh/helm/v4/cmd/helm"],
 }
 NAMES = {"go.etcd.io/etcd/server/v3": "etcd"}
 
@@ -39,6 +40,7 @@ def link_flags(module, version):
         },
         "containerd": {"github.com/containerd/containerd/v2/version.Version": version},
         "runc": {"main.version": version},
+        "helm": {"helm.sh/helm/v4/internal/version.version": f"v{version}"},
     }.get(module, {})
     return "-s -w " + " ".join(f"-X {k}={v}" for k, v in variables.items())
 
