@@ -110,7 +110,7 @@ objects are "not set". Two that are set and differ end the rendering. Answers {"
 {{- $_ := set $s "featuresFile" (and $s.gfd (eq (toJson $v.nfd.enabled) "true") (not $s.nodeFeatures)) }}
 {{- $_ := set $s "remoteMetrics" (and $s.metrics (not (empty $v.metrics.tlsSecret))) }}
 {{- if and (or $s.serviceMonitor $v.metrics.podMonitor.enabled) (not $s.remoteMetrics) }}
-  {{- fail "\n\na monitor needs metrics that can be reached from outside the pod, and these are encrypted: give metrics.tlsSecret, and leave metrics.enabled (dcgmExporter.enabled) true" }}
+  {{- fail "\n\nmetrics.serviceMonitor.enabled (dcgmExporter.serviceMonitor.enabled) or metrics.podMonitor.enabled is true, but metrics leave a pod only encrypted: give metrics.tlsSecret, and leave metrics.enabled (dcgmExporter.enabled) true" }}
 {{- end }}
 {{- if and $v.metrics.tokenSecret (not $v.metrics.tlsSecret) }}
   {{- fail "\n\nmetrics.tokenSecret is given without metrics.tlsSecret: a token is sent over TLS only" }}
@@ -142,7 +142,8 @@ runAsUser: 0
 readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
-  add: [CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID, SYS_ADMIN, SYS_NICE, SYS_PTRACE]
+  {{- /* No driver asks for SYS_ADMIN there. */}}
+  add: [CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID,{{ if not .Values.simulate }} SYS_ADMIN,{{ end }} SYS_NICE, SYS_PTRACE]
 seccompProfile: {type: RuntimeDefault}
 appArmorProfile: {type: Unconfined}
 {{- else -}}
