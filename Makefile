@@ -9,7 +9,7 @@ STAGE = $(BUILD)/stage
 # knows one prefix, `make install` another.
 CONFIGURED = /usr/local
 
-.PHONY: help all build deps demo test test-kubernetes cluster-up cluster-down test-asan test-tsan test-sanitizers test-clang install portable bench lint format clean
+.PHONY: help all build deps demo test test-kubernetes cluster-up cluster-down test-asan test-tsan test-sanitizers test-clang install portable image bench lint format clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -72,6 +72,9 @@ install: build $(STAGE) ## install below DESTDIR, PREFIX
 
 portable: build $(STAGE) ## build/divvy-VERSION-ARCH.tar.gz with its libraries, for machines without packages
 	@tools/portable $(BUILD) $(STAGE)$(CONFIGURED)
+
+image: build $(STAGE) ## build/divvy-image.tar, the container image (OCI), made of local files
+	@packaging/image/build $(BUILD)/divvy-image.tar --stage $(STAGE)$(CONFIGURED)
 
 bench: build $(STAGE) ## measure; prints ratios against a baseline of the same run
 	@DIVVY_BIN=$(CURDIR)/$(STAGE)$(CONFIGURED)/bin DIVVY_LIBDIR=$(CURDIR)/$(STAGE)$(CONFIGURED)/lib/divvy bench/run $(BUILD)

@@ -191,11 +191,10 @@ class Installed(ClusterCase):
     def test_the_controller_may_what_it_does_and_no_more(self):
         own = "mutatingwebhookconfigurations.admissionregistration.k8s.io/"
         for what in ("get secrets/divvy-controller-tls", "update secrets/divvy-controller-tls",
-                     f"get {own}divvy-controller", f"patch {own}divvy-controller", "get namespaces",
-                     "list namespaces", "watch namespaces"):
+                     f"get {own}divvy-controller", f"patch {own}divvy-controller"):
             self.assertTrue(self.may("divvy-controller", what), what)
         for what in ("* *.*", "* *", "get secrets/other", "list secrets", "create secrets",
-                     f"patch {own}other", f"delete {own}divvy-controller", "patch namespaces", "get pods",
+                     f"patch {own}other", f"delete {own}divvy-controller", "get namespaces", "get pods",
                      "create pods", "get nodes", "patch nodes"):
             self.assertFalse(self.may("divvy-controller", what), what)
 
@@ -215,55 +214,83 @@ class Installed(ClusterCase):
 
     def test_only_what_asks_for_a_gpu_goes_to_the_webhook(self):
         """Nobody serves it here. When it must be asked, what goes there fails and the rest does not."""
-        config = objects(template(self.namespace, "--set", "webhook.enabled=true,fullnameOverride=must"),
+        config = objects(template(self.namespace, "--set", "webhook.enabled=true,fullnameOverride=must",
+                                  "--set", "webhook.strategies={mig_whole}"),
                          "MutatingWebhookConfiguration")[0]
         for w in config["webhooks"]:
             w["failurePolicy"] = "Fail"
-            w["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": "asked"}}
-        self.make_namespace("asked")
+            w["namespaceSelector"]["matchLabels"] = {"team": "asked"}
+        self.make_namespace("asked", {"team": "asked"})
         self.apply(config)
-        self.addCleanup(control.kubectl, "delete", "mutatingwebhookconfiguration", "must-divvy-controller",
-                        "must-controller", "--ignore-not-found", check=False)
-        process.wait("the webhook to be asked", lambda: not self.taken(*self.workloads(
+        self.addCleanup(control.kubectl, "delete", "mutatingwebhookconfiguration", "must-controller",
+                        check=False)
+        process.wait("the webhook to be asked", lambda: not self.taken(self.workloads(
             {"nvidia.com/gpu": "1"})[0]), 30)
         for resources, asked in (({"nvidia.com/gpu": "0.25"}, True), ({"divvy.dev/gpu-percent": "25"}, True),
                                  ({"nvidia.com/mig-1g.10gb": "1"}, True), ({"cpu": "1"}, False),
                                  (None, False)):
-            for webhook, obj in self.workloads(resources):
+            for obj in self.workloads(resources):
                 with self.subTest(kind=obj["kind"], resources=resources):
-                    self.assertEqual(asked, not self.taken(webhook, obj))
+                    self.assertEqual(asked, not self.taken(obj))
+        gpu = self.workloads({"nvidia.com/gpu": "1"})[0]
+        for label, entry in (("mig-only", "mig"), ("fraction", "governed"), ("", "any"),
+                             ("nonsense", "unknown"), ("mig_whole", "mig-whole")):
+            with self.subTest(label=label):
+                control.kubectl("label", "namespace", "asked", "--overwrite", f"gpu-strategy={label}")
+                process.wait(f"entry {entry}", lambda: not self.taken(gpu, entry, check=False), 10)
 
-    def taken(self, webhook, obj):
+    def taken(self, obj, entry="unlabelled", check=True):
+        """Whether it is created; if not, the entry of the webhook must be why."""
         done = control.kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(obj), check=False)
-        if done.returncode:
-            self.assertIn(f"{webhook}.fractions.divvy.dev", done.stderr)
-        return done.returncode == 0
+        because = f'"{entry}.webhook.divvy.dev"' in done.stderr
+        if check and done.returncode:
+            self.assertTrue(because, done.stderr)
+        return done.returncode == 0 or not because
+
+    def test_the_entries_are_those_that_the_controller_prints(self):
+        program = STAGE / "bin/divvy-controller"
+        if not program.exists():
+            self.skipTest("this build has no divvy-controller")
+        printed = yaml.safe_load(subprocess.run(
+            [program, "webhook", "--print-manifest", f"--service={self.namespace}/divvy-controller",
+             "--strategy=mig.whole"], capture_output=True, text=True, check=True).stdout)["webhooks"]
+        made = objects(template(self.namespace, "--set", "webhook.enabled=true",
+                                "--set", "webhook.strategies={mig.whole}"),
+                       "MutatingWebhookConfiguration")[0]["webhooks"]
+
+        def plain(webhook):
+            """Without what the chart says by itself: which namespaces are left alone."""
+            labels = [e for e in webhook["namespaceSelector"]["matchExpressions"]
+                      if e["key"] == "gpu-strategy"]
+            return {**webhook, "namespaceSelector": labels, "matchConditions": [
+                "".join(c["expression"].split()) for c in webhook["matchConditions"]]}
+        self.assertEqual([plain(w) for w in printed], [plain(w) for w in made])
 
     @staticmethod
     def workloads(resources):
-        """(webhook, object) of each kind that has pods in it."""
+        """One of each kind that has pods in it."""
         def spec():
             return {k: v for k, v in pod("x", "true", resources=resources)["spec"].items()}
 
-        def made(webhook, version, kind, **fields):
-            return webhook, {"apiVersion": version, "kind": kind,
-                             "metadata": {"name": "x", "namespace": "asked"}, **fields}
+        def made(version, kind, **fields):
+            return {"apiVersion": version, "kind": kind,
+                    "metadata": {"name": "x", "namespace": "asked"}, **fields}
 
         def labelled(restart):
             return {"metadata": {"labels": {"a": "x"}}, "spec": {**spec(), "restartPolicy": restart}}
         selector = {"matchLabels": {"a": "x"}}
         starting = {**spec(), "initContainers": [dict(spec()["containers"][0], name="first")],
                     "containers": [{"name": "main", "image": "x"}]}
-        return [made("pods", "v1", "Pod", spec=spec()), made("pods", "v1", "Pod", spec=starting),
-                *(made("templates", "apps/v1", kind, spec={
+        return [made("v1", "Pod", spec=spec()), made("v1", "Pod", spec=starting),
+                *(made("apps/v1", kind, spec={
                     "selector": selector, "template": labelled("Always"), **more})
                   for kind, more in (("Deployment", {}), ("ReplicaSet", {}), ("DaemonSet", {}),
                                      ("StatefulSet", {"serviceName": "x"}))),
-                made("templates", "v1", "ReplicationController", spec={"template": labelled("Always")}),
-                made("templates", "batch/v1", "Job", spec={"template": labelled("Never")}),
-                made("cronjobs", "batch/v1", "CronJob", spec={
+                made("v1", "ReplicationController", spec={"template": labelled("Always")}),
+                made("batch/v1", "Job", spec={"template": labelled("Never")}),
+                made("batch/v1", "CronJob", spec={
                     "schedule": "0 0 * * *", "jobTemplate": {"spec": {"template": labelled("Never")}}}),
-                made("podtemplates", "v1", "PodTemplate", template=labelled("Always"))]
+                made("v1", "PodTemplate", template=labelled("Always"))]
 
     def test_a_token_of_the_agent_changes_its_own_node_only(self):
         self.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "elsewhere"}})

@@ -6,6 +6,8 @@ usage: cluster build          the programs (minutes at first, then cached)
        cluster down           all of it, its data too
        cluster status         its processes and nodes
        cluster kubectl ARG... as the administrator
+       cluster helm ARG...    likewise
+       cluster which PROGRAM  where it is: kubectl, helm, ctr, ...
        cluster shell NODE     a shell inside a node (its mounts and network)
 """
 import os
@@ -50,7 +52,7 @@ def status():
 
 def main(argv):
     verb, args = (argv[1] if len(argv) > 1 else "help"), argv[2:]
-    if os.geteuid() and verb not in ("build", "help", "kubectl", "status"):
+    if os.geteuid() and verb not in ("build", "help", "kubectl", "helm", "status", "which"):
         sys.exit("cluster: root is needed: namespaces, cgroups, containers")
     if verb == "build":
         build.build_all()
@@ -62,6 +64,11 @@ def main(argv):
         status()
     elif verb == "kubectl":
         os.execv(build.program("kubectl"), ["kubectl", f"--kubeconfig={paths.KUBECONFIG}", *args])
+    elif verb == "helm":
+        os.execve(build.program("helm"), ["helm", *args],
+                  dict(os.environ, KUBECONFIG=str(paths.KUBECONFIG)))
+    elif verb == "which" and args:
+        print(build.program(args[0]))
     elif verb == "shell":
         enter = node.Node(int(args[0]) if args else 1).enter()
         os.execvp(enter[0], [*enter, os.environ.get("SHELL", "/bin/sh")])
