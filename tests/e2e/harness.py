@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -46,6 +47,27 @@ def wait_for(condition, what, patience=PATIENCE):
         if time.monotonic() > end:
             raise AssertionError(f"did not happen within {patience:.0f} s: {what}")
         time.sleep(0.02)
+
+
+def virtual_environment(cache, name, pins):
+    """The programs of a virtual environment with these pinned packages, kept in cache/name. Exits
+    77 (skipped) where no Python package index can be reached."""
+    home = os.path.join(cache, name)
+    mark = os.path.join(home, "pins")
+    python = os.path.join(home, "bin", "python3")
+    if not (os.path.exists(mark) and open(mark, encoding="utf-8").read() == " ".join(pins)):
+        shutil.rmtree(home, ignore_errors=True)
+        steps = ([sys.executable, "-m", "venv", home],
+                 [python, "-m", "pip", "install", "--quiet", "--retries", "1", "--timeout", "15",
+                  "--disable-pip-version-check", *pins])
+        for step in steps:
+            made = subprocess.run(step, capture_output=True, text=True, check=False, timeout=600)
+            if made.returncode:
+                print("skipped: cannot install", *pins, "\n", (made.stderr or made.stdout)[-400:])
+                sys.exit(77)
+        with open(mark, "w", encoding="utf-8") as f:
+            f.write(" ".join(pins))
+    return os.path.join(home, "bin")
 
 
 class Connection(http.client.HTTPConnection):

@@ -12,7 +12,6 @@ skipped, since no index can be reached.
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,6 @@ import harness
 
 PINS = ("nvidia-ml-py==13.615.71", "gpustat==1.1.1", "nvitop==1.7.2", "pyte==0.8.2")
 MIB = 1 << 20
-SKIP = 77
 
 # Everything that the walk asks of a GPU; each is name(handle, *arguments).
 QUESTIONS = (
@@ -176,23 +174,8 @@ json.dump(out, sys.stdout)
 
 
 def make_clients(cache):
-    """The virtual environment with the pinned packages; exits 77 where there is no index."""
-    home = os.path.join(cache, "nvml-clients")
-    mark = os.path.join(home, "pins")
-    python = os.path.join(home, "bin", "python3")
-    if not (os.path.exists(mark) and open(mark, encoding="utf-8").read() == " ".join(PINS)):
-        shutil.rmtree(home, ignore_errors=True)
-        steps = ([sys.executable, "-m", "venv", home],
-                 [python, "-m", "pip", "install", "--quiet", "--retries", "1", "--timeout", "15",
-                  "--disable-pip-version-check", *PINS])
-        for step in steps:
-            made = subprocess.run(step, capture_output=True, text=True, check=False, timeout=600)
-            if made.returncode:
-                print("skipped: cannot install", *PINS, "\n", (made.stderr or made.stdout)[-400:])
-                sys.exit(SKIP)
-        with open(mark, "w", encoding="utf-8") as f:
-            f.write(" ".join(PINS))
-    return os.path.join(home, "bin")
+    """The pinned packages; exits 77 where there is no index."""
+    return harness.virtual_environment(cache, "nvml-clients", PINS)
 
 
 def run(env, *command):

@@ -29,9 +29,13 @@ static void *grab(struct arena *a, size_t count, size_t size)
 {
     size_t align = _Alignof(max_align_t), need = (count * size + align - 1) / align * align;
     struct block *b = a->blocks;
+    if (count >= SIZE_MAX / 2 / size) {
+        a->failed = true;
+        return NULL;
+    }
     if (!b || b->size - b->used < need) {
         size_t fresh = DV_MAX(need, BLOCK_SIZE);
-        b = count < SIZE_MAX / 2 / size ? calloc(1, sizeof *b + fresh) : NULL;
+        b = calloc(1, sizeof *b + fresh);
         if (!b) {
             a->failed = true;
             return NULL;
