@@ -30,6 +30,7 @@ static void tell(struct dv_kubelet_dir *dir, bool fresh)
     user->changed(user, fresh);
 }
 
+/* False, with errno, when there is nothing to watch. */
 static bool begin(struct dv_kubelet_dir *dir)
 {
     dir->descriptor = inotify_add_watch(dir->fd, dir->path,
@@ -41,10 +42,14 @@ static bool begin(struct dv_kubelet_dir *dir)
 static void on_look(void *arg)
 {
     struct dv_kubelet_dir *dir = arg;
-    if (begin(dir))
+    if (begin(dir)) {
         tell(dir, true); /* it may have come with everything in it */
-    else
-        dv_loop_timer_set(dir->look, LOOK_MS, 0);
+        return;
+    }
+    bool is_there = errno != ENOENT;
+    dv_loop_timer_set(dir->look, LOOK_MS, 0);
+    if (is_there) /* the node has no watch to spare: what was removed is seen by looking */
+        tell(dir, false);
 }
 
 /* Another may be at that path now, or later. */

@@ -49,26 +49,37 @@ static void *grab(struct arena *a, size_t count, size_t size)
 }
 
 /* Bounds what is read: two bytes on the wire may become a message of a hundred. */
-static void *budget_alloc(void *budget, size_t size)
+struct budget {
+    size_t left;
+    bool no_memory;
+};
+
+static void *budget_alloc(void *arg, size_t size)
 {
-    size_t *left = budget, cost = size + 2 * sizeof(void *);
-    if (size > *left || cost > *left)
+    struct budget *budget = arg;
+    size_t cost = size + 2 * sizeof(void *);
+    if (size > budget->left || cost > budget->left)
         return NULL;
-    *left -= cost;
-    return malloc(size);
+    budget->left -= cost;
+    void *data = malloc(size);
+    budget->no_memory |= !data;
+    return data;
 }
 
-static void budget_free(void *budget, void *data)
+static void budget_free(void *arg, void *data)
 {
     free(data);
 }
 
-static ProtobufCMessage *read_message(const ProtobufCMessageDescriptor *descriptor,
-                                      const void *data, size_t size)
+/* The message, or NULL with -ENOMEM or -EBADMSG in *r. */
+static void *read_message(const ProtobufCMessageDescriptor *descriptor, const void *data,
+                          size_t size, int *r)
 {
-    size_t left = DV_KUBELET_MESSAGES_MEMORY_MAX;
-    ProtobufCAllocator allocator = {budget_alloc, budget_free, &left};
-    return protobuf_c_message_unpack(descriptor, &allocator, size, data);
+    struct budget budget = {.left = DV_KUBELET_MESSAGES_MEMORY_MAX};
+    ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
+    void *message = protobuf_c_message_unpack(descriptor, &allocator, size, data);
+    *r = message ? 0 : budget.no_memory ? -ENOMEM : -EBADMSG;
+    return message;
 }
 
 static void free_message(void *message)
@@ -285,10 +296,11 @@ static struct dv_kubelet_ids ids_of(char **ids, size_t count)
 
 int dv_kubelet_messages_read_allocate(const void *data, size_t size, struct dv_kubelet_request *ret)
 {
-    V1beta1__AllocateRequest *m = (V1beta1__AllocateRequest *)read_message(
-        &v1beta1__allocate_request__descriptor, data, size);
+    int r;
+    V1beta1__AllocateRequest *m =
+        read_message(&v1beta1__allocate_request__descriptor, data, size, &r);
     if (!m)
-        return -EBADMSG;
+        return r;
     struct dv_kubelet_request request = {.message = m, .count = m->n_container_requests};
     request.ids = calloc(request.count + 1, sizeof *request.ids);
     if (!request.ids) {
@@ -305,10 +317,11 @@ int dv_kubelet_messages_read_allocate(const void *data, size_t size, struct dv_k
 int dv_kubelet_messages_read_pre_start(const void *data, size_t size,
                                        struct dv_kubelet_request *ret)
 {
-    V1beta1__PreStartContainerRequest *m = (V1beta1__PreStartContainerRequest *)read_message(
-        &v1beta1__pre_start_container_request__descriptor, data, size);
+    int r;
+    V1beta1__PreStartContainerRequest *m =
+        read_message(&v1beta1__pre_start_container_request__descriptor, data, size, &r);
     if (!m)
-        return -EBADMSG;
+        return r;
     struct dv_kubelet_request request = {.message = m, .count = 1};
     request.ids = calloc(1, sizeof *request.ids);
     if (!request.ids) {
@@ -322,10 +335,11 @@ int dv_kubelet_messages_read_pre_start(const void *data, size_t size,
 
 int dv_kubelet_messages_read_prefer(const void *data, size_t size, struct dv_kubelet_request *ret)
 {
-    V1beta1__PreferredAllocationRequest *m = (V1beta1__PreferredAllocationRequest *)read_message(
-        &v1beta1__preferred_allocation_request__descriptor, data, size);
+    int r;
+    V1beta1__PreferredAllocationRequest *m =
+        read_message(&v1beta1__preferred_allocation_request__descriptor, data, size, &r);
     if (!m)
-        return -EBADMSG;
+        return r;
     struct dv_kubelet_request request = {.message = m, .count = m->n_container_requests};
     request.choices = calloc(request.count + 1, sizeof *request.choices);
     if (!request.choices) {
@@ -377,11 +391,11 @@ static struct dv_kubelet_held *put_pod(const Podresources__PodResources *pod,
 
 int dv_kubelet_messages_read_pods(const void *data, size_t size, struct dv_kubelet_pods *ret)
 {
+    int r;
     Podresources__ListPodResourcesResponse *m =
-        (Podresources__ListPodResourcesResponse *)read_message(
-            &podresources__list_pod_resources_response__descriptor, data, size);
+        read_message(&podresources__list_pod_resources_response__descriptor, data, size, &r);
     if (!m)
-        return -EBADMSG;
+        return r;
     struct dv_kubelet_pods pods = {.message = m, .count = count_rows(m)};
     pods.rows = calloc(pods.count + 1, sizeof *pods.rows);
     if (!pods.rows) {
