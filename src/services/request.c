@@ -2,126 +2,21 @@
 #include "request.h"
 
 #include "base/str.h"
+#include "json_body.h"
 
 #include <errno.h>
-#include <json-c/json.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX 8
 #define MEMORY_MAX (INT64_C(1) << 50)
-
-static void put_json(struct json_object **o)
-{
-    json_object_put(*o);
-}
-
-static int parse(const char *body, size_t size, struct json_object **ret, struct dv_err *err)
-{
-    struct json_tokener *tok = json_tokener_new_ex(DEPTH_MAX);
-    int r = 0;
-    if (!tok)
-        return dv_err_set(err, -ENOMEM, "out of memory");
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    struct json_object *o =
-        size && size <= INT_MAX ? json_tokener_parse_ex(tok, body, (int)size) : NULL;
-    enum json_tokener_error e = json_tokener_get_error(tok);
-    size_t end = json_tokener_get_parse_end(tok);
-    if (size && e == json_tokener_continue) { /* a bare word may go on for all it knows */
-        o = json_tokener_parse_ex(tok, " ", 1);
-        e = json_tokener_get_error(tok);
-        end = size;
-    }
-    if (!size)
-        r = dv_err_set(err, -EINVAL, "the body is empty; it must be a JSON object");
-    else if (e != json_tokener_success)
-        r = dv_err_set(
-            err, -EINVAL, "the body is not JSON: %s at byte %zu",
-            e == json_tokener_continue ? "it ends too early" : json_tokener_error_desc(e), end);
-    else if (end < size && strspn(body + end, " \t\r\n") < size - end)
-        r = dv_err_set(err, -EINVAL, "there is more after the JSON object, from byte %zu on", end);
-    else if (!json_object_is_type(o, json_type_object))
-        r = dv_err_set(err, -EINVAL, "the body must be a JSON object");
-    json_tokener_free(tok);
-    if (r < 0) {
-        json_object_put(o);
-        return r;
-    }
-    *ret = o;
-    return 0;
-}
-
-static int check_keys(struct json_object *o, const char *const *keys, size_t n, struct dv_err *err)
-{
-    json_object_object_foreach(o, key, value)
-    {
-        size_t i = 0;
-        (void)value;
-        while (i < n && strcmp(keys[i], key) != 0)
-            i++;
-        if (i < n)
-            continue;
-        /* The key goes into a message for a terminal: only plain letters of it. */
-        char shown[32];
-        size_t len = 0;
-        for (const char *p = key; *p && len < sizeof shown - 1; p++)
-            shown[len++] = *p > ' ' && *p < 0x7f ? *p : '?';
-        shown[len] = 0;
-        const char *near = dv_str_nearest(shown, keys, n);
-        return dv_err_set(err, -EINVAL, "unknown key '%s'%s%s%s", shown,
-                          near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-    }
-    return 0;
-}
-
-/* The getters leave *ret alone when the key is not there. */
-
-static int get_integer(struct json_object *o, const char *key, int64_t min, int64_t max,
-                       int64_t *ret, struct dv_err *err)
-{
-    struct json_object *v;
-    if (!json_object_object_get_ex(o, key, &v))
-        return 0;
-    if (!json_object_is_type(v, json_type_int))
-        return dv_err_set(err, -EINVAL, "%s must be an integer", key);
-    int64_t n = json_object_get_int64(v);
-    if (n < min || n > max)
-        return dv_err_set(err, -EINVAL, "%s must lie between %lld and %lld", key, (long long)min,
-                          (long long)max);
-    *ret = n;
-    return 0;
-}
-
-/* Errors quote what was said, and end up on terminals. */
-static bool has_control(const char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
-            return true;
-    return false;
-}
 
 bool dv_request_is_plain(const char *text)
 {
-    return !has_control(text);
-}
-
-static int get_text(struct json_object *o, const char *key, char *ret, size_t size,
-                    struct dv_err *err)
-{
-    struct json_object *v;
-    if (!json_object_object_get_ex(o, key, &v))
-        return 0;
-    if (!json_object_is_type(v, json_type_string))
-        return dv_err_set(err, -EINVAL, "%s must be a string", key);
-    const char *text = json_object_get_string(v);
-    if (strlen(text) != (size_t)json_object_get_string_len(v) || has_control(text))
-        return dv_err_set(err, -EINVAL, "%s must not have control characters in it", key);
-    if (dv_str_copy(ret, size, text) < 0)
-        return dv_err_set(err, -EINVAL, "%s is too long; at most %zu bytes", key, size - 1);
-    return 0;
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            return false;
+    return true;
 }
 
 /* For people to see: what is too much is cut, what moves cursors is replaced. */
@@ -140,37 +35,26 @@ static int get_command(struct json_object *o, char ret[DV_REQUEST_COMMAND_SIZE],
     return 0;
 }
 
-static int get_bool(struct json_object *o, const char *key, bool *ret, struct dv_err *err)
-{
-    struct json_object *v;
-    if (!json_object_object_get_ex(o, key, &v))
-        return 0;
-    if (!json_object_is_type(v, json_type_boolean))
-        return dv_err_set(err, -EINVAL, "%s must be true or false", key);
-    *ret = json_object_get_boolean(v);
-    return 0;
-}
-
 /* ---- a claim ---- */
 
 static int get_words(struct json_object *o, struct dv_claim *c, struct dv_err *err)
 {
     char mode[32] = "auto", tier[16] = "be", trust[16] = "trusted", gpu[DV_UUID_SIZE] = "any";
-    int r = get_text(o, "mode", mode, sizeof mode, err);
+    int r = dv_json_body_text(o, "mode", mode, sizeof mode, err);
     if (r == 0)
         r = dv_device_mode_parse(mode, &c->mode, err);
     if (r == 0)
-        r = get_text(o, "tier", tier, sizeof tier, err);
+        r = dv_json_body_text(o, "tier", tier, sizeof tier, err);
     if (r == 0)
         r = dv_claim_tier_parse(tier, &c->tier, err);
     if (r == 0 && c->tier != DV_TIER_BEST_EFFORT)
         r = dv_err_set(err, -EINVAL, "tier 'lc' is not there yet; use 'be'");
     if (r == 0)
-        r = get_text(o, "trust", trust, sizeof trust, err);
+        r = dv_json_body_text(o, "trust", trust, sizeof trust, err);
     if (r == 0)
         r = dv_tenant_trust_parse(trust, &c->trust, err);
     if (r == 0)
-        r = get_text(o, "gpu", gpu, sizeof gpu, err);
+        r = dv_json_body_text(o, "gpu", gpu, sizeof gpu, err);
     if (r == 0)
         r = dv_claim_selector_parse(gpu, &c->gpu, err);
     return r;
@@ -182,28 +66,28 @@ int dv_request_claim(const char *body, size_t size, struct dv_request_claim *ret
     static const char *const keys[] = {"tenant",   "mode",    "memory_bytes", "compute",
                                        "priority", "tier",    "trust",        "gpu",
                                        "wait",     "command", "alone"};
-    dv_cleanup(put_json) struct json_object *o = NULL;
+    dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
     struct dv_request_claim q = {.claim = {.wait = true}};
     int64_t memory = 0, compute = 0, priority = 0;
-    int r = parse(body, size, &o, err);
+    int r = dv_json_body_parse(body, size, &o, err);
     if (r == 0)
-        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+        r = dv_json_body_check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
     if (r == 0)
-        r = get_text(o, "tenant", q.claim.tenant, sizeof q.claim.tenant, err);
+        r = dv_json_body_text(o, "tenant", q.claim.tenant, sizeof q.claim.tenant, err);
     if (r == 0 && (q.claim.tenant[0] || json_object_object_get(o, "tenant")))
         r = dv_tenant_check_name(q.claim.tenant, err);
     if (r == 0)
-        r = get_integer(o, "memory_bytes", 1, MEMORY_MAX, &memory, err);
+        r = dv_json_body_integer(o, "memory_bytes", 1, MEMORY_MAX, &memory, err);
     if (r == 0)
-        r = get_integer(o, "compute", 1, DV_COMPUTE_FULL, &compute, err);
+        r = dv_json_body_integer(o, "compute", 1, DV_COMPUTE_FULL, &compute, err);
     if (r == 0)
-        r = get_integer(o, "priority", DV_PRIORITY_MIN, DV_PRIORITY_MAX, &priority, err);
+        r = dv_json_body_integer(o, "priority", DV_PRIORITY_MIN, DV_PRIORITY_MAX, &priority, err);
     if (r == 0)
         r = get_words(o, &q.claim, err);
     if (r == 0)
-        r = get_bool(o, "wait", &q.claim.wait, err);
+        r = dv_json_body_bool(o, "wait", &q.claim.wait, err);
     if (r == 0)
-        r = get_bool(o, "alone", &q.claim.alone, err);
+        r = dv_json_body_bool(o, "alone", &q.claim.alone, err);
     if (r == 0)
         r = get_command(o, q.command, err);
     if (r < 0)
@@ -219,15 +103,15 @@ int dv_request_limit(const char *body, size_t size, uint64_t *ret_memory, uint32
                      struct dv_err *err)
 {
     static const char *const keys[] = {"memory_bytes", "compute"};
-    dv_cleanup(put_json) struct json_object *o = NULL;
+    dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
     int64_t memory = 0, compute = 0;
-    int r = parse(body, size, &o, err);
+    int r = dv_json_body_parse(body, size, &o, err);
     if (r == 0)
-        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+        r = dv_json_body_check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
     if (r == 0)
-        r = get_integer(o, "memory_bytes", 1, MEMORY_MAX, &memory, err);
+        r = dv_json_body_integer(o, "memory_bytes", 1, MEMORY_MAX, &memory, err);
     if (r == 0)
-        r = get_integer(o, "compute", 1, DV_COMPUTE_FULL, &compute, err);
+        r = dv_json_body_integer(o, "compute", 1, DV_COMPUTE_FULL, &compute, err);
     if (r == 0 && !memory && !compute)
         r = dv_err_set(err, -EINVAL, "say memory_bytes or compute, or both");
     if (r < 0)
@@ -263,7 +147,7 @@ static int get_when(struct json_object *o, int *ret, struct dv_err *err)
 {
     static const char *const whens[] = {"idle", "wait", "evict"};
     char when[16] = "idle";
-    int r = get_text(o, "when", when, sizeof when, err);
+    int r = dv_json_body_text(o, "when", when, sizeof when, err);
     for (size_t i = 0; r == 0 && i < DV_ARRAY_SIZE(whens); i++) {
         if (strcmp(whens[i], when) != 0)
             continue;
@@ -279,20 +163,20 @@ int dv_request_layout(const char *body, size_t size, bool needs_text, struct dv_
                       struct dv_err *err)
 {
     static const char *const keys[] = {"when", "timeout_seconds", "name", "config", "text"};
-    dv_cleanup(put_json) struct json_object *o = NULL;
+    dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
     dv_cleanup(dv_request_layout_done) struct dv_request_layout q = {0};
     int64_t seconds = 0;
-    int r = size || needs_text ? parse(body, size, &o, err) : 0;
+    int r = size || needs_text ? dv_json_body_parse(body, size, &o, err) : 0;
     if (r == 0 && o)
-        r = check_keys(o, keys, needs_text ? DV_ARRAY_SIZE(keys) : 2, err);
+        r = dv_json_body_check_keys(o, keys, needs_text ? DV_ARRAY_SIZE(keys) : 2, err);
     if (r == 0 && o)
-        r = get_text(o, "name", q.name, sizeof q.name, err);
+        r = dv_json_body_text(o, "name", q.name, sizeof q.name, err);
     if (r == 0 && o)
-        r = get_text(o, "config", q.config, sizeof q.config, err);
+        r = dv_json_body_text(o, "config", q.config, sizeof q.config, err);
     if (r == 0 && o)
         r = get_when(o, &q.when, err);
     if (r == 0 && o)
-        r = get_integer(o, "timeout_seconds", 0, TIMEOUT_MAX_S, &seconds, err);
+        r = dv_json_body_integer(o, "timeout_seconds", 0, TIMEOUT_MAX_S, &seconds, err);
     if (r == 0 && needs_text)
         r = get_file(o, &q, err);
     if (r < 0)
@@ -322,7 +206,7 @@ static int get_texts(struct json_object *o, const struct text_field *fields, siz
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = get_text(o, fields[i].key, fields[i].to, fields[i].size, err);
+        r = dv_json_body_text(o, fields[i].key, fields[i].to, fields[i].size, err);
     return r;
 }
 
@@ -346,7 +230,7 @@ int dv_request_bill(const char *body, size_t size, struct dv_request_bill *ret, 
 {
     static const char *const keys[] = {"from", "to",     "timezone", "by",         "basis",
                                        "idle", "tenant", "gpu",      "price_name", "price_text"};
-    dv_cleanup(put_json) struct json_object *o = NULL;
+    dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
     dv_cleanup(dv_request_bill_done) struct dv_request_bill q = {{0}};
     const struct text_field fields[] = {
         {"from", q.from, sizeof q.from},
@@ -359,9 +243,9 @@ int dv_request_bill(const char *body, size_t size, struct dv_request_bill *ret, 
         {"gpu", q.gpu, sizeof q.gpu},
         {"price_name", q.price_name, sizeof q.price_name},
     };
-    int r = size ? parse(body, size, &o, err) : 0;
+    int r = size ? dv_json_body_parse(body, size, &o, err) : 0;
     if (r == 0 && o)
-        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+        r = dv_json_body_check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
     if (r == 0 && o)
         r = get_texts(o, fields, DV_ARRAY_SIZE(fields), err);
     if (r == 0 && o)
@@ -377,13 +261,13 @@ int dv_request_backup(const char *body, size_t size, struct dv_request_bill *ret
                       struct dv_err *err)
 {
     static const char *const keys[] = {"path"};
-    dv_cleanup(put_json) struct json_object *o = NULL;
+    dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
     struct dv_request_bill q = {{0}};
-    int r = parse(body, size, &o, err);
+    int r = dv_json_body_parse(body, size, &o, err);
     if (r == 0)
-        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+        r = dv_json_body_check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
     if (r == 0)
-        r = get_text(o, "path", q.path, sizeof q.path, err);
+        r = dv_json_body_text(o, "path", q.path, sizeof q.path, err);
     if (r == 0 && q.path[0] != '/')
         r = dv_err_set(err, -EINVAL, "path must be an absolute path");
     if (r == 0)
@@ -404,9 +288,9 @@ static int get_correction(struct json_object *o, struct dv_request_correction *q
     int64_t busy = 0, idle = 0;
     int r = get_texts(o, fields, DV_ARRAY_SIZE(fields), err);
     if (r == 0)
-        r = get_integer(o, "busy_ns", 0, INT64_C(86400000000000), &busy, err);
+        r = dv_json_body_integer(o, "busy_ns", 0, INT64_C(86400000000000), &busy, err);
     if (r == 0)
-        r = get_integer(o, "reserved_idle_ns", 0, INT64_C(86400000000000), &idle, err);
+        r = dv_json_body_integer(o, "reserved_idle_ns", 0, INT64_C(86400000000000), &idle, err);
     q->busy_ns = (uint64_t)busy;
     q->reserved_idle_ns = (uint64_t)idle;
     return r;
@@ -419,11 +303,11 @@ int dv_request_correction(const char *body, size_t size, struct dv_request_corre
 {
     static const char *const keys[] = {
         "at", "gpu", "tenant", "to", "busy_ns", "reserved_idle_ns", "reason"};
-    dv_cleanup(put_json) struct json_object *o = NULL;
+    dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
     struct dv_request_correction q = {{0}};
-    int r = parse(body, size, &o, err);
+    int r = dv_json_body_parse(body, size, &o, err);
     if (r == 0)
-        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+        r = dv_json_body_check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
     if (r == 0)
         r = get_correction(o, &q, err);
     if (r == 0 && (!q.at[0] || !q.tenant[0] || !q.reason[0]))
@@ -446,16 +330,16 @@ int dv_request_rename(const char *body, size_t size, struct dv_request_rename *r
                       struct dv_err *err)
 {
     static const char *const keys[] = {"old", "new", "from"};
-    dv_cleanup(put_json) struct json_object *o = NULL;
+    dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
     struct dv_request_rename q = {{0}};
     const struct text_field fields[] = {
         {"old", q.old, sizeof q.old},
         {"new", q.new_name, sizeof q.new_name},
         {"from", q.from, sizeof q.from},
     };
-    int r = parse(body, size, &o, err);
+    int r = dv_json_body_parse(body, size, &o, err);
     if (r == 0)
-        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+        r = dv_json_body_check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
     if (r == 0)
         r = get_texts(o, fields, DV_ARRAY_SIZE(fields), err);
     if (r == 0)
@@ -472,13 +356,13 @@ int dv_request_rename(const char *body, size_t size, struct dv_request_rename *r
 int dv_request_kill(const char *body, size_t size, int *ret_signo, struct dv_err *err)
 {
     static const char *const keys[] = {"signal"};
-    dv_cleanup(put_json) struct json_object *o = NULL;
+    dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
     int64_t signo = SIGTERM;
-    int r = size ? parse(body, size, &o, err) : 0;
+    int r = size ? dv_json_body_parse(body, size, &o, err) : 0;
     if (r == 0 && o)
-        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+        r = dv_json_body_check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
     if (r == 0 && o)
-        r = get_integer(o, "signal", 1, SIGRTMAX, &signo, err);
+        r = dv_json_body_integer(o, "signal", 1, SIGRTMAX, &signo, err);
     if (r < 0)
         return r;
     *ret_signo = (int)signo;
@@ -489,15 +373,15 @@ int dv_request_baseline(const char *body, size_t size, uint64_t *ret_claim, char
                         struct dv_err *err)
 {
     static const char *const keys[] = {"claim", "name"};
-    dv_cleanup(put_json) struct json_object *o = NULL;
+    dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
     char claim[64] = "", name[64] = "";
-    int r = parse(body, size, &o, err);
+    int r = dv_json_body_parse(body, size, &o, err);
     if (r == 0)
-        r = check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+        r = dv_json_body_check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
     if (r == 0)
-        r = get_text(o, "claim", claim, sizeof claim, err);
+        r = dv_json_body_text(o, "claim", claim, sizeof claim, err);
     if (r == 0)
-        r = get_text(o, "name", name, sizeof name, err);
+        r = dv_json_body_text(o, "name", name, sizeof name, err);
     if (r < 0)
         return r;
     const char *digits =

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define FILE_NAME "divvyd.db"
-#define VERSION 3
+#define VERSION 4
 
 struct dv_store {
     sqlite3 *db;
@@ -53,6 +53,9 @@ static const char *const migrations[VERSION] = {
     " wait_ns INTEGER NOT NULL,"
     " PRIMARY KEY (tenant, name)) STRICT, WITHOUT ROWID;"
     "ALTER TABLE claims ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;",
+    "CREATE TABLE workloads (claim INTEGER PRIMARY KEY, namespace TEXT NOT NULL,"
+    " pod TEXT NOT NULL, pod_uid TEXT NOT NULL, container TEXT NOT NULL,"
+    " container_id TEXT NOT NULL, device TEXT NOT NULL, cgroup TEXT NOT NULL) STRICT;",
 };
 
 static int db_failed(struct dv_store *s, const char *what, struct dv_err *err)
@@ -241,6 +244,16 @@ void dv_store_rollback(struct dv_store *s)
 
 #define I(x) ((int64_t)(x))
 
+static int put_workload(struct dv_store *s, uint64_t claim, const struct dv_workload *w,
+                        struct dv_err *err)
+{
+    if (!w->container_id[0])
+        return 0;
+    return run(s, err, "INSERT OR REPLACE INTO workloads VALUES (?,?,?,?,?,?,?,?)", "ittttttt",
+               I(claim), w->namespace, w->pod, w->pod_uid, w->container, w->container_id, w->device,
+               w->cgroup);
+}
+
 int dv_store_put_claim(struct dv_store *s, const struct dv_store_claim *row, struct dv_err *err)
 {
     const struct dv_claim *c = &row->claim;
@@ -249,26 +262,30 @@ int dv_store_put_claim(struct dv_store *s, const struct dv_store_claim *row, str
     int r = run(s, err, "UPDATE ids SET next = max(next, ?)", "i", I(c->id + 1));
     if (r < 0)
         return r;
-    return run(s, err,
-               "INSERT OR REPLACE INTO claims VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
-               "?,?,?,?,?,?)",
-               "ittiiiiiiiitiiiiiititiiiiiii", I(c->id), s->boot, c->tenant, I(c->mode),
-               I(c->memory_bytes), I(c->compute), I(c->priority), I(c->tier), I(c->trust),
-               I(c->gpu.kind), I(c->gpu.index), c->gpu.text, I(c->wait), I(c->since_ns),
-               I(row->since_unix), I(row->owner.pid), I(row->owner.start), I(row->uid),
-               row->command, I(row->granted), l->device, I(l->mode), I(l->memory_bytes),
-               I(l->compute), I(l->memory_wall), I(l->compute_wall), I(l->since_ns), I(c->alone));
+    r = run(s, err,
+            "INSERT OR REPLACE INTO claims VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
+            "?,?,?,?,?,?)",
+            "ittiiiiiiiitiiiiiititiiiiiii", I(c->id), s->boot, c->tenant, I(c->mode),
+            I(c->memory_bytes), I(c->compute), I(c->priority), I(c->tier), I(c->trust),
+            I(c->gpu.kind), I(c->gpu.index), c->gpu.text, I(c->wait), I(c->since_ns),
+            I(row->since_unix), I(row->owner.pid), I(row->owner.start), I(row->uid), row->command,
+            I(row->granted), l->device, I(l->mode), I(l->memory_bytes), I(l->compute),
+            I(l->memory_wall), I(l->compute_wall), I(l->since_ns), I(c->alone));
+    return r < 0 ? r : put_workload(s, c->id, &row->workload, err);
 }
 
 int dv_store_drop_claim(struct dv_store *s, uint64_t id, struct dv_err *err)
 {
     int r = run(s, err, "DELETE FROM processes WHERE claim = ?", "i", I(id));
+    if (r == 0)
+        r = run(s, err, "DELETE FROM workloads WHERE claim = ?", "i", I(id));
     return r < 0 ? r : run(s, err, "DELETE FROM claims WHERE id = ?", "i", I(id));
 }
 
 int dv_store_drop_all_claims(struct dv_store *s, struct dv_err *err)
 {
-    return exec(s, "DELETE FROM processes; DELETE FROM claims", "writing", err);
+    return exec(s, "DELETE FROM processes; DELETE FROM workloads; DELETE FROM claims", "writing",
+                err);
 }
 
 int dv_store_put_process(struct dv_store *s, uint64_t claim, const struct dv_proc_id *p,
@@ -305,6 +322,17 @@ static void read_text(sqlite3_stmt *st, int column, char *buf, size_t size)
         buf[0] = 0;
 }
 
+static void read_workload(sqlite3_stmt *st, int i, struct dv_workload *w)
+{
+    read_text(st, i++, w->namespace, sizeof w->namespace);
+    read_text(st, i++, w->pod, sizeof w->pod);
+    read_text(st, i++, w->pod_uid, sizeof w->pod_uid);
+    read_text(st, i++, w->container, sizeof w->container);
+    read_text(st, i++, w->container_id, sizeof w->container_id);
+    read_text(st, i++, w->device, sizeof w->device);
+    read_text(st, i++, w->cgroup, sizeof w->cgroup);
+}
+
 static void read_claim(sqlite3_stmt *st, struct dv_store_claim *row)
 {
     struct dv_claim *c = &row->claim;
@@ -338,6 +366,7 @@ static void read_claim(sqlite3_stmt *st, struct dv_store_claim *row)
     l->compute_wall = (enum dv_wall)sqlite3_column_int(st, i++);
     l->since_ns = (uint64_t)sqlite3_column_int64(st, i++);
     l->alone = c->alone = sqlite3_column_int(st, i++) != 0;
+    read_workload(st, i + 1, &row->workload); /* behind its claim's number */
     l->id = c->id;
     memcpy(l->tenant, c->tenant, sizeof l->tenant);
     l->priority = c->priority;
@@ -404,7 +433,8 @@ int dv_store_load(struct dv_store *s, dv_store_on_claim *on_claim, dv_store_on_p
                   void *arg, struct dv_err *err)
 {
     struct reader reader = {.store = s, .on_claim = on_claim, .on_process = on_process, .arg = arg};
-    int r = each(&reader, "SELECT * FROM claims ORDER BY id", claim_row, err);
+    int r = each(&reader, "SELECT * FROM claims LEFT JOIN workloads ON claim = id ORDER BY id",
+                 claim_row, err);
     if (r == 0)
         r = each(&reader, "SELECT * FROM processes ORDER BY claim, pid", process_row, err);
     return r;

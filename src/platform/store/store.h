@@ -18,6 +18,7 @@
 #include "account/usage.h"
 #include "base/str.h"
 #include "model/slice.h"
+#include "model/workload.h"
 #include "sys/proc.h"
 
 #define DV_STORE_COMMAND_SIZE 256
@@ -33,6 +34,7 @@ struct dv_store_claim {
     uint32_t uid;
     int64_t since_unix;
     char command[DV_STORE_COMMAND_SIZE];
+    struct dv_workload workload; /* container_id "": none */
 };
 
 /* `note` gets one line when something had to be put aside; it stays empty otherwise. */

@@ -119,19 +119,29 @@ static void test_round_trip(void **state)
     struct seen *s = *state;
     struct dv_err err;
     struct dv_store *store = open_store(s, NULL);
-    struct dv_store_claim row = sample(7);
+    struct dv_store_claim row = sample(7), other = sample(8);
     struct dv_proc_id process = {12, 34};
     uint64_t next;
+    row.workload = (struct dv_workload){.namespace = "team-a",
+                                        .pod = "train-0",
+                                        .pod_uid = "3f2a9b6c",
+                                        .container = "main",
+                                        .container_id = "0123",
+                                        .device = "GPU-1::p0",
+                                        .cgroup = "memory:/kubepods/0123"};
     assert_int_equal(dv_store_begin(store, &err), 0);
     assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
     assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
+    assert_int_equal(dv_store_put_claim(store, &other, &err), 0);
     assert_int_equal(dv_store_put_process(store, 7, &process, &err), 0);
     assert_int_equal(dv_store_commit(store, &err), 0);
     dv_store_close(store);
 
     store = open_store(s, NULL);
     load(s, store);
-    assert_int_equal(s->n_claims, 1);
+    assert_int_equal(s->n_claims, 2);
+    assert_string_equal(s->claims[1].workload.container_id, ""); /* no container's */
+    assert_memory_equal(&s->claims[0].workload, &row.workload, sizeof row.workload);
     assert_memory_equal(&s->claims[0].claim, &row.claim, sizeof row.claim);
     assert_memory_equal(&s->claims[0].slice, &row.slice, sizeof row.slice);
     assert_string_equal(s->claims[0].command, row.command);
@@ -140,10 +150,11 @@ static void test_round_trip(void **state)
     assert_int_equal(s->process.pid, 12);
     assert_int_equal(dv_store_drop_claim(store, 7, &err), 0);
     assert_int_equal(dv_store_drop_claim(store, 7, &err), 0);
+    assert_int_equal(dv_store_drop_claim(store, 8, &err), 0);
     load(s, store);
     assert_int_equal(s->n_claims + s->n_processes, 0);
     assert_int_equal(dv_store_next_id(store, &next, &err), 0);
-    assert_int_equal(next, 8); /* an id is not used twice */
+    assert_int_equal(next, 9); /* an id is not used twice */
     dv_store_close(store);
 }
 

@@ -127,6 +127,27 @@ size_t dv_proc_descendants(const struct dv_proc_id *top, struct dv_proc_id *ret,
     return n;
 }
 
+int dv_proc_cgroup(pid_t pid, char *ret, size_t size)
+{
+    char path[64];
+    size_t len = 0;
+    ssize_t n = 1;
+    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
+    dv_cleanup(dv_fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? -ESRCH : dv_fd_errno();
+    while (len < size && n > 0) {
+        n = read(fd, ret + len, size - len);
+        if (n < 0)
+            return dv_fd_errno();
+        len += (size_t)n;
+    }
+    if (len == size)
+        return -E2BIG;
+    ret[len] = 0;
+    return 0;
+}
+
 int dv_proc_uid(pid_t pid, uid_t *ret)
 {
     char path[64];

@@ -30,6 +30,8 @@ pid_t dv_proc_parent(pid_t pid);
 bool dv_proc_is_within(pid_t pid, const struct dv_proc_id *top, uint32_t *ret_distance);
 /* The descendants of `top`, without itself; at most `max`. Returns how many. */
 size_t dv_proc_descendants(const struct dv_proc_id *top, struct dv_proc_id *ret, size_t max);
+/* The text of /proc/PID/cgroup (model/cgroup.h). 0; -ESRCH; -E2BIG when it does not fit. */
+int dv_proc_cgroup(pid_t pid, char *ret, size_t size);
 /* The effective user of a process. */
 int dv_proc_uid(pid_t pid, uid_t *ret);
 

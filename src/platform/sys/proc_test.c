@@ -72,10 +72,19 @@ static void test_default_socket(void **state)
     assert_int_equal(dv_proc_default_socket(tiny, sizeof tiny), -ENAMETOOLONG);
 }
 
+static void test_cgroup(void **state)
+{
+    char text[8192], small[4];
+    assert_int_equal(dv_proc_cgroup(getpid(), text, sizeof text), 0);
+    assert_non_null(strstr(text, ":/"));
+    assert_int_equal(dv_proc_cgroup(getpid(), small, sizeof small), -E2BIG);
+    assert_int_equal(dv_proc_cgroup(0x7fffffff, text, sizeof text), -ESRCH);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_default_socket),
-                                       cmocka_unit_test(test_identity),
-                                       cmocka_unit_test(test_log_value)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_default_socket), cmocka_unit_test(test_cgroup),
+        cmocka_unit_test(test_identity), cmocka_unit_test(test_log_value)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
