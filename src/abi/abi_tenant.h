@@ -190,7 +190,7 @@ struct dv_arbiter_page {
     uint32_t wake[DV_TENANT_SLOTS_MAX];
 };
 
-/* ---- the handshake, SOCK_SEQPACKET on $DIVVY_TENANT_SOCKET --------------------------------- */
+/* ---- the handshake, SOCK_SEQPACKET ---------------------------------------------------------- */
 
 /*
  *   tenant: HELLO
@@ -236,6 +236,9 @@ struct dv_tenant_message {
 };
 
 #define DV_TENANT_SOCKET_ENV "DIVVY_TENANT_SOCKET"
+/* In a container: mounted there, where it is tried first, so that no environment leads past it. */
+#define DV_TENANT_SOCKET_FOLDER "/run/divvy/tenant"
+#define DV_TENANT_SOCKET_NAME "sock"
 
 /* Layout is ABI: a change of any of these numbers is a new DV_TENANT_ABI. */
 _Static_assert(sizeof(struct dv_tenant_message) == 152, "ABI");

@@ -91,9 +91,8 @@ static int receive_message(int fd, int flags, struct dv_tenant_message *ret, int
     return -EPROTO;
 }
 
-static int open_socket(void)
+static int open_socket_at(const char *path)
 {
-    const char *path = getenv(DV_TENANT_SOCKET_ENV);
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     if (!path || !*path || strlen(path) >= sizeof a.sun_path)
         return -ENOENT;
@@ -110,6 +109,15 @@ static int open_socket(void)
         return r;
     }
     return fd;
+}
+
+/* In a container the folder is mounted there: while it is, no variable names another daemon. */
+static int open_socket(void)
+{
+    int fd = open_socket_at(DV_TENANT_SOCKET_FOLDER "/" DV_TENANT_SOCKET_NAME);
+    if (fd >= 0 || access(DV_TENANT_SOCKET_FOLDER, F_OK) == 0)
+        return fd;
+    return open_socket_at(getenv(DV_TENANT_SOCKET_ENV));
 }
 
 /* ---- pages ----------------------------------------------------------------------------------- */

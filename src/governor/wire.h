@@ -32,8 +32,8 @@ struct dv_wire {
     uint32_t peer_pid[DV_TENANT_SLOTS_MAX]; /* of our own slice's processes; 0 = not one */
 };
 
-/* Connects to $DIVVY_TENANT_SOCKET and makes the new link current. 0; SYSTEM_NOT_READY: nobody
- * there; NOT_PERMITTED: refused. */
+/* Connects to the container's socket, or $DIVVY_TENANT_SOCKET, and makes the new link current. 0;
+ * SYSTEM_NOT_READY: nobody there; NOT_PERMITTED: refused. */
 int dv_wire_connect(void);
 /* NULL before the first dv_wire_connect. */
 struct dv_wire *dv_wire_current(void);

@@ -7,6 +7,7 @@
 #include "baselines.h"
 #include "claims.h"
 #include "doctor.h"
+#include "kubernetes/containers.h"
 #include "metrics.h"
 #include "request.h"
 #include "sys/clock.h"
@@ -257,6 +258,11 @@ static void post_kill(struct dv_node *node, struct dv_http_request *rq, const ch
     dv_view_reply(rq, 200, o);
 }
 
+static void post_container(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_containers_post(node, rq);
+}
+
 /* ---- baselines ---- */
 
 static void get_baselines(struct dv_node *node, struct dv_http_request *rq, const char *id)
@@ -422,6 +428,7 @@ static const struct route routes[] = {
     {"POST", "/v1/claims", "", false, post_claim},
     {"GET", "/v1/claims/", "", true, get_claim},
     {"DELETE", "/v1/claims/", "", true, delete_claim},
+    {"POST", "/v1/containers", "", false, post_container},
     {"POST", "/v1/slices/", "/limit", true, post_limit},
     {"POST", "/v1/slices/", "/kill", true, post_kill},
     {"GET", "/v1/baselines", "", false, get_baselines},
@@ -468,8 +475,8 @@ void dv_api_handle(void *arg, struct dv_http_request *rq)
     if (rq->body_too_long) {
         char message[80];
         snprintf(message, sizeof message,
-                 "the body is longer than %u bytes (%u for layouts and bills)", DV_HTTP_BODY_MAX,
-                 DV_HTTP_BODY_LARGE_MAX);
+                 "the body is longer than %u bytes (%u for layouts, bills and containers)",
+                 DV_HTTP_BODY_MAX, DV_HTTP_BODY_LARGE_MAX);
         dv_view_reply_error(rq, 413, 2, "too_large", message);
         return;
     }

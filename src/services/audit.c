@@ -200,10 +200,13 @@ static void check_memory(struct dv_node *node, uint32_t gpu, struct dv_member *m
     report(node, &f);
 }
 
-/* Turns are the driver's to give; without a memory wall there is nothing to go around. */
+/* Turns are the driver's to give; without a memory wall there is nothing to go around. A container
+ * that has a device for itself uses the driver as it is. */
 static bool needs_handshake(const struct dv_holding *h)
 {
     const struct dv_slice *s = dv_node_slice(h);
+    if (s && s->mode == DV_MODE_EXCLUSIVE && h->workload)
+        return false;
     return !s || s->mode != DV_MODE_TIMESLICE || s->memory_wall == DV_WALL_COOPERATIVE;
 }
 
@@ -222,7 +225,7 @@ static void check_process(struct dv_node *node, uint32_t gpu, const struct dv_fa
         return; /* it has ended since */
     if (dv_mps_is_ours(node, &id))
         return;
-    struct dv_holding *h = dv_tenants_find(node, &id, NULL);
+    struct dv_holding *h = dv_tenants_find_on(node, &id, gpu);
     if (h && !needs_handshake(h)) {
         dv_tenants_add_stray(h, &id, false);
         return;
@@ -344,7 +347,7 @@ static void add_process(struct dv_node *node, uint32_t gpu, const struct look *l
     }
     if (!ns || dv_proc_identify((pid_t)u->pid, &id) < 0 || dv_mps_is_ours(node, &id))
         return;
-    struct dv_holding *h = dv_tenants_find(node, &id, NULL);
+    struct dv_holding *h = dv_tenants_find_on(node, &id, gpu);
     if (!h)
         dv_meter_outside_ran(node, gpu, ns);
     else if (!will_tell(h, &id))

@@ -3,6 +3,7 @@
 
 #include "arm.h"
 #include "keep.h"
+#include "kubernetes/containers.h"
 #include "meter.h"
 #include "policy/queue.h"
 #include "sys/clock.h"
@@ -70,6 +71,7 @@ static void answer_waiters(struct dv_holding *h, uint64_t due, const char *state
 static void changed(struct dv_holding *h)
 {
     answer_waiters(h, DV_NEVER, NULL, NULL);
+    dv_containers_changed(h);
 }
 
 /* ---- holdings ---- */
@@ -92,6 +94,7 @@ static void holding_free(struct dv_holding *h)
     dv_fd_close(&h->owner_fd);
     dv_governor_slice_drop(&h->pages);
     dv_waits_done(&h->spent);
+    free(h->workload);
     free(h);
 }
 
@@ -99,9 +102,17 @@ static void on_owner(void *arg);
 
 static struct dv_holding *holding_new(struct dv_node *node, const struct dv_claim *claim,
                                       const struct dv_proc_id *owner, uint32_t uid,
-                                      const char *command)
+                                      const char *command, const struct dv_workload *workload)
 {
     struct dv_holding *h = calloc(1, sizeof *h);
+    if (h && workload && workload->container_id[0]) {
+        h->workload = malloc(sizeof *h->workload);
+        if (!h->workload) {
+            free(h);
+            return NULL;
+        }
+        *h->workload = *workload;
+    }
     if (!h)
         return NULL;
     h->node = node;
@@ -130,6 +141,7 @@ static void finish(struct dv_holding *h, const char *state, const struct dv_verd
 {
     dv_keep_drop(h);
     answer_waiters(h, DV_NEVER, state, verdict);
+    dv_containers_ended(h, verdict);
     unlink_holding(h);
     holding_free(h);
 }
@@ -159,8 +171,9 @@ static int make_pages(struct dv_holding *h, const struct dv_slice *slice)
         .slice_id = id,
         .tenant = slice->tenant,
         .device_uuid = slice->device,
-        .libcuda = node->config.libcuda,
-        .libnvml = node->config.libnvml,
+        /* A container sees the driver where its edits put it. */
+        .libcuda = h->workload ? DV_CONTAINERS_LIBCUDA : node->config.libcuda,
+        .libnvml = h->workload ? DV_CONTAINERS_LIBNVML : node->config.libnvml,
         .memory_bytes = memory_limit(node, slice),
         .context_bytes =
             dv_node_context_bytes(node, dv_node_gpu_of(node, slice->device), slice->mode),
@@ -427,7 +440,7 @@ int dv_claims_submit(struct dv_node *node, const struct dv_claims_request *q,
     r = dv_event_apply(node->snapshot, &e, err);
     if (r < 0)
         return r;
-    struct dv_holding *h = holding_new(node, &claim, &q->owner, q->uid, q->command);
+    struct dv_holding *h = holding_new(node, &claim, &q->owner, q->uid, q->command, q->workload);
     if (!h || h->owner_fd < 0) {
         if (h)
             withdraw(h, "refused", NULL, "owner");
@@ -528,7 +541,9 @@ void dv_claims_signal_process(struct dv_node *node, const struct dv_proc_id *id,
 size_t dv_claims_signal(struct dv_holding *h, int signo)
 {
     static struct dv_proc_id list[DESCENDANTS_MAX];
-    size_t n = dv_proc_descendants(&h->owner, list, DESCENDANTS_MAX);
+    size_t n = dv_proc_descendants(&h->owner, list, DESCENDANTS_MAX - 1);
+    if (h->workload) /* its first process is not who asked, but part of it */
+        list[n++] = h->owner;
     size_t count = n;
     for (size_t i = 0; i < n; i++)
         dv_claims_signal_process(h->node, &list[i], signo);
@@ -661,7 +676,8 @@ int dv_claims_restore(struct dv_node *node, const struct dv_store_claim *row, st
     int r = row->granted ? 0 : dv_event_apply(node->snapshot, &e, err);
     if (r < 0)
         return r;
-    struct dv_holding *h = holding_new(node, &row->claim, &row->owner, row->uid, row->command);
+    struct dv_holding *h =
+        holding_new(node, &row->claim, &row->owner, row->uid, row->command, &row->workload);
     if (!h)
         return dv_err_set(err, -ENOMEM, "out of memory");
     h->since_unix = row->since_unix;

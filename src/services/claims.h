@@ -17,6 +17,7 @@ struct dv_claims_request {
     struct dv_proc_id owner;
     uint32_t uid;
     char command[DV_STORE_COMMAND_SIZE];
+    const struct dv_workload *workload; /* of a container; copied; else NULL */
 };
 
 /* 0; -EAGAIN the hardware is not known (yet); -ENOSPC too many claims; -ESRCH the owner is gone. */

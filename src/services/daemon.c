@@ -35,6 +35,8 @@
 #define RT_PRIORITY 10u
 #define SIM_START_MS 30000
 #define LARGE_BLOCK (256 * 1024) /* is given back to the kernel when it is freed */
+#define TENANT_FOLDER ".tenant"  /* behind the API socket's path: */
+#define TENANT_NAME "/sock"      /* what is in it */
 #define LOCK_TRIES 40            /* of 50 ms: the helpers of a killed daemon may still be ending */
 
 struct daemon {
@@ -158,10 +160,10 @@ static int find_places(struct daemon *d)
     int status = find_libraries(d);
     if (status)
         return status;
-    if (!join(d->tenant_socket, sizeof d->tenant_socket, d->socket, ".tenant") ||
+    if (!join(d->tenant_socket, sizeof d->tenant_socket, d->socket, TENANT_FOLDER TENANT_NAME) ||
         strlen(d->tenant_socket) >= 108 || !d->socket[0] ||
         (d->options->socket && strlen(d->options->socket) >= sizeof d->socket))
-        return fail(EXIT_USAGE, "--socket: the path must have 1 to 99 bytes");
+        return fail(EXIT_USAGE, "--socket: the path must have 1 to 95 bytes");
     if (!sim) {
         find_driver(d->libcuda, sizeof d->libcuda, "DIVVY_LIBCUDA", "libcuda.so.1");
         find_driver(d->libnvml, sizeof d->libnvml, "DIVVY_LIBNVML", "libnvidia-ml.so.1");
@@ -311,6 +313,16 @@ static int listen_on_sockets(struct daemon *d)
         if (!d->options->socket && (lstat(dir, &st) < 0 || st.st_uid != geteuid()))
             return fail(1, "%s is not a directory of mine; give --socket PATH", dir);
     }
+    /*
+     * Containers get the folder mounted, not the socket: so they find the socket of the daemon's
+     * next run too. Nothing else is in it, the daemon's API above all.
+     */
+    join(dir, sizeof dir, d->socket, TENANT_FOLDER);
+    if (unlink(dir) == 0) /* a socket of an earlier version */
+        dv_log(DV_LOG_INFO, "socket.moved", "path=%s", dir);
+    int made = make_directory(dir, 0755);
+    if (made < 0)
+        return fail(1, "cannot make the directory %s: %s", dir, strerror(-made));
     /* Anybody may ask; who may what is decided by the peer's credentials. */
     d->api_fd = dv_fd_listen(d->socket, SOCK_STREAM, 0666, &err);
     if (d->api_fd >= 0)
@@ -528,6 +540,7 @@ static int make_node(struct daemon *d)
         return fail(1, "cannot start the API: %s", strerror(-r));
     dv_http_server_allow_large(d->node->http, "/v1/layout");
     dv_http_server_allow_large(d->node->http, "/v1/bill");
+    dv_http_server_allow_large(d->node->http, "/v1/containers");
     d->api_fd = -1;
     if (d->listen && dv_listen_start(d->listen, d->loop, d->node, &err) < 0)
         return fail(EXIT_USAGE, "%s", err.msg);

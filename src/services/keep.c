@@ -38,6 +38,8 @@ static void make_row(const struct dv_holding *h, struct dv_store_claim *row)
     row->uid = h->uid;
     row->since_unix = h->since_unix;
     memcpy(row->command, h->command, sizeof row->command);
+    if (h->workload)
+        row->workload = *h->workload;
 }
 
 void dv_keep_put(struct dv_holding *h)

@@ -8,6 +8,7 @@
 #include "claims.h"
 #include "inventory.h"
 #include "keep.h"
+#include "kubernetes/containers.h"
 #include "layouts.h"
 #include "meter.h"
 #include "meter_ended.h"
@@ -139,6 +140,7 @@ static void on_tick(void *arg)
     dv_tenants_tick(node, now);
     dv_claims_tick(node, now);
     dv_arm_tick(node, now);
+    dv_containers_tick(node, now);
     dv_audit_tick(node, now);
     dv_mps_tick(node, now);
     dv_reconcile_tick(node, now);
@@ -206,6 +208,8 @@ static int start(struct dv_node *node, const struct dv_keeper *keeper,
         r = dv_layouts_new(&node->layouts);
     if (r == 0)
         r = dv_mps_new(&node->mps);
+    if (r == 0)
+        r = dv_containers_new(&node->containers);
     if (r == 0)
         r = dv_hardware_link_new(node->loop, keeper, node->config.nvml_timeout_ms, on_link_state,
                                  node, &node->link);
@@ -277,6 +281,7 @@ void dv_node_free(struct dv_node *node)
     dv_snapshot_free(node->snapshot);
     dv_layouts_free(node->layouts);
     dv_mps_free(node->mps);
+    dv_containers_free(node->containers);
     dv_telemetry_free(node);
     for (size_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         free(node->gpus[i].facts);

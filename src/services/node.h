@@ -22,6 +22,7 @@
  *   books_view.h  what metrics show of the books
  *   metrics.h     all of it as text for scrapers; listen.h: where they ask
  *   view.h, request.h, api.h   answers, requests, routes
+ *   kubernetes/   containers as holders of slices
  *
  * Times are dv_clock_now(). A holding is a claim from its POST to its end; a member is a process
  * that has shaken hands, or that the audit has found using the GPU.
@@ -90,6 +91,7 @@ struct dv_node;
 struct dv_holding;
 struct dv_layouts;
 struct dv_costs;
+struct dv_containers;
 struct dv_meter;
 struct dv_meter_question;
 struct dv_mps;
@@ -173,6 +175,7 @@ struct dv_holding {
     uint32_t uid;
     int64_t since_unix, granted_unix;
     char command[DV_STORE_COMMAND_SIZE];
+    struct dv_workload *workload; /* of a container; else NULL */
     bool stored;
     /* While granted: */
     char device_uuid[DV_UUID_SIZE];
@@ -264,10 +267,11 @@ struct dv_node {
     struct dv_meter_question *questions; /* meter_ended.c */
     uint32_t n_questions;
     struct dv_http_server *http;
-    struct dv_layouts *layouts; /* layouts.h */
-    struct dv_mps *mps;         /* mps.h */
-    bool ready;                 /* the first inventory is complete */
-    bool limits_usable;         /* memory limits by cgroup can be set here */
+    struct dv_layouts *layouts;       /* layouts.h */
+    struct dv_mps *mps;               /* mps.h */
+    struct dv_containers *containers; /* kubernetes/containers.h */
+    bool ready;                       /* the first inventory is complete */
+    bool limits_usable;               /* memory limits by cgroup can be set here */
     bool limits_asked, limits_probed;
     uint32_t limits_tries;
     struct dv_arm_rest *arm_rests; /* arm.c */

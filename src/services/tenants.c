@@ -19,6 +19,7 @@
 #define HANDSHAKE_NS (5 * DV_NS_PER_S)
 #define UNREAD_MAX 8192      /* of a tenant's messages, by the kernel's count: about ten */
 #define PENDING_USER_MAX 64u /* connections of one user that have not said HELLO */
+#define CGROUPS_MAX 16384u   /* of the text of /proc/PID/cgroup: some ten lines */
 
 static void member_gone(struct dv_member *m);
 
@@ -32,20 +33,50 @@ static bool is_stray(const struct dv_holding *h, const struct dv_proc_id *id)
     return false;
 }
 
-/* Of several claims of the nearest owner the hint decides, else the newest. */
-static bool is_better(const struct dv_holding *h, uint32_t distance, const struct dv_holding *best,
-                      uint32_t best_distance, uint64_t hint)
+/* Of several slices of one owner: which is meant. */
+struct wish {
+    uint64_t id;  /* 0: not said */
+    uint32_t gpu; /* UINT32_MAX: not said */
+};
+
+static bool is_wished(const struct dv_holding *h, const struct wish *wish)
+{
+    return h->claim.id == wish->id ||
+           (wish->gpu != UINT32_MAX && dv_node_gpu_of(h->node, h->device_uuid) == wish->gpu);
+}
+
+/* Of several claims of the nearest owner the wish decides, else the newest. */
+static bool is_better(uint32_t distance, const struct dv_holding *best, uint32_t best_distance,
+                      const struct wish *wish)
 {
     if (!best || distance != best_distance)
         return !best || distance < best_distance;
-    return best->claim.id != hint;
+    return !is_wished(best, wish);
 }
 
-struct dv_holding *dv_tenants_find(struct dv_node *node, const struct dv_proc_id *id,
-                                   const char *hint)
+/* What a runtime starts in a container later (`kubectl exec`) descends from the runtime. */
+static struct dv_holding *find_by_cgroup(struct dv_node *node, const struct dv_proc_id *id,
+                                         const struct wish *wish)
+{
+    static char text[CGROUPS_MAX];
+    struct dv_holding *best = NULL;
+    bool known = false;
+    for (struct dv_holding *h = node->holdings; h; h = h->next) {
+        if (h->state == DV_HOLDING_QUEUED || !h->workload || !h->workload->cgroup[0])
+            continue;
+        if (!known && (dv_proc_cgroup(id->pid, text, sizeof text) < 0 || !dv_proc_alive(id)))
+            return NULL;
+        known = true;
+        if (dv_cgroup_is_within(text, h->workload->cgroup) && is_better(0, best, 0, wish))
+            best = h;
+    }
+    return best;
+}
+
+static struct dv_holding *find(struct dv_node *node, const struct dv_proc_id *id,
+                               const struct wish *wish)
 {
     struct dv_holding *best = NULL;
-    uint64_t wanted = hint ? dv_node_parse_id(hint) : 0;
     uint32_t best_distance = 0, distance;
     for (struct dv_holding *h = node->holdings; h; h = h->next) {
         if (h->state == DV_HOLDING_QUEUED)
@@ -53,12 +84,26 @@ struct dv_holding *dv_tenants_find(struct dv_node *node, const struct dv_proc_id
         if (is_stray(h, id))
             return h;
         if (dv_proc_is_within(id->pid, &h->owner, &distance) &&
-            is_better(h, distance, best, best_distance, wanted)) {
+            is_better(distance, best, best_distance, wish)) {
             best = h;
             best_distance = distance;
         }
     }
-    return best;
+    return best ? best : find_by_cgroup(node, id, wish);
+}
+
+struct dv_holding *dv_tenants_find(struct dv_node *node, const struct dv_proc_id *id,
+                                   const char *hint)
+{
+    struct wish wish = {hint ? dv_node_parse_id(hint) : 0, UINT32_MAX};
+    return find(node, id, &wish);
+}
+
+struct dv_holding *dv_tenants_find_on(struct dv_node *node, const struct dv_proc_id *id,
+                                      uint32_t gpu)
+{
+    struct wish wish = {0, gpu};
+    return find(node, id, &wish);
 }
 
 struct dv_member *dv_tenants_member(struct dv_node *node, uint32_t pid)

@@ -113,6 +113,19 @@ void dv_view_add_pids(struct dv_output_node *parent, struct dv_holding *h)
             dv_output_int(list, NULL, h->strays[i].id.pid);
 }
 
+static void add_workload(struct dv_output_node *o, const struct dv_workload *w)
+{
+    const struct {
+        const char *key, *text;
+    } texts[] = {
+        {"namespace", w->namespace},       {"pod", w->pod},
+        {"pod_uid", w->pod_uid},           {"container", w->container},
+        {"container_id", w->container_id},
+    };
+    for (size_t i = 0; i < DV_ARRAY_SIZE(texts); i++)
+        dv_output_string(o, texts[i].key, texts[i].text[0] ? texts[i].text : NULL);
+}
+
 static void add_slice_fields(struct dv_output_node *o, struct dv_holding *h)
 {
     const struct dv_slice *s = dv_node_slice(h);
@@ -134,6 +147,8 @@ static void add_slice_fields(struct dv_output_node *o, struct dv_holding *h)
         dv_output_null(o, "profile");
         dv_output_null(o, "placement_start");
     }
+    if (h->workload)
+        add_workload(o, h->workload);
     dv_view_add_pids(o, h);
 }
 

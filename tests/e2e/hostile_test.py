@@ -54,7 +54,7 @@ def message(kind):
 def tenant_socket(node):
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     s.settimeout(10)
-    s.connect(node.socket + ".tenant")
+    s.connect(node.socket + ".tenant/sock")
     return s
 
 
