@@ -8,6 +8,7 @@
 #include "claims.h"
 #include "doctor.h"
 #include "kubernetes/containers.h"
+#include "kubernetes/edits.h"
 #include "metrics.h"
 #include "request.h"
 #include "sys/clock.h"
@@ -263,6 +264,11 @@ static void post_container(struct dv_node *node, struct dv_http_request *rq, con
     dv_containers_post(node, rq);
 }
 
+static void post_container_cdi(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_edits_post(node, rq);
+}
+
 /* ---- baselines ---- */
 
 static void get_baselines(struct dv_node *node, struct dv_http_request *rq, const char *id)
@@ -429,6 +435,7 @@ static const struct route routes[] = {
     {"GET", "/v1/claims/", "", true, get_claim},
     {"DELETE", "/v1/claims/", "", true, delete_claim},
     {"POST", "/v1/containers", "", false, post_container},
+    {"POST", "/v1/containers/cdi", "", false, post_container_cdi},
     {"POST", "/v1/slices/", "/limit", true, post_limit},
     {"POST", "/v1/slices/", "/kill", true, post_kill},
     {"GET", "/v1/baselines", "", false, get_baselines},

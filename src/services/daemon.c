@@ -513,6 +513,7 @@ static int make_node(struct daemon *d)
         .libcuda = d->libcuda,
         .libnvml = d->libnvml,
         .lib_dir = d->lib,
+        .api_socket = d->socket,
         .tenant_socket = d->tenant_socket,
         .state_dir = d->state,
         .layout_name = o->config,

@@ -68,7 +68,8 @@ struct dv_node_config {
     const char *libcuda;    /* absolute, where found */
     const char *libnvml;
     const char *lib_dir;       /* .../lib/divvy */
-    const char *tenant_socket; /* path */
+    const char *api_socket;    /* path */
+    const char *tenant_socket; /* path; in a folder of its own */
     const char *state_dir;
     const char *layout_name, *layout_text; /* the --config file; NULL: none */
     const char *prices_name, *prices_text; /* the --prices file; NULL: none */

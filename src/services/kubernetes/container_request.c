@@ -177,6 +177,17 @@ static int get_state(struct json_object *o, struct dv_container_request *q, stru
     return r < 0 ? r : dv_workload_check(&q->workload, err);
 }
 
+/* What both bodies have, of an object that has been parsed. */
+static int get_wanted(struct json_object *o, struct dv_container_request *q, struct dv_err *err)
+{
+    int r = dv_json_body_text(o, "resource", q->resource, sizeof q->resource, err);
+    if (r == 0 && (!q->resource[0] || !is_name(q->resource)))
+        r = dv_err_set(err, -EINVAL, "resource must be a name, such as nvidia.com/gpu");
+    if (r == 0)
+        r = get_devices(o, q, err);
+    return r < 0 ? r : get_sizes(o, q, err);
+}
+
 int dv_container_request_parse(const char *body, size_t size, struct dv_container_request *ret,
                                struct dv_err *err)
 {
@@ -188,15 +199,31 @@ int dv_container_request_parse(const char *body, size_t size, struct dv_containe
     if (r == 0)
         r = dv_json_body_check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
     if (r == 0)
-        r = dv_json_body_text(o, "resource", q.resource, sizeof q.resource, err);
-    if (r == 0 && (!q.resource[0] || !is_name(q.resource)))
-        r = dv_err_set(err, -EINVAL, "resource must be a name, such as nvidia.com/gpu");
-    if (r == 0)
-        r = get_devices(o, &q, err);
-    if (r == 0)
-        r = get_sizes(o, &q, err);
+        r = get_wanted(o, &q, err);
     if (r == 0)
         r = get_state(o, &q, err);
+    if (r < 0)
+        return r;
+    *ret = q;
+    q.devices = NULL; /* handed on */
+    return 0;
+}
+
+int dv_container_request_parse_device(const char *body, size_t size, char ret_name[128],
+                                      struct dv_container_request *ret, struct dv_err *err)
+{
+    static const char *const keys[] = {"resource", "devices",      "name",
+                                       "mode",     "memory_bytes", "compute"};
+    dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
+    dv_cleanup(dv_container_request_done) struct dv_container_request q = {{0}};
+    ret_name[0] = 0;
+    int r = dv_json_body_parse(body, size, &o, err);
+    if (r == 0)
+        r = dv_json_body_check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
+    if (r == 0)
+        r = dv_json_body_text(o, "name", ret_name, 128, err);
+    if (r == 0)
+        r = get_wanted(o, &q, err);
     if (r < 0)
         return r;
     *ret = q;

@@ -41,5 +41,9 @@ void dv_container_request_done(struct dv_container_request *request);
 /* body has `size` bytes. 0; -EINVAL with one line, -ENOMEM. */
 int dv_container_request_parse(const char *body, size_t size, struct dv_container_request *ret,
                                struct dv_err *err);
+/* The body of POST /v1/containers/cdi: the same without a state, and a "name" for the device. What
+ * is of the state is zero then. */
+int dv_container_request_parse_device(const char *body, size_t size, char ret_name[128],
+                                      struct dv_container_request *ret, struct dv_err *err);
 
 #endif

@@ -84,8 +84,8 @@ static int resolve_explicit(const struct dv_container_request *q, struct dv_cont
     return 0;
 }
 
-static int resolve(struct dv_node *node, const struct dv_container_request *q,
-                   struct dv_container_grant *ret, size_t *ret_n, struct dv_err *err)
+int dv_containers_grants(struct dv_node *node, const struct dv_container_request *q,
+                         struct dv_container_grant *ret, size_t *ret_n, struct dv_err *err)
 {
     struct dv_containers *c = node->containers;
     if (c->resolve && !q->explicit_mode)
@@ -288,7 +288,7 @@ static int submit_all(struct dv_node *node, uid_t uid, const struct dv_container
                           "process %d of the container has ended, or is in a PID namespace that "
                           "divvyd does not see (it needs the host's)",
                           (int)q->pid);
-    r = resolve(node, q, grants, &n, err);
+    r = dv_containers_grants(node, q, grants, &n, err);
     for (size_t i = 0; r == 0 && i < n; i++) {
         struct dv_holding *h = find_same(node, &owner, q->workload.container_id, grants[i].id);
         p->fresh[p->n] = !h;

@@ -14,26 +14,11 @@
 #define DV_SERVICES_KUBERNETES_CONTAINERS_H
 
 #include "kubernetes/container_request.h"
+#include "kubernetes/inside.h"
 #include "node.h"
 
 #define DV_CONTAINERS_WAIT_NS (10 * DV_NS_PER_S)
 #define DV_CONTAINERS_GRANTS_MAX 64u /* slices of one container, asked for at once */
-
-/* Where a container finds things, whatever it does with its environment (edits.h). The driver's own
- * libraries are out of the loader's way; the name is written on the slice's page. */
-#define DV_CONTAINERS_INSIDE "/run/divvy"
-#define DV_CONTAINERS_DRIVER DV_CONTAINERS_INSIDE "/driver"
-#define DV_CONTAINERS_LIBCUDA DV_CONTAINERS_DRIVER "/libcuda.so.1"
-#define DV_CONTAINERS_LIBNVML DV_CONTAINERS_DRIVER "/libnvidia-ml.so.1"
-
-/* A slice that a container is to get for one or several of the ids that it was allocated. */
-struct dv_container_grant {
-    char id[DV_WORKLOAD_DEVICE_SIZE]; /* the first of them */
-    char device[DV_UUID_SIZE];        /* a GPU, or a MIG device */
-    enum dv_mode mode;
-    uint64_t memory_bytes; /* 0: as much of the device as compute is */
-    uint32_t compute;      /* 1/7000 GPU; 0: likewise; both 0: the whole device */
-};
 
 /*
  * What these ids of a resource stand for. At most DV_CONTAINERS_GRANTS_MAX grants into `ret`; the
@@ -47,6 +32,10 @@ int dv_containers_new(struct dv_containers **ret);
 void dv_containers_free(struct dv_containers *containers);
 /* The device plugin's; without one, requests have to say what their devices are. */
 void dv_containers_set_resolver(struct dv_node *node, dv_containers_resolve *resolve, void *arg);
+
+/* Asks the resolver, or, without one, the request itself. */
+int dv_containers_grants(struct dv_node *node, const struct dv_container_request *request,
+                         struct dv_container_grant *ret, size_t *ret_n, struct dv_err *err);
 
 /* POST /v1/containers. */
 void dv_containers_post(struct dv_node *node, struct dv_http_request *rq);
