@@ -3,8 +3,11 @@
 containers' first ones; and real ones, by runc, where it runs here."""
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -154,6 +157,171 @@ class Hook(unittest.TestCase):
                                   "/usr/bin/python3", "-c", code, self.node.socket, body],
                                  capture_output=True, text=True, timeout=60, check=False)
             self.assertEqual(out.stdout.strip(), "403", out.stderr)
+
+
+def runc_works():
+    """A container needs rights that not every place where tests run gives to root."""
+    if os.geteuid() != 0 or not shutil.which("runc"):
+        return False
+    with tempfile.TemporaryDirectory() as bundle:
+        Bundle(bundle, ["/bin/true"], programs=["/bin/true"]).write()
+        done = subprocess.run(["runc", "run", "-b", bundle, f"divvy-probe-{os.getpid()}"],
+                              capture_output=True, timeout=60, check=False)
+        return done.returncode == 0
+
+
+class Bundle:
+    """What runc starts: a root file system of a few programs and their libraries, a config.json."""
+
+    def __init__(self, path, command, programs=()):
+        self.path, self.root = path, os.path.join(path, "rootfs")
+        for name in ("usr/bin", "usr/lib/x86_64-linux-gnu", "usr/lib64", "proc", "dev", "tmp",
+                     "sys", "etc", "opt"):
+            os.makedirs(os.path.join(self.root, name), exist_ok=True)
+        for name in ("bin", "lib", "lib64"):
+            os.symlink("usr/" + name, os.path.join(self.root, name))
+        for program in programs:
+            self.add(program)
+        subprocess.run(["runc", "spec", "-b", path], check=True)
+        with open(os.path.join(path, "config.json"), encoding="utf-8") as f:
+            self.config = json.load(f)
+        self.config["process"].update(args=command, terminal=False)
+        self.config["root"]["readonly"] = False
+
+    def add(self, program):
+        shutil.copy(os.path.realpath(program),
+                    os.path.join(self.root, "usr/bin", os.path.basename(program)))
+        needed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+        for library in re.findall(r"(/\S+) \(0x", needed):
+            folder = "usr/lib64" if "ld-linux" in library else "usr/lib/x86_64-linux-gnu"
+            shutil.copy(os.path.realpath(library),
+                        os.path.join(self.root, folder, os.path.basename(library)))
+
+    def apply(self, specification):
+        """As a runtime that knows CDI does."""
+        edits = json.loads(specification)["devices"][0]["containerEdits"]
+        self.config["process"]["env"] += edits.get("env", [])
+        for m in edits.get("mounts", []):
+            self.config["mounts"].append({"source": m["hostPath"], "type": "bind",
+                                          "destination": m["containerPath"],
+                                          "options": m["options"]})
+        for h in edits.get("hooks", []):
+            self.config.setdefault("hooks", {}).setdefault(h["hookName"], []).append(
+                {k: h[k] for k in ("path", "args", "timeout")})
+
+    def write(self):
+        with open(os.path.join(self.path, "config.json"), "w", encoding="utf-8") as f:
+            json.dump(self.config, f)
+
+
+@unittest.skipUnless(runc_works(), "runc does not run here")
+class Runc(unittest.TestCase):
+    """The GPUs are a simulator's that outlives the daemon, as real ones do."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.home = tempfile.TemporaryDirectory()
+        sim = os.path.join(cls.home.name, "sim.sock")
+        subprocess.run([harness.program("divvy-sim"), "start", "a100", "--socket", sim], check=True,
+                       stdout=subprocess.DEVNULL)
+        cls.node = harness.Node(f"unix:{sim}")
+        cls.node.start()
+        cls.uuid = cls.node.json("status")["gpus"][0]["uuid"]
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.node.close()
+        subprocess.run([harness.program("divvy-sim"), "stop", "--socket",
+                        os.path.join(cls.home.name, "sim.sock")], check=True,
+                       stdout=subprocess.DEVNULL)
+        cls.home.cleanup()
+
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.addCleanup(self.directory.cleanup)
+        self.id = f"divvy-test-{os.getpid()}"
+
+    def edits(self, **wanted):
+        body = {"name": "quarter", "resource": "nvidia.com/gpu", "devices": [self.uuid], **wanted}
+        status, answer = self.node.ask("POST", "/v1/containers/cdi",
+                                       {k: v for k, v in body.items() if v is not None})
+        self.assertEqual(status, 200, answer)
+        return answer["text"]
+
+    def bundle(self, script, **wanted):
+        b = Bundle(self.directory.name, ["/bin/sh", "-c", script],
+                   ["/bin/sh", "/bin/sleep", "/usr/bin/env", "/bin/cat",
+                    harness.program("divvy-load")])
+        b.apply(self.edits(**{"mode": "governed", "memory_bytes": GIB, "compute": 1750, **wanted}))
+        b.config["annotations"] = annotations()
+        b.write()
+        return b
+
+    def run_it(self, script, **wanted):
+        self.bundle(script, **wanted)
+        return subprocess.run(["runc", "run", "-b", self.directory.name, self.id],
+                              capture_output=True, text=True, timeout=120, check=False)
+
+    def test_it_sees_its_slice_and_is_stopped_at_its_cap(self):
+        done = self.run_it("divvy-load alloc --bytes 300MiB -o json; echo $?; "
+                           "divvy-load alloc --bytes 1GiB -o json; echo $?; nvidia-smi -L")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        first, rest = done.stdout.split("\n0\n", 1)
+        self.assertNotIn("cuda_error", json.loads(first))
+        second, gpus = rest.split("\n1\n", 1)
+        self.assertEqual(json.loads(second)["cuda_error"], 2, done.stdout)
+        self.assertEqual(len(gpus.strip().split("\n")), 1, gpus)
+        self.assertIn(self.uuid, gpus)
+        self.assertIn("slice.released", self.node.log())
+        harness.wait_for(lambda: not self.node.slices(), "released with its container")
+
+    def test_no_environment_leads_past(self):
+        """Each of these would do outside of a container."""
+        load = "divvy-load alloc --bytes 2GiB"
+        gpus = "DIVVY_SIM_SOCKET=/run/divvy/sim.sock"  # a simulated GPU is no device node
+        ways = [load, f"env -i {gpus} /bin/{load}",
+                f"env -i {gpus} LD_LIBRARY_PATH=/opt:/nowhere /bin/{load}",
+                f"LD_LIBRARY_PATH= LD_PRELOAD= DIVVY_TENANT_SOCKET= {load}",
+                f"DIVVY_TENANT_SOCKET=/opt/mine DIVVY_SLICE=s-99 {load}",
+                f"CUDA_VISIBLE_DEVICES=0 NVIDIA_VISIBLE_DEVICES=all {load}"]
+        done = self.run_it("; ".join(f"{way} >/dev/null 2>&1; echo $?" for way in ways))
+        self.assertEqual(done.stdout.split(), ["1"] * len(ways), done.stderr)
+
+    def test_what_is_started_in_it_later(self):
+        """`kubectl exec`: no descendant of the container's first process; and after a restart."""
+        self.bundle("sleep 600")
+        before = self.node.log().count("tenant.joined")
+        subprocess.run(["runc", "run", "-d", "-b", self.directory.name, self.id], check=True,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+        try:
+            for again in (False, True):
+                for size, status in (("300MiB", 0), ("1GiB", 1)):
+                    done = subprocess.run(["runc", "exec", self.id, "divvy-load", "alloc",
+                                           "--bytes", size], capture_output=True, text=True,
+                                          timeout=60, check=False)
+                    self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+                self.assertEqual([s["pod"] for s in self.node.slices()], ["train-0"])
+                self.assertEqual(self.node.log().count("tenant.joined") - before, 4 if again else 2)
+                if not again:
+                    self.node.stop()
+                    self.node.start()
+                    harness.wait_for(self.node.slices, "restored")
+        finally:
+            subprocess.run(["runc", "delete", "-f", self.id], check=True)
+        harness.wait_for(lambda: not self.node.slices(), "released with its container")
+
+    def test_what_cannot_be_had_does_not_start(self):
+        done = self.run_it("echo started", memory_bytes=400 * GIB)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertNotIn("started", done.stdout)
+        self.assertRegex(done.stderr, "divvy-hook: .*400")
+        self.assertEqual(self.node.slices(), [])
+
+    def test_a_device_of_its_own(self):
+        done = self.run_it("divvy-load alloc --bytes 30GiB >/dev/null; echo $?", mode="exclusive",
+                           **{"memory_bytes": None, "compute": None})
+        self.assertEqual(done.stdout.strip(), "0", done.stderr)
 
 
 if __name__ == "__main__":
