@@ -6,7 +6,10 @@
  * One row per GPU, with one difference in MIG mode: what the instances have figures of their own
  * for (memory, and the PROF families) has a row for each instance and none for the GPU, so that
  * sums are right; what only the whole GPU has (clocks, heat, power, errors) has one row, without
- * GPU_I_*. No figure is repeated for each tenant, and there are no tenants here: /metrics has them.
+ * GPU_I_*. A device that one container has for itself carries that container's namespace, pod and
+ * container. Of a device that several share, each container has a row of its own for the memory
+ * that it uses, beside the device's row, which has none of these labels. No other figure is divided
+ * here: /metrics has the tenants.
  */
 #include "metrics.h"
 #include "metrics_families.h"
@@ -188,18 +191,70 @@ static void put_labels(struct page *p, const struct row *r)
         dv_openmetrics_label(&p->w, "DCGM_FI_DRIVER_VERSION", p->node->driver.version);
 }
 
+/* The device that a row is about; NULL where several are (compute instances, a GPU that is cut). */
+static const struct dv_device *device_of(const struct page *p, const struct row *r)
+{
+    const struct dv_snapshot *s = p->node->snapshot;
+    const struct dv_device *found = NULL;
+    for (size_t i = 0; i < s->n_devices; i++) {
+        const struct dv_device *d = &s->devices[i];
+        if (d->gpu != r->gpu->index || (r->gi && d->gi != r->gi->id))
+            continue;
+        if (found)
+            return NULL;
+        found = d;
+    }
+    return found && found->mig == (r->gi != NULL) ? found : NULL;
+}
+
+static void put_workload(struct page *p, const struct dv_holding *h)
+{
+    if (!h || !h->workload || !h->workload->pod[0])
+        return;
+    dv_openmetrics_label(&p->w, "container", h->workload->container);
+    dv_openmetrics_label(&p->w, "namespace", h->workload->namespace);
+    dv_openmetrics_label(&p->w, "pod", h->workload->pod);
+}
+
+/* Who has the device for himself. */
+static const struct dv_holding *sole_holder(const struct page *p, const struct dv_device *d)
+{
+    const struct dv_held held = dv_snapshot_held(p->node->snapshot, d->uuid);
+    return held.slices == 1 ? dv_node_holding(p->node, held.first->id) : NULL;
+}
+
+static void put_containers_memory(struct page *p, const struct row *r, const struct dv_device *d)
+{
+    for (struct dv_holding *h = p->node->holdings; h; h = h->next) {
+        if (!h->workload || !h->workload->pod[0] || !h->pages.page ||
+            strcmp(h->device_uuid, d->uuid) != 0)
+            continue;
+        dv_openmetrics_sample(&p->w);
+        put_labels(p, r);
+        put_workload(p, h);
+        dv_openmetrics_fixed(&p->w, dv_governor_slice_reserved(&h->pages) / DV_MIB,
+                             dv_dcgm_digits[DV_DCGM_FB_USED]);
+    }
+}
+
 static void put_row(struct page *p, const struct row *r, enum dv_dcgm_id id)
 {
     uint64_t value = value_of(r, id);
+    const struct dv_device *d = device_of(p, r);
+    bool shared = d && dv_snapshot_held(p->node->snapshot, d->uuid).slices > 1;
     if (value == DV_FACT_UNKNOWN)
         return;
     dv_openmetrics_sample(&p->w);
     put_labels(p, r);
+    if (d && !shared)
+        put_workload(p, sole_holder(p, d));
     if (id == DV_DCGM_XID) {
         dv_openmetrics_label_uint(&p->w, "err_code", value);
         dv_openmetrics_label(&p->w, "err_msg", xid_text(value));
     }
     dv_openmetrics_fixed(&p->w, value, dv_dcgm_digits[id]);
+    if (shared && id == DV_DCGM_FB_USED)
+        put_containers_memory(p, r, d);
 }
 
 static void put_gpu(struct page *p, const struct dv_gpu *gpu, enum dv_dcgm_id id)

@@ -202,6 +202,62 @@ static void test_dcgm_lines(void **state)
     node_done(n);
 }
 
+/* Alone on a device: all its rows are the container's. Two: the memory of each, beside the
+ * device's. */
+static void test_dcgm_containers(void **state)
+{
+    struct dv_node *n = node_new();
+    struct dv_workload workloads[2] = {{.namespace = "a", .pod = "p", .container = "c"},
+                                       {.namespace = "b", .pod = "q", .container = "d"}};
+    struct dv_reservation_page reservations[2] = {{0}};
+    struct dv_slice_page pages[2] = {{0}};
+    struct dv_holding holdings[2] = {{0}};
+    for (size_t i = 0; i < 2; i++) {
+        struct dv_event e = {.kind = DV_EVENT_SLICE_GRANTED,
+                             .slice = {.id = i + 1,
+                                       .tenant = "t",
+                                       .device = "GPU-1",
+                                       .mode = DV_MODE_GOVERNED,
+                                       .memory_bytes = DV_MIB,
+                                       .compute = 700}};
+        if (!i)
+            assert_int_equal(
+                dv_node_apply(n, &(struct dv_event){.kind = DV_EVENT_DEVICE_SEEN,
+                                                    .device = {.uuid = "GPU-1",
+                                                               .compute = DV_COMPUTE_FULL,
+                                                               .memory_bytes = DV_GIB}}),
+                0);
+        assert_int_equal(dv_node_apply(n, &e), 0);
+        holdings[i] =
+            (struct dv_holding){.node = n,
+                                .claim.id = i + 1,
+                                .state = DV_HOLDING_GRANTED,
+                                .workload = &workloads[i],
+                                .pages = {.page = &pages[i], .reservation = &reservations[i]}};
+        snprintf(holdings[i].device_uuid, sizeof holdings[i].device_uuid, "GPU-1");
+    }
+    holdings[0].next = &holdings[1];
+    n->holdings = holdings;
+    n->gpus[0].telemetry.facts->power_mw = 1000;
+    n->gpus[0].telemetry.facts->memory_used_bytes = 9 * DV_MIB;
+    dv_cleanup(dv_str_done) struct dv_str shared = {0};
+    dv_metrics_dcgm(n, DV_DCGM_HOSTNAME_NONE, "", &shared);
+    assert_int_equal(count(&shared, ",pod=\""), 2);
+    assert_true(has(&shared, "\"580.1\"} 9\n"));
+    assert_true(has(&shared, ",container=\"c\",namespace=\"a\",pod=\"p\"} 0\n"));
+    assert_true(has(&shared, ",container=\"d\",namespace=\"b\",pod=\"q\"} 0\n"));
+    assert_int_equal(dv_node_apply(n, &(struct dv_event){.kind = DV_EVENT_SLICE_RELEASED, .id = 2}),
+                     0);
+    holdings[0].next = NULL;
+    dv_cleanup(dv_str_done) struct dv_str alone = {0};
+    dv_metrics_dcgm(n, DV_DCGM_HOSTNAME_NONE, "", &alone);
+    assert_int_equal(count(&alone, "} "),
+                     count(&alone, ",container=\"c\",namespace=\"a\",pod=\"p\""));
+    assert_true(has(&alone, "\"580.1\",container=\"c\",namespace=\"a\",pod=\"p\"} 9\n"));
+    n->holdings = NULL;
+    node_done(n);
+}
+
 static void test_xids_are_bounded(void **state)
 {
     dv_cleanup(dv_str_done) struct dv_str page = {0};
@@ -220,6 +276,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_too_many_tenants), cmocka_unit_test(test_a_silent_gpu),
-        cmocka_unit_test(test_dcgm_lines), cmocka_unit_test(test_xids_are_bounded)};
+        cmocka_unit_test(test_dcgm_lines), cmocka_unit_test(test_dcgm_containers),
+        cmocka_unit_test(test_xids_are_bounded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
