@@ -3,6 +3,7 @@
 
 #include "actuate/memory_limit.h"
 #include "actuate/mps.h"
+#include "base/str.h"
 #include "claims.h"
 #include "mps.h"
 #include "sys/clock.h"
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CGROUPS_MAX 16384u /* of the text of /proc/PID/cgroup */
 #define TRY_NS (DV_NS_PER_S / 5)
 #define TRIES_MAX 25u /* then it is said */
 #define PROBES_MAX 3u
@@ -135,6 +137,31 @@ static void fill_limit(const struct dv_holding *h, const struct dv_slice *slice,
     l->bytes = bytes;
 }
 
+/* A container has a group that its runtime keeps, with limits of its own: the wall is put around
+ * that, where it is of the version that the driver takes. */
+static bool find_own_cgroup(const struct dv_holding *h, char ret[DV_CGROUP_SIZE])
+{
+    static char text[CGROUPS_MAX];
+    char group[DV_CGROUP_GROUP_SIZE];
+    if (!h->workload || dv_proc_cgroup(h->owner.pid, text, sizeof text) < 0)
+        return false;
+    const char *line = strncmp(text, "0::", 3) != 0 ? strstr(text, "\n0::") : text;
+    return line && dv_cgroup_of(line + (*line == '\n'), h->workload->container_id, group) == 0 &&
+           dv_str_copy(ret, DV_CGROUP_SIZE, group + 1) == 0; /* no controllers, a colon */
+}
+
+static void fill_owner(struct dv_holding *h, struct dv_memory_limit *l)
+{
+    if (h->owner_fd >= 0) {
+        l->pid = h->owner.pid;
+        l->start = h->owner.start;
+    }
+    if (h->own_cgroup) {
+        l->own = 1;
+        memcpy(l->back, h->owner_cgroup, sizeof l->back);
+    }
+}
+
 static bool fill_namespace(const struct dv_holding *h, const struct dv_slice *slice,
                            enum dv_mps_op op, struct dv_worker_request *q)
 {
@@ -161,12 +188,11 @@ bool dv_arm_begin(struct dv_holding *h)
     h->arm_problem[0] = 0;
     if (slice && dv_arm_has_cgroup(h->node, slice)) {
         fill_limit(h, slice, slice->memory_bytes, &q);
-        if (h->owner_fd >= 0) {
-            q.change.limit.pid = h->owner.pid;
-            q.change.limit.start = h->owner.start;
-            if (h->restored || dv_memory_limit_cgroup_of(h->owner.pid, h->owner_cgroup) < 0)
-                h->owner_cgroup[0] = 0; /* it is behind the wall already */
-        }
+        h->own_cgroup = h->owner_fd >= 0 && find_own_cgroup(h, h->owner_cgroup);
+        if (!h->own_cgroup && h->owner_fd >= 0 &&
+            (h->restored || dv_memory_limit_cgroup_of(h->owner.pid, h->owner_cgroup) < 0))
+            h->owner_cgroup[0] = 0; /* it is behind the wall already */
+        fill_owner(h, &q.change.limit);
         ask_to_arm(h, &q);
     }
     if (slice && dv_arm_has_namespace(h->node, slice)) {
@@ -195,6 +221,8 @@ void dv_arm_limit(struct dv_holding *h)
         h->arm_problem[0] = 0;
     if (dv_arm_has_cgroup(h->node, slice)) {
         fill_limit(h, slice, slice->memory_bytes, &q);
+        if (h->own_cgroup)
+            fill_owner(h, &q.change.limit);
         ask(h, &q, on_changed);
     }
     change_namespace(h, slice);
@@ -265,11 +293,9 @@ static void end_cgroup(struct dv_holding *h, const struct dv_slice *slice)
     struct dv_worker_request q;
     fill_limit(h, slice, UINT64_MAX, &q);
     struct dv_memory_limit *l = &q.change.limit;
-    if (h->owner_fd >= 0) {
-        l->pid = h->owner.pid;
-        l->start = h->owner.start;
+    if (h->owner_fd >= 0)
         memcpy(l->back, h->owner_cgroup, sizeof l->back);
-    }
+    fill_owner(h, l);
     end(h->node, l->cgroup, &q);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Walls that the driver keeps, set before the tenant may start: a memory limit on the slice's
- * cgroup, a namespace of its own in the device's MPS daemon. Until they stand the claim is not
+ * cgroup (a container's own, where it has one), a namespace of its own in the device's MPS daemon. Until they stand the claim is not
  * granted to the outside; a wall that cannot be raised refuses it. After a restart they are raised
  * anew, whatever stands already.
  *

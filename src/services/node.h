@@ -192,6 +192,7 @@ struct dv_holding {
     uint32_t arming;                                /* answers awaited */
     char arm_problem[200];             /* why a wall could not be raised or changed; "" */
     char owner_cgroup[DV_CGROUP_SIZE]; /* that its owner came from; "": not known */
+    bool own_cgroup;                   /* a container's: that one is limited, and nobody moves */
     bool restored;                     /* it was granted before the daemon's last start */
     uint64_t kill_at_ns;               /* ENDING: SIGKILL at that time; 0: not asked for */
     struct dv_stray strays[DV_NODE_STRAYS_MAX];

@@ -311,6 +311,39 @@ class Runc(unittest.TestCase):
             subprocess.run(["runc", "delete", "-f", self.id], check=True)
         harness.wait_for(lambda: not self.node.slices(), "released with its container")
 
+    @unittest.skipUnless(os.path.isdir("/sys/fs/cgroup/unified") or
+                         os.path.exists("/sys/fs/cgroup/cgroup.controllers"), "no cgroups, version 2")
+    def test_the_driver_limits_the_containers_own_cgroup(self):
+        """Driver 615: also what loads the driver past the governor, and what is started later."""
+        past = "env -i DIVVY_SIM_SOCKET=/run/divvy/sim.sock LD_LIBRARY_PATH=/run/divvy/driver " \
+               "/bin/divvy-load alloc --bytes 2GiB >/dev/null; echo $?"
+        with harness.Node("h100-r615") as node:
+            uuid = node.json("status")["gpus"][0]["uuid"]
+            self.node, before, self.uuid = node, self.node, uuid
+            self.addCleanup(lambda: setattr(self, "node", before))
+            b = self.bundle("cat /proc/1/cgroup; sleep 600")
+            subprocess.run(["runc", "run", "-d", "-b", b.path, self.id], check=True,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+            try:
+                s, = node.slices()
+                self.assertEqual(s["memory_wall"], "driver")
+                listed = json.loads(subprocess.run(["runc", "state", self.id], capture_output=True,
+                                                   text=True, check=True).stdout)
+                with open(f"/proc/{listed['pid']}/cgroup", encoding="utf-8") as f:
+                    self.assertIn(self.id, [line for line in f if line.startswith("0::")][0])
+                done = subprocess.run(["runc", "exec", self.id, "/bin/sh", "-c", past],
+                                      capture_output=True, text=True, timeout=60, check=False)
+                self.assertEqual(done.stdout.strip(), "1", done.stderr)
+                self.assertEqual(node.divvy("limit", s["id"], "--memory", "4GiB").returncode, 0)
+                harness.wait_for(lambda: subprocess.run(
+                    ["runc", "exec", self.id, "/bin/sh", "-c", past], capture_output=True,
+                    text=True, timeout=60, check=False).stdout.strip() == "0", "the wall has moved")
+            finally:
+                subprocess.run(["runc", "delete", "-f", self.id], check=True)
+            harness.wait_for(lambda: not node.slices(), "released")
+            self.assertNotIn("slice.wall", node.log())
+
     def test_what_cannot_be_had_does_not_start(self):
         done = self.run_it("echo started", memory_bytes=400 * GIB)
         self.assertNotEqual(done.returncode, 0)

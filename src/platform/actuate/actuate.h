@@ -20,7 +20,7 @@
 
 #define DV_MPS_CLIENTS_MAX 64u
 #define DV_MPS_NAME_SIZE 32u
-#define DV_CGROUP_SIZE 256u
+#define DV_CGROUP_SIZE 512u
 
 enum dv_actuate_status {
     DV_ACTUATE_IN_USE = 1,        /* somebody uses what was to go or change */
@@ -97,6 +97,8 @@ struct dv_memory_limit {
     uint64_t start;            /* with pid: who it must be */
     char back[DV_CGROUP_SIZE]; /* at the end: the cgroup that pid came from, "/user.slice"; "": top
                                 */
+    uint32_t own; /* 1: `back` is limited itself, and nobody moves: it is a container's, and pid,
+                     unless it is the end, is in it or below; `cgroup` only names the slice */
 };
 
 struct dv_actuator;

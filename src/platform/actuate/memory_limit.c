@@ -71,7 +71,7 @@ static int find_mount(char *ret, size_t size, struct dv_err *err)
  * switched on. What cannot be done shows when a limit is set. */
 static void enable(const char *cgroup)
 {
-    char path[PATH_MAX + 32];
+    char path[PATH_MAX + DV_CGROUP_SIZE + 32];
     snprintf(path, sizeof path, "%s/cgroup.subtree_control", cgroup);
     dv_cleanup(dv_fd_close) int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd >= 0 && write(fd, "+dmem\n", 6) < 0)
@@ -217,6 +217,68 @@ static int find_place(const char *state, const struct dv_memory_limit *l, struct
     return 0;
 }
 
+/* ---- a container's own cgroup ---- */
+
+/* On the way down to it; the top of the hierarchy first. */
+static void enable_above(char *path, size_t mount)
+{
+    for (char *p = path + mount; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = 0;
+        enable(path);
+        *p = '/';
+    }
+}
+
+static bool is_populated(const char *cgroup)
+{
+    char path[PATH_MAX + DV_CGROUP_SIZE + 32], line[64];
+    bool populated = false;
+    snprintf(path, sizeof path, "%s/cgroup.events", cgroup);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(line, sizeof line, f))
+        populated |= !strcmp(line, "populated 1\n");
+    if (f)
+        fclose(f);
+    return populated;
+}
+
+/* It is the runtime's to remove, and its limits go with it. */
+static int end_own(const struct dv_nvml_session *s, const struct dv_memory_limit *l,
+                   const char *cgroup, struct dv_err *err)
+{
+    struct dv_memory_limit last = *l;
+    bool outlived = is_populated(cgroup);
+    if (access(cgroup, F_OK) < 0)
+        return 0;
+    last.bytes = outlived ? 0 : UINT64_MAX;
+    int r = set(s, &last, cgroup, err);
+    if (r)
+        return access(cgroup, F_OK) < 0 ? 0 : r; /* just now */
+    return outlived ? dv_err_set(err, DV_ACTUATE_IN_USE,
+                                 "processes that outlived their slice are in the cgroup %s", cgroup)
+                    : 0;
+}
+
+static int set_own(const struct dv_nvml_session *s, const struct dv_memory_limit *l,
+                   const struct place *p, struct dv_err *err)
+{
+    char now[DV_CGROUP_SIZE], cgroup[PATH_MAX + DV_CGROUP_SIZE];
+    struct dv_proc_id id = {l->pid, l->start};
+    size_t n = strlen(l->back), mount = strlen(p->mount);
+    snprintf(cgroup, sizeof cgroup, "%s%s", p->mount, l->back);
+    if (l->bytes == UINT64_MAX)
+        return end_own(s, l, cgroup, err);
+    if (dv_memory_limit_cgroup_of(l->pid, now) < 0 || !dv_proc_alive(&id))
+        return dv_err_set(err, DV_ACTUATE_NOT_FOUND, "process %d has ended", l->pid);
+    if (strncmp(now, l->back, n) != 0 || (now[n] && now[n] != '/'))
+        return dv_err_set(err, DV_ACTUATE_NOT_PERMITTED, "process %d is not in the cgroup %s",
+                          l->pid, l->back);
+    enable_above(cgroup, mount);
+    return set(s, l, cgroup, err);
+}
+
 int dv_memory_limit_set(const struct dv_nvml_session *s, const char *state,
                         const struct dv_memory_limit *l, struct dv_err *err)
 {
@@ -224,6 +286,8 @@ int dv_memory_limit_set(const struct dv_nvml_session *s, const char *state,
     int r = find_place(state, l, &p, err);
     if (r)
         return r;
+    if (l->own)
+        return set_own(s, l, &p, err);
     if (l->sweep)
         sweep(p.all);
     if (l->bytes == UINT64_MAX) {

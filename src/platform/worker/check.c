@@ -144,6 +144,10 @@ static int check_limit(const struct dv_memory_limit *l, struct dv_err *err)
         r = dv_err_set(err, -EINVAL, "back is no path of a cgroup");
     if (!r && l->sweep > 1)
         r = dv_err_set(err, -EINVAL, "sweep is %u, 0 or 1 expected", l->sweep);
+    if (!r && (l->own > 1 || (l->own && len < 2)))
+        r = dv_err_set(err, -EINVAL, "own is %u, of the cgroup \"%.64s\"", l->own, l->back);
+    if (!r && l->own && !l->pid && l->bytes != UINT64_MAX)
+        r = dv_err_set(err, -EINVAL, "a container's cgroup without its process");
     if (!r && (l->pid < 0 || l->pid == 1 || (l->pid && !l->start)))
         r = dv_err_set(err, -EINVAL, "pid %d is nobody that can be moved", l->pid);
     return r;
