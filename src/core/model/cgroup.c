@@ -24,7 +24,7 @@ struct part {
 static bool is_hex(const char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (!memchr("0123456789abcdef", p[i], 16))
+        if (!(p[i] >= '0' && p[i] <= '9') && !(p[i] >= 'a' && p[i] <= 'f'))
             return false;
     return true;
 }

@@ -160,7 +160,7 @@ static int add_capability(struct dv_cdi_edits *edits, const char *root, const ch
                           struct dv_err *err)
 {
     char path[PATH_MAX], node[64];
-    uint32_t minor;
+    uint32_t minor = 0;
     snprintf(path, sizeof path, "%s/proc/driver/nvidia/capabilities/%s/access", root, what);
     int r = read_number(path, "DeviceFileMinor", &minor, err);
     if (r < 0)
@@ -174,7 +174,7 @@ int dv_cdi_driver_nodes(struct dv_cdi_edits *edits, const char *root, const stru
                         struct dv_err *err)
 {
     char text[64];
-    uint32_t minor;
+    uint32_t minor = 0;
     int r = minor_of(root, gpu->pci, &minor, err);
     if (r < 0)
         return r;

@@ -194,7 +194,7 @@ int dv_container_request_parse(const char *body, size_t size, struct dv_containe
     static const char *const keys[] = {"resource", "devices",      "state",
                                        "mode",     "memory_bytes", "compute"};
     dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
-    dv_cleanup(dv_container_request_done) struct dv_container_request q = {{0}};
+    struct dv_container_request q = {{0}};
     int r = dv_json_body_parse(body, size, &o, err);
     if (r == 0)
         r = dv_json_body_check_keys(o, keys, DV_ARRAY_SIZE(keys), err);
@@ -203,10 +203,10 @@ int dv_container_request_parse(const char *body, size_t size, struct dv_containe
     if (r == 0)
         r = get_state(o, &q, err);
     if (r < 0)
-        return r;
-    *ret = q;
-    q.devices = NULL; /* handed on */
-    return 0;
+        dv_container_request_done(&q);
+    else
+        *ret = q;
+    return r;
 }
 
 int dv_container_request_parse_device(const char *body, size_t size, char ret_name[128],
@@ -215,7 +215,7 @@ int dv_container_request_parse_device(const char *body, size_t size, char ret_na
     static const char *const keys[] = {"resource", "devices",      "name",
                                        "mode",     "memory_bytes", "compute"};
     dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
-    dv_cleanup(dv_container_request_done) struct dv_container_request q = {{0}};
+    struct dv_container_request q = {{0}};
     ret_name[0] = 0;
     int r = dv_json_body_parse(body, size, &o, err);
     if (r == 0)
@@ -225,8 +225,8 @@ int dv_container_request_parse_device(const char *body, size_t size, char ret_na
     if (r == 0)
         r = get_wanted(o, &q, err);
     if (r < 0)
-        return r;
-    *ret = q;
-    q.devices = NULL; /* handed on */
-    return 0;
+        dv_container_request_done(&q);
+    else
+        *ret = q;
+    return r;
 }

@@ -248,6 +248,7 @@ static int make_claim(struct dv_node *node, const struct dv_container_request *q
                          .mode = g->mode,
                          .memory_bytes = g->memory_bytes,
                          .compute = g->compute,
+                         .tier = g->tier,
                          .wait = true};
     memcpy(c.tenant, q->tenant, sizeof c.tenant);
     int r = dv_claim_selector_parse(g->device, &c.gpu, err);
@@ -338,12 +339,14 @@ void dv_containers_post(struct dv_node *node, struct dv_http_request *rq)
         dv_view_reply_error(rq, 403, 4, "not_permitted", "only root may give slices to containers");
         return;
     }
-    struct pending *p = calloc(1, sizeof *p);
-    int r = p ? dv_container_request_parse(rq->body, rq->body_size, &q, &err)
-              : dv_err_set(&err, -ENOMEM, "out of memory");
+    int r = dv_container_request_parse(rq->body, rq->body_size, &q, &err);
     if (r < 0) {
         reply_failed(rq, r, err.msg);
-        free(p);
+        return;
+    }
+    struct pending *p = calloc(1, sizeof *p);
+    if (!p) {
+        reply_failed(rq, -ENOMEM, "out of memory");
         return;
     }
     r = submit_all(node, rq->uid, &q, p, &verdict, &err);

@@ -7,7 +7,7 @@
 #ifndef DV_SERVICES_KUBERNETES_INSIDE_H
 #define DV_SERVICES_KUBERNETES_INSIDE_H
 
-#include "model/device.h"
+#include "model/claim.h"
 #include "model/workload.h"
 
 #define DV_CONTAINERS_INSIDE "/run/divvy"
@@ -22,6 +22,7 @@ struct dv_container_grant {
     char id[DV_WORKLOAD_DEVICE_SIZE]; /* the first of them */
     char device[DV_UUID_SIZE];        /* a GPU, or a MIG device */
     enum dv_mode mode;
+    enum dv_tier tier;
     uint64_t memory_bytes; /* 0: as much of the device as compute is */
     uint32_t compute;      /* 1/7000 GPU; 0: likewise; both 0: the whole device */
 };
