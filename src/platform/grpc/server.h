@@ -15,6 +15,8 @@
  * server is gone): to a peer that is gone nothing is said. All on the loop's thread; no callback
  * is made from within these functions, but `gone` from dv_grpc_server_free().
  *
+ * A peer that closes its side of the socket is gone, though it might still read.
+ *
  * Bounds: messages of DV_GRPC_MESSAGE_MAX bytes, DV_GRPC_BUFFERED_MAX of half-received ones in all,
  * DV_GRPC_CONNECTIONS_MAX connections (one that has no call makes room for a new one), 64 streams
  * on each, 16 KiB of headers, DV_GRPC_CALLS_MAX calls handed out. No compression.
