@@ -71,6 +71,11 @@ class Chart(ClusterCase):
             done = helm("lint", "--strict", CHART, *values, check=False)
             self.assertEqual(0, done.returncode, done.stdout + done.stderr)
 
+    def test_the_charts_version_is_the_programs(self):
+        chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+        said = subprocess.run([STAGE / "bin/divvyd", "--version"], capture_output=True, text=True).stdout
+        self.assertEqual((f"divvyd {chart['appVersion']}", chart["appVersion"]), (said.strip(), chart["version"]))
+
     def test_the_server_accepts_what_the_chart_makes(self):
         for values in [[], ["--set", "webhook.enabled=true"], *(["-f", f] for f in value_files())]:
             with self.subTest(values=values):
