@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE 250
+#define PAGE 250u /* objects; fewer where they are too large together */
 #define LIST_DEADLINE_MS 60000u
 /* The server ends a watch after a time between these; a little later we do. */
 #define WATCH_MIN_S 240u
@@ -21,7 +21,7 @@
 #define RETRY_FIRST_MS 500u
 #define RETRY_CAP_MS 30000u
 #define LASTING_NS (60 * DV_NS_PER_S)
-#define RETRY_GONE_MS 50u /* a first 410 is ordinary: list soon */
+#define RETRY_SOON_MS 50u /* for what is ordinary: a first 410, a page that is too large */
 
 enum stage {
     LISTING,
@@ -34,8 +34,9 @@ struct dv_kube_watch {
     dv_kube_watch_callback *cb;
     void *arg;
     enum stage stage;
-    char *version; /* of the collection, as far as it was told; "" */
-    char *page;    /* the list's continue token; "" */
+    char *version;  /* of the collection, as far as it was told; "" */
+    char *page;     /* the list's continue token; "" */
+    uint32_t limit; /* objects of a page */
     struct dv_kube_known known;
     struct dv_kube_transfer *transfer;
     struct dv_loop_source *timer;
@@ -174,6 +175,12 @@ static bool take_items(struct dv_kube_watch *w, struct json_object *body, int *r
 
 static void list_failed(struct dv_kube_watch *w, int error, const char *message, uint32_t after_s)
 {
+    if (error == -E2BIG && w->limit > 1) { /* smaller pages */
+        w->limit = DV_MAX(w->limit / 4, 1);
+        list_again(w);
+        dv_loop_timer_set(w->timer, RETRY_SOON_MS, 0);
+        return;
+    }
     set_failed(w, error, message);
     /* The token of a page is too old: the list begins anew. */
     if (error == -ESTALE || w->failures)
@@ -237,7 +244,7 @@ static void gone(struct dv_kube_watch *w)
     if (w->failures)
         try_later(w, 0);
     else
-        dv_loop_timer_set(w->timer, RETRY_GONE_MS, 0);
+        dv_loop_timer_set(w->timer, RETRY_SOON_MS, 0);
     w->failures++;
 }
 
@@ -328,6 +335,8 @@ static void on_watch_done(void *arg, const struct dv_kube_outcome *o)
     if (o->status == 200) {
         if (o->error && o->error != -ETIMEDOUT) /* cut off */
             set_failed(w, o->error, o->message);
+        if (o->error == -E2BIG) /* the same line would come again */
+            list_again(w);
         try_later(w, 0);
         return;
     }
@@ -344,7 +353,7 @@ static int build_path(struct dv_kube_watch *w, uint32_t seconds, struct dv_str *
 {
     dv_str_add(ret, w->path);
     if (w->stage == LISTING)
-        dv_str_addf(ret, "?limit=%d", PAGE);
+        dv_str_addf(ret, "?limit=%u", w->limit);
     else
         dv_str_addf(ret, "?watch=1&allowWatchBookmarks=true&timeoutSeconds=%u", seconds);
     if (w->stage == WATCHING)
@@ -411,6 +420,7 @@ int dv_kube_watch_start(struct dv_kube_client *client, const struct dv_kube_watc
     if (!w)
         return -ENOMEM;
     w->client = client;
+    w->limit = PAGE;
     int r = copy_spec(w, spec);
     r = r < 0 ? r : dv_loop_timer(dv_kube_client_loop(client), 0, 0, on_timer, w, &w->timer);
     if (r < 0) {
