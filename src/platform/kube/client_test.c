@@ -2,11 +2,11 @@
 /* The client and its watches against a server that misbehaves: testing/fake_api.py. */
 #include "kube/client.h"
 #include "kube/json.h"
+#include "kube/testing/fake_api.h"
 #include "kube/watch.h"
 #include "sys/clock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <json-c/json.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -14,69 +14,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #define LONG_MS 60000
 
-static char dir[64];
+static struct fake_api api;
 static struct dv_loop *loop;
 static struct dv_kube_config *config;
 static struct dv_kube_client *client;
 static struct dv_err err;
 
-/* ---- the server ----------------------------------------------------------------------------- */
-
-static pid_t server;
-static int server_in = -1;
-static unsigned port;
-
-static void server_start(void)
+/* Shorter. */
+static struct dv_kube_config *configure(const char *host, const char *ca, const char *user)
 {
-    int in[2], out[2];
-    char number[16] = "", line[16] = "";
-    assert_int_equal(pipe2(in, O_CLOEXEC), 0);
-    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-    snprintf(number, sizeof number, "%u", port);
-    server = fork();
-    if (server == 0) {
-        dup2(in[0], 0);
-        dup2(out[1], 1);
-        execlp("python3", "python3", FAKE_API, dir, number, (char *)NULL);
-        _exit(127);
-    }
-    close(in[0]);
-    close(out[1]);
-    server_in = in[1];
-    for (size_t n = 0; n < sizeof line - 1 && !strchr(line, '\n'); n++)
-        assert_int_equal(read(out[0], line + n, 1), 1);
-    close(out[0]);
-    port = (unsigned)strtoul(line, NULL, 10);
-    assert_int_not_equal(port, 0);
-}
-
-static void server_stop(void)
-{
-    close(server_in);
-    kill(server, SIGKILL);
-    waitpid(server, NULL, 0);
-}
-
-static struct dv_kube_config *configure(const char *host, const char *ca, const char *more)
-{
-    char text[4096];
-    struct dv_kube_config *c = NULL;
-    int n = snprintf(text, sizeof text,
-                     "current-context: x\nclusters:\n- name: c\n  cluster:\n"
-                     "    server: https://%s:%u\n    certificate-authority: %s\n"
-                     "users:\n- name: u\n  user: {%s}\ncontexts:\n- name: x\n"
-                     "  context: {cluster: c, user: u}\n",
-                     host, port, ca, more);
-    if (dv_kube_config_parse("test", text, (size_t)n, dir, false, &c, &err) < 0)
-        fail_msg("%s", err.msg);
-    return c;
+    return fake_api_config(&api, host, ca, user);
 }
 
 /* ---- calls ---------------------------------------------------------------------------------- */
@@ -290,7 +242,7 @@ static void test_server_identity(void **state)
 static void add_base64(const char *name, char *text, size_t size)
 {
     char command[256];
-    snprintf(command, sizeof command, "base64 -w0 %s/%s", dir, name);
+    snprintf(command, sizeof command, "base64 -w0 %s/%s", api.dir, name);
     FILE *f = popen(command, "r");
     assert_non_null(f);
     size_t at = strlen(text);
@@ -315,8 +267,8 @@ static void test_client_certificate(void **state)
 static void put_token(const char *text)
 {
     char path[128], next[128];
-    snprintf(path, sizeof path, "%s/token", dir);
-    snprintf(next, sizeof next, "%s/token.next", dir);
+    snprintf(path, sizeof path, "%s/token", api.dir);
+    snprintf(next, sizeof next, "%s/token.next", api.dir);
     FILE *f = fopen(next, "w");
     assert_non_null(f);
     fputs(text, f);
@@ -434,8 +386,8 @@ static void test_watch_free(void **state)
 {
     static const char *const points[] = {"+a", "+c", "S", "+d", "-b"};
     for (size_t i = 0; i < DV_ARRAY_SIZE(points); i++) {
-        server_stop(); /* its scenes begin anew */
-        server_start();
+        fake_api_stop(&api); /* its scenes begin anew */
+        fake_api_start(&api);
         free_at = points[i];
         start_watch("/w/basic/pods");
         while (watch)
@@ -452,7 +404,7 @@ static void test_server_away(void **state)
     struct dv_kube_request request = {.path = "/echo", .deadline_ms = 1000};
     start_watch("/w/restart/pods");
     wait_told("+a S ");
-    server_stop();
+    fake_api_stop(&api);
     call_by(client, &request, -EHOSTUNREACH);
     dv_kube_client_state(client, &s);
     dv_kube_watch_state(watch, &w);
@@ -462,7 +414,7 @@ static void test_server_away(void **state)
     assert_true(*s.message && *w.message);
     assert_true(dv_clock_now() >= s.since_ns);
     assert_string_equal(told, "+a S ");
-    server_start();
+    fake_api_start(&api);
     request.deadline_ms = 20000;
     call_by(client, &request, 0);
     for (int i = 0; i < 100 && !w.connected; i++) {
@@ -482,24 +434,21 @@ static void test_server_away(void **state)
 static int setup(void **state)
 {
     signal(SIGPIPE, SIG_IGN);
-    snprintf(dir, sizeof dir, "/tmp/divvy-kube-XXXXXX");
-    if (!mkdtemp(dir) || dv_loop_new(&loop) < 0)
+    if (dv_loop_new(&loop) < 0)
         return -1;
-    server_start();
+    fake_api_start(&api);
     config = configure("127.0.0.1", "ca.crt", "");
     return dv_kube_client_new(loop, config, 1, &client, &err);
 }
 
 static int teardown(void **state)
 {
-    char command[128];
     json_object_put(last.body);
     dv_kube_client_free(client);
     dv_kube_config_free(config);
     dv_loop_free(loop);
-    server_stop();
-    snprintf(command, sizeof command, "rm -r %s", dir);
-    return system(command);
+    fake_api_done(&api);
+    return 0;
 }
 
 int main(void)

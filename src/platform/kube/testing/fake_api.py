@@ -13,6 +13,7 @@ DIR/client.crt, DIR/client.key and another authority DIR/other.crt where they ar
 /cut/N          breaks off in the middle for the first N requests
 /silent         never answers
 /w/SCENE/pods   lists and watches; see class Scene
+/api, /apis     a small store of objects that behaves well; see class Store
 """
 import http.server
 import json
@@ -184,6 +185,180 @@ class Scene:
         return self.quiet()
 
 
+class Refused(Exception):
+    """code, reason, message, details."""
+
+
+def merge(into, patch, keyed):
+    """RFC 7386; keyed: lists of objects by their type or name, as a strategic patch has it."""
+    for key, value in patch.items():
+        if value is None:
+            into.pop(key, None)
+        elif isinstance(value, dict):
+            merge(into.setdefault(key, {}), value, keyed)
+        elif keyed and isinstance(value, list):
+            for item in value:
+                by = "type" if "type" in item else "name"
+                same = [x for x in into.setdefault(key, []) if x[by] == item[by]]
+                if not same:
+                    into[key].append(item)
+                else:
+                    merge(same[0], item, keyed)
+        else:
+            into[key] = value
+
+
+class Store:
+    """Objects by (collection, name), and a log of changes for watches. Collections are paths."""
+
+    def __init__(self):
+        self.objects = {}
+        self.log = []
+        self.changed = threading.Condition()
+
+    @staticmethod
+    def split(path):
+        """-> collection, namespace, name, subresource"""
+        part = path.strip("/").split("/")
+        n = 2 if part[0] == "api" else 3
+        base, rest, namespace = "/" + "/".join(part[:n]), part[n:], ""
+        if rest[0] == "namespaces" and len(rest) > 2:
+            namespace, rest = rest[1], rest[2:]
+        rest += ["", ""]
+        return base + "/" + rest[0], namespace, rest[1], rest[2]
+
+    def tell(self, kind, collection, o):
+        o["metadata"]["resourceVersion"] = str(len(self.log) + 1)
+        self.log.append((kind, collection, json.loads(json.dumps(o))))
+        self.changed.notify_all()
+
+    def get(self, collection, namespace, name):
+        key = (collection, namespace, name)
+        if key not in self.objects:
+            raise Refused(404, "NotFound", f"{name} not found")
+        return self.objects[key]
+
+    def create(self, collection, namespace, o):
+        meta = o.setdefault("metadata", {})
+        key = (collection, namespace, meta["name"])
+        if key in self.objects:
+            raise Refused(409, "AlreadyExists", f"{meta['name']} already exists")
+        meta["uid"] = f"uid-{len(self.log)}"
+        meta["generation"] = 1
+        if namespace:
+            meta["namespace"] = namespace
+        self.objects[key] = o
+        self.tell("ADDED", collection, o)
+        return o
+
+    def change(self, collection, o, how):
+        before = json.dumps(o, sort_keys=True)
+        how(o)
+        if json.dumps(o, sort_keys=True) != before:
+            o["metadata"]["generation"] += 1
+            self.tell("MODIFIED", collection, o)
+        return o
+
+    def check(self, o, version):
+        if version and o["metadata"]["resourceVersion"] != version:
+            raise Refused(409, "Conflict", "the object has been modified")
+
+    def patch(self, collection, o, kind, patch):
+        if "json-patch" in kind:
+            def one(o):
+                for op in patch:
+                    where = o
+                    *path, last = op["path"].strip("/").split("/")
+                    for step in path:
+                        where = where[step]
+                    where[last] = op["value"]
+            return self.change(collection, o, one)
+        self.check(o, patch.get("metadata", {}).pop("resourceVersion", None))
+        if "apply" in kind:
+            return self.change(collection, o, lambda o: o.update(
+                {k: v for k, v in patch.items() if k != "metadata"}))
+        return self.change(collection, o, lambda o: merge(o, patch, "strategic" in kind))
+
+    def remove(self, collection, namespace, name):
+        o = self.get(collection, namespace, name)
+        del self.objects[(collection, namespace, name)]
+        self.tell("DELETED", collection, o)
+        return o
+
+    def evict(self, collection, namespace, name, body):
+        o = self.get(collection, namespace, name)
+        uid = body.get("deleteOptions", {}).get("preconditions", {}).get("uid")
+        if uid and uid != o["metadata"]["uid"]:
+            raise Refused(409, "Conflict", "another uid")
+        if any("poddisruptionbudgets" in key[0] for key in self.objects):
+            raise Refused(429, "TooManyRequests", "it would violate the pod's disruption budget",
+                          {"causes": [{"reason": "DisruptionBudget"}]})
+        return self.change(collection, o, lambda o: o["metadata"].update(deletionTimestamp="now"))
+
+    def post(self, collection, namespace, name, sub, body):
+        if sub == "eviction":
+            return self.evict(collection, namespace, name, body)
+        if sub == "token":
+            self.get(collection, namespace, name)
+            return {"status": {"token": f"tok:system:serviceaccount:{namespace}:{name}"}}
+        if collection.endswith("/tokenreviews"):
+            token = body["spec"]["token"]
+            known = token.startswith("tok:") and body["spec"].get("audiences") == ["divvy"]
+            return {"status": {"authenticated": known, "user": {"username": token[4:] if known else "",
+                                                                "groups": ["system:authenticated"]}}}
+        return self.create(collection, namespace, body)
+
+    def do(self, method, path, kind, body):
+        collection, namespace, name, sub = self.split(path)
+        if collection.endswith("/nodefeatures") and not any("customresource" in k[0] for k in self.objects):
+            raise Refused(404, "NotFound", "the server could not find the requested resource")
+        if method == "POST":
+            return self.post(collection, namespace, name, sub, body)
+        if method == "DELETE":
+            return self.remove(collection, namespace, name)
+        if "apply" in kind and (collection, namespace, name) not in self.objects:
+            return self.create(collection, namespace, body)
+        o = self.get(collection, namespace, name)
+        if method == "PATCH":
+            return self.patch(collection, o, kind, body)
+        if method == "PUT":
+            self.check(o, body["metadata"].pop("resourceVersion", None))
+            return self.change(collection, o, lambda o: merge(o, body, False))
+        return o
+
+    @staticmethod
+    def wanted(o, namespace, selector):
+        if namespace and o["metadata"].get("namespace") != namespace:
+            return False
+        if selector:
+            path, _, value = selector.partition("=")
+            for step in path.split("."):
+                o = o.get(step, {})
+            return o == value
+        return True
+
+    def list(self, path, selector):
+        collection, namespace, _, _ = self.split(path)
+        items = [o for key, o in self.objects.items()
+                 if key[0] == collection and self.wanted(o, namespace, selector)]
+        return {"items": items, "metadata": {"resourceVersion": str(len(self.log))}}
+
+    def watch(self, path, selector, version):
+        collection, namespace, _, _ = self.split(path)
+        at = int(version)
+        while True:
+            with self.changed:
+                while at >= len(self.log):
+                    self.changed.wait(60)
+                kind, of, o = self.log[at]
+                at += 1
+            if of == collection and self.wanted(o, namespace, selector):
+                yield change(kind, o)
+
+
+store = Store()
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -240,13 +415,35 @@ class Handler(http.server.BaseHTTPRequestHandler):
         items, version, more = answer
         self.reply(200, {"items": items, "metadata": {"resourceVersion": str(version), "continue": more}})
 
+    def do_store(self, url, body):
+        query = urllib.parse.parse_qs(url.query)
+        selector = query.get("fieldSelector", [""])[0]
+        if "watch" in query:
+            self.do_watch(store.watch(url.path, selector, query["resourceVersion"][0]))
+            return
+        try:
+            with store.changed:
+                if self.command == "GET" and not store.split(url.path)[2]:
+                    answer = store.list(url.path, selector)
+                else:
+                    answer = store.do(self.command, url.path, self.headers.get("Content-Type") or "",
+                                      json.loads(body) if body else None)
+                answer = json.dumps(answer).encode()
+            self.reply(201 if self.command == "POST" else 200, answer)
+        except Refused as e:
+            code, reason, message, *details = e.args
+            self.reply(code, {"kind": "Status", "code": code, "reason": reason, "message": message,
+                              "details": details[0] if details else {}})
+
     def do_it(self):
         url = urllib.parse.urlparse(self.path)
         part = url.path.strip("/").split("/")
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length).decode()
         n = count(self.path)
-        if part[0] == "w":
+        if part[0] in ("api", "apis"):
+            self.do_store(url, body)
+        elif part[0] == "w":
             self.do_scene(part[1], urllib.parse.parse_qs(url.query))
         elif part[0] == "echo":
             peer = self.connection.getpeercert() or {}
