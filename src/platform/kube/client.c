@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #define WRITES_PER_S 10u
 #define WRITES_BURST 20u
@@ -40,7 +39,7 @@ struct dv_kube_call {
     struct dv_kube_reply last;         /* of the try before; no body */
     dv_kube_callback *cb;
     void *arg;
-    TAILQ_ENTRY(dv_kube_call) link;
+    struct dv_kube_call *next, *previous;
 };
 
 struct dv_kube_client {
@@ -52,7 +51,7 @@ struct dv_kube_client {
     uint64_t writes_full_ns; /* when the bucket is full again */
     struct dv_loop_source *dispatch;
     uint32_t n_calls, n_running;
-    TAILQ_HEAD(, dv_kube_call) calls;
+    struct dv_kube_call *first, *last;
 };
 
 struct verb {
@@ -227,10 +226,31 @@ void dv_kube_client_read(const struct dv_kube_outcome *o, const char *what,
 
 /* ---- calls ---------------------------------------------------------------------------------- */
 
-static void call_free(struct dv_kube_call *call)
+static void append(struct dv_kube_client *client, struct dv_kube_call *call)
 {
-    struct dv_kube_client *client = call->client;
-    TAILQ_REMOVE(&client->calls, call, link);
+    call->previous = client->last;
+    if (client->last)
+        client->last->next = call;
+    else
+        client->first = call;
+    client->last = call;
+}
+
+static void unlink_call(struct dv_kube_client *client, struct dv_kube_call *call)
+{
+    if (client->first == call)
+        client->first = call->next;
+    else
+        call->previous->next = call->next;
+    if (call->next)
+        call->next->previous = call->previous;
+    else
+        client->last = call->previous;
+}
+
+static void call_free(struct dv_kube_client *client, struct dv_kube_call *call)
+{
+    unlink_call(client, call);
     client->n_calls--;
     client->n_running -= call->state == RUNNING;
     dv_kube_transfer_stop(call->transfer);
@@ -246,19 +266,20 @@ static void wake(struct dv_kube_client *client, uint64_t in_ms)
 }
 
 /* The call is gone before its callback runs: that may do as it likes. */
-static void end(struct dv_kube_call *call, struct dv_kube_reply *reply)
+static void end(struct dv_kube_client *client, struct dv_kube_call *call,
+                struct dv_kube_reply *reply)
 {
-    struct dv_kube_client *client = call->client;
     dv_kube_callback *cb = call->cb;
     void *arg = call->arg;
-    call_free(call);
+    call_free(client, call);
     wake(client, 0);
     if (cb)
         cb(arg, reply);
     json_object_put(reply->body);
 }
 
-static void end_failed(struct dv_kube_call *call, int error, const char *words)
+static void end_failed(struct dv_kube_client *client, struct dv_kube_call *call, int error,
+                       const char *words)
 {
     struct dv_kube_reply reply = call->last;
     if (!reply.error) {
@@ -267,7 +288,7 @@ static void end_failed(struct dv_kube_call *call, int error, const char *words)
         snprintf(what, sizeof what, "%s %.64s", verbs[call->verb].method, call->path);
         add_words(&reply, what, words);
     }
-    end(call, &reply);
+    end(client, call, &reply);
 }
 
 static bool may_repeat(const struct dv_kube_call *call, const struct dv_kube_outcome *o)
@@ -288,7 +309,7 @@ static void on_pause_over(void *arg)
     call->state = WAITING;
     uint64_t now = dv_clock_now();
     if (now >= call->deadline_ns) {
-        end_failed(call, -ETIMEDOUT, "the deadline has passed");
+        end_failed(call->client, call, -ETIMEDOUT, "the deadline has passed");
         return;
     }
     /* In line: until the deadline. */
@@ -328,10 +349,10 @@ static void on_done(void *arg, const struct dv_kube_outcome *o)
         wake(call->client, 0);
         return;
     }
-    end(call, &reply);
+    end(call->client, call, &reply);
 }
 
-static void start(struct dv_kube_call *call)
+static void start(struct dv_kube_client *client, struct dv_kube_call *call)
 {
     uint64_t now = dv_clock_now();
     uint64_t left_ms = now < call->deadline_ns ? (call->deadline_ns - now) / DV_NS_PER_MS : 0;
@@ -347,14 +368,14 @@ static void start(struct dv_kube_call *call)
     };
     call->tries++;
     call->last = (struct dv_kube_reply){0};
-    int r = dv_kube_transfer_start(call->client->pump, &spec, &call->transfer, &err);
+    int r = dv_kube_transfer_start(client->pump, &spec, &call->transfer, &err);
     if (r < 0) {
-        end_failed(call, r, err.msg);
+        end_failed(client, call, r, err.msg);
         return;
     }
     dv_loop_timer_set(call->timer, DV_NEVER, 0);
     call->state = RUNNING;
-    call->client->n_running++;
+    client->n_running++;
 }
 
 /* Takes a token, or says in how many ms there is one. The bucket is a point in time: it holds
@@ -373,11 +394,10 @@ static uint64_t take_write(struct dv_kube_client *client)
 
 static struct dv_kube_call *first_waiting(struct dv_kube_client *client, bool writes)
 {
-    struct dv_kube_call *call;
-    TAILQ_FOREACH(call, &client->calls, link)
-    if (call->state == WAITING && (writes || call->verb == DV_KUBE_GET))
-        return call;
-    return NULL;
+    struct dv_kube_call *call = client->first;
+    while (call && (call->state != WAITING || !(writes || call->verb == DV_KUBE_GET)))
+        call = call->next;
+    return call;
 }
 
 /* Starts what may run. start() may end a call, and its callback may cancel others: so it looks from
@@ -393,7 +413,7 @@ static void on_dispatch(void *arg)
             wake(client, wait_ms);
             writes = false;
         } else {
-            start(call);
+            start(client, call);
         }
     }
 }
@@ -431,7 +451,7 @@ int dv_kube_client_call(struct dv_kube_client *client, const struct dv_kube_requ
         return -ENOMEM;
     call->cb = cb;
     call->arg = arg;
-    TAILQ_INSERT_TAIL(&client->calls, call, link);
+    append(client, call);
     client->n_calls++;
     wake(client, 0);
     if (ret)
@@ -457,7 +477,7 @@ void dv_kube_client_cancel(struct dv_kube_call *call)
     if (!call)
         return;
     struct dv_kube_client *client = call->client;
-    call_free(call);
+    call_free(client, call);
     wake(client, 0);
 }
 
@@ -472,7 +492,6 @@ int dv_kube_client_new(struct dv_loop *loop, const struct dv_kube_config *config
     client->loop = loop;
     client->config = config;
     client->rng.state = seed;
-    TAILQ_INIT(&client->calls);
     snprintf(client->state.message, sizeof client->state.message, "nothing was asked yet");
     int r = dv_loop_timer(loop, DV_NEVER, 0, on_dispatch, client, &client->dispatch);
     r = r < 0 ? dv_err_set(err, r, "cannot start a Kubernetes client: %s", strerror(-r))
@@ -489,8 +508,10 @@ void dv_kube_client_free(struct dv_kube_client *client)
 {
     if (!client)
         return;
-    while (!TAILQ_EMPTY(&client->calls))
-        call_free(TAILQ_FIRST(&client->calls));
+    for (struct dv_kube_call *call = client->first, *next; call; call = next) {
+        next = call->next;
+        call_free(client, call);
+    }
     dv_kube_pump_free(client->pump);
     dv_loop_remove(client->dispatch);
     free(client);

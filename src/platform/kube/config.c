@@ -308,7 +308,7 @@ static int need(struct reader *rd, const struct dv_yaml_node *map, const char *k
 
 static int read_context(struct reader *rd, const char *name)
 {
-    const struct dv_yaml_node *context, *part;
+    const struct dv_yaml_node *context = NULL, *part = NULL;
     char *cluster = NULL, *user = NULL;
     int r = find(rd, "contexts", "context", name, &context);
     r = r < 0 ? r : need(rd, context, "cluster", &cluster);

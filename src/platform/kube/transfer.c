@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -45,7 +44,7 @@ struct dv_kube_pump {
     struct dv_loop_source *timer;
     struct memory_file ca, cert, key;
     struct token token;
-    TAILQ_HEAD(, dv_kube_transfer) ready; /* that have something to tell */
+    struct dv_kube_transfer *first, *last; /* that have something to tell */
 };
 
 struct dv_kube_transfer {
@@ -60,7 +59,7 @@ struct dv_kube_transfer {
     bool is_ready, has_data, ended, too_large;
     CURLcode code;
     char message[CURL_ERROR_SIZE];
-    TAILQ_ENTRY(dv_kube_transfer) link;
+    struct dv_kube_transfer *next, *previous; /* while it is ready */
 };
 
 /* A socket of libcurl's on the loop. */
@@ -72,24 +71,52 @@ struct plug {
 
 /* ---- telling -------------------------------------------------------------------------------- */
 
-static void make_ready(struct dv_kube_transfer *t)
+static void make_ready(struct dv_kube_pump *p, struct dv_kube_transfer *t)
 {
     if (t->is_ready)
         return;
     t->is_ready = true;
-    TAILQ_INSERT_TAIL(&t->pump->ready, t, link);
+    t->next = NULL;
+    t->previous = p->last;
+    if (p->last)
+        p->last->next = t;
+    else
+        p->first = t;
+    p->last = t;
 }
 
-static void unready(struct dv_kube_transfer *t)
+static void unready(struct dv_kube_pump *p, struct dv_kube_transfer *t)
 {
-    if (t->is_ready)
-        TAILQ_REMOVE(&t->pump->ready, t, link);
+    if (!t->is_ready)
+        return;
     t->is_ready = false;
+    if (p->first == t)
+        p->first = t->next;
+    else
+        t->previous->next = t->next;
+    if (t->next)
+        t->next->previous = t->previous;
+    else
+        p->last = t->previous;
+}
+
+static struct dv_kube_transfer *pop(struct dv_kube_pump *p)
+{
+    struct dv_kube_transfer *t = p->first;
+    if (!t)
+        return NULL;
+    p->first = t->next;
+    if (p->first)
+        p->first->previous = NULL;
+    else
+        p->last = NULL;
+    t->is_ready = false;
+    return t;
 }
 
 static void transfer_free(struct dv_kube_transfer *t)
 {
-    unready(t);
+    unready(t->pump, t);
     if (t->easy) {
         curl_multi_remove_handle(t->pump->multi, t->easy);
         curl_easy_cleanup(t->easy);
@@ -154,15 +181,13 @@ static void finish(struct dv_kube_transfer *t)
 static void tell(struct dv_kube_pump *p)
 {
     struct dv_kube_transfer *t;
-    while ((t = TAILQ_FIRST(&p->ready))) {
-        unready(t);
-        if (t->ended)
-            make_ready(t);
+    while ((t = pop(p))) {
+        if (t->ended && t->has_data)
+            make_ready(p, t);
         if (t->has_data) {
             t->has_data = false;
             t->on_data(t->arg, &t->in);
         } else if (t->ended) {
-            unready(t);
             finish(t);
         }
     }
@@ -180,7 +205,7 @@ static void collect(struct dv_kube_pump *p)
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
         t->code = code;
         t->ended = true;
-        make_ready(t);
+        make_ready(t->pump, t);
     }
     tell(p);
 }
@@ -283,7 +308,7 @@ static size_t curl_write(char *data, size_t size, size_t n, void *arg)
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     if (t->on_data && status == 200) {
         t->has_data = true;
-        make_ready(t);
+        make_ready(t->pump, t);
     }
     return len;
 }
@@ -296,7 +321,7 @@ static size_t curl_header(char *data, size_t size, size_t n, void *arg)
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     if (t->on_data && status == 200 && size * n <= 2) {
         t->has_data = true;
-        make_ready(t);
+        make_ready(t->pump, t);
     }
     return size * n;
 }
@@ -351,7 +376,6 @@ int dv_kube_pump_new(struct dv_loop *loop, const struct dv_kube_config *config,
     p->loop = loop;
     p->config = config;
     p->ca.fd = p->cert.fd = p->key.fd = -1;
-    TAILQ_INIT(&p->ready);
     int r = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? pump_start(p) : -ENOMEM;
     if (r < 0) {
         dv_kube_pump_free(p);
@@ -412,7 +436,7 @@ static bool same_file(const struct token *t, const struct stat *st)
 static int read_token(struct dv_kube_pump *p, struct dv_err *err)
 {
     const char *path = p->config->token_file;
-    struct stat st;
+    struct stat st = {0};
     char *text = NULL;
     size_t len;
     if (!*path && (!*p->config->token || p->token.header))
@@ -554,10 +578,10 @@ void dv_kube_transfer_stop(struct dv_kube_transfer *t)
 void dv_kube_transfer_take(struct dv_kube_transfer *t, size_t n)
 {
     n = DV_MIN(n, t->in.len);
-    memmove(t->in.data, t->in.data + n, t->in.len - n);
+    if (!n)
+        return;
     t->in.len -= n;
-    if (t->in.data)
-        t->in.data[t->in.len] = 0;
+    memmove(t->in.data, t->in.data + n, t->in.len + 1);
     if (!t->in.len && t->in.cap > 65536) /* a huge object has passed: give its room back */
         dv_str_done(&t->in);
 }
