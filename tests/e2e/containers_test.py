@@ -103,6 +103,12 @@ class Hook(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertEqual(self.node.slices(), [])
 
+    def test_kill_ends_the_container(self):
+        process = self.granted("--mode", "governed", "--memory-bytes", str(GIB), "--compute", "70")
+        s, = self.node.slices()
+        self.assertEqual(self.node.divvy("kill", s["id"]).returncode, 0)
+        self.assertEqual(process.wait(harness.PATIENCE), -15)
+
     def test_a_container_that_has_ended(self):
         process = self.container()
         process.kill()
@@ -310,6 +316,25 @@ class Runc(unittest.TestCase):
         finally:
             subprocess.run(["runc", "delete", "-f", self.id], check=True)
         harness.wait_for(lambda: not self.node.slices(), "released with its container")
+
+    def test_a_part_of_mps(self):
+        layout = os.path.join(self.directory.name, "layout.yaml")
+        with open(layout, "w", encoding="utf-8") as f:
+            f.write("apiVersion: divvy/v1\nkind: Layout\ngpus:\n"
+                    "  - {gpu: 0, mode: mps, replicas: 4}\n")
+        with harness.Node("a100", args=["--config", layout]) as node:
+            self.uuid = node.json("status")["gpus"][0]["uuid"]
+            self.node, before = node, self.node
+            self.addCleanup(lambda: setattr(self, "node", before))
+            body = {"name": "m", "resource": "r", "devices": [self.uuid], "mode": "mps"}
+            harness.wait_for(lambda: node.ask("POST", "/v1/containers/cdi", body)[0] == 200,
+                             "its daemon is up")
+            done = self.run_it("divvy-load alloc --bytes 10GiB >/dev/null; echo $?; "
+                               "env -i DIVVY_SIM_SOCKET=/run/divvy/sim.sock "
+                               "CUDA_MPS_PIPE_DIRECTORY=/run/divvy/mps "
+                               "/bin/divvy-load alloc --bytes 21GiB >/dev/null; echo $?",
+                               mode="mps", **{"memory_bytes": None, "compute": None})
+            self.assertEqual(done.stdout.split(), ["0", "1"], done.stderr)
 
     @unittest.skipUnless(os.path.isdir("/sys/fs/cgroup/unified") or
                          os.path.exists("/sys/fs/cgroup/cgroup.controllers"), "no cgroups, version 2")

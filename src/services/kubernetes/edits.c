@@ -109,7 +109,8 @@ static void add_mps(struct dv_cdi_edits *e, const struct dv_edits_spec *spec)
 {
     dv_cdi_mount(e, spec->mps_pipe, DV_CONTAINERS_MPS, DV_CDI_MOUNT_NOEXEC | DV_CDI_MOUNT_WRITE);
     dv_cdi_env(e, "CUDA_MPS_PIPE_DIRECTORY=%s", DV_CONTAINERS_MPS);
-    dv_cdi_env(e, "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=%u", spec->mps_percent);
+    if (spec->mps_percent)
+        dv_cdi_env(e, "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=%u", spec->mps_percent);
     if (spec->mps_bytes)
         dv_cdi_env(e, "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT=0=%lluM",
                    (unsigned long long)(spec->mps_bytes / DV_MIB));
@@ -199,7 +200,7 @@ static int look_up_mps(struct dv_node *node, const struct dv_device *d,
         return dv_err_set(err, -EAGAIN, "the MPS daemon of %s is not up", d->uuid);
     snprintf(l->pipe, sizeof l->pipe, "%s/mps/%s/pipe", node->config.state_dir, m->spec.name);
     spec->mps_pipe = l->pipe;
-    spec->mps_percent = g->compute ? DV_MAX(g->compute * 100 / d->compute, 1) : 100;
+    spec->mps_percent = g->compute ? DV_MAX(g->compute * 100 / d->compute, 1) : 0;
     spec->mps_bytes = g->memory_bytes;
     return 0;
 }

@@ -42,7 +42,7 @@ struct dv_edits_spec {
     size_t n;
     /* Of a device that is shared by MPS: */
     const char *mps_pipe; /* on the host; NULL: none */
-    uint32_t mps_percent;
+    uint32_t mps_percent; /* 0: the daemon's default, like mps_bytes */
     uint64_t mps_bytes;
 };
 
