@@ -11,7 +11,7 @@
 struct dv_loop *dv_kube_client_loop(struct dv_kube_client *client);
 struct dv_kube_pump *dv_kube_client_pump(struct dv_kube_client *client);
 struct dv_rng *dv_kube_client_rng(struct dv_kube_client *client);
-/* Every exchange that ended, also those of watches. */
+/* Every exchange that ended, also those of watches; of a watch also that the server sends. */
 void dv_kube_client_note(struct dv_kube_client *client, const struct dv_kube_outcome *outcome);
 /* Fills a reply: error, words, body; the body must be put (json_object_put). */
 void dv_kube_client_read(const struct dv_kube_outcome *outcome, const char *what,

@@ -304,7 +304,9 @@ static bool take_line(struct dv_kube_watch *w, const char *line, size_t len)
 static void on_data(void *arg, const struct dv_str *in)
 {
     struct dv_kube_watch *w = arg;
+    const struct dv_kube_outcome answered = {.status = 200};
     size_t at = 0;
+    dv_kube_client_note(w->client, &answered); /* its end may be minutes away */
     set_connected(w);
     while (at < in->len) {
         const char *line = in->data + at, *end = memchr(line, '\n', in->len - at);
