@@ -6,7 +6,9 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char help[] =
     "divvyd shares the GPUs of this machine among tenants.\n"
@@ -41,6 +43,23 @@ static const char help[] =
     "where\n"
     "                       root may, for what short processes used\n"
     "  --nvml-timeout TIME  when a call into the driver counts as wedged (default 5s)\n"
+    "  --kubernetes         be this node's device plugin, config manager, MIG manager and feature\n"
+    "                       discovery (divvyd(8) under KUBERNETES); as root. With it:\n"
+    "    --node-name NAME     the node (default $NODE_NAME, else the machine's name)\n"
+    "    --kubeconfig FILE    who to be (default: the pod's service account; none: no API server)\n"
+    "    --plugin-config PATH the NVIDIA device plugin's configuration: a file, or a directory of\n"
+    "                         named ones as a ConfigMap is mounted (default $CONFIG_FILE)\n"
+    "    --plugin-default KEY which of them nodes without the label "
+    "nvidia.com/device-plugin.config\n"
+    "                         have (default $DEFAULT_CONFIG, else \"default\", or the only one)\n"
+    "    --mig-config FILE    mig-parted's configurations, chosen by the label "
+    "nvidia.com/mig.config\n"
+    "    --mig-default NAME   which of them nodes without that label have (default "
+    "$DEFAULT_MIG_CONFIG)\n"
+    "    --kubelet-dir DIR    default /var/lib/kubelet\n"
+    "    --cdi-dir DIR        where CDI specifications go (default /var/run/cdi)\n"
+    "    --driver-root DIR    where the host's root is seen from here (default /)\n"
+    "                         and the device plugin's own flags: --mig-strategy and so on\n"
     "  --foreground         stay in the foreground (always so; for scripts that say it)\n"
     "  --ready-fd N         write a line to this descriptor once requests are answered\n"
     "  --capture FILE       write what the driver says to FILE (- for stdout), and end\n"
@@ -66,6 +85,16 @@ enum {
     TLS_KEY,
     TOKEN_FILE,
     DCGM_HOSTNAME,
+    KUBERNETES,
+    NODE_NAME,
+    KUBECONFIG,
+    PLUGIN_CONFIG,
+    PLUGIN_DEFAULT,
+    MIG_CONFIG,
+    MIG_DEFAULT,
+    KUBELET_DIR,
+    CDI_DIR,
+    DRIVER_ROOT,
     FOREGROUND,
     READY,
     CAPTURE,
@@ -90,6 +119,16 @@ static const struct option options[] = {
     {"tls-key", required_argument, NULL, TLS_KEY},
     {"token-file", required_argument, NULL, TOKEN_FILE},
     {"dcgm-hostname", required_argument, NULL, DCGM_HOSTNAME},
+    {"kubernetes", no_argument, NULL, KUBERNETES},
+    {"node-name", required_argument, NULL, NODE_NAME},
+    {"kubeconfig", required_argument, NULL, KUBECONFIG},
+    {"plugin-config", required_argument, NULL, PLUGIN_CONFIG},
+    {"plugin-default", required_argument, NULL, PLUGIN_DEFAULT},
+    {"mig-config", required_argument, NULL, MIG_CONFIG},
+    {"mig-default", required_argument, NULL, MIG_DEFAULT},
+    {"kubelet-dir", required_argument, NULL, KUBELET_DIR},
+    {"cdi-dir", required_argument, NULL, CDI_DIR},
+    {"driver-root", required_argument, NULL, DRIVER_ROOT},
     {"foreground", no_argument, NULL, FOREGROUND},
     {"ready-fd", required_argument, NULL, READY},
     {"capture", required_argument, NULL, CAPTURE},
@@ -98,6 +137,54 @@ static const struct option options[] = {
     {"version", no_argument, NULL, VERSION},
     {0},
 };
+
+/* Of the device plugin's flags, which are options here too; then variables of the environment. */
+#define PLUGIN_FLAG 2000
+#define PLUGIN_FLAGS_MAX 40u
+#define SETTINGS_MAX 1024u
+
+static struct option all_options[DV_ARRAY_SIZE(options) + PLUGIN_FLAGS_MAX];
+static char flag_names[PLUGIN_FLAGS_MAX][52]; /* "--mig-strategy" */
+static struct dv_plugin_setting settings[SETTINGS_MAX];
+static size_t n_settings;
+
+/* Switches may stand alone, as in Go: --gds-enabled, --gds-enabled=false. */
+static void make_options(void)
+{
+    size_t n = DV_ARRAY_SIZE(options) - 1;
+    memcpy(all_options, options, sizeof options);
+    for (size_t i = 0; i < PLUGIN_FLAGS_MAX; i++) {
+        const struct dv_plugin_flag *f = dv_plugin_flags_at(i);
+        if (!f)
+            break;
+        snprintf(flag_names[i], sizeof flag_names[i], "--%s", f->option);
+        all_options[n++] = (struct option){
+            f->option, f->type == DV_PLUGIN_BOOL ? optional_argument : required_argument, NULL,
+            PLUGIN_FLAG + (int)i};
+    }
+    all_options[n] = (struct option){0};
+}
+
+static void add_flag(int c)
+{
+    if (n_settings < SETTINGS_MAX)
+        settings[n_settings++] =
+            (struct dv_plugin_setting){flag_names[c - PLUGIN_FLAG], optarg ? optarg : "true"};
+}
+
+static void add_environment(void)
+{
+    static char names[SETTINGS_MAX][52];
+    for (char **e = environ; *e; e++) {
+        size_t len = strcspn(*e, "=");
+        if (!(*e)[len] || len >= sizeof names[0] || n_settings == SETTINGS_MAX)
+            continue; /* none of the flags has a longer name */
+        memcpy(names[n_settings], *e, len);
+        names[n_settings][len] = 0;
+        settings[n_settings] = (struct dv_plugin_setting){names[n_settings], *e + len + 1};
+        n_settings++;
+    }
+}
 
 static int usage(const char *message)
 {
@@ -147,12 +234,57 @@ static int parse_fd(const char *text, int *ret)
     return 0;
 }
 
+/* True: it was one of them. */
+static bool parse_kubernetes(int c, struct dv_kubernetes_options *k)
+{
+    const char **text[] = {&k->node_name,     &k->kubeconfig, &k->plugin_config,
+                           &k->plugin_chosen, &k->mig_config, &k->mig_chosen,
+                           &k->kubelet_dir,   &k->cdi_dir,    &k->driver_root};
+    if (c == KUBERNETES)
+        k->on = true;
+    else if (c >= NODE_NAME && c <= DRIVER_ROOT)
+        *text[c - NODE_NAME] = optarg;
+    else if (c >= PLUGIN_FLAG)
+        add_flag(c);
+    else
+        return false;
+    return true;
+}
+
+/* What only --kubernetes gives a meaning is not taken without it. */
+static int finish_kubernetes(struct dv_kubernetes_options *k)
+{
+    if (!k->on &&
+        (k->node_name || k->kubeconfig || k->plugin_config || k->plugin_chosen || k->mig_config ||
+         k->mig_chosen || k->kubelet_dir || k->cdi_dir || k->driver_root || n_settings))
+        return usage("options of --kubernetes need --kubernetes");
+    if (!k->on)
+        return -1;
+    add_environment();
+    if (!k->node_name)
+        k->node_name = getenv("NODE_NAME");
+    if (!k->plugin_config)
+        k->plugin_config = getenv("CONFIG_FILE");
+    if (!k->plugin_chosen)
+        k->plugin_chosen = getenv("DEFAULT_CONFIG");
+    if (!k->mig_chosen)
+        k->mig_chosen = getenv("DEFAULT_MIG_CONFIG");
+    if (k->plugin_config && !*k->plugin_config)
+        k->plugin_config = NULL;
+    k->over = settings;
+    k->n_over = n_settings;
+    return -1;
+}
+
 /* Returns -1 to go on, else the exit status. */
 static int parse(int argc, char **argv, struct dv_daemon_options *o, const char **capture)
 {
     int status = 0;
     opterr = 0;
-    for (int c; status == 0 && (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+    make_options();
+    for (int c; status == 0 && (c = getopt_long(argc, argv, "", all_options, NULL)) != -1;) {
+        if (parse_kubernetes(c, &o->kubernetes))
+            continue;
         switch (c) {
         case SIM:
             o->sim = optarg;
@@ -228,7 +360,7 @@ static int parse(int argc, char **argv, struct dv_daemon_options *o, const char 
         return status;
     if (optind < argc)
         return usage("it takes no arguments besides options");
-    return -1;
+    return finish_kubernetes(&o->kubernetes);
 }
 
 int main(int argc, char **argv)

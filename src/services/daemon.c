@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #define EXIT_USAGE 2
+#define EXIT_NOT_PERMITTED 4
 #define EXIT_UNAVAILABLE 5
 #define RT_PRIORITY 10u
 #define SIM_START_MS 30000
@@ -59,7 +60,8 @@ struct daemon {
     struct dv_ledger *ledger;
     struct dv_lease *lease; /* the node's, once there is one */
     struct dv_node *node;
-    struct dv_listen *listen; /* NULL: none asked for */
+    struct dv_listen *listen;         /* NULL: none asked for */
+    struct dv_kubernetes *kubernetes; /* likewise */
 };
 
 static int fail(int status, const char *fmt, ...) dv_printf(2, 3);
@@ -84,6 +86,24 @@ static bool join(char *buf, size_t size, const char *a, const char *b)
     memcpy(buf, a, n + 1);
     memcpy(buf + n, b, m + 1);
     return true;
+}
+
+static int make_directory(const char *path, mode_t mode)
+{
+    char part[PATH_MAX];
+    if (!join(part, sizeof part, path, ""))
+        return -ENAMETOOLONG;
+    for (char *p = part + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = 0;
+        if (mkdir(part, 0755) < 0 && errno != EEXIST)
+            return -errno;
+        *p = '/';
+    }
+    if (mkdir(part, mode) < 0 && errno != EEXIST)
+        return -errno;
+    return 0;
 }
 
 static void default_places(struct daemon *d)
@@ -153,11 +173,27 @@ static void find_driver(char *buf, size_t size, const char *override, const char
     buf[0] = 0;
 }
 
+/* Tenants get their libraries from where the host has them. */
+static int give_to_host(struct daemon *d)
+{
+    char lib[PATH_MAX];
+    struct dv_err err;
+    int r = make_directory(d->state, 0711);
+    if (r < 0)
+        return fail(1, "cannot make the state directory %s: %s", d->state, strerror(-r));
+    if (dv_kubernetes_prepare(d->lib, d->state, lib, sizeof lib, &err) < 0)
+        return fail(1, "%s", err.msg);
+    memcpy(d->lib, lib, sizeof lib);
+    return 0;
+}
+
 static int find_places(struct daemon *d)
 {
     const char *sim = d->options->sim;
     default_places(d);
     int status = find_libraries(d);
+    if (status == 0 && d->options->kubernetes.on)
+        status = give_to_host(d);
     if (status)
         return status;
     if (!join(d->tenant_socket, sizeof d->tenant_socket, d->socket, TENANT_FOLDER TENANT_NAME) ||
@@ -233,11 +269,18 @@ static int find_user(struct daemon *d)
     d->uid = geteuid();
     d->gid = getegid();
     d->privileged = d->uid == 0;
+    if (d->uid != 0 && d->options->kubernetes.on)
+        return fail(EXIT_NOT_PERMITTED, "--kubernetes: only root can talk to the kubelet");
     if (d->uid != 0) {
         if (name)
             return fail(EXIT_USAGE, "--user: only root can become another user");
         return 0;
     }
+    /* The kubelet's directories are root's, and it empties them; so main stays root there, without
+     * any of root's capabilities (ADR 13). */
+    if (d->options->kubernetes.on)
+        return name ? fail(EXIT_USAGE, "--user: with --kubernetes it is root without capabilities")
+                    : 0;
     if (name && dv_proc_user_id(name, &d->uid, &d->gid) < 0)
         return fail(EXIT_USAGE, "--user: there is no user '%.64s'", name);
     if (!name && dv_proc_user_id("divvy", &d->uid, &d->gid) < 0 &&
@@ -247,24 +290,6 @@ static int find_user(struct daemon *d)
 }
 
 /* ---- directories ---- */
-
-static int make_directory(const char *path, mode_t mode)
-{
-    char part[PATH_MAX];
-    if (!join(part, sizeof part, path, ""))
-        return -ENAMETOOLONG;
-    for (char *p = part + 1; *p; p++) {
-        if (*p != '/')
-            continue;
-        *p = 0;
-        if (mkdir(part, 0755) < 0 && errno != EEXIST)
-            return -errno;
-        *p = '/';
-    }
-    if (mkdir(part, mode) < 0 && errno != EEXIST)
-        return -errno;
-    return 0;
-}
 
 static void give(const struct daemon *d, const char *name)
 {
@@ -545,6 +570,8 @@ static int make_node(struct daemon *d)
     d->api_fd = -1;
     if (d->listen && dv_listen_start(d->listen, d->loop, d->node, &err) < 0)
         return fail(EXIT_USAGE, "%s", err.msg);
+    if (o->kubernetes.on && dv_kubernetes_new(d->node, &o->kubernetes, &d->kubernetes, &err) < 0)
+        return fail(EXIT_USAGE, "%s", err.msg);
     return 0;
 }
 
@@ -623,7 +650,9 @@ static int prepare(struct daemon *d)
     if (r < 0)
         return fail(1, "cannot start the arbiter: %s", strerror(-r));
     umask(077);
-    if (geteuid() == 0 && dv_proc_become(d->uid, d->gid, &err) < 0)
+    if (d->options->kubernetes.on && dv_proc_drop_capabilities(&err) < 0)
+        return fail(1, "%s", err.msg);
+    if (geteuid() == 0 && d->uid != 0 && dv_proc_become(d->uid, d->gid, &err) < 0)
         return fail(1, "%s", err.msg);
     dv_proc_no_new_privileges();
     return 0;
@@ -631,6 +660,7 @@ static int prepare(struct daemon *d)
 
 static void finish(struct daemon *d)
 {
+    dv_kubernetes_free(d->kubernetes);
     dv_listen_free(d->listen);
     dv_node_free(d->node);
     dv_lease_free(d->lease);

@@ -8,6 +8,7 @@
 #ifndef DV_SERVICES_DAEMON_H
 #define DV_SERVICES_DAEMON_H
 
+#include "kubernetes/kubernetes.h"
 #include "listen.h"
 
 struct dv_daemon_options {
@@ -20,6 +21,7 @@ struct dv_daemon_options {
     const char *prices;   /* a price file; NULL */
     const char *replay;   /* a capture to answer from, for tests; NULL */
     struct dv_listen_options listen;
+    struct dv_kubernetes_options kubernetes;
     enum dv_dcgm_hostname dcgm_hostname;
     enum dv_intruder_policy intruder;
     bool no_accounting; /* the driver's accounting mode stays as it is */

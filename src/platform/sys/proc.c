@@ -229,6 +229,19 @@ int dv_proc_become_nice(uid_t uid, gid_t gid, struct dv_err *err)
     return 0;
 }
 
+int dv_proc_drop_capabilities(struct dv_err *err)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {{0}};
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    /* So that no program that it starts as root gets them back. */
+    for (int c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
+        prctl(PR_CAPBSET_DROP, c, 0, 0, 0);
+    if (syscall(SYS_capset, &header, none) < 0)
+        return dv_err_set(err, -errno, "cannot give up capabilities: %s", strerror(errno));
+    return 0;
+}
+
 int dv_proc_realtime(uint32_t priority)
 {
     struct sched_param p = {.sched_priority = (int)priority};

@@ -63,6 +63,8 @@ int dv_proc_become(uid_t uid, gid_t gid, struct dv_err *err);
 /* The same just before exec; the program may still ask for SCHED_FIFO (it keeps CAP_SYS_NICE, as
  * an ambient capability: capabilities(7)). */
 int dv_proc_become_nice(uid_t uid, gid_t gid, struct dv_err *err);
+/* Gives up every capability, also for what is started from here; the user stays. */
+int dv_proc_drop_capabilities(struct dv_err *err);
 /* SCHED_FIFO at this priority for the calling thread; -EPERM where not allowed. Children and new
  * threads do not inherit it. */
 int dv_proc_realtime(uint32_t priority);
