@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""divvy in the cluster, installed as a user installs it: the image imported, the chart by Helm, the
+node's configurations as values. The node is a simulated DGX A100."""
+import json
+import os
+import subprocess
+
+import yaml
+
+from cluster import build, control, image, paths, process
+from harness import STAGE, ClusterCase
+
+NAMESPACE = "divvy"
+IMAGE = "divvy.dev/divvy:test"
+CHART = paths.SOURCE / "packaging/helm/divvy"
+NODE = "dgx-a100"
+CONFIG_LABEL = "nvidia.com/device-plugin.config"
+MIG_LABEL = "nvidia.com/mig.config"
+
+# GPU 0 whole; 1 by turns; 2 by fractions; 3 in governed halves; the others whole, or cut by MIG.
+SHARES = """\
+version: v1
+flags:
+  migStrategy: mixed
+  plugin: {deviceListStrategy: cdi-cri}
+sharing:
+  timeSlicing:
+    renameByDefault: true
+    failRequestsGreaterThanOne: true
+    resources:
+    - {name: nvidia.com/gpu, devices: [1], replicas: 4}
+  governed:
+    resources:
+    - {name: nvidia.com/gpu, devices: [2], percent: true}
+    - {name: nvidia.com/gpu, devices: [3], rename: nvidia.com/gpu.governed, replicas: 2}
+"""
+MPS = """\
+version: v1
+flags:
+  plugin: {deviceListStrategy: cdi-cri}
+sharing:
+  mps:
+    renameByDefault: true
+    resources:
+    - {name: nvidia.com/gpu, devices: [1], replicas: 4}
+"""
+EIGHT = SHARES.replace("devices: [1], replicas: 4", "devices: [1], replicas: 8")
+WRONG = SHARES.replace("replicas: 4", "replicaz: 4")
+MIG_CONFIG = """\
+version: v1
+mig-configs:
+  all-disabled:
+  - {devices: all, mig-enabled: false}
+  one-cut:
+  - {devices: [0, 1, 2, 3, 5, 6, 7], mig-enabled: false}
+  - {devices: [4], mig-enabled: true, mig-devices: {1g.10gb: 2, 2g.20gb: 1, 3g.40gb: 1}}
+  one-cut-otherwise:
+  - {devices: [0, 1, 2, 3, 5, 6, 7], mig-enabled: false}
+  - {devices: [4], mig-enabled: true, mig-devices: {1g.10gb: 4, 3g.40gb: 1}}
+"""
+PRICES = """\
+apiVersion: divvy/v1
+kind: PriceList
+currency: USD
+prices: [{perGpuHour: 3.06}]
+"""
+CONFIGS = {"shares": SHARES, "mps": MPS, "eight": EIGHT, "wrong": WRONG}
+
+
+def helm(*args):
+    home = str(paths.STATE / "helm")
+    env = dict(os.environ, KUBECONFIG=str(paths.KUBECONFIG), HELM_CACHE_HOME=home,
+               HELM_CONFIG_HOME=home, HELM_DATA_HOME=home)
+    done = subprocess.run([build.program("helm"), *map(str, args)], capture_output=True, text=True,
+                          env=env, check=False)
+    if done.returncode:
+        raise AssertionError(f"helm {args}: {done.stderr}")
+    return done.stdout
+
+
+def values(**more):
+    return {"simulate": NODE, "image": {"tag": "test", "pullPolicy": "Never"},
+            "config": {"map": CONFIGS, "default": "shares"},
+            "prices": PRICES, "migManager": {"config": {"data": {"config.yaml": MIG_CONFIG}}}, **more}
+
+
+class AgentCase(ClusterCase):
+    """divvy is installed before the first test of a class, and removed after the last."""
+    more = {}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        image.IMAGES.mkdir(parents=True, exist_ok=True)
+        archive = image.IMAGES / "divvy.tar"
+        subprocess.run([paths.SOURCE / "packaging/image/build", archive, "--stage", STAGE, "--name",
+                        IMAGE], capture_output=True, check=True)
+        cls.node.import_image(archive)
+        cls.make_namespace(NAMESPACE, {"pod-security.kubernetes.io/enforce": "privileged"})
+        file = paths.STATE / "values.yaml"
+        file.write_text(yaml.safe_dump(values(**cls.more)))
+        cls.addClassCleanup(cls.remove)
+        cls.label_node(**{CONFIG_LABEL: None, MIG_LABEL: None})
+        helm("upgrade", "--install", "divvy", CHART, "--namespace", NAMESPACE, "--values", file)
+        process.wait("divvy's pod to be ready", cls.agent_is_ready, 120)
+        cls.await_capacity({"nvidia.com/gpu.shared": "4"})
+
+    @classmethod
+    def remove(cls):
+        helm("uninstall", "divvy", "--namespace", NAMESPACE, "--ignore-not-found", "--wait")
+        cls.label_node(**{CONFIG_LABEL: None, MIG_LABEL: None})
+        cls.node.run("sh", "-c", "rm -rf /var/lib/divvy/* /run/divvy/* /run/cdi/*")
+
+    @classmethod
+    def agent_pod(cls):
+        pods = control.get("-n", NAMESPACE, "pods", "-l", "app.kubernetes.io/component=node")["items"]
+        return pods[0] if pods else None
+
+    @classmethod
+    def agent_is_ready(cls):
+        found = cls.agent_pod()
+        states = found["status"].get("containerStatuses", []) if found else []
+        return bool(states) and all(s["ready"] for s in states)
+
+    @classmethod
+    def agent_logs(cls):
+        return control.kubectl("-n", NAMESPACE, "logs", "-l", "app.kubernetes.io/component=node",
+                               "--tail=60", check=False).stdout
+
+    @classmethod
+    def divvy(cls, *args, check=True):
+        """A command of divvy in the agent's pod."""
+        done = control.kubectl("-n", NAMESPACE, "exec", cls.agent_pod()["metadata"]["name"], "--",
+                               "divvy", *args, check=False)
+        if check and done.returncode:
+            raise AssertionError(f"divvy {args}: {done.stdout}{done.stderr}")
+        return done
+
+    @classmethod
+    def divvy_json(cls, *args):
+        return json.loads(cls.divvy(*args, "-o", "json").stdout)
+
+    @classmethod
+    def label_node(cls, **labels):
+        control.kubectl("label", "node", cls.node.name, "--overwrite",
+                        *(f"{k}={v}" if v else f"{k}-" for k, v in labels.items()))
+
+    @classmethod
+    def allocatable(cls):
+        found = control.get("node", cls.node.name)["status"]["allocatable"]
+        return {k: v for k, v in found.items() if k.startswith(("nvidia.com/", "divvy.dev/"))}
+
+    @classmethod
+    def await_capacity(cls, wanted, timeout=60):
+        """These resources with these counts; None: none of it."""
+        def reached():
+            cls.seen = cls.allocatable()
+            return all(cls.seen.get(k, "0") == (v or "0") for k, v in wanted.items())
+        try:
+            process.wait(f"{wanted}", reached, timeout)
+        except TimeoutError as late:
+            raise AssertionError(f"{late}; there is {cls.seen}\n{cls.agent_logs()}") from late
+        return cls.seen
+
+    def node_events(self):
+        found = control.get("-n", "default", "events", "--field-selector",
+                            f"involvedObject.name={self.node.name}")["items"]
+        return [f"{e['reason']}: {e['message']}" for e in found]
+
+    def await_event(self, *words, timeout=30):
+        try:
+            return process.wait(f"an event with {words}", lambda: next(
+                (e for e in self.node_events() if all(w in e for w in words)), None), timeout)
+        except TimeoutError as late:
+            raise AssertionError(f"{late}; there is {self.node_events()}") from late
+
+    def slices(self):
+        """By namespace and pod; none while the kubelet lets nobody into the agent's pod."""
+        done = self.divvy("ps", "-o", "json", check=False)
+        found = json.loads(done.stdout)["slices"] if done.returncode == 0 else []
+        return {f"{s.get('namespace')}/{s.get('pod')}": s for s in found}
+
+    def await_slice(self, name, timeout=20):
+        """The slice of the pod of this case, as `divvy ps` shows it."""
+        key = f"{self.namespace}/{name}"
+        return process.wait(f"a slice of {key}", lambda: self.slices().get(key), timeout)
