@@ -651,6 +651,23 @@ struct dv_nvml_device_attributes {
     uint64_t memory_size_mb;
 };
 
+/* The NVLink fabric of a GPU, by nvmlDeviceGetGpuFabricInfo and nvmlDeviceGetGpuFabricInfoV. */
+#define DV_NVML_FABRIC_COMPLETED 3u
+struct dv_nvml_fabric {
+    uint8_t cluster[16];
+    int32_t status; /* enum dv_nvml_return */
+    uint32_t clique;
+    uint8_t state;
+};
+struct dv_nvml_fabric_v { /* version 2 */
+    uint32_t version;
+    uint8_t cluster[16];
+    int32_t status;
+    uint32_t clique;
+    uint8_t state;
+    uint32_t health_mask;
+};
+
 /* Limits per cgroup, driver 615 and later (nvmlDeviceSetMemoryLimits_v1). */
 #define DV_NVML_MEMORY_LIMIT_MAX UINT64_MAX
 struct dv_nvml_set_memory_limits {
@@ -704,6 +721,8 @@ _Static_assert(DV_NVML_VERSION(dv_nvml_ci_profile_info_v2, 2) == 0x02000088, "NV
 _Static_assert(sizeof(struct dv_nvml_ci_profile_info_v3) == 140, "NVML");
 _Static_assert(sizeof(struct dv_nvml_ci_info) == 32, "NVML");
 _Static_assert(sizeof(struct dv_nvml_device_attributes) == 40, "NVML");
+_Static_assert(sizeof(struct dv_nvml_fabric) == 28, "NVML");
+_Static_assert(sizeof(struct dv_nvml_fabric_v) == 36, "NVML");
 _Static_assert(sizeof(struct dv_nvml_set_memory_limits) == 24, "NVML");
 _Static_assert(sizeof(struct dv_nvml_get_memory_limits) == 32, "NVML");
 #endif

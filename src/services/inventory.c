@@ -126,6 +126,11 @@ static uint32_t mps_clients(const struct dv_facts_gpu *f)
     return f->cc_major >= 7 ? 48 : 16;
 }
 
+static uint32_t known(uint32_t fact)
+{
+    return fact == DV_FACT_UNKNOWN32 ? 0 : fact;
+}
+
 static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, struct dv_gpu *gpu)
 {
     const struct dv_gpu_model *model =
@@ -136,6 +141,12 @@ static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, s
     memcpy(gpu->model, f->model, sizeof gpu->model);
     memcpy(gpu->pci_bus_id, f->pci, sizeof gpu->pci_bus_id);
     gpu->pci_device_id = f->pci_device_id == DV_FACT_UNKNOWN32 ? 0 : f->pci_device_id >> 16;
+    gpu->pci_class = known(f->pci_class);
+    gpu->cc_major = known(f->cc_major);
+    gpu->cc_minor = known(f->cc_minor);
+    memcpy(gpu->fabric_cluster, f->fabric_cluster, sizeof gpu->fabric_cluster);
+    gpu->fabric_clique = f->fabric_cluster[0] ? f->fabric_clique : 0;
+    gpu->vgpu = f->vgpu == 1;
     gpu->numa = f->numa == DV_FACT_UNKNOWN32 ? -1 : (int32_t)f->numa;
     gpu->memory_bytes = f->memory_bytes == DV_FACT_UNKNOWN ? 0 : f->memory_bytes;
     uint64_t reserved = f->memory_reserved_bytes == DV_FACT_UNKNOWN ? 0 : f->memory_reserved_bytes;
@@ -144,7 +155,7 @@ static void fill_gpu(const struct dv_node *node, const struct dv_facts_gpu *f, s
     gpu->sm = model ? model->sm : 0;
     gpu->mig_capable = f->mig_current != DV_FACT_UNKNOWN32;
     gpu->mig_enabled = f->mig_current == 1;
-    gpu->pci_subsystem_id = f->pci_subsystem_id == DV_FACT_UNKNOWN32 ? 0 : f->pci_subsystem_id;
+    gpu->pci_subsystem_id = known(f->pci_subsystem_id);
     gpu->memory_limits = f->memory_limits == 1 && node->limits_usable;
     gpu->mps_clients =
         node->gpus[f->index].mps_clients ? node->gpus[f->index].mps_clients : mps_clients(f);
@@ -163,6 +174,23 @@ static void fill_whole(const struct dv_gpu *gpu, struct dv_device *d)
     d->compute = DV_COMPUTE_FULL;
 }
 
+static int8_t engines(uint32_t fact)
+{
+    return (int8_t)DV_MIN(known(fact), (uint32_t)INT8_MAX);
+}
+
+static void fill_attributes(const struct dv_facts_mig *m, struct dv_device *d)
+{
+    d->gi_slices = known(m->gi_slices);
+    d->ci_slices = known(m->ci_slices);
+    d->sm = known(m->sm);
+    d->engines = (struct dv_mig_engines){.copy = engines(m->copy),
+                                         .decoder = engines(m->decoder),
+                                         .encoder = engines(m->encoder),
+                                         .jpeg = engines(m->jpeg),
+                                         .ofa = engines(m->ofa)};
+}
+
 static bool fill_mig(const struct dv_facts_gpu *f, const struct dv_facts_mig *m,
                      struct dv_device *d)
 {
@@ -177,10 +205,11 @@ static bool fill_mig(const struct dv_facts_gpu *f, const struct dv_facts_mig *m,
     d->mig = true;
     d->gi = m->gi;
     d->ci = m->ci;
-    d->placement_start = m->start == DV_FACT_UNKNOWN32 ? 0 : m->start;
-    d->placement_size = m->size == DV_FACT_UNKNOWN32 ? 0 : m->size;
+    d->placement_start = known(m->start);
+    d->placement_size = known(m->size);
     d->memory_bytes = m->memory_bytes;
     d->compute = DV_COMPUTE_FULL / slices * part;
+    fill_attributes(m, d);
     return true;
 }
 

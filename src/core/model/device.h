@@ -44,6 +44,9 @@ struct dv_device {
     char profile[DV_MIG_NAME]; /* "3g.20gb"; "" on a whole GPU */
     uint32_t gi, ci;           /* instance ids; 0 on a whole GPU */
     uint32_t placement_start, placement_size;
+    /* Of a MIG device, as its driver tells them; 0 on a whole GPU, and where unknown. */
+    uint32_t gi_slices, ci_slices, sm;
+    struct dv_mig_engines engines;
     uint64_t memory_bytes; /* what tenants can have of it, all together */
     uint32_t compute;      /* of it all, in 1/7000 of the GPU: 7000, or 3000 for a 3g of 7 */
     enum dv_mode layout;   /* what the layout asks for; AUTO: nothing */

@@ -82,8 +82,16 @@ bool dv_snapshot_gpu_equal(const struct dv_gpu *a, const struct dv_gpu *b)
            a->context_bytes == b->context_bytes && a->sm == b->sm &&
            a->mig_capable == b->mig_capable && a->mig_enabled == b->mig_enabled &&
            a->memory_limits == b->memory_limits && a->mps_clients == b->mps_clients &&
-           a->mps_namespaces == b->mps_namespaces && a->health == b->health &&
-           !strcmp(a->health_detail, b->health_detail);
+           a->mps_namespaces == b->mps_namespaces && a->pci_class == b->pci_class &&
+           a->cc_major == b->cc_major && a->cc_minor == b->cc_minor && a->vgpu == b->vgpu &&
+           a->fabric_clique == b->fabric_clique && !strcmp(a->fabric_cluster, b->fabric_cluster) &&
+           a->health == b->health && !strcmp(a->health_detail, b->health_detail);
+}
+
+static bool same_engines(const struct dv_mig_engines *a, const struct dv_mig_engines *b)
+{
+    return a->copy == b->copy && a->decoder == b->decoder && a->encoder == b->encoder &&
+           a->jpeg == b->jpeg && a->ofa == b->ofa;
 }
 
 bool dv_snapshot_device_equal(const struct dv_device *a, const struct dv_device *b)
@@ -91,9 +99,10 @@ bool dv_snapshot_device_equal(const struct dv_device *a, const struct dv_device 
     return !strcmp(a->uuid, b->uuid) && a->gpu == b->gpu && a->mig == b->mig &&
            !strcmp(a->profile, b->profile) && a->gi == b->gi && a->ci == b->ci &&
            a->placement_start == b->placement_start && a->placement_size == b->placement_size &&
-           a->memory_bytes == b->memory_bytes && a->compute == b->compute &&
-           a->layout == b->layout && a->mode == b->mode && a->replicas == b->replicas &&
-           a->draining == b->draining && a->mps_up == b->mps_up;
+           a->gi_slices == b->gi_slices && a->ci_slices == b->ci_slices && a->sm == b->sm &&
+           same_engines(&a->engines, &b->engines) && a->memory_bytes == b->memory_bytes &&
+           a->compute == b->compute && a->layout == b->layout && a->mode == b->mode &&
+           a->replicas == b->replicas && a->draining == b->draining && a->mps_up == b->mps_up;
 }
 
 bool dv_snapshot_slice_equal(const struct dv_slice *a, const struct dv_slice *b)

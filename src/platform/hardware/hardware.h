@@ -23,6 +23,7 @@
 #define DV_HARDWARE_HARDWARE_H
 
 #include "base/err.h"
+#include "model/gpu.h"
 #include "model/mig.h"
 
 #include <stdbool.h>
@@ -68,7 +69,7 @@ struct dv_facts_mig {
     uint32_t gi_slices, ci_slices;
     uint32_t ci_profile, ci_start; /* of the compute instance: its profile's id, its first slice */
     uint32_t sm;
-    uint32_t reserved;
+    uint32_t copy, decoder, encoder, jpeg, ofa; /* engines that it may use */
     uint64_t memory_bytes;
 };
 
@@ -96,11 +97,20 @@ struct dv_facts_gpu {
     /* Rows of memory that failed: 1: some wait for a reset to be replaced; no spare row was left.
      */
     uint32_t remap_pending, remap_failed;
+    uint32_t pages_pending; /* likewise of boards that retire pages: 1: some wait for a reset */
+    uint32_t nvlinks_up;    /* links that have come up; unknown: it has none */
+    uint32_t pci_class;     /* 0x0302 */
+    uint32_t vgpu;          /* 1: a virtual GPU, given to this guest */
+    char fabric_cluster[DV_GPU_FABRIC_SIZE]; /* a UUID; "": it has joined no fabric */
+    uint32_t fabric_clique;
     uint32_t timeslice;  /* enum dv_timeslice; unknown: no such setting, or nobody asked. NVML
                             does not tell: whoever runs nvidia-smi fills it in */
     uint32_t accounting; /* 1: the driver keeps what each process used, also after its end; 0, or
                             unknown */
     uint64_t memory_bytes, memory_reserved_bytes;
+    /* Both count from 0 when the GPU starts anew. */
+    uint64_t ecc_uncorrected; /* memory errors that could not be corrected */
+    uint64_t energy_mj;
     struct dv_mig_geometry geometry; /* n_profiles 0: none; its name is NULL */
     uint32_t n_mig;
     uint32_t n_gi; /* unknown: the driver does not list them to us */

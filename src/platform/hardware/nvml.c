@@ -4,6 +4,7 @@
 #include "abi_nvml.h"
 #include "base/str.h"
 #include "hardware/nvml_accounting.h"
+#include "hardware/nvml_condition.h"
 #include "hardware/nvml_telemetry.h"
 
 #include <dlfcn.h>
@@ -33,7 +34,6 @@
     X(nvmlDeviceGetPciInfo)                                                                        \
     X(nvmlDeviceGetCudaComputeCapability)                                                          \
     X(nvmlDeviceGetPersistenceMode)                                                                \
-    X(nvmlDeviceGetRemappedRows)                                                                   \
     X(nvmlDeviceGetComputeMode)                                                                    \
     X(nvmlDeviceGetMemoryInfo_v2)                                                                  \
     X(nvmlDeviceGetMemoryInfo)                                                                     \
@@ -79,6 +79,7 @@ struct nvml {
     char path[256];
     struct dv_nvml_event_set *events;
     struct dv_nvml_accounting accounting;
+    struct dv_nvml_condition condition;
     struct dv_nvml_device *registered[DV_FACTS_GPUS_MAX]; /* for events, by index */
     struct dv_nvml_telemetry *telemetry;                  /* NULL before the first question */
 #define X(name) __typeof__(&name) name;
@@ -417,12 +418,18 @@ static int read_mig_device(struct nvml *self, struct dv_nvml_device *d, uint32_t
     if (CALL(self, nvmlDeviceGetName, mig, name, sizeof name) == DV_NVML_SUCCESS)
         profile_name(name, m->profile);
     m->gi_slices = m->ci_slices = m->sm = DV_FACT_UNKNOWN32;
+    m->copy = m->decoder = m->encoder = m->jpeg = m->ofa = DV_FACT_UNKNOWN32;
     m->memory_bytes = DV_FACT_UNKNOWN;
     if (CALL(self, nvmlDeviceGetAttributes_v2, mig, &a) == DV_NVML_SUCCESS ||
         CALL(self, nvmlDeviceGetAttributes, mig, &a) == DV_NVML_SUCCESS) {
         m->gi_slices = a.gpu_instance_slice_count;
         m->ci_slices = a.compute_instance_slice_count;
         m->sm = a.multiprocessor_count;
+        m->copy = a.shared_copy_engine_count;
+        m->decoder = a.shared_decoder_count;
+        m->encoder = a.shared_encoder_count;
+        m->jpeg = a.shared_jpeg_count;
+        m->ofa = a.shared_ofa_count;
         m->memory_bytes = a.memory_size_mb * DV_MIB;
     }
     struct memory memory;
@@ -483,7 +490,7 @@ static void forget(struct dv_facts_gpu *f, uint32_t index)
     f->index = index;
     f->pci_device_id = f->pci_subsystem_id = DV_FACT_UNKNOWN32;
     f->persistence = f->timeslice = f->accounting = DV_FACT_UNKNOWN32;
-    f->remap_pending = f->remap_failed = DV_FACT_UNKNOWN32;
+    dv_nvml_condition_forget(f);
     f->cc_major = f->cc_minor = f->compute_mode = DV_FACT_UNKNOWN32;
     f->mig_current = f->mig_pending = f->numa = f->power_limit_mw = DV_FACT_UNKNOWN32;
     f->memory_bytes = f->memory_reserved_bytes = DV_FACT_UNKNOWN;
@@ -496,7 +503,6 @@ static int nvml_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu 
     struct dv_nvml_device *d;
     struct memory memory;
     int major, minor;
-    uint32_t corrected, uncorrected;
     forget(ret, index);
     int rc = device(self, index, &d);
     if (is_lost(rc)) {
@@ -520,9 +526,7 @@ static int nvml_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu 
         ret->compute_mode = DV_FACT_UNKNOWN32;
     if (CALL(self, nvmlDeviceGetPersistenceMode, d, &ret->persistence) != DV_NVML_SUCCESS)
         ret->persistence = DV_FACT_UNKNOWN32;
-    if (CALL(self, nvmlDeviceGetRemappedRows, d, &corrected, &uncorrected, &ret->remap_pending,
-             &ret->remap_failed) != DV_NVML_SUCCESS)
-        ret->remap_pending = ret->remap_failed = DV_FACT_UNKNOWN32;
+    dv_nvml_condition_read(&self->condition, d, ret);
     if (CALL(self, nvmlDeviceGetNumaNodeId, d, &ret->numa) != DV_NVML_SUCCESS)
         ret->numa = DV_FACT_UNKNOWN32;
     if (CALL(self, nvmlDeviceGetEnforcedPowerLimit, d, &ret->power_limit_mw) != DV_NVML_SUCCESS &&
@@ -753,6 +757,7 @@ int dv_hardware_nvml_new(const char *library, struct dv_hardware **ret, struct d
     CALLS(X)
 #undef X
     dv_nvml_accounting_load(self->lib, &self->accounting);
+    dv_nvml_condition_load(self->lib, &self->condition);
     int rc = self->nvmlInit_v2 ? self->nvmlInit_v2() : CALL(self, nvmlInit);
     if (rc != DV_NVML_SUCCESS) {
         int r = failed(self, rc, "the NVIDIA driver does not start", err);
