@@ -27,3 +27,8 @@ enum dv_xid_kind dv_xid_kind(uint64_t xid)
         return DV_XID_OTHER;
     }
 }
+
+bool dv_xid_needs_reset(uint64_t xid)
+{
+    return dv_xid_kind(xid) == DV_XID_FATAL || xid == 94;
+}

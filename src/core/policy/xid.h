@@ -19,5 +19,8 @@ enum dv_xid_kind {
 };
 
 enum dv_xid_kind dv_xid_kind(uint64_t xid);
+/* Is a reset of the GPU due after it, before anything new runs there? Of 63 the driver itself tells
+ * whether rows wait for one. */
+bool dv_xid_needs_reset(uint64_t xid);
 
 #endif
