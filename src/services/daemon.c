@@ -551,6 +551,8 @@ static int make_node(struct daemon *d)
         .operator_uid = operator_uid,
         .nvml_timeout_ms = o->nvml_timeout_ms,
         .dcgm_hostname = o->dcgm_hostname,
+        .health_disable = getenv("DP_DISABLE_HEALTHCHECKS"),
+        .health_enable = getenv("DP_ENABLE_HEALTHCHECKS"),
     };
     int r = dv_node_new(d->loop, &config, &d->keeper, &d->mps_keeper, d->lease, d->store, d->ledger,
                         d->tenant_fd, &d->node, &err);

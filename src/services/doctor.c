@@ -107,6 +107,19 @@ static bool empty_is_wanted(const struct dv_node *node, const struct dv_gpu *gpu
     return entry && dv_layout_is_mig(entry) && !entry->n_devices;
 }
 
+static void add_health(const struct dv_node_gpu *g, const struct dv_gpu *gpu,
+                       struct dv_diagnose_gpu *to)
+{
+    const struct dv_health_verdict *v = &g->health.verdict;
+    uint64_t now = dv_clock_now();
+    if (v->cause == DV_HEALTH_LINKS_DOWN)
+        to->links_down = (uint32_t)v->n;
+    if (v->remedy != DV_HEALTH_TIME || !gpu)
+        return;
+    to->held_out = gpu->health_detail;
+    to->held_out_s = v->until_ns > now ? (uint32_t)((v->until_ns - now) / DV_NS_PER_S) + 1 : 1;
+}
+
 static void add_gpu(const struct dv_node *node, uint32_t index, struct dv_diagnose_gpu *to)
 {
     const struct dv_node_gpu *g = &node->gpus[index];
@@ -116,10 +129,11 @@ static void add_gpu(const struct dv_node *node, uint32_t index, struct dv_diagno
                                    .xid = dv_inventory_xid(node, index),
                                    .compute_mode = f->compute_mode,
                                    .persistence = f->persistence,
-                                   .rows_pending = f->remap_pending == 1,
+                                   .rows_pending = f->remap_pending == 1 || f->pages_pending == 1,
                                    .rows_failed = f->remap_failed == 1,
                                    .mig_pending = f->mig_current != f->mig_pending};
     const struct dv_gpu *gpu = dv_snapshot_gpu(node->snapshot, index);
+    add_health(g, gpu, to);
     to->empty_wanted = gpu && empty_is_wanted(node, gpu);
     if (f->mig_current == 1)
         add_instances(f, to);

@@ -12,6 +12,7 @@
 #include "model/gpu_model.h"
 #include "mps.h"
 #include "policy/xid.h"
+#include "render/health_text.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
@@ -46,36 +47,22 @@ const char *dv_inventory_driver_state(const struct dv_node *node)
 
 /* ---- health ---- */
 
-static bool xid_is_fatal(uint64_t xid)
-{
-    return dv_xid_kind(xid) == DV_XID_FATAL;
-}
-
 uint64_t dv_inventory_xid(const struct dv_node *node, uint32_t gpu)
 {
     const struct dv_node_gpu *g = &node->gpus[gpu];
-    bool counts = xid_is_fatal(g->xid) || dv_clock_now() - g->xid_ns < XID_REMEMBERED_NS;
+    bool counts = dv_xid_needs_reset(g->xid) || dv_clock_now() - g->xid_ns < XID_REMEMBERED_NS;
     return counts ? g->xid : 0;
 }
 
-/* A program's own fault says nothing of the GPU. */
-static bool xid_degrades(uint64_t xid)
-{
-    return xid && dv_xid_kind(xid) >= DV_XID_OTHER;
-}
-
+/* What the audit found lowers the health of a GPU that is well otherwise. */
 static void judge(const struct dv_node *node, uint32_t i, struct dv_gpu *gpu)
 {
-    const struct dv_node_gpu *g = &node->gpus[i];
-    bool answers = !strcmp(dv_inventory_driver_state(node), "ok");
-    gpu->health = DV_GPU_HEALTH_OK;
-    gpu->health_detail[0] = 0;
-    if (!answers) {
-        gpu->health = DV_GPU_HEALTH_UNKNOWN;
-        snprintf(gpu->health_detail, sizeof gpu->health_detail, "the driver does not answer");
-        return;
-    }
-    for (size_t k = 0; k < node->n_findings; k++) {
+    const struct dv_health_verdict *v = &node->gpus[i].health.verdict;
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    dv_health_text(v, &text);
+    gpu->health = v->health;
+    snprintf(gpu->health_detail, sizeof gpu->health_detail, "%s", dv_str_get(&text));
+    for (size_t k = 0; v->health == DV_GPU_HEALTH_OK && k < node->n_findings; k++) {
         const struct dv_finding *f = &node->findings[k];
         if (f->gpu != i || f->hits < f->needed)
             continue;
@@ -83,27 +70,37 @@ static void judge(const struct dv_node *node, uint32_t i, struct dv_gpu *gpu)
         snprintf(gpu->health_detail, sizeof gpu->health_detail, "%.*s",
                  (int)sizeof gpu->health_detail - 1, f->problem);
     }
-    if (xid_degrades(dv_inventory_xid(node, i)) && gpu->health == DV_GPU_HEALTH_OK) {
-        gpu->health = DV_GPU_HEALTH_DEGRADED;
-        snprintf(gpu->health_detail, sizeof gpu->health_detail, "XID %llu",
-                 (unsigned long long)g->xid);
-    }
-    if (g->lost || (g->xid && xid_is_fatal(g->xid))) {
-        gpu->health = DV_GPU_HEALTH_FAILED;
-        if (g->lost)
-            snprintf(gpu->health_detail, sizeof gpu->health_detail,
-                     "the GPU is lost or needs a reset");
-        else
-            snprintf(gpu->health_detail, sizeof gpu->health_detail, "XID %llu",
-                     (unsigned long long)g->xid);
-    }
+}
+
+static enum dv_health_driver driver_of(const struct dv_node *node)
+{
+    if (!strcmp(dv_inventory_driver_state(node), "ok"))
+        return DV_HEALTH_DRIVER_ANSWERS;
+    return node->driver_status == DV_HARDWARE_NOT_LOADED ? DV_HEALTH_DRIVER_UNLOADED
+                                                         : DV_HEALTH_DRIVER_SILENT;
+}
+
+/* Since when, for people: kept, so that it does not move with the clock that they read. */
+static void date_health(struct dv_node_gpu *g, uint64_t now)
+{
+    const struct dv_health_verdict *v = &g->health.verdict;
+    if (g->health_since_unix && g->health_since_ns == v->since_ns)
+        return;
+    g->health_since_ns = v->since_ns;
+    g->health_since_unix = dv_clock_unix() - (int64_t)((now - v->since_ns) / DV_NS_PER_S);
 }
 
 void dv_inventory_update_health(struct dv_node *node)
 {
+    uint64_t now = dv_clock_now();
+    enum dv_health_driver driver = driver_of(node);
     for (size_t i = 0; i < node->snapshot->n_gpus; i++) {
         const struct dv_gpu *old = &node->snapshot->gpus[i];
+        struct dv_node_gpu *g = &node->gpus[old->index];
         struct dv_event e = {.kind = DV_EVENT_GPU_SEEN, .gpu = *old};
+        if (g->health.driver != driver)
+            dv_health_driver(&g->health, now, driver);
+        date_health(g, now);
         judge(node, old->index, &e.gpu);
         if (e.gpu.health == old->health && !strcmp(e.gpu.health_detail, old->health_detail))
             continue;
@@ -113,6 +110,26 @@ void dv_inventory_update_health(struct dv_node *node)
                dv_log_value(e.gpu.health_detail, detail));
         dv_node_apply(node, &e);
     }
+}
+
+/* The driver has told about the GPU: of all that is known, its health is judged by this. */
+static void observe(struct dv_node *node, const struct dv_facts_gpu *f)
+{
+    struct dv_node_gpu *g = &node->gpus[f->index];
+    struct dv_health_facts facts = {.lost = f->lost == 1,
+                                    .rows_pending = f->remap_pending,
+                                    .rows_failed = f->remap_failed,
+                                    .pages_pending = f->pages_pending,
+                                    .links_up = f->nvlinks_up,
+                                    .ecc_uncorrected = f->ecc_uncorrected,
+                                    .energy_mj = f->energy_mj};
+    uint64_t now = dv_clock_now();
+    dv_health_observe(&g->health, &node->health_switches, now, &facts);
+    if (g->health.restarted && !g->health.reset_xid)
+        g->xid = 0;
+    if (g->health.restarted)
+        dv_log(DV_LOG_INFO, "gpu.restarted", "gpu=%u", f->index);
+    date_health(g, now);
 }
 
 /* ---- facts to the model ---- */
@@ -341,15 +358,14 @@ static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
     if (another) /* GPUs are numbered anew when one has gone */
         dv_layouts_gone(node, f->index);
     uint32_t timeslice = g->present ? g->facts->timeslice : DV_FACT_UNKNOWN32;
-    /* Rows of memory are replaced by a reset only. */
-    bool reset = g->present && g->facts->remap_pending == 1 && f->remap_pending == 0;
     if (known || !g->present)
         *g->facts = *f;
     if (g->facts->timeslice == DV_FACT_UNKNOWN32)
         g->facts->timeslice = timeslice; /* a new worker has not asked for it yet */
     g->present = true;
-    if (reset || (g->lost && !f->lost))
-        g->xid = 0;
+    if (another)
+        dv_health_init(&g->health, dv_clock_now());
+    observe(node, f);
     g->lost = f->lost;
     see_gpu(node, g->facts);
     dv_meter_ended_enable(node, f->index);
@@ -462,6 +478,10 @@ static void on_driver(void *arg, const struct dv_worker_reply *reply, int error)
 static void take_sample(struct dv_node *node, uint32_t i, const struct dv_facts_sample *s)
 {
     struct dv_node_gpu *g = &node->gpus[i];
+    if (s->lost)
+        dv_health_lost(&g->health, dv_clock_now());
+    else if (g->lost)
+        node->inventory_ns = 0; /* it is back: is it well? */
     g->lost = s->lost;
     if (s->lost)
         return;
@@ -511,6 +531,9 @@ static void on_events(void *arg, const struct dv_worker_reply *reply, int error)
             g->xid = e->xid;
             g->xid_ns = dv_clock_now();
         }
+        dv_health_xid(&g->health, &node->health_switches, dv_clock_now(), e->xid);
+        if (dv_xid_needs_reset(e->xid))
+            node->inventory_ns = 0; /* what else the driver says of it is known at once */
         dv_telemetry_xid(node, e->gpu, e->xid);
         dv_mps_xid(node, e->gpu, e->gi, e->xid);
         dv_log(DV_LOG_WARNING, "gpu.xid", "gpu=%u xid=%llu", e->gpu, (unsigned long long)e->xid);

@@ -17,10 +17,10 @@ void dv_inventory_tick(struct dv_node *node, uint64_t now);
 int dv_inventory_look(struct dv_node *node, uint32_t gpu);
 /* The hardware's state as people name it: "ok", "missing", "wedged", "starting". */
 const char *dv_inventory_driver_state(const struct dv_node *node);
-/* The GPU's XID that still counts: a fatal one until a reset or restart, others for ten minutes. 0:
- * none. */
+/* The GPU's XID that still counts for the doctor: one after which a reset is due until it or a
+ * restart, others for ten minutes. 0: none. */
 uint64_t dv_inventory_xid(const struct dv_node *node, uint32_t gpu);
-/* Sets each GPU's health from what is known and from the audit's findings. */
+/* Sets each GPU's health from its verdict (policy/health_policy.h) and the audit's findings. */
 void dv_inventory_update_health(struct dv_node *node);
 
 #endif

@@ -138,6 +138,13 @@ static void write_health(struct page *p)
             dv_openmetrics_uint(&p->w, gpu->health == states[i]);
         }
     }
+    begin(p, DV_METRICS_GPU_HEALTH_SINCE);
+    for (const struct dv_gpu *gpu = NULL; (gpu = next_gpu(p, gpu));) {
+        const struct dv_node_gpu *g = &p->node->gpus[gpu->index];
+        gpu_sample(p, gpu);
+        dv_openmetrics_label(&p->w, "cause", dv_health_cause_name(g->health.verdict.cause));
+        dv_openmetrics_uint(&p->w, (uint64_t)DV_MAX(g->health_since_unix, INT64_C(0)));
+    }
 }
 
 static void write_collect(struct page *p)

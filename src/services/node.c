@@ -228,6 +228,20 @@ static int start(struct dv_node *node, const struct dv_keeper *keeper,
     return r;
 }
 
+static void begin_health(struct dv_node *node)
+{
+    const struct dv_node_config *c = &node->config;
+    char bad[DV_HEALTH_WORD], value[DV_LOG_VALUE];
+    dv_health_switches_read(c->health_disable, c->health_enable, &node->health_switches, bad);
+    if (bad[0])
+        dv_log(DV_LOG_WARNING, "health.switches",
+               "word=%s problem=\"no XID, all or xids in DP_DISABLE_HEALTHCHECKS or "
+               "DP_ENABLE_HEALTHCHECKS; passed over\"",
+               dv_log_value(bad, value));
+    for (size_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        dv_health_init(&node->gpus[i].health, node->started_ns);
+}
+
 int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
                 const struct dv_keeper *keeper, const struct dv_keeper *mps_keeper,
                 struct dv_lease *lease, struct dv_store *store, struct dv_ledger *ledger,
@@ -247,6 +261,7 @@ int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
     node->started_ns = dv_clock_now();
     node->next_id = 1;
     node->driver_status = 1;
+    begin_health(node);
     int r = start(node, keeper, mps_keeper);
     if (r < 0) {
         dv_node_free(node);

@@ -36,6 +36,7 @@
 #include "http/server.h"
 #include "lease.h"
 #include "model/event.h"
+#include "policy/health_policy.h"
 #include "policy/verdict.h"
 #include "store/ledger.h"
 #include "store/store.h"
@@ -79,6 +80,8 @@ struct dv_node_config {
     uid_t operator_uid; /* may name other tenants; (uid_t)-1: nobody but root */
     uint32_t nvml_timeout_ms;
     enum dv_dcgm_hostname dcgm_hostname;
+    /* DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS (policy/health_policy.h); may be NULL. */
+    const char *health_disable, *health_enable;
 };
 
 enum dv_holding_state {
@@ -98,6 +101,7 @@ struct dv_meter_question;
 struct dv_mps;
 struct dv_ledger;
 struct dv_bills_job;
+struct dv_labels_settings;
 
 /* For whom somebody waited: for turns on a device, and in the queue. */
 struct dv_wait_for {
@@ -237,6 +241,9 @@ struct dv_node_gpu {
     uint64_t polled_us, polled_ns; /* when the last sample came, by both clocks */
     uint64_t context_learnt_bytes, mps_context_learnt_bytes;
     uint32_t mps_clients; /* most of them, as an MPS daemon has told; 0: not yet */
+    struct dv_health health;
+    uint64_t health_since_ns; /* of the verdict that health_since_unix is of */
+    int64_t health_since_unix;
     uint64_t xid, xid_ns; /* the last of those that matter most; 0 = none */
     uint64_t ghost_ns;    /* since when memory is in use and no process listed; 0: it is not */
     uint64_t audit_window_ns;
@@ -256,6 +263,8 @@ struct dv_node_tenant {
 
 struct dv_node {
     struct dv_node_config config;
+    struct dv_health_switches health_switches;
+    const struct dv_labels_settings *labels; /* labels.h; NULL: as the layout has it. A loan */
     struct dv_loop *loop;
     struct dv_snapshot *snapshot;
     struct dv_hardware_link *link;

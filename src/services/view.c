@@ -272,6 +272,19 @@ static uint64_t memory_used(struct dv_node *node, uint32_t gpu)
                 : node->gpus[gpu].memory_used_bytes;
 }
 
+static void add_health(struct dv_output_node *o, const struct dv_node_gpu *g)
+{
+    const struct dv_health_verdict *v = &g->health.verdict;
+    dv_output_string(o, "health_cause", v->cause ? dv_health_cause_name(v->cause) : NULL);
+    dv_output_string(o, "health_remedy", v->remedy ? dv_health_remedy_name(v->remedy) : NULL);
+    dv_output_int(o, "health_since_unix", g->health_since_unix);
+    if (v->until_ns)
+        dv_output_int(o, "health_until_unix",
+                      g->health_since_unix + (int64_t)((v->until_ns - v->since_ns) / DV_NS_PER_S));
+    else
+        dv_output_null(o, "health_until_unix");
+}
+
 static void add_gpu(struct dv_output_node *list, struct dv_node *node, const struct dv_gpu *gpu)
 {
     struct dv_output_node *o = dv_output_object(list, NULL);
@@ -287,6 +300,7 @@ static void add_gpu(struct dv_output_node *list, struct dv_node *node, const str
     dv_output_string(o, "mode", gpu_mode(node, gpu));
     dv_output_string(o, "health", dv_gpu_health_name(gpu->health));
     dv_output_string(o, "health_detail", gpu->health_detail[0] ? gpu->health_detail : NULL);
+    add_health(o, g);
     dv_output_bool(o, "mig_enabled", gpu->mig_enabled);
     add_devices(o, node, gpu);
     struct dv_output_node *slices = dv_output_array(o, "slices");

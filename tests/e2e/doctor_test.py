@@ -106,8 +106,8 @@ class Doctor(unittest.TestCase):
                 finding = node.wait_for(code, f"gpu {gpu}")
                 self.assertEqual(finding["severity"], severity)
             health = {g["index"]: g["health"] for g in node.json("status")["gpus"]}
-            self.assertEqual(health, {0: "ok", 1: "ok", 2: "degraded", 3: "failed", 4: "failed",
-                                      5: "degraded", 6: "ok", 7: "ok"})
+            self.assertEqual(health, {0: "ok", 1: "ok", 2: "failed", 3: "failed", 4: "failed",
+                                      5: "failed", 6: "ok", 7: "ok"})
             # What matters less does not hide what still counts.
             node.inject("--gpu", "3", "--xid", "45")
             node.inject("--gpu", "6", "--xid", "13")

@@ -39,6 +39,8 @@ static const struct {
     [DV_TROUBLE_XID_CLEANUP] = {"xid_cleanup", DV_SEVERITY_NOTE},
     [DV_TROUBLE_ROWS_FAILED] = {"memory_rows_failed", DV_SEVERITY_ERROR},
     [DV_TROUBLE_ROWS_PENDING] = {"memory_rows_pending", DV_SEVERITY_WARNING},
+    [DV_TROUBLE_LINKS_DOWN] = {"nvlinks_down", DV_SEVERITY_WARNING},
+    [DV_TROUBLE_HELD_OUT] = {"gpu_held_out", DV_SEVERITY_NOTE},
     [DV_TROUBLE_PROHIBITED] = {"compute_prohibited", DV_SEVERITY_ERROR},
     [DV_TROUBLE_ONE_PROCESS] = {"compute_exclusive_process", DV_SEVERITY_WARNING},
     [DV_TROUBLE_MIG_PENDING] = {"mig_pending", DV_SEVERITY_WARNING},
@@ -160,6 +162,10 @@ static void examine_settings(const struct dv_diagnose_gpu *g, const struct dv_sn
         add(d, DV_TROUBLE_ROWS_FAILED, g->index, NULL);
     if (g->rows_pending)
         add(d, DV_TROUBLE_ROWS_PENDING, g->index, NULL);
+    if (g->links_down)
+        add(d, DV_TROUBLE_LINKS_DOWN, g->index, NULL)->n = g->links_down;
+    if (g->held_out_s)
+        add(d, DV_TROUBLE_HELD_OUT, g->index, g->held_out)->n = g->held_out_s;
     if (g->compute_mode == COMPUTE_PROHIBITED)
         add(d, DV_TROUBLE_PROHIBITED, g->index, NULL);
     else if (g->compute_mode == COMPUTE_EXCLUSIVE_PROCESS &&

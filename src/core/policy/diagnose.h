@@ -53,6 +53,8 @@ enum dv_trouble {
     DV_TROUBLE_XID_CLEANUP,     /* [gpu, n] */
     DV_TROUBLE_ROWS_FAILED,     /* [gpu] */
     DV_TROUBLE_ROWS_PENDING,    /* [gpu] */
+    DV_TROUBLE_LINKS_DOWN,      /* [gpu, n: NVLinks] */
+    DV_TROUBLE_HELD_OUT,        /* [gpu, n: seconds, detail: why] */
     DV_TROUBLE_PROHIBITED,      /* [gpu] compute mode */
     DV_TROUBLE_ONE_PROCESS,     /* [gpu] compute mode, where the device is to be shared */
     DV_TROUBLE_MIG_PENDING,     /* [gpu] */
@@ -109,6 +111,9 @@ struct dv_diagnose_gpu {
     uint32_t compute_mode;          /* NVML: 0 default, 2 prohibited, 3 exclusive process */
     uint32_t persistence;           /* 0, 1 */
     bool rows_pending, rows_failed; /* of memory, to be replaced by spare ones at a reset */
+    uint32_t links_down;            /* NVLinks that were up before */
+    uint32_t held_out_s;            /* a fault is over, and nothing new comes yet; 0: not so */
+    const char *held_out;           /* why */
     bool mig_pending;               /* a change of MIG mode waits for a reset */
     bool empty_wanted;              /* the layout wants MIG mode without instances, or is at work */
     uint32_t n_gi;

@@ -183,6 +183,13 @@ static void test_settings(void **state)
     gpus[0].rows_failed = true;
     one(DV_TROUBLE_ROWS_FAILED, 0);
     gpus[0].rows_failed = false;
+    gpus[0].links_down = 2;
+    assert_int_equal(one(DV_TROUBLE_LINKS_DOWN, 0)->n, 2);
+    gpus[0].links_down = 0;
+    gpus[0].held_out_s = 59;
+    gpus[0].held_out = "XID 999";
+    assert_string_equal(one(DV_TROUBLE_HELD_OUT, 0)->detail, "XID 999");
+    gpus[0].held_out_s = 0;
     gpus[0].ghost_bytes = DV_GIB;
     assert_int_equal(one(DV_TROUBLE_MEMORY_GHOST, 0)->bytes, DV_GIB);
 }

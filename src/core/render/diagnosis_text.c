@@ -108,6 +108,16 @@ static const struct words {
          "errors that could not be corrected were found there; a reset puts spare rows in their "
          "place",
          "drain the GPU when that suits, and reset it", "nvidia-smi --gpu-reset -i {gpu}"},
+    [DV_TROUBLE_LINKS_DOWN] =
+        {"gpu {gpu}", "{n} of its NVLinks went down",
+         "a cable, a switch or the GPU at the other end; the driver may have taken them out of use",
+         "work over several GPUs is slower, or fails; 'nvidia-smi nvlink -s' lists the links, and "
+         "a "
+         "reset of the GPUs may bring them up"},
+    [DV_TROUBLE_HELD_OUT] =
+        {"gpu {gpu}", "nothing new is placed on it for another {n} s", "{detail}",
+         "nothing: it comes back by itself when the driver answers for it after that time. Each "
+         "fault that follows within an hour doubles the time, up to an hour"},
     [DV_TROUBLE_PROHIBITED] = {"gpu {gpu}",
                                "the compute mode is PROHIBITED: no program can use the GPU",
                                "somebody set it (nvidia-smi -c)", "set it back",

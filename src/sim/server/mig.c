@@ -81,6 +81,7 @@ void dv_simmig_restart(struct dv_simgpu *g)
     g->compute_mode = 0;
     g->timeslice = 0;
     g->ecc_volatile = 0;
+    g->energy_uj = 0;
     g->rows_remapped += g->rows_pending;
     g->rows_pending = 0;
     g->lost = false;

@@ -120,7 +120,7 @@ struct dv_simgpu {
     /* Figures, integrated by the server from the engine. */
     uint64_t busy_ns, switch_ns; /* since the server started */
     uint64_t busy_sm_ns;         /* likewise: SMs x time given to kernels */
-    uint64_t energy_uj;          /* since the server started */
+    uint64_t energy_uj;          /* since the GPU was started, as its driver counts */
     uint32_t samples_head;       /* samples ever taken; the last is [(head - 1) % SAMPLES] */
     struct dv_simsample samples[DV_SIM_SAMPLES];
     struct dv_engine *engine; /* the server's */
