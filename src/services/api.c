@@ -10,6 +10,8 @@
 #include "kubernetes/containers.h"
 #include "kubernetes/edits.h"
 #include "metrics.h"
+#include "node_labels.h"
+#include "render/labels_text.h"
 #include "request.h"
 #include "sys/clock.h"
 #include "view.h"
@@ -91,6 +93,24 @@ static void get_queue(struct dv_node *node, struct dv_http_request *rq, const ch
 static void get_doctor(struct dv_node *node, struct dv_http_request *rq, const char *id)
 {
     dv_view_reply(rq, 200, dv_doctor_view(node));
+}
+
+static void get_labels(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    const char *strategy = dv_http_server_query(rq, "mig_strategy");
+    dv_cleanup(dv_labels_done) struct dv_labels labels = {0};
+    enum dv_labels_mig mig;
+    struct dv_err err = {0};
+    if (strategy && dv_labels_mig_parse(strategy, &mig, &err) < 0) {
+        bad_request(rq, err.msg);
+        return;
+    }
+    int r = dv_node_labels_make(node, strategy ? &mig : NULL, &labels, &err);
+    if (r < 0)
+        dv_view_reply_error(rq, r == -EAGAIN ? 503 : 500, r == -EAGAIN ? 5 : 1,
+                            r == -EAGAIN ? "unavailable" : "failed", err.msg);
+    else
+        dv_view_reply(rq, 200, dv_labels_text_tree(&labels));
 }
 
 static void get_explain(struct dv_node *node, struct dv_http_request *rq, const char *unused)
@@ -430,6 +450,7 @@ static const struct route routes[] = {
     {"GET", "/v1/slices", "", false, get_slices},
     {"GET", "/v1/queue", "", false, get_queue},
     {"GET", "/v1/doctor", "", false, get_doctor},
+    {"GET", "/v1/labels", "", false, get_labels},
     {"GET", "/v1/explain", "", false, get_explain},
     {"POST", "/v1/claims", "", false, post_claim},
     {"GET", "/v1/claims/", "", true, get_claim},

@@ -21,6 +21,7 @@
  *   activity.h    what tenants did, beside what they used
  *   books_view.h  what metrics show of the books
  *   metrics.h     all of it as text for scrapers; listen.h: where they ask
+ *   node_labels.h what the node is labelled in a cluster
  *   view.h, request.h, api.h   answers, requests, routes
  *   kubernetes/   containers as holders of slices
  *

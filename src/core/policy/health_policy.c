@@ -232,6 +232,7 @@ static void strike(struct dv_health *h, uint64_t now, enum dv_health_cause cause
     bool first = !h->bad;
     fall_ill(h, now);
     h->soft = true;
+    h->soft_ns = now;
     if (!dv_health_is_well(standing(h).health))
         return;
     if (first || cause >= h->verdict.cause) {
@@ -335,6 +336,8 @@ static void take(struct dv_health *h, const struct dv_health_switches *switches,
     h->restarted = h->seen && has_started_anew(&h->facts, &is);
     if (h->restarted && mends_xid(h, &is))
         h->reset_xid = 0;
+    if (h->restarted && h->soft_ns <= h->seen_ns)
+        h->soft = false; /* what was over before needs no time of its own any more */
     if (h->restarted)
         h->links_most = 0;
     if (h->seen && !switches->all_off && is.ecc_uncorrected != DV_HEALTH_UNKNOWN &&

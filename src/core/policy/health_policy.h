@@ -110,7 +110,7 @@ struct dv_health {
     uint32_t links_most;
     uint64_t reset_xid, reset_xid_ns; /* 0: none stands */
     bool bad, soft;                   /* an illness goes on; a fault that goes by itself is in it */
-    uint64_t bad_ns;                  /* its last sign */
+    uint64_t bad_ns, soft_ns;         /* its last sign; that of the last such fault */
     uint64_t well_ns;                 /* when the last one ended; 0: there was none */
     uint32_t flaps;
     bool restarted; /* the last observation found that the GPU has started anew */

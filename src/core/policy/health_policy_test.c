@@ -108,8 +108,16 @@ static void test_what_a_reset_mends(void **state)
     facts.ecc_uncorrected = 0;
     observe(5);
     assert_true(h.restarted);
-    assert_verdict(DV_GPU_HEALTH_FAILED, DV_HEALTH_XID_RESET, DV_HEALTH_TIME); /* for 999's sake */
-    observe(60);
+    assert_verdict(DV_GPU_HEALTH_FAILED, DV_HEALTH_XID_RESET, DV_HEALTH_TIME); /* for 999's sake, */
+    observe(60); /* which may have come after the reset */
+    assert_well();
+    setup(NULL);
+    facts.rows_pending = 1;
+    facts.ecc_uncorrected = 2; /* its errors are new, but the reset mends them too */
+    observe(5);
+    facts.rows_pending = 0;
+    facts.ecc_uncorrected = 0;
+    observe(5);
     assert_well();
 }
 

@@ -99,14 +99,18 @@ static void take_fabric(const uint8_t cluster[16], int status, uint32_t clique, 
                         struct dv_facts_gpu *f)
 {
     static const uint8_t none[16];
+    static const char digits[] = "0123456789abcdef";
     char *to = f->fabric_cluster;
     if (state != DV_NVML_FABRIC_COMPLETED || status != DV_NVML_SUCCESS ||
         !memcmp(cluster, none, sizeof none))
         return;
     for (unsigned i = 0; i < 16; i++) {
-        bool dash = i == 4 || i == 6 || i == 8 || i == 10;
-        to += sprintf(to, "%s%02x", dash ? "-" : "", cluster[i]);
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *to++ = '-';
+        *to++ = digits[cluster[i] >> 4];
+        *to++ = digits[cluster[i] & 15];
     }
+    *to = 0;
     f->fabric_clique = clique;
 }
 

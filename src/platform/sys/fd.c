@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/sockios.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -253,4 +255,55 @@ int dv_fd_read_file(const char *path, size_t max, char **ret, size_t *ret_len, s
     if (fd < 0)
         return dv_err_set(err, dv_fd_errno(), "%s: %s", path, strerror(errno));
     return read_all(fd, path, max, ret, ret_len, err);
+}
+
+/* In the same folder, hidden from those who read all files of it; the name that nobody else has. */
+static int name_beside(const char *path, char *ret, size_t size)
+{
+    const char *slash = strrchr(path, '/');
+    int folder = slash ? (int)(slash - path) + 1 : 0;
+    int n = snprintf(ret, size, "%.*s.%s.%d", folder, path, path + folder, (int)getpid());
+    return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+static int write_all(int fd, const char *data, size_t size)
+{
+    while (size) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return dv_fd_errno();
+        data += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+static int write_new(const char *path, const void *data, size_t size, mode_t mode)
+{
+    dv_cleanup(dv_fd_close) int fd =
+        open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return dv_fd_errno();
+    int r = write_all(fd, data, size);
+    if (r == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
+        r = dv_fd_errno();
+    return r;
+}
+
+int dv_fd_replace_file(const char *path, const void *data, size_t size, mode_t mode,
+                       struct dv_err *err)
+{
+    char beside[PATH_MAX];
+    int r = name_beside(path, beside, sizeof beside);
+    if (r == 0) {
+        unlink(beside); /* of a process of that number that died in between */
+        r = write_new(beside, data, size, mode);
+        if (r == 0 && rename(beside, path) < 0)
+            r = dv_fd_errno();
+        if (r < 0)
+            unlink(beside);
+    }
+    return r < 0 ? dv_err_set(err, r, "%s: %s", path, strerror(-r)) : 0;
 }

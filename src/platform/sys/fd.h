@@ -44,6 +44,11 @@ int dv_fd_connect(const char *path, int type, struct dv_err *err);
  * when it is longer, -EISDIR, -ENOENT ... with a message that names it. */
 int dv_fd_read_file(const char *path, size_t max, char **ret, size_t *ret_len, struct dv_err *err);
 
+/* Replaces a file, or makes it: whoever reads it sees the old content or the new, never a part.
+ * 0, or negative errno with a message that names it. */
+int dv_fd_replace_file(const char *path, const void *data, size_t size, mode_t mode,
+                       struct dv_err *err);
+
 #define DV_FD_PASS_MAX 8u
 /* One message and up to DV_FD_PASS_MAX descriptors. Does not raise SIGPIPE. 0 or -errno. */
 int dv_fd_send(int sock, const void *data, size_t size, const int *fds, uint32_t count);

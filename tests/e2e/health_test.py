@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated GPU falls ill, and is well again: docs/reference/health.md."""
+import time
+import unittest
+
+import harness
+from harness import GIB
+
+
+class Node(harness.Node):
+    def inject(self, *args):
+        out = self.divvy_sim("inject", *args, "--socket", self.sim_socket())
+        assert out.returncode == 0, out.stderr
+
+    def gpu(self, index):
+        return self.json("status")["gpus"][index]
+
+    def wait(self, index, health, cause=None, remedy=None):
+        def is_so():
+            g = self.gpu(index)
+            return (g["health"], g["health_cause"]) == (health, cause) and \
+                remedy in (None, g["health_remedy"]) and g
+        return harness.wait_for(is_so, f"gpu {index} is {health}, {cause}, {remedy}")
+
+    def codes(self, gpu):
+        findings = self.json("doctor")["findings"]
+        return {f["code"] for f in findings if f["subject"] == f"gpu {gpu}"}
+
+    def claim(self, gpu):
+        status, answer = self.ask("POST", "/v1/claims",
+                                      {"gpu": str(gpu), "memory_bytes": GIB, "compute": 70,
+                                       "wait": False})
+        if status == 200:
+            self.ask("DELETE", "/v1/claims/" + answer["id"])
+        return status
+
+
+class Health(unittest.TestCase):
+    def test_an_xid_that_goes_by_itself(self):
+        with Node("t4x4") as node:
+            before = int(time.time())
+            self.assertIsNone(node.wait(1, "ok")["health_remedy"])
+            node.inject("--gpu", "1", "--xid", "999")
+            gpu = node.wait(1, "failed", "xid", "time")
+            self.assertEqual(gpu["health_detail"], "XID 999; over, held out for 60 s")
+            self.assertEqual(gpu["health_until_unix"], gpu["health_since_unix"] + 60)
+            self.assertGreaterEqual(gpu["health_since_unix"], before - 1)
+            self.assertEqual(node.claim(1), 409)
+            self.assertEqual(node.claim(0), 200)
+            self.assertIn("gpu_held_out", node.codes(1))
+            self.assertIn("xid_other", node.codes(1))
+            # 60 s and the next look at it
+            harness.wait_for(lambda: node.gpu(1)["health"] == "ok", "it is well again", 120)
+            self.assertGreaterEqual(time.time() - gpu["health_since_unix"], 59)
+            self.assertEqual(node.claim(1), 200)
+            # Again, soon after: twice as long.
+            node.inject("--gpu", "1", "--xid", "999")
+            gpu = node.wait(1, "failed", "xid", "time")
+            self.assertEqual(gpu["health_until_unix"], gpu["health_since_unix"] + 120)
+
+    def test_what_a_reset_mends(self):
+        with Node("dgx-a100") as node:
+            node.inject("--gpu", "0", "--xid", "94")
+            node.inject("--gpu", "1", "--ecc", "2")
+            node.inject("--gpu", "2", "--xid", "62")
+            node.inject("--gpu", "3", "--xid", "79")
+            node.inject("--gpu", "4", "--remap-failure")
+            node.inject("--gpu", "5", "--xid", "31")
+            gpus = [node.wait(0, "failed", "xid", "reset"), node.wait(1, "failed", "xid", "reset"),
+                    node.wait(2, "failed", "xid", "reset"),
+                    node.wait(3, "failed", "gpu_lost", "reset"),
+                    node.wait(4, "failed", "memory_rows_failed", "replacement")]
+            self.assertEqual(gpus[1]["health_detail"], "XID 48; until the GPU is reset")
+            self.assertEqual(node.gpu(5)["health"], "ok")
+            # The driver is asked again, more than once: that alone mends nothing.
+            time.sleep(12)
+            self.assertEqual([g["health"] for g in node.json("status")["gpus"]],
+                             ["failed"] * 5 + ["ok"] * 3)
+            for gpu in range(5):
+                node.inject("--gpu", str(gpu), "--reset")
+            for gpu in range(4):
+                node.wait(gpu, "ok")
+            self.assertEqual(node.gpu(4)["health"], "failed")
+
+    def test_switches(self):
+        env = {"DP_DISABLE_HEALTHCHECKS": "999, bogus,62", "DP_ENABLE_HEALTHCHECKS": "31"}
+        with Node("t4x4", daemon_env=env) as node:
+            for gpu, xid in ((0, 999), (1, 62), (2, 31), (3, 63)):
+                node.inject("--gpu", str(gpu), "--xid", str(xid))
+            node.wait(2, "failed", "xid", "time")
+            node.wait(3, "failed", "xid", "time")
+            self.assertEqual([node.gpu(i)["health"] for i in (0, 1)], ["ok", "ok"])
+            with open(node.log_path, encoding="utf-8") as f:
+                self.assertIn("word=bogus", f.read())
+
+    def test_all_switched_off(self):
+        with Node("dgx-a100", daemon_env={"DP_DISABLE_HEALTHCHECKS": "all"}) as node:
+            node.inject("--gpu", "0", "--ecc", "2")
+            node.inject("--gpu", "1", "--remap-failure")
+            node.inject("--gpu", "2", "--xid", "79")
+            node.wait(2, "failed", "gpu_lost")
+            harness.wait_for(lambda: "memory_rows_pending" in node.codes(0), "the doctor sees it")
+            self.assertEqual([node.gpu(i)["health"] for i in (0, 1)], ["ok", "ok"])
+
+    def test_a_silent_driver(self):
+        with Node("a100", args=["--nvml-timeout", "300ms"]) as node:
+            node.inject("--nvml-hang", "*=0")
+            gpu = node.wait(0, "unknown", "driver", "driver")
+            self.assertEqual(gpu["health_detail"], "the driver does not answer")
+            node.inject("--clear")
+            node.wait(0, "ok")
+
+
+if __name__ == "__main__":
+    unittest.main()
