@@ -35,7 +35,7 @@ int dv_node_labels_make(const struct dv_node *node, const enum dv_labels_mig *mi
         .version = node->driver.version,
         .cuda = node->driver.cuda == DV_FACT_UNKNOWN32 ? 0 : node->driver.cuda};
     if (!node->ready)
-        return dv_err_set(err, -EAGAIN, "the node's GPUs are not known: the driver is %s",
+        return dv_err_set(err, -EAGAIN, "the node's GPUs are not known yet (driver: %s)",
                           dv_inventory_driver_state(node));
     char *text = NULL;
     if (node->labels) {

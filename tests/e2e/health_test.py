@@ -23,7 +23,7 @@ class Node(harness.Node):
         return harness.wait_for(is_so, f"gpu {index} is {health}, {cause}, {remedy}")
 
     def codes(self, gpu):
-        findings = self.json("doctor")["findings"]
+        findings = self.ask("GET", "/v1/doctor")[1]["findings"]
         return {f["code"] for f in findings if f["subject"] == f"gpu {gpu}"}
 
     def claim(self, gpu):

@@ -32,6 +32,7 @@ class Labels(unittest.TestCase):
     maxDiff = None
 
     def labels(self, node, *options):
+        harness.wait_for(lambda: node.divvy("labels").returncode == 0, "the GPUs are known")
         out = node.divvy("labels", "-o", "csv", *options)
         self.assertEqual(out.returncode, 0, out.stderr)
         rows = dict(line.split(",", 1) for line in out.stdout.splitlines()[1:])
