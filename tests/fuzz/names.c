@@ -4,6 +4,8 @@
 #include "model/claim.h"
 #include "model/gpu_model.h"
 #include "model/topology.h"
+#include "policy/health_policy.h"
+#include "policy/labels.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +69,34 @@ static void link_and_address(const char *text)
         abort();
 }
 
+static bool is_edge(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* Whatever it is made of, a label's value is one. */
+static void label(const char *text)
+{
+    char out[DV_LABELS_VALUE], again[DV_LABELS_VALUE];
+    dv_labels_sanitise(text, sizeof out - 1, out);
+    dv_labels_sanitise(out, sizeof again - 1, again);
+    size_t len = strlen(out);
+    if (len >= sizeof out || strcmp(out, again) != 0 ||
+        (len && (!is_edge(out[0]) || !is_edge(out[len - 1]))))
+        abort();
+}
+
+static void health_switches(const char *text)
+{
+    struct dv_health_switches s;
+    char bad[DV_HEALTH_WORD];
+    dv_health_switches_read(text, text, &s, bad);
+    if (strlen(bad) >= sizeof bad || s.all_off)
+        abort(); /* what is enabled too is not off */
+    for (uint64_t xid = 0; xid < DV_HEALTH_XIDS + 2; xid++)
+        dv_health_switches_counts(&s, xid);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct dv_err err = {{0}};
@@ -79,6 +109,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tenant(text);
     selector(text);
     link_and_address(text);
+    label(text);
+    health_switches(text);
     if (!dv_gpu_model_find(text, &err))
         refused(&err);
     free(text);

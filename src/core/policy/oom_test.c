@@ -5,6 +5,7 @@
  * (which the address sanitizer sees).
  */
 #include "base/str.h"
+#include "policy/labels.h"
 #include "policy/layout_plan.h"
 #include "policy/mig_change.h"
 #include "policy/mig_plan.h"
@@ -164,6 +165,18 @@ static int offer(const struct dv_snapshot *s)
     return r ? r : met(dv_offers_layout(o, &l, NULL));
 }
 
+static int label(const struct dv_snapshot *s)
+{
+    struct dv_labels_settings settings = {.timestamp = 1};
+    struct dv_labels_driver driver = {.version = "550.54.15", .cuda = 12040};
+    struct dv_labels labels = {.n = 77};
+    int r = met(dv_labels_make(s, &driver, &settings, &labels));
+    assert_true(r == 0 || labels.n == 77);
+    if (r == 0)
+        dv_labels_done(&labels);
+    return r;
+}
+
 static int life(void)
 {
     dv_cleanup(dv_snapshot_freep) struct dv_snapshot *s = NULL;
@@ -174,6 +187,7 @@ static int life(void)
     r = r ? r : ask(s);
     r = r ? r : lay_out(s);
     r = r ? r : offer(s);
+    r = r ? r : label(s);
     r = r ? r : plan();
     r = r ? r : change("4g.20gb,2g.10gb");
     return r ? r : change("3g.20gb@0,1g.5gb*4"); /* which cannot be */
