@@ -99,7 +99,7 @@ static void get_labels(struct dv_node *node, struct dv_http_request *rq, const c
 {
     const char *strategy = dv_http_server_query(rq, "mig_strategy");
     dv_cleanup(dv_labels_done) struct dv_labels labels = {0};
-    enum dv_labels_mig mig;
+    enum dv_mig_strategy mig;
     struct dv_err err = {0};
     if (strategy && dv_labels_mig_parse(strategy, &mig, &err) < 0) {
         bad_request(rq, err.msg);

@@ -25,7 +25,7 @@ static char *machine(const struct dv_node *node)
     return dv_fd_read_file(MACHINE_FILE, MACHINE_MAX, &text, &len, &err) < 0 ? NULL : text;
 }
 
-int dv_node_labels_make(const struct dv_node *node, const enum dv_labels_mig *mig,
+int dv_node_labels_make(const struct dv_node *node, const enum dv_mig_strategy *mig,
                         struct dv_labels *ret, struct dv_err *err)
 {
     struct dv_labels_settings s = {.present = node->snapshot->n_gpus > 0};

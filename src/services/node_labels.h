@@ -15,7 +15,7 @@
  * strategy than that; NULL: no. -EAGAIN with a message while the node's GPUs are not known: labels
  * that are there are then better left. -ENOMEM.
  */
-int dv_node_labels_make(const struct dv_node *node, const enum dv_labels_mig *mig,
+int dv_node_labels_make(const struct dv_node *node, const enum dv_mig_strategy *mig,
                         struct dv_labels *ret, struct dv_err *err);
 
 #endif

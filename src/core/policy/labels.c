@@ -17,20 +17,20 @@
 #define CLASS_3D 0x0302u
 #define VALUE_MAX (DV_LABELS_VALUE - 1)
 
-static const char *const mig_names[] = {[DV_LABELS_MIG_NONE] = "none",
-                                        [DV_LABELS_MIG_SINGLE] = "single",
-                                        [DV_LABELS_MIG_MIXED] = "mixed"};
+static const char *const mig_names[] = {[DV_MIG_STRATEGY_NONE] = "none",
+                                        [DV_MIG_STRATEGY_SINGLE] = "single",
+                                        [DV_MIG_STRATEGY_MIXED] = "mixed"};
 
-const char *dv_labels_mig_name(enum dv_labels_mig mig)
+const char *dv_labels_mig_name(enum dv_mig_strategy mig)
 {
     return mig < DV_ARRAY_SIZE(mig_names) ? mig_names[mig] : "none";
 }
 
-int dv_labels_mig_parse(const char *text, enum dv_labels_mig *ret, struct dv_err *err)
+int dv_labels_mig_parse(const char *text, enum dv_mig_strategy *ret, struct dv_err *err)
 {
     for (size_t i = 0; i < DV_ARRAY_SIZE(mig_names); i++)
         if (!strcmp(text, mig_names[i])) {
-            *ret = (enum dv_labels_mig)i;
+            *ret = (enum dv_mig_strategy)i;
             return 0;
         }
     return dv_err_set(err, -EINVAL, "'%.32s' is no MIG strategy: none, single or mixed", text);
@@ -293,7 +293,7 @@ static void about_the_node(struct maker *m)
     set(m, PREFIX, "mps.capable", "%s", mps ? "true" : "false");
     if (m->settings->present)
         set(m, GPU, ".present", "true");
-    if (m->settings->mig != DV_LABELS_MIG_NONE)
+    if (m->settings->mig != DV_MIG_STRATEGY_NONE)
         set(m, PREFIX, "mig.strategy", "%s", dv_labels_mig_name(m->settings->mig));
     clique(m);
 }
@@ -394,12 +394,12 @@ static void profile_name(const char *profile, char ret[DV_MIG_NAME])
     ret[n] = 0;
 }
 
-static void resource_name(const struct dv_device *d, enum dv_labels_mig mig,
+static void resource_name(const struct dv_device *d, enum dv_mig_strategy mig,
                           char ret[DV_LABELS_RESOURCE_NAME])
 {
     char profile[DV_MIG_NAME];
     profile_name(d->profile, profile);
-    if (d->mig && mig == DV_LABELS_MIG_MIXED)
+    if (d->mig && mig == DV_MIG_STRATEGY_MIXED)
         snprintf(ret, DV_LABELS_RESOURCE_NAME, PREFIX "mig-%s", profile);
     else
         snprintf(ret, DV_LABELS_RESOURCE_NAME, GPU);
@@ -447,7 +447,7 @@ static void mixed(struct maker *m)
         const struct dv_device *d = &m->snapshot->devices[i];
         if (!d->mig || !is_first_of_profile(m->snapshot, i))
             continue;
-        resource_name(d, DV_LABELS_MIG_MIXED, resource);
+        resource_name(d, DV_MIG_STRATEGY_MIXED, resource);
         set_mig(m, resource, d, count_profile(m->snapshot, d->profile));
     }
 }
@@ -513,9 +513,9 @@ int dv_labels_make(const struct dv_snapshot *snapshot, const struct dv_labels_dr
         about_the_node(&m);
         gpus(&m);
     }
-    if (settings->mig == DV_LABELS_MIG_SINGLE)
+    if (settings->mig == DV_MIG_STRATEGY_SINGLE)
         single(&m);
-    else if (settings->mig == DV_LABELS_MIG_MIXED)
+    else if (settings->mig == DV_MIG_STRATEGY_MIXED)
         mixed(&m);
     if (m.failed) {
         free(m.list);
@@ -536,7 +536,7 @@ static enum dv_labels_sharing sharing_of(enum dv_mode mode)
                                        : DV_LABELS_NOT_SHARED;
 }
 
-uint32_t dv_labels_sharing_of(const struct dv_snapshot *snapshot, enum dv_labels_mig mig,
+uint32_t dv_labels_sharing_of(const struct dv_snapshot *snapshot, enum dv_mig_strategy mig,
                               struct dv_labels_resource *ret,
                               char (*names)[DV_LABELS_RESOURCE_NAME], uint32_t max)
 {
@@ -544,7 +544,7 @@ uint32_t dv_labels_sharing_of(const struct dv_snapshot *snapshot, enum dv_labels
     for (size_t i = 0; i < snapshot->n_devices; i++) {
         const struct dv_device *d = &snapshot->devices[i];
         char name[DV_LABELS_RESOURCE_NAME];
-        if (d->replicas < 2 || (d->mig && mig == DV_LABELS_MIG_NONE))
+        if (d->replicas < 2 || (d->mig && mig == DV_MIG_STRATEGY_NONE))
             continue;
         resource_name(d, mig, name);
         for (at = 0; at < n && strcmp(names[at], name) != 0; at++)
@@ -556,4 +556,38 @@ uint32_t dv_labels_sharing_of(const struct dv_snapshot *snapshot, enum dv_labels
         n += at == n;
     }
     return n;
+}
+
+/* ---- what a configuration says -------------------------------------------------------------- */
+
+static uint32_t replicas_of(const struct dv_plugin_share *share)
+{
+    uint32_t n = share->percent ? DV_PLUGIN_TOKENS : share->replicas;
+    for (uint32_t i = 0; i < share->n_slices; i++)
+        n += share->slices[i].count;
+    return n;
+}
+
+static void add_share(const struct dv_plugin_share *share, bool renamed, enum dv_mode mode,
+                      struct dv_labels_resource *resources, struct dv_labels_settings *to)
+{
+    for (uint32_t i = 0; i < to->n_resources; i++)
+        if (!strcmp(resources[i].name, share->name))
+            return; /* the first counts, as for the devices themselves */
+    if (to->n_resources < DV_LABELS_CONFIG_MAX)
+        resources[to->n_resources++] = (struct dv_labels_resource){
+            share->name, replicas_of(share), sharing_of(mode), renamed || share->rename[0]};
+}
+
+void dv_labels_configure(const struct dv_plugin_config *config,
+                         struct dv_labels_resource *resources, struct dv_labels_settings *ret)
+{
+    *ret = (struct dv_labels_settings){.mig = (enum dv_mig_strategy)config->flags.mig_strategy,
+                                       .resources = resources};
+    for (int section = 0; section < DV_PLUGIN_SECTIONS; section++) {
+        const struct dv_plugin_sharing *s = &config->sharing[section];
+        enum dv_mode mode = dv_plugin_config_mode((enum dv_plugin_section)section);
+        for (uint32_t i = 0; !s->ignored && i < s->n_shares; i++)
+            add_share(&s->shares[i], s->rename_by_default, mode, resources, ret);
+    }
 }

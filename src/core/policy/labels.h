@@ -4,7 +4,7 @@
  * for MIG strategies and shared resources, so that what selects nodes by them goes on working.
  *
  *     struct dv_labels_resource shared = {"nvidia.com/gpu", 4, DV_LABELS_TIME_SLICING, false};
- *     struct dv_labels_settings s = {.mig = DV_LABELS_MIG_MIXED, .resources = &shared,
+ *     struct dv_labels_settings s = {.mig = DV_MIG_STRATEGY_MIXED, .resources = &shared,
  *                                    .n_resources = 1, .machine = "DGX H100"};
  *     dv_cleanup(dv_labels_done) struct dv_labels labels = {0};
  *     r = dv_labels_make(snapshot, &driver, &s, &labels);
@@ -21,17 +21,12 @@
 #ifndef DV_POLICY_LABELS_H
 #define DV_POLICY_LABELS_H
 
+#include "model/plugin_config.h"
 #include "model/snapshot.h"
 
 #define DV_LABELS_KEY 96   /* the longest key is below 80 bytes */
 #define DV_LABELS_VALUE 64 /* Kubernetes: 63 bytes */
 #define DV_LABELS_MAX 1024u
-
-enum dv_labels_mig { /* the plugin's migStrategy */
-                     DV_LABELS_MIG_NONE,
-                     DV_LABELS_MIG_SINGLE,
-                     DV_LABELS_MIG_MIXED,
-};
 
 enum dv_labels_sharing {
     DV_LABELS_NOT_SHARED,
@@ -49,7 +44,7 @@ struct dv_labels_resource {
 };
 
 struct dv_labels_settings {
-    enum dv_labels_mig mig;
+    enum dv_mig_strategy mig;
     const struct dv_labels_resource *resources;
     uint32_t n_resources;
     const char *machine; /* the machine type file's text; NULL, "": unknown */
@@ -82,8 +77,8 @@ const char *dv_labels_get(const struct dv_labels *labels, const char *key);
 bool dv_labels_equal(const struct dv_labels *a, const struct dv_labels *b);
 
 /* "none", "single", "mixed". 0, or -EINVAL with a message. */
-int dv_labels_mig_parse(const char *text, enum dv_labels_mig *ret, struct dv_err *err);
-const char *dv_labels_mig_name(enum dv_labels_mig mig);
+int dv_labels_mig_parse(const char *text, enum dv_mig_strategy *ret, struct dv_err *err);
+const char *dv_labels_mig_name(enum dv_mig_strategy mig);
 /* "none", "time-slicing", "mps", "governed": the values of the label. */
 const char *dv_labels_sharing_name(enum dv_labels_sharing sharing);
 
@@ -93,9 +88,19 @@ const char *dv_labels_sharing_name(enum dv_labels_sharing sharing);
  * are written to `names`. Returns how many, at most `max`.
  */
 #define DV_LABELS_RESOURCE_NAME 64
-uint32_t dv_labels_sharing_of(const struct dv_snapshot *snapshot, enum dv_labels_mig mig,
+uint32_t dv_labels_sharing_of(const struct dv_snapshot *snapshot, enum dv_mig_strategy mig,
                               struct dv_labels_resource *ret,
                               char (*names)[DV_LABELS_RESOURCE_NAME], uint32_t max);
+
+/*
+ * The same of a device plugin's configuration: the MIG strategy and what is shared how, by the
+ * names of before any renaming (percent tokens and named slices count as so many replicas).
+ * `resources` holds DV_LABELS_CONFIG_MAX entries; they point into the configuration, which must
+ * outlive *ret. The machine, the time and `present` are the caller's.
+ */
+#define DV_LABELS_CONFIG_MAX (DV_PLUGIN_SECTIONS * DV_PLUGIN_SHARES_MAX)
+void dv_labels_configure(const struct dv_plugin_config *config,
+                         struct dv_labels_resource *resources, struct dv_labels_settings *ret);
 
 /* What GFD makes of a name: letters, digits, '-', '_', '.', and '-' for blanks; the rest is left
  * out. Cut to `max` bytes, and begins and ends with a letter or digit. ret has max + 1 bytes. */

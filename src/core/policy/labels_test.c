@@ -167,7 +167,7 @@ static void test_mig_none(void **state)
 
 static void test_mig_single(void **state)
 {
-    n.settings.mig = DV_LABELS_MIG_SINGLE;
+    n.settings.mig = DV_MIG_STRATEGY_SINGLE;
     add_gpu("NVIDIA A100", false);
     assert_labels("nvidia.com/gpu.", GPU_40("1", "NVIDIA-A100", "1", "none"));
     assert_labels("nvidia.com/mig.", "capable=true strategy=single");
@@ -200,7 +200,7 @@ static void test_mig_single(void **state)
 
 static void test_mig_mixed(void **state)
 {
-    n.settings.mig = DV_LABELS_MIG_MIXED;
+    n.settings.mig = DV_MIG_STRATEGY_MIXED;
     add_gpu("NVIDIA A100", true);
     add_mig("1g.5gb", 1);
     add_mig("1g.5gb+me", 1);
@@ -321,7 +321,7 @@ static void test_any_node(void **state)
         random_text(&rng, version, sizeof version);
         n.settings.machine = machine;
         n.driver.version = version;
-        n.settings.mig = (enum dv_labels_mig)dv_rng_below(&rng, 3);
+        n.settings.mig = (enum dv_mig_strategy)dv_rng_below(&rng, 3);
         share("nvidia.com/gpu", (uint32_t)dv_rng_below(&rng, 3), DV_LABELS_MPS, false);
         make(&labels);
         for (size_t i = 0; i < labels.n; i++) {
@@ -368,22 +368,48 @@ static void test_what_a_layout_says(void **state)
     for (uint32_t i = 0; i < 2; i++)
         n.devices[n.s.n_devices++] =
             (struct dv_device){.replicas = 2 + i, .layout = DV_MODE_GOVERNED};
-    assert_int_equal(dv_labels_sharing_of(&n.s, DV_LABELS_MIG_MIXED, r, names, 2), 1);
+    assert_int_equal(dv_labels_sharing_of(&n.s, DV_MIG_STRATEGY_MIXED, r, names, 2), 1);
     assert_string_equal(r[0].name, "nvidia.com/gpu");
     assert_true(r[0].replicas == 3 && r[0].sharing == DV_LABELS_GOVERNED);
     struct dv_device *d = add_mig("1g.5gb", 1);
     d->replicas = 4;
     d->layout = DV_MODE_TIMESLICE;
-    assert_int_equal(dv_labels_sharing_of(&n.s, DV_LABELS_MIG_MIXED, r, names, 2), 2);
+    assert_int_equal(dv_labels_sharing_of(&n.s, DV_MIG_STRATEGY_MIXED, r, names, 2), 2);
     assert_string_equal(r[1].name, "nvidia.com/mig-1g.5gb");
     assert_int_equal(r[1].sharing, DV_LABELS_TIME_SLICING);
-    assert_int_equal(dv_labels_sharing_of(&n.s, DV_LABELS_MIG_NONE, r, names, 2), 1);
-    assert_int_equal(dv_labels_sharing_of(&n.s, DV_LABELS_MIG_MIXED, r, names, 1), 1);
+    assert_int_equal(dv_labels_sharing_of(&n.s, DV_MIG_STRATEGY_NONE, r, names, 2), 1);
+    assert_int_equal(dv_labels_sharing_of(&n.s, DV_MIG_STRATEGY_MIXED, r, names, 1), 1);
+}
+
+static void test_what_a_configuration_says(void **state)
+{
+    static struct dv_plugin_config c;
+    static struct dv_labels_resource r[DV_LABELS_CONFIG_MAX];
+    struct dv_plugin_share governed[] = {
+        {.name = "nvidia.com/gpu", .percent = true},
+        {.name = "nvidia.com/mig-1g.5gb", .n_slices = 2, .slices = {{.count = 3}, {.count = 1}}}};
+    struct dv_plugin_share sliced[] = {{.name = "nvidia.com/gpu", .replicas = 9},
+                                       {.name = "nvidia.com/x", .rename = "y", .replicas = 2}};
+    struct dv_labels_settings s;
+    c.flags.mig_strategy = DV_MIG_STRATEGY_MIXED;
+    c.sharing[DV_PLUGIN_GOVERNED].shares = governed;
+    c.sharing[DV_PLUGIN_GOVERNED].n_shares = 2;
+    c.sharing[DV_PLUGIN_TIME_SLICING].shares = sliced;
+    c.sharing[DV_PLUGIN_TIME_SLICING].n_shares = 2;
+    dv_labels_configure(&c, r, &s);
+    assert_true(s.mig == DV_MIG_STRATEGY_MIXED && s.n_resources == 3 && s.resources == r);
+    assert_true(r[0].replicas == 100 && r[0].sharing == DV_LABELS_GOVERNED && !r[0].renamed);
+    assert_true(r[1].replicas == 4 && r[1].sharing == DV_LABELS_GOVERNED);
+    assert_true(r[2].replicas == 2 && r[2].sharing == DV_LABELS_TIME_SLICING && r[2].renamed);
+    c.sharing[DV_PLUGIN_TIME_SLICING].ignored = true;
+    c.sharing[DV_PLUGIN_GOVERNED].rename_by_default = true;
+    dv_labels_configure(&c, r, &s);
+    assert_true(s.n_resources == 2 && r[0].renamed);
 }
 
 static void test_words(void **state)
 {
-    enum dv_labels_mig mig;
+    enum dv_mig_strategy mig;
     struct dv_err err;
     assert_int_equal(dv_labels_mig_parse("mixed", &mig, &err), 0);
     assert_string_equal(dv_labels_mig_name(mig), "mixed");
@@ -409,6 +435,7 @@ int main(void)
         cmocka_unit_test_setup(test_the_suffix_is_not_cut, setup),
         cmocka_unit_test_setup(test_equal, setup),
         cmocka_unit_test_setup(test_what_a_layout_says, setup),
+        cmocka_unit_test(test_what_a_configuration_says),
         cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
