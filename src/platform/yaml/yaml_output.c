@@ -66,22 +66,27 @@ static void add(const struct dv_yaml_node *node, struct dv_output_node *parent, 
     }
 }
 
-int dv_yaml_output_read(const char *name, const char *text, size_t len, struct dv_output **ret,
+int dv_yaml_output_node(const char *name, const struct dv_yaml_node *map, struct dv_output **ret,
                         struct dv_err *err)
 {
-    dv_cleanup(dv_yaml_freep) struct dv_yaml *yaml = NULL;
-    int r = dv_yaml_parse(name, text, len, &yaml, err);
-    if (r < 0)
-        return r;
-    if (yaml->n_roots != 1 || yaml->roots[0]->kind != DV_YAML_MAP)
+    if (!map || map->kind != DV_YAML_MAP)
         return dv_err_set(err, -EINVAL, "%s: one mapping is wanted", name);
     struct dv_output *o = dv_output_new(NULL);
     if (o)
-        add_pairs(yaml->roots[0], dv_output_root(o));
+        add_pairs(map, dv_output_root(o));
     if (!o || dv_output_failed(o)) {
         dv_output_free(&o);
         return dv_err_set(err, -ENOMEM, "%s: too large or nested too deeply", name);
     }
     *ret = o;
     return 0;
+}
+
+int dv_yaml_output_read(const char *name, const char *text, size_t len, struct dv_output **ret,
+                        struct dv_err *err)
+{
+    dv_cleanup(dv_yaml_freep) struct dv_yaml *yaml = NULL;
+    int r = dv_yaml_parse(name, text, len, &yaml, err);
+    return r < 0 ? r
+                 : dv_yaml_output_node(name, yaml->n_roots == 1 ? yaml->roots[0] : NULL, ret, err);
 }

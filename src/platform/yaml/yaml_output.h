@@ -17,4 +17,9 @@
 int dv_yaml_output_read(const char *name, const char *text, size_t len, struct dv_output **ret,
                         struct dv_err *err);
 
+/* One node of a tree, a mapping, in the same way. -EINVAL (something else), -ENOMEM. */
+struct dv_yaml_node;
+int dv_yaml_output_node(const char *name, const struct dv_yaml_node *map, struct dv_output **ret,
+                        struct dv_err *err);
+
 #endif
