@@ -37,6 +37,7 @@ static const struct dv_ui_verb *const verbs[] = {
     &dv_verb_mig_checkpoint,
     &dv_verb_mig_restore,
     &dv_verb_mig_generate,
+    &dv_verb_admit,
     &dv_verb_bench_modes,
     &dv_verb_help,
     &dv_verb_completion,
