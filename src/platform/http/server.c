@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/server.h"
 
+#include "http/tls.h"
 #include "sys/clock.h"
 
 #include <errno.h>
@@ -42,7 +43,7 @@ struct request {
 struct peer {
     uid_t uid;
     int fd;
-    uint64_t since_ns; /* of a remote one: its first request, or the one after the last answer */
+    uint64_t deadline_ns; /* of a remote one: until then it has asked, or been answered */
     struct peer *next, **link;
 };
 
@@ -57,16 +58,38 @@ struct dv_http_server {
     size_t n_large_paths;
     struct request *larges; /* with bodies above DV_HTTP_BODY_MAX */
     bool remote;
+    size_t remote_body_max; /* 0: bodies are dropped */
+    struct dv_http_tls *tls;
     struct dv_loop_source *watchdog;
 };
 
 /* ---- driving libmicrohttpd ---- */
 
+/* Handshakes happen inside MHD_run() alone, and GnuTLS does not say for whom. */
+static _Thread_local const struct dv_http_server *running;
+
+static int on_handshake(gnutls_session_t session, const struct gnutls_cert_retr_st *info,
+                        gnutls_pcert_st **certs, unsigned *n, gnutls_ocsp_data_st **ocsp,
+                        unsigned *n_ocsp, gnutls_privkey_t *key, unsigned *flags)
+{
+    *ocsp = NULL;
+    *n_ocsp = 0;
+    *flags |= GNUTLS_CERT_RETR_DEINIT_ALL;
+    return running && running->tls ? dv_http_tls_copy(running->tls, certs, n, key) : -1;
+}
+
+static void run_daemon(struct dv_http_server *s)
+{
+    running = s;
+    MHD_run(s->daemon);
+    running = NULL;
+}
+
 static void run(void *arg)
 {
     struct dv_http_server *s = arg;
     MHD_UNSIGNED_LONG_LONG ms;
-    MHD_run(s->daemon);
+    run_daemon(s);
     if (MHD_get_timeout(s->daemon, &ms) == MHD_YES)
         dv_loop_timer_set(s->timer, ms, 0);
 }
@@ -91,6 +114,11 @@ static int credentials(const struct dv_http_server *s, int fd, struct ucred *ret
     return s->remote ? 0 : getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret, &size);
 }
 
+static uint64_t after(uint64_t ms)
+{
+    return dv_clock_now() + ms * DV_NS_PER_MS;
+}
+
 static struct peer *peer_new(struct dv_http_server *s, int fd)
 {
     struct ucred cred;
@@ -99,7 +127,7 @@ static struct peer *peer_new(struct dv_http_server *s, int fd)
     struct peer *p = malloc(sizeof *p);
     if (!p)
         return NULL;
-    *p = (struct peer){cred.uid, fd, dv_clock_now(), s->peers, &s->peers};
+    *p = (struct peer){cred.uid, fd, after(DV_HTTP_REMOTE_MS), s->peers, &s->peers};
     if (p->next)
         p->next->link = &p->next;
     s->peers = p;
@@ -116,6 +144,13 @@ static void peer_free(struct peer *p)
     free(p);
 }
 
+static struct peer *peer_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
 /* libmicrohttpd's own bounds know addresses, not users. What is shut down it closes itself. */
 static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode what)
@@ -125,8 +160,12 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
         *context = NULL;
         return;
     }
+    const struct dv_http_server *s = arg;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (s->remote_body_max)
+        MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
+                                  DV_HTTP_REMOTE_IDLE_MS / 1000);
     *context = info ? peer_new(arg, info->connect_fd) : NULL;
     if (info && !*context)
         shutdown(info->connect_fd, SHUT_RDWR);
@@ -139,7 +178,7 @@ static void end_slow(void *arg)
     struct dv_http_server *s = arg;
     uint64_t now = dv_clock_now();
     for (const struct peer *p = s->peers; p; p = p->next)
-        if (now - p->since_ns > DV_HTTP_REMOTE_MS * DV_NS_PER_MS)
+        if (now > p->deadline_ns)
             shutdown(p->fd, SHUT_RDWR);
 }
 
@@ -177,6 +216,9 @@ static struct request *request_new(struct dv_http_server *s, struct MHD_Connecti
         free(r);
         return NULL;
     }
+    struct peer *peer = peer_of(connection);
+    if (peer && s->remote_body_max) /* it may have been silent for longer than it may ask */
+        peer->deadline_ns = after(DV_HTTP_REMOTE_MS);
     r->server = s;
     r->connection = connection;
     snprintf(r->method, sizeof r->method, "%s", method);
@@ -221,7 +263,8 @@ static bool large_begin(struct request *r)
         n++;
         own += o->rq.uid == r->rq.uid;
     }
-    if (n >= DV_HTTP_LARGE_MAX || (r->rq.uid && own >= DV_HTTP_LARGE_USER_MAX))
+    bool crowded = !r->rq.remote && r->rq.uid && own >= DV_HTTP_LARGE_USER_MAX;
+    if (n >= DV_HTTP_LARGE_MAX || crowded)
         return false;
     r->next_large = r->server->larges;
     r->server->larges = r;
@@ -249,14 +292,21 @@ static enum MHD_Result drop_body(struct request *r)
     return MHD_YES;
 }
 
+static size_t body_max(const struct request *r)
+{
+    return r->server->remote ? r->server->remote_body_max
+           : may_be_large(r) ? DV_HTTP_BODY_LARGE_MAX
+                             : DV_HTTP_BODY_MAX;
+}
+
 /* Keeps the body up to its bound; what is beyond is read and dropped, up to another bound. */
 static enum MHD_Result take_body(struct request *r, const char *data, size_t size)
 {
-    size_t max = may_be_large(r) ? DV_HTTP_BODY_LARGE_MAX : DV_HTTP_BODY_MAX;
+    size_t max = body_max(r);
     r->seen += size;
-    if (r->server->remote) /* nothing there takes one */
+    if (r->server->remote && !max) /* nothing there takes one */
         return r->seen > DV_HTTP_BODY_MAX ? MHD_NO : MHD_YES;
-    if (r->seen > DRAIN_MAX)
+    if (r->seen > DV_MAX(DRAIN_MAX, 2 * max))
         return MHD_NO;
     if (r->rq.too_busy)
         return MHD_YES;
@@ -320,11 +370,10 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode why)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct peer *peer = info ? info->socket_context : NULL;
+    const struct dv_http_server *s = arg;
+    struct peer *peer = peer_of(connection);
     if (peer)
-        peer->since_ns = dv_clock_now();
+        peer->deadline_ns = after(s->remote_body_max ? DV_HTTP_REMOTE_IDLE_MS : DV_HTTP_REMOTE_MS);
     if (*state)
         request_free(*state);
     *state = NULL;
@@ -400,30 +449,28 @@ void dv_http_server_reply(struct dv_http_request *rq, unsigned status, const cha
 static struct MHD_Daemon *start_local(struct dv_http_server *s, int fd)
 {
     return MHD_start_daemon(FLAGS, 0, NULL, NULL, on_access, s, MHD_OPTION_LISTEN_SOCKET, fd,
-                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
                             MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
                             MHD_OPTION_CONNECTION_LIMIT, (unsigned)DV_HTTP_CONNECTIONS_MAX,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX,
                             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENCE_MAX_S, MHD_OPTION_END);
 }
 
-static struct MHD_Daemon *start_remote(struct dv_http_server *s, int fd, const char *certificate,
-                                       const char *key)
+static struct MHD_Daemon *start_remote(struct dv_http_server *s, int fd)
 {
     struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)certificate},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)key},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, (intptr_t)on_handshake, NULL},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1"},
         {MHD_OPTION_END, 0, NULL},
     };
     return MHD_start_daemon(
-        FLAGS | (certificate ? MHD_USE_TLS : 0), 0, NULL, NULL, on_access, s,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)DV_HTTP_REMOTE_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        (unsigned)DV_HTTP_REMOTE_ADDRESS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)MEMORY_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENCE_MAX_S,
-        MHD_OPTION_ARRAY, certificate ? tls : &tls[DV_ARRAY_SIZE(tls) - 1], MHD_OPTION_END);
+        FLAGS | (s->tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_access, s, MHD_OPTION_LISTEN_SOCKET,
+        fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, s, MHD_OPTION_CONNECTION_LIMIT, (unsigned)DV_HTTP_REMOTE_MAX,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)DV_HTTP_REMOTE_ADDRESS_MAX,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)SILENCE_MAX_S, MHD_OPTION_ARRAY, s->tls ? tls : &tls[DV_ARRAY_SIZE(tls) - 1],
+        MHD_OPTION_END);
 }
 
 /* Takes s->daemon. */
@@ -467,8 +514,30 @@ int dv_http_server_new_tcp(struct dv_loop *loop, int fd, const char *certificate
     s->handler = handler;
     s->arg = arg;
     s->remote = true;
-    s->daemon = start_remote(s, fd, certificate, key);
+    int r = certificate ? dv_http_tls_new(certificate, key, &s->tls) : 0;
+    if (r < 0) {
+        dv_http_server_free(s);
+        return r;
+    }
+    s->daemon = start_remote(s, fd);
     return start(loop, s, ret);
+}
+
+int dv_http_server_set_certificate(struct dv_http_server *s, const char *certificate,
+                                   const char *key)
+{
+    struct dv_http_tls *tls = NULL;
+    int r = s->tls ? dv_http_tls_new(certificate, key, &tls) : -EINVAL;
+    if (r < 0)
+        return r;
+    dv_http_tls_free(s->tls);
+    s->tls = tls;
+    return 0;
+}
+
+void dv_http_server_allow_bodies(struct dv_http_server *s, size_t max)
+{
+    s->remote_body_max = max;
 }
 
 void dv_http_server_allow_large(struct dv_http_server *s, const char *path)
@@ -489,13 +558,14 @@ void dv_http_server_free(struct dv_http_server *s)
             next = r->next;
             dv_http_server_reply(&r->rq, 503, body, sizeof body - 1);
         }
-        MHD_run(s->daemon);
-        MHD_run(s->daemon);
+        run_daemon(s);
+        run_daemon(s);
     }
     dv_loop_remove(s->watch);
     dv_loop_remove(s->timer);
     dv_loop_remove(s->watchdog);
     if (s->daemon)
         MHD_stop_daemon(s->daemon);
+    dv_http_tls_free(s->tls);
     free(s);
 }

@@ -22,7 +22,9 @@
  * the handler who decides what such a caller may see. There: DV_HTTP_REMOTE_MAX connections,
  * DV_HTTP_REMOTE_ADDRESS_MAX of one address, bodies are dropped, and whoever has not asked and been
  * answered within DV_HTTP_REMOTE_MS is hung up on, however busy it seems. With a certificate the
- * line is TLS (GnuTLS, 1.2 and up).
+ * line is TLS (GnuTLS, 1.2 and up). A server that others call by its name again and again, as
+ * Kubernetes does a webhook, allows bodies: then an idle line is kept for DV_HTTP_REMOTE_IDLE_MS,
+ * longer than such callers keep theirs.
  */
 #ifndef DV_HTTP_SERVER_H
 #define DV_HTTP_SERVER_H
@@ -43,6 +45,7 @@
 #define DV_HTTP_REMOTE_MAX 64u
 #define DV_HTTP_REMOTE_ADDRESS_MAX 32u
 #define DV_HTTP_REMOTE_MS 30000u
+#define DV_HTTP_REMOTE_IDLE_MS 120000u
 
 struct dv_http_server;
 
@@ -67,6 +70,13 @@ int dv_http_server_new(struct dv_loop *loop, int fd, dv_http_handler *handler, v
  * are copied. -EINVAL when GnuTLS does not take them. */
 int dv_http_server_new_tcp(struct dv_loop *loop, int fd, const char *certificate, const char *key,
                            dv_http_handler *handler, void *arg, struct dv_http_server **ret);
+/* From the next handshake on, others than at the start; connections that there are stay. The texts
+ * are copied. -EINVAL when GnuTLS does not take them, or there were none at the start. */
+int dv_http_server_set_certificate(struct dv_http_server *server, const char *certificate,
+                                   const char *key);
+/* Of a TCP server: bodies up to `max` bytes are kept; those above DV_HTTP_BODY_MAX,
+ * DV_HTTP_LARGE_MAX at a time. Before anybody calls. */
+void dv_http_server_allow_bodies(struct dv_http_server *server, size_t max);
 /* Requests that still wait for an answer get 503. */
 void dv_http_server_free(struct dv_http_server *server);
 
