@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/base64.h"
 #include "internal.h"
 
 #include <errno.h>
@@ -11,22 +12,6 @@
 /* Kubernetes cuts a warning after 256 characters and all of them after 4096. */
 #define WARNINGS_MAX 16u
 #define MESSAGE_MAX 2000u
-
-static void add_base64(const char *text, struct dv_str *s)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t len = strlen(text);
-    for (size_t i = 0; i < len; i += 3) {
-        const unsigned char *p = (const unsigned char *)text + i;
-        size_t left = len - i;
-        uint32_t v =
-            (uint32_t)p[0] << 16 | (left > 1 ? (uint32_t)p[1] << 8 : 0) | (left > 2 ? p[2] : 0);
-        dv_str_addc(s, digits[v >> 18]);
-        dv_str_addc(s, digits[v >> 12 & 63]);
-        dv_str_addc(s, left > 1 ? digits[v >> 6 & 63] : '=');
-        dv_str_addc(s, left > 2 ? digits[v & 63] : '=');
-    }
-}
 
 /* ---- the question --------------------------------------------------------------------------- */
 
@@ -116,7 +101,7 @@ static bool put_string(struct json_object *object, const char *key, const char *
 static bool put_patch(struct json_object *response, const char *patch)
 {
     dv_cleanup(dv_str_done) struct dv_str s = {0};
-    add_base64(patch, &s);
+    dv_base64_add(patch, strlen(patch), &s);
     return !s.failed && put_string(response, "patchType", "JSONPatch") &&
            put_string(response, "patch", dv_str_get(&s));
 }

@@ -459,7 +459,7 @@ static struct MHD_Daemon *start_local(struct dv_http_server *s, int fd)
 static struct MHD_Daemon *start_remote(struct dv_http_server *s, int fd)
 {
     struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_CERT_CALLBACK2, (intptr_t)on_handshake, NULL},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)on_handshake},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1"},
         {MHD_OPTION_END, 0, NULL},
     };

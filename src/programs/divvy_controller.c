@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* divvy-controller: what divvy does for a whole cluster. Flags only; the rest is webhook/. */
+#include "base/units.h"
+#include "certs/certs.h"
+#include "sys/fd.h"
+#include "sys/log.h"
+#include "webhook/manifest.h"
+#include "webhook/webhook.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXIT_USAGE 2
+#define EXIT_UNAVAILABLE 5
+#define LIFE_S (90 * INT64_C(86400))
+
+static const char help[] =
+    "divvy-controller does what divvy needs once per cluster of Kubernetes.\n"
+    "\n"
+    "usage: divvy-controller webhook [options]\n"
+    "\n"
+    "webhook: the admission webhook. nvidia.com/gpu: \"0.25\" becomes a governed slice; a\n"
+    "namespace's label gpu-strategy says which GPUs may be asked for there.\n"
+    "\n"
+    "  --listen ADDR:PORT   where to serve HTTPS (default 0.0.0.0:8443; port 0: any free one)\n"
+    "  --service NS/NAME    the Service in front of it (default divvy-system/divvy-webhook):\n"
+    "                       the certificate is for NAME.NS.svc\n"
+    "  --tls-dir DIR        where ca.crt, tls.crt and tls.key are kept; they are made and renewed\n"
+    "                       by themselves (default: nowhere; new ones at every start)\n"
+    "  --tls-life TIME      how long a certificate is valid (default 2160h, 90 days); the next is\n"
+    "                       made after two thirds\n"
+    "  --ready-fd N         write a line with the address to this descriptor once it serves\n"
+    "  --print-ca           print DIR/ca.crt, whom the API server must trust, and end\n"
+    "  --print-manifest     print the MutatingWebhookConfiguration, and end; with --tls-dir it "
+    "has\n"
+    "                       the caBundle\n"
+    "  --service-port N     the Service's port in it (default 443)\n"
+    "  --strategy VALUE     a list of words that namespaces here have as gpu-strategy\n"
+    "                       (mig_whole); for --print-manifest; may be repeated\n"
+    "  --help, --version\n"
+    "\n"
+    "example: divvy-controller webhook --listen 127.0.0.1:8443 --tls-dir /tmp/webhook &\n"
+    "         divvy-controller webhook --tls-dir /tmp/webhook --print-manifest | kubectl apply -f "
+    "-\n";
+
+enum {
+    LISTEN = 1000,
+    SERVICE,
+    TLS_DIR,
+    TLS_LIFE,
+    READY,
+    PRINT_CA,
+    PRINT_MANIFEST,
+    SERVICE_PORT,
+    STRATEGY,
+    HELP,
+    VERSION
+};
+
+static const struct option options[] = {
+    {"listen", required_argument, NULL, LISTEN},
+    {"service", required_argument, NULL, SERVICE},
+    {"tls-dir", required_argument, NULL, TLS_DIR},
+    {"tls-life", required_argument, NULL, TLS_LIFE},
+    {"ready-fd", required_argument, NULL, READY},
+    {"print-ca", no_argument, NULL, PRINT_CA},
+    {"print-manifest", no_argument, NULL, PRINT_MANIFEST},
+    {"service-port", required_argument, NULL, SERVICE_PORT},
+    {"strategy", required_argument, NULL, STRATEGY},
+    {"help", no_argument, NULL, HELP},
+    {"version", no_argument, NULL, VERSION},
+    {0},
+};
+
+struct values {
+    struct dv_webhook_options webhook;
+    struct dv_webhook_manifest manifest;
+    char *service; /* NS, a zero byte, NAME */
+    size_t n_strategies;
+    int ready_fd;
+    bool print_ca, print_manifest;
+};
+
+static int usage(const char *message)
+{
+    fprintf(stderr, "divvy-controller: %s; see divvy-controller --help\n", message);
+    return EXIT_USAGE;
+}
+
+static int fail(int status, const char *message)
+{
+    fprintf(stderr, "divvy-controller: %s\n", message);
+    return status;
+}
+
+static int parse_service(const char *text, struct values *v)
+{
+    struct dv_err err;
+    free(v->service);
+    v->service = strdup(text);
+    char *slash = v->service ? strchr(v->service, '/') : NULL;
+    if (!slash)
+        return usage("--service must be NAMESPACE/NAME");
+    *slash = 0;
+    v->webhook.namespace = v->manifest.namespace = v->service;
+    v->webhook.service = v->manifest.service = slash + 1;
+    return dv_webhook_check_names(v->service, slash + 1, &err) < 0 ? usage(err.msg) : 0;
+}
+
+static int parse_life(const char *text, struct values *v)
+{
+    struct dv_err err;
+    uint64_t ns;
+    if (dv_units_parse_duration(text, &ns, &err) < 0)
+        return usage(err.msg);
+    v->webhook.life_s = (int64_t)(ns / DV_NS_PER_S);
+    return v->webhook.life_s < 10 ? usage("--tls-life must be at least 10s") : 0;
+}
+
+static int parse_number(const char *text, const char *what, int64_t min, int64_t *ret)
+{
+    struct dv_err err;
+    return dv_units_parse_integer(text, what, min, 65535, ret, &err) < 0 ? usage(err.msg) : 0;
+}
+
+static int add_strategy(const char *text, struct values *v)
+{
+    if (v->n_strategies == DV_WEBHOOK_STRATEGIES_MAX)
+        return usage("too many --strategy");
+    v->manifest.strategies[v->n_strategies++] = text;
+    return 0;
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int take(int option, char **argv, struct values *v)
+{
+    int64_t n = 0;
+    int status = 0;
+    char message[128];
+    switch (option) {
+    case LISTEN:
+        v->webhook.listen = optarg;
+        break;
+    case SERVICE:
+        status = parse_service(optarg, v);
+        break;
+    case TLS_DIR:
+        v->webhook.tls_dir = optarg;
+        break;
+    case TLS_LIFE:
+        status = parse_life(optarg, v);
+        break;
+    case READY:
+        status = parse_number(optarg, "--ready-fd", 0, &n);
+        v->ready_fd = (int)n;
+        break;
+    case PRINT_CA:
+        v->print_ca = true;
+        break;
+    case PRINT_MANIFEST:
+        v->print_manifest = true;
+        break;
+    case SERVICE_PORT:
+        status = parse_number(optarg, "--service-port", 1, &n);
+        v->manifest.port = (uint16_t)n;
+        break;
+    case STRATEGY:
+        status = add_strategy(optarg, v);
+        break;
+    case HELP:
+        fputs(help, stdout);
+        return 0;
+    case VERSION:
+        puts("divvy-controller " DV_VERSION);
+        return 0;
+    default:
+        snprintf(message, sizeof message, "unknown option or missing value at '%.60s'",
+                 argv[optind - 1]);
+        status = usage(message);
+    }
+    return status ? status : -1;
+}
+
+static int parse(int argc, char **argv, struct values *v)
+{
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        int status = take(c, argv, v);
+        if (status >= 0)
+            return status;
+    }
+    if (optind + 1 != argc || strcmp(argv[optind], "webhook") != 0)
+        return usage(optind < argc && !strcmp(argv[optind], "webhook") ? "it takes one command"
+                                                                       : "the command is webhook");
+    if (v->print_ca && !v->webhook.tls_dir)
+        return usage("--print-ca needs --tls-dir");
+    return -1;
+}
+
+/* ---- printing ------------------------------------------------------------------------------- */
+
+static int print(const char *text)
+{
+    fputs(text, stdout);
+    return fflush(stdout) ? fail(1, "cannot write") : 0;
+}
+
+static int print_ca(const struct values *v)
+{
+    struct dv_err err;
+    char *bundle;
+    int r = dv_certs_read_bundle(v->webhook.tls_dir, &bundle, &err);
+    if (r < 0)
+        return fail(r == -ENOENT ? EXIT_UNAVAILABLE : 1, err.msg);
+    int status = print(bundle);
+    free(bundle);
+    return status;
+}
+
+static int print_manifest(struct values *v)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    struct dv_err err;
+    char *bundle = NULL;
+    int r = v->webhook.tls_dir ? dv_certs_read_bundle(v->webhook.tls_dir, &bundle, &err) : 0;
+    if (r < 0)
+        return fail(r == -ENOENT ? EXIT_UNAVAILABLE : 1, err.msg);
+    v->manifest.ca_bundle = bundle;
+    r = dv_webhook_manifest(&v->manifest, &text, &err);
+    free(bundle);
+    return r == 0 ? print(dv_str_get(&text)) : fail(r == -EINVAL ? EXIT_USAGE : 1, err.msg);
+}
+
+/* ---- serving -------------------------------------------------------------------------------- */
+
+static void on_stop(void *arg)
+{
+    dv_loop_stop(arg);
+}
+
+static void say_ready(const struct values *v, const struct dv_webhook *w)
+{
+    dv_log(DV_LOG_INFO, "webhook.started", "version=%s pid=%d listen=%s service=%s/%s tls_dir=%s",
+           DV_VERSION, (int)getpid(), dv_webhook_address(w), v->webhook.namespace,
+           v->webhook.service, v->webhook.tls_dir ? v->webhook.tls_dir : "-");
+    if (v->ready_fd < 0)
+        return;
+    if (dprintf(v->ready_fd, "%s\n", dv_webhook_address(w)) < 0)
+        dv_log(DV_LOG_WARNING, "webhook.ready", "error=%s", strerror(errno));
+    close(v->ready_fd);
+}
+
+static int run(struct dv_loop *loop, const struct values *v)
+{
+    struct dv_loop_source *sources[2] = {NULL};
+    struct dv_webhook *w = NULL;
+    struct dv_err err = {{0}};
+    signal(SIGPIPE, SIG_IGN);
+    int r = dv_loop_signal(loop, SIGTERM, on_stop, loop, &sources[0]);
+    if (r == 0)
+        r = dv_loop_signal(loop, SIGINT, on_stop, loop, &sources[1]);
+    if (r == 0)
+        r = dv_webhook_new(loop, &v->webhook, &w, &err);
+    if (r == 0) {
+        say_ready(v, w);
+        r = dv_loop_run(loop);
+    }
+    dv_webhook_free(w);
+    dv_loop_remove(sources[0]);
+    dv_loop_remove(sources[1]);
+    if (r == 0)
+        return 0;
+    return fail(r == -EINVAL       ? EXIT_USAGE
+                : r == -EADDRINUSE ? EXIT_UNAVAILABLE
+                                   : 1,
+                err.msg[0] ? err.msg : strerror(-r));
+}
+
+static int serve(const struct values *v)
+{
+    struct dv_loop *loop;
+    int r = dv_loop_new(&loop);
+    if (r < 0)
+        return fail(1, strerror(-r));
+    int status = run(loop, v);
+    dv_loop_free(loop);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct values v = {
+        .webhook = {.listen = "0.0.0.0:8443",
+                    .namespace = "divvy-system",
+                    .service = "divvy-webhook",
+                    .life_s = LIFE_S},
+        .manifest = {.namespace = "divvy-system", .service = "divvy-webhook", .port = 443},
+        .ready_fd = -1,
+    };
+    int status = parse(argc, argv, &v);
+    if (status < 0)
+        status = v.print_ca ? print_ca(&v) : v.print_manifest ? print_manifest(&v) : serve(&v);
+    free(v.service);
+    return status;
+}

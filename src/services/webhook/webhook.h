@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The admission webhook: HTTPS for Kubernetes' API server (admission/admission.h says what is
+ * answered), with certificates that it makes and renews by itself (certs/certs.h).
+ *
+ *     struct dv_webhook_options o = {.listen = "0.0.0.0:8443", .tls_dir = "/var/lib/divvy/webhook",
+ *                                    .namespace = "divvy-system", .service = "divvy-webhook"};
+ *     r = dv_webhook_new(loop, &o, &webhook, &err);
+ *
+ * Paths: POST /admit, and /admit/VALUE for namespaces whose label gpu-strategy is VALUE: the API
+ * server knows the labels and chooses by namespaceSelector (manifest.h), so that nothing has to be
+ * looked up here. GET /healthz, /readyz, /metrics. Everything is answered at once, from the
+ * request alone.
+ */
+#ifndef DV_WEBHOOK_WEBHOOK_H
+#define DV_WEBHOOK_WEBHOOK_H
+
+#include "base/err.h"
+#include "sys/loop.h"
+
+#define DV_WEBHOOK_PATH "/admit"
+#define DV_WEBHOOK_PORT 8443
+
+/* Kubernetes' caBundle has to become this (PEM; a loan): at the start, and whenever it changes.
+ * When it has, dv_webhook_published(). The webhook serves with a new certificate only after. */
+typedef void dv_webhook_publish(void *arg, const char *ca_bundle);
+
+struct dv_webhook_options {
+    const char *listen;              /* ADDR:PORT */
+    const char *tls_dir;             /* where the certificates are kept; NULL: nowhere */
+    const char *namespace, *service; /* whose name they are for: SERVICE.NAMESPACE.svc */
+    int64_t life_s;                  /* of a certificate */
+    /* NULL: whoever reads ca.crt in tls_dir publishes; it counts as done when written. */
+    dv_webhook_publish *publish;
+    void *publish_arg;
+};
+
+struct dv_webhook;
+
+/* Serves from here on. 0; -EINVAL (an option), -EADDRINUSE and others, with a message. Borrows what
+ * the options point to. */
+int dv_webhook_new(struct dv_loop *loop, const struct dv_webhook_options *options,
+                   struct dv_webhook **ret, struct dv_err *err);
+void dv_webhook_free(struct dv_webhook *webhook);
+/* The bundle of the last call of `publish` is in the cluster. */
+void dv_webhook_published(struct dv_webhook *webhook);
+/* "0.0.0.0:8443", with the port that the kernel chose for 0. */
+const char *dv_webhook_address(const struct dv_webhook *webhook);
+
+/* The names as Kubernetes takes them (RFC 1123 labels)? 0 or -EINVAL with a message. */
+int dv_webhook_check_names(const char *namespace, const char *service, struct dv_err *err);
+
+#endif
