@@ -179,17 +179,18 @@ static int review_one(struct json_object *review, const char *strategy,
     if (r < 0)
         return r;
     struct json_object *object = dv_admission_member(request, "object", json_type_object);
-    dv_cleanup(dv_admission_free) struct dv_admission *a = calloc(1, sizeof *a);
+    struct dv_admission *a = calloc(1, sizeof *a);
     describe(request, object, ret->subject, sizeof ret->subject);
-    if (!a)
-        return -ENOMEM;
-    r = object ? dv_admission_judge(object, strategy, a) : 0;
+    r = !a ? -ENOMEM : object ? dv_admission_judge(object, strategy, a) : 0;
     if (r == 0)
         r = forgive(request, strategy, a);
     if (r == 0)
         r = answer(dv_admission_string(request, "uid"), a, ret);
-    ret->result = a->result;
-    ret->warned = a->warned;
+    if (r == 0) {
+        ret->result = a->result;
+        ret->warned = a->warned;
+    }
+    dv_admission_free(&a);
     return r;
 }
 

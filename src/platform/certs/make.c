@@ -32,7 +32,7 @@ static void making_done(struct making *m)
 /* A key, a serial number that nobody had, a time of life, a name. */
 static int begin(struct making *m, const char *name, int64_t from, int64_t until)
 {
-    unsigned char serial[SERIAL_SIZE], id[64];
+    unsigned char serial[SERIAL_SIZE] = {0}, id[64];
     char dn[160];
     size_t size = sizeof id;
     int r = 0;
