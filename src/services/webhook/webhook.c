@@ -170,7 +170,7 @@ static void on_request(void *arg, struct dv_http_request *rq)
 
 static void publish(struct dv_webhook *w)
 {
-    w->published = !w->options.publish;
+    w->published = false;
     if (w->options.publish)
         w->options.publish(w->options.publish_arg, dv_certs_bundle(w->certs));
 }

@@ -30,7 +30,8 @@ struct dv_webhook_options {
     const char *tls_dir;             /* where the certificates are kept; NULL: nowhere */
     const char *namespace, *service; /* whose name they are for: SERVICE.NAMESPACE.svc */
     int64_t life_s;                  /* of a certificate */
-    /* NULL: whoever reads ca.crt in tls_dir publishes; it counts as done when written. */
+    /* NULL: somebody publishes ca.crt of tls_dir, and nobody says when. A new certificate is then
+     * served as late as can be, a quarter of a life after its authority has joined ca.crt. */
     dv_webhook_publish *publish;
     void *publish_arg;
 };
