@@ -15,8 +15,8 @@
 
 /*
  * Which objects: those of whose containers one asks for a GPU, by any of the names that admission
- * knows. It runs inside the API server, for every pod and workload of the cluster: a few steps per
- * container, far below the API server's bound of cost.
+ * knows. It runs inside the API server, for every pod and workload of the cluster. There it may
+ * cost 1,000,000 units; a container with 20 resources that are no GPUs costs 220.
  */
 #define ASKS(list)                                                                                 \
     "(has(c.resources." list ") && c.resources." list ".exists(k, k.startsWith('nvidia.com/gpu') " \
