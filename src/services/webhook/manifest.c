@@ -159,12 +159,16 @@ static bool same_values(const struct values *v, size_t i, struct dv_str *ret)
     return true;
 }
 
-/* A value as part of a DNS name. */
-static void entry_name(const char *value, char ret[VALUE_SIZE])
+/* A value as part of a DNS name, and as a path, where Kubernetes takes '.' and no '_'. */
+static void entry_names(const char *value, char name[VALUE_SIZE], char path[VALUE_SIZE])
 {
-    snprintf(ret, VALUE_SIZE, "%s", value);
-    for (char *p = ret; *p; p++)
-        *p = *p == '_' || *p == '.' ? '-' : *p;
+    snprintf(name, VALUE_SIZE, "%s", value);
+    snprintf(path, VALUE_SIZE, "%s", value);
+    for (size_t i = 0; value[i]; i++) {
+        bool joint = value[i] == '_' || value[i] == '.';
+        name[i] = joint ? '-' : value[i];
+        path[i] = joint ? '.' : value[i];
+    }
 }
 
 int dv_webhook_manifest(const struct dv_webhook_manifest *m, struct dv_str *s, struct dv_err *err)
@@ -184,12 +188,12 @@ int dv_webhook_manifest(const struct dv_webhook_manifest *m, struct dv_str *s, s
     add_label("DoesNotExist", "", s);
     for (size_t i = 0; i < v.n; i++) {
         dv_cleanup(dv_str_done) struct dv_str same = {0};
-        char name[VALUE_SIZE];
+        char name[VALUE_SIZE], path[VALUE_SIZE];
         add_text(v.text[i], &all);
         if (!same_values(&v, i, &same))
             continue;
-        entry_name(v.text[i], name);
-        begin_entry(m, name, v.text[i], s);
+        entry_names(v.text[i], name, path);
+        begin_entry(m, name, path, s);
         add_label("In", dv_str_get(&same), s);
     }
     begin_entry(m, "unknown", "unknown", s);

@@ -307,7 +307,7 @@ class CommandLine(unittest.TestCase):
                     values += one["values"]
                 elif one["operator"] == "NotIn":
                     self.assertEqual(set(one["values"]), set(values))
-            self.assertRegex(hook["clientConfig"]["service"]["path"], r"^/admit(/[a-z_-]+)?$")
+            self.assertRegex(hook["clientConfig"]["service"]["path"], r"^/admit(/[a-z]+([.-][a-z]+)*)?$")
         self.assertEqual(len(names), len(hooks))
         self.assertEqual(len(values), len(set(values)))  # no namespace is asked for twice
         self.assertIn("mig_whole", values)
