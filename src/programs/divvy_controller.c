@@ -4,6 +4,7 @@
 #include "certs/certs.h"
 #include "sys/fd.h"
 #include "sys/log.h"
+#include "webhook/cluster.h"
 #include "webhook/manifest.h"
 #include "webhook/webhook.h"
 
@@ -32,6 +33,10 @@ static const char help[] =
     "                       the certificate is for NAME.NS.svc\n"
     "  --tls-dir DIR        where ca.crt, tls.crt and tls.key are kept; they are made and renewed\n"
     "                       by themselves (default: nowhere; new ones at every start)\n"
+    "  --secret NS/NAME     a Secret where they are kept instead, shared by all replicas\n"
+    "  --configuration NAME the MutatingWebhookConfiguration whose caBundle is kept right\n"
+    "  --kubeconfig FILE    who asks the API server for these two (default: the pod's own\n"
+    "                       service account)\n"
     "  --tls-life TIME      how long a certificate is valid (default 2160h, 90 days); the next is\n"
     "                       made after two thirds\n"
     "  --ready-fd N         write a line with the address to this descriptor once it serves\n"
@@ -50,6 +55,9 @@ static const char help[] =
 
 enum {
     LISTEN = 1000,
+    SECRET,
+    CONFIGURATION,
+    KUBECONFIG,
     SERVICE,
     TLS_DIR,
     TLS_LIFE,
@@ -66,6 +74,9 @@ static const struct option options[] = {
     {"listen", required_argument, NULL, LISTEN},
     {"service", required_argument, NULL, SERVICE},
     {"tls-dir", required_argument, NULL, TLS_DIR},
+    {"secret", required_argument, NULL, SECRET},
+    {"configuration", required_argument, NULL, CONFIGURATION},
+    {"kubeconfig", required_argument, NULL, KUBECONFIG},
     {"tls-life", required_argument, NULL, TLS_LIFE},
     {"ready-fd", required_argument, NULL, READY},
     {"print-ca", no_argument, NULL, PRINT_CA},
@@ -79,8 +90,9 @@ static const struct option options[] = {
 
 struct values {
     struct dv_webhook_options webhook;
+    struct dv_webhook_cluster_options cluster;
     struct dv_webhook_manifest manifest;
-    char *service; /* NS, a zero byte, NAME */
+    char *service, *secret; /* NS, a zero byte, NAME */
     size_t n_strategies;
     int ready_fd;
     bool print_ca, print_manifest;
@@ -98,18 +110,34 @@ static int fail(int status, const char *message)
     return status;
 }
 
+/* NAMESPACE/NAME in two. */
+static int split(const char *text, const char *what, char **copy, const char **ret_namespace,
+                 const char **ret_name)
+{
+    char message[64];
+    free(*copy);
+    *copy = strdup(text);
+    char *slash = *copy ? strchr(*copy, '/') : NULL;
+    snprintf(message, sizeof message, "%s must be NAMESPACE/NAME", what);
+    if (!slash || slash == *copy || !slash[1] || strlen(text) > 253)
+        return usage(message);
+    *slash = 0;
+    *ret_namespace = *copy;
+    *ret_name = slash + 1;
+    return 0;
+}
+
 static int parse_service(const char *text, struct values *v)
 {
     struct dv_err err;
-    free(v->service);
-    v->service = strdup(text);
-    char *slash = v->service ? strchr(v->service, '/') : NULL;
-    if (!slash)
-        return usage("--service must be NAMESPACE/NAME");
-    *slash = 0;
-    v->webhook.namespace = v->manifest.namespace = v->service;
-    v->webhook.service = v->manifest.service = slash + 1;
-    return dv_webhook_check_names(v->service, slash + 1, &err) < 0 ? usage(err.msg) : 0;
+    int status = split(text, "--service", &v->service, &v->webhook.namespace, &v->webhook.service);
+    if (status)
+        return status;
+    v->manifest.namespace = v->webhook.namespace;
+    v->manifest.service = v->webhook.service;
+    return dv_webhook_check_names(v->webhook.namespace, v->webhook.service, &err) < 0
+               ? usage(err.msg)
+               : 0;
 }
 
 static int parse_life(const char *text, struct values *v)
@@ -151,6 +179,15 @@ static int take(int option, char **argv, struct values *v)
         break;
     case TLS_DIR:
         v->webhook.tls_dir = optarg;
+        break;
+    case SECRET:
+        status = split(optarg, "--secret", &v->secret, &v->cluster.namespace, &v->cluster.secret);
+        break;
+    case CONFIGURATION:
+        v->cluster.configuration = optarg;
+        break;
+    case KUBECONFIG:
+        v->cluster.kubeconfig = optarg;
         break;
     case TLS_LIFE:
         status = parse_life(optarg, v);
@@ -197,6 +234,10 @@ static int parse(int argc, char **argv, struct values *v)
     if (optind + 1 != argc || strcmp(argv[optind], "webhook") != 0)
         return usage(optind < argc && !strcmp(argv[optind], "webhook") ? "it takes one command"
                                                                        : "the command is webhook");
+    if (v->cluster.secret && v->webhook.tls_dir)
+        return usage("--secret and --tls-dir exclude each other");
+    if (v->cluster.kubeconfig && !v->cluster.secret && !v->cluster.configuration)
+        return usage("--kubeconfig is for --secret and --configuration");
     if (v->print_ca && !v->webhook.tls_dir)
         return usage("--print-ca needs --tls-dir");
     return -1;
@@ -255,24 +296,46 @@ static void say_ready(const struct values *v, const struct dv_webhook *w)
     close(v->ready_fd);
 }
 
-static int run(struct dv_loop *loop, const struct values *v)
+struct parts {
+    struct dv_loop_source *sources[2];
+    struct dv_webhook_cluster *cluster; /* or NULL: all by files */
+    struct dv_webhook *webhook;
+};
+
+static int start(struct dv_loop *loop, struct values *v, struct parts *p, struct dv_err *err)
 {
-    struct dv_loop_source *sources[2] = {NULL};
-    struct dv_webhook *w = NULL;
+    int r = dv_loop_signal(loop, SIGTERM, on_stop, loop, &p->sources[0]);
+    if (r == 0)
+        r = dv_loop_signal(loop, SIGINT, on_stop, loop, &p->sources[1]);
+    if (r == 0 && (v->cluster.secret || v->cluster.configuration)) {
+        /* Where certificates live for seconds only, in tests, a minute is too long. */
+        if (v->webhook.life_s < 12 * 60)
+            v->cluster.every_ms = (uint32_t)(v->webhook.life_s * 1000 / 12);
+        r = dv_webhook_cluster_new(loop, &v->cluster, &p->cluster, err);
+        v->webhook.publish = dv_webhook_cluster_changed;
+        v->webhook.publish_arg = p->cluster;
+    }
+    if (r == 0)
+        r = dv_webhook_new(loop, &v->webhook, &p->webhook, err);
+    if (r == 0 && p->cluster)
+        r = dv_webhook_cluster_start(p->cluster, p->webhook, err);
+    return r;
+}
+
+static int run(struct dv_loop *loop, struct values *v)
+{
+    struct parts p = {0};
     struct dv_err err = {{0}};
     signal(SIGPIPE, SIG_IGN);
-    int r = dv_loop_signal(loop, SIGTERM, on_stop, loop, &sources[0]);
-    if (r == 0)
-        r = dv_loop_signal(loop, SIGINT, on_stop, loop, &sources[1]);
-    if (r == 0)
-        r = dv_webhook_new(loop, &v->webhook, &w, &err);
+    int r = start(loop, v, &p, &err);
     if (r == 0) {
-        say_ready(v, w);
+        say_ready(v, p.webhook);
         r = dv_loop_run(loop);
     }
-    dv_webhook_free(w);
-    dv_loop_remove(sources[0]);
-    dv_loop_remove(sources[1]);
+    dv_webhook_cluster_free(p.cluster);
+    dv_webhook_free(p.webhook);
+    dv_loop_remove(p.sources[0]);
+    dv_loop_remove(p.sources[1]);
     if (r == 0)
         return 0;
     return fail(r == -EINVAL       ? EXIT_USAGE
@@ -281,7 +344,7 @@ static int run(struct dv_loop *loop, const struct values *v)
                 err.msg[0] ? err.msg : strerror(-r));
 }
 
-static int serve(const struct values *v)
+static int serve(struct values *v)
 {
     struct dv_loop *loop;
     int r = dv_loop_new(&loop);
@@ -306,5 +369,6 @@ int main(int argc, char **argv)
     if (status < 0)
         status = v.print_ca ? print_ca(&v) : v.print_manifest ? print_manifest(&v) : serve(&v);
     free(v.service);
+    free(v.secret);
     return status;
 }

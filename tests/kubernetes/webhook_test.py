@@ -3,12 +3,14 @@
 import base64
 import json
 import os
+import ssl
 import subprocess
 import tempfile
+import time
 
 import yaml
 
-from cluster import control, process
+from cluster import control, paths, process
 from harness import STAGE, ClusterCase, pod
 
 CONTROLLER = os.environ.get("DIVVY_CONTROLLER", STAGE / "bin/divvy-controller")
@@ -203,3 +205,53 @@ class Webhook(ClusterCase):
             bundle = f.read()
         for hook in hooks:
             self.assertEqual(bundle, base64.b64decode(hook["clientConfig"]["caBundle"]))
+
+
+class Replicas(ClusterCase):
+    """Two that share a Secret and keep the configuration's caBundle right, while certificates change."""
+    @classmethod
+    def start(cls):
+        r, w = os.pipe()
+        process_ = subprocess.Popen(
+            [CONTROLLER, "webhook", "--listen", "127.0.0.1:0", "--tls-life", "24s", "--secret",
+             f"{cls.namespace}/webhook-tls", "--configuration", "divvy-webhook", "--kubeconfig",
+             paths.KUBECONFIG, "--ready-fd", str(w)], pass_fds=[w])
+        os.close(w)
+        cls.addClassCleanup(process_.wait, 20)
+        cls.addClassCleanup(process_.terminate)
+        with os.fdopen(r, encoding="utf-8") as ready:
+            return ready.readline().strip().rsplit(":", 1)[1]
+
+    @classmethod
+    def configuration(cls, port):
+        made = yaml.safe_load(subprocess.run([CONTROLLER, "webhook", "--print-manifest"], check=True,
+                                             capture_output=True, text=True).stdout)
+        for hook in made["webhooks"]:
+            path = hook["clientConfig"].pop("service")["path"]
+            hook["clientConfig"]["url"] = f"https://localhost:{port}{path}"
+        return made
+
+    def ask(self):
+        obj = pod("probe", "true", namespace=self.namespace, resources=gpu("0.125"))
+        return control.kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(obj),
+                               check=False).stderr
+
+    def test_rotation(self):
+        self.apply({"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+                    "metadata": {"name": "webhook-tls", "namespace": self.namespace}})
+        ports = [self.start(), self.start()]
+        self.apply(self.configuration(ports[0]))
+        self.addCleanup(control.kubectl, "delete", "mutatingwebhookconfiguration", "divvy-webhook",
+                        check=False)
+        process.wait("the bundle", lambda: "0.12 or 0.13" in self.ask(), 30)
+        seen, end = [set(), set()], time.monotonic() + 50
+        while time.monotonic() < end:
+            self.assertIn("0.12 or 0.13", self.ask())
+            for certificates, port in zip(seen, ports):
+                certificates.add(ssl.get_server_certificate(("127.0.0.1", int(port))))
+        self.assertGreaterEqual(len(seen[0]), 3)
+        # What the Secret has is what both serve, and have served.
+        self.assertGreaterEqual(len(seen[0] & seen[1]), 2)
+        data = control.get("-n", self.namespace, "secret", "webhook-tls")["data"]
+        self.assertEqual({"ca.crt", "tls.crt", "tls.key"}, set(data))
+        self.assertLessEqual(base64.b64decode(data["ca.crt"]).count(b"BEGIN CERTIFICATE"), 4)

@@ -116,6 +116,32 @@ int dv_certs_tick(struct dv_certs *c, int64_t now, bool published, struct dv_err
     return DV_CERTS_UNCHANGED;
 }
 
+int dv_certs_adopt(struct dv_certs *c, const char *bundle, const char *certificate, const char *key,
+                   int64_t now, struct dv_err *err)
+{
+    struct dv_certs_pair pair = {.certificate = strdup(certificate), .key = strdup(key)};
+    char *copy = strdup(bundle);
+    int r = copy && pair.certificate && pair.key ? dv_certs_check(&c->policy, copy, &pair, err)
+                                                 : dv_err_set(err, -ENOMEM, "out of memory");
+    if (r == 0 && !is_valid(&pair, now))
+        r = dv_err_set(err, -EINVAL, "the certificate is not valid now");
+    if (r == 0)
+        r = save(c, copy, &pair, err);
+    if (r < 0) {
+        free(copy);
+        dv_certs_pair_done(&pair);
+        return r;
+    }
+    free(c->bundle);
+    c->bundle = copy;
+    dv_certs_pair_done(&c->current);
+    c->current = pair;
+    c->published_at = 0;
+    if (c->next.authority && !strstr(copy, c->next.authority))
+        dv_certs_pair_done(&c->next);
+    return 0;
+}
+
 /* ---- opening -------------------------------------------------------------------------------- */
 
 static int check_policy(const struct dv_certs_policy *p, struct dv_err *err)

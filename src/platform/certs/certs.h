@@ -57,7 +57,15 @@ void dv_certs_free(struct dv_certs *certs);
  * know the present bundle. */
 int dv_certs_tick(struct dv_certs *certs, int64_t now, bool published, struct dv_err *err);
 
-/* PEM; loans until the next tick. */
+/*
+ * Takes what another process made, who shares these with us: all three, or nothing. What we have
+ * made as the next stays if its authority is in this bundle. 0; -EINVAL with a message: they do not
+ * belong together, are for other names, or not valid now; -ENOMEM.
+ */
+int dv_certs_adopt(struct dv_certs *certs, const char *bundle, const char *certificate,
+                   const char *key, int64_t now, struct dv_err *err);
+
+/* PEM; loans until the next tick or adoption. */
 const char *dv_certs_bundle(const struct dv_certs *certs);
 const char *dv_certs_certificate(const struct dv_certs *certs);
 const char *dv_certs_key(const struct dv_certs *certs);

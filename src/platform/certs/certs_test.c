@@ -131,6 +131,38 @@ static void test_jumps(void **state)
     dv_certs_free(c);
 }
 
+/* Two that share: what one makes, the other takes. */
+static void test_adopt(void **state)
+{
+    struct dv_certs *a = open_at(NULL, NOW, ""), *b = open_at(NULL, NOW, "");
+    struct dv_err err = {{0}};
+    assert_int_equal(
+        dv_certs_adopt(b, dv_certs_bundle(a), dv_certs_certificate(a), dv_certs_key(a), NOW, &err),
+        0);
+    assert_string_equal(dv_certs_certificate(b), dv_certs_certificate(a));
+    assert_int_equal(tick(a, NOW + 60 * DAY, false), DV_CERTS_PREPARED);
+    assert_int_equal(tick(b, NOW + 60 * DAY, false), DV_CERTS_PREPARED);
+    /* b was later: a's next is dropped, and made again beside that of b, which stays */
+    assert_int_equal(dv_certs_adopt(a, dv_certs_bundle(b), dv_certs_certificate(b), dv_certs_key(b),
+                                    NOW + 60 * DAY, &err),
+                     0);
+    assert_int_equal(tick(a, NOW + 60 * DAY, false), DV_CERTS_PREPARED);
+    assert_int_equal(dv_certs_adopt(b, dv_certs_bundle(a), dv_certs_certificate(a), dv_certs_key(a),
+                                    NOW + 60 * DAY, &err),
+                     0);
+    assert_int_equal(tick(b, NOW + 60 * DAY, false), DV_CERTS_UNCHANGED);
+    assert_int_equal(tick(b, NOW + 61 * DAY, true), DV_CERTS_UNCHANGED);
+    assert_int_equal(tick(b, NOW + 62 * DAY, true), DV_CERTS_SWITCHED);
+    assert_true(is_trusted(dv_certs_bundle(a), dv_certs_certificate(b), NOW + 62 * DAY));
+    /* what is no pair is not taken */
+    assert_int_equal(dv_certs_adopt(a, dv_certs_bundle(b), dv_certs_certificate(b), dv_certs_key(a),
+                                    NOW + 62 * DAY, &err),
+                     -EINVAL);
+    assert_int_equal(dv_certs_adopt(a, "", "", "", NOW, &err), -EINVAL);
+    dv_certs_free(a);
+    dv_certs_free(b);
+}
+
 static void write_file(const char *folder, const char *name, const char *text)
 {
     char path[256];
@@ -223,9 +255,9 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_years),   cmocka_unit_test(test_unpublished),
-        cmocka_unit_test(test_jumps),   cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_years), cmocka_unit_test(test_unpublished),
+        cmocka_unit_test(test_jumps), cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_adopt), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -172,7 +172,7 @@ static void publish(struct dv_webhook *w)
 {
     w->published = false;
     if (w->options.publish)
-        w->options.publish(w->options.publish_arg, dv_certs_bundle(w->certs));
+        w->options.publish(w->options.publish_arg, w->certs);
 }
 
 void dv_webhook_published(struct dv_webhook *w)
@@ -204,10 +204,23 @@ static void on_tick(void *arg)
     w->cert_failing = event < 0;
     if (event == DV_CERTS_PREPARED)
         dv_log(DV_LOG_INFO, "webhook.certificate", "event=prepared");
-    if (event == DV_CERTS_PREPARED || event == DV_CERTS_RENEWED)
-        publish(w);
     if (event == DV_CERTS_SWITCHED || event == DV_CERTS_RENEWED)
         take_certificate(w);
+    if (event > DV_CERTS_UNCHANGED)
+        publish(w);
+}
+
+int dv_webhook_adopt(struct dv_webhook *w, const char *bundle, const char *certificate,
+                     const char *key, struct dv_err *err)
+{
+    bool same = !strcmp(certificate, dv_certs_certificate(w->certs));
+    int r = dv_certs_adopt(w->certs, bundle, certificate, key, dv_clock_unix(), err);
+    if (r < 0)
+        return r;
+    w->published = false;
+    if (!same)
+        take_certificate(w);
+    return 0;
 }
 
 static int open_certs(struct dv_webhook *w, struct dv_err *err)

@@ -21,9 +21,12 @@
 #define DV_WEBHOOK_PATH "/admit"
 #define DV_WEBHOOK_PORT 8443
 
-/* Kubernetes' caBundle has to become this (PEM; a loan): at the start, and whenever it changes.
- * When it has, dv_webhook_published(). The webhook serves with a new certificate only after. */
-typedef void dv_webhook_publish(void *arg, const char *ca_bundle);
+struct dv_certs;
+
+/* The certificates have changed, also at the start: Kubernetes' caBundle has to become their
+ * bundle, and then dv_webhook_published() is called (webhook/cluster.h does it). The webhook serves
+ * with a new certificate only after. */
+typedef void dv_webhook_publish(void *arg, const struct dv_certs *certs);
 
 struct dv_webhook_options {
     const char *listen;              /* ADDR:PORT */
@@ -43,8 +46,11 @@ struct dv_webhook;
 int dv_webhook_new(struct dv_loop *loop, const struct dv_webhook_options *options,
                    struct dv_webhook **ret, struct dv_err *err);
 void dv_webhook_free(struct dv_webhook *webhook);
-/* The bundle of the last call of `publish` is in the cluster. */
+/* The present bundle is in the cluster. */
 void dv_webhook_published(struct dv_webhook *webhook);
+/* Takes certificates that another replica has made (dv_certs_adopt); `publish` is not called. */
+int dv_webhook_adopt(struct dv_webhook *webhook, const char *bundle, const char *certificate,
+                     const char *key, struct dv_err *err);
 /* "0.0.0.0:8443", with the port that the kernel chose for 0. */
 const char *dv_webhook_address(const struct dv_webhook *webhook);
 
