@@ -121,8 +121,11 @@ int dv_certs_adopt(struct dv_certs *c, const char *bundle, const char *certifica
 {
     struct dv_certs_pair pair = {.certificate = strdup(certificate), .key = strdup(key)};
     char *copy = strdup(bundle);
-    int r = copy && pair.certificate && pair.key ? dv_certs_check(&c->policy, copy, &pair, err)
-                                                 : dv_err_set(err, -ENOMEM, "out of memory");
+    int r = -ENOMEM;
+    if (copy && pair.certificate && pair.key)
+        r = dv_certs_check(&c->policy, copy, &pair, err);
+    else
+        dv_err_set(err, r, "out of memory");
     if (r == 0 && !is_valid(&pair, now))
         r = dv_err_set(err, -EINVAL, "the certificate is not valid now");
     if (r == 0)
@@ -137,7 +140,7 @@ int dv_certs_adopt(struct dv_certs *c, const char *bundle, const char *certifica
     dv_certs_pair_done(&c->current);
     c->current = pair;
     c->published_at = 0;
-    if (c->next.authority && !strstr(copy, c->next.authority))
+    if (c->next.authority && !strstr(c->bundle, c->next.authority))
         dv_certs_pair_done(&c->next);
     return 0;
 }
