@@ -94,6 +94,7 @@ struct dv_sim_nvml_node {
     uint32_t cuda_version;
     uint32_t gpus;
     uint32_t cpus, numa_nodes;
+    uint32_t threads; /* of a core */
 };
 
 struct dv_sim_nvml_place {

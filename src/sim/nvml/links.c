@@ -14,7 +14,8 @@ DV_NV_U32(nvmlDeviceGetCurrPcieLinkWidth, DV_NV_GPU, 1, d.pcie_width)
 DV_NV_U32(nvmlDeviceGetPcieSpeed, DV_NV_GPU, d.pcie_generation, 2000u << d.pcie_generation)
 DV_NV_U32(nvmlDeviceGetPcieLinkMaxSpeed, DV_NV_GPU, 1, d.pcie_generation)
 DV_NV_U32(nvmlDeviceGetPcieReplayCounter, DV_NV_GPU, 1, 0)
-DV_NV_U32(nvmlDeviceGetNumaNodeId, DV_NV_GPU, 1, d.numa)
+/* Of the GPU's own memory, where CPUs address it as a NUMA node (Grace): none of these boards. */
+DV_NV_U32(nvmlDeviceGetNumaNodeId, DV_NV_GPU, 0, 0)
 
 int nvmlDeviceGetPcieThroughput(struct dv_nvml_device *device, uint32_t counter, uint32_t *kb_per_s)
 {
@@ -31,8 +32,9 @@ int nvmlDeviceGetPcieThroughput(struct dv_nvml_device *device, uint32_t counter,
 /* ---- NVLink -----------------------------------------------------------------------------------
  */
 
-/* Who is at the other end of a link: with NVSwitches every pair shares all links, and the other end
- * is a switch; without, the links go to the neighbours in their order. */
+/* Who is at the other end of a link: with NVSwitches several neighbours share the links, more than
+ * the GPU has, and the other end is a switch; without, the links go to the neighbours in their
+ * order. */
 struct far_end {
     bool active, is_switch;
     uint32_t gpu;
@@ -40,16 +42,16 @@ struct far_end {
 
 static struct far_end far_end_of(const struct dv_sim_nvml_device *d, uint32_t link)
 {
-    uint32_t first = 0;
+    struct far_end end = {0};
+    uint32_t total = 0, most = 0;
     for (uint32_t i = 0; i < DV_SIM_GPUS_MAX; i++) {
         uint32_t n = i == d->gpu ? 0 : d->link[i].nvlinks;
-        if (n == d->nvlinks && n)
-            return (struct far_end){true, true, 0};
-        if (link < first + n)
-            return (struct far_end){true, false, i};
-        first += n;
+        if (link >= total && link < total + n)
+            end = (struct far_end){true, false, i};
+        total += n;
+        most = n > most ? n : most;
     }
-    return (struct far_end){0};
+    return total <= d->nvlinks ? end : (struct far_end){link < most, link < most, 0};
 }
 
 static int read_link(const char *function, struct dv_nvml_device *device, uint32_t link,
@@ -228,8 +230,13 @@ int nvmlDeviceGetP2PStatus(struct dv_nvml_device *a, struct dv_nvml_device *b, u
         return r;
     if (capability > DV_NVML_P2P_PCI || d.gpu == other)
         return DV_NVML_ERROR_INVALID_ARGUMENT;
-    bool nvlink = d.link[other].nvlinks && !d.mig_current;
-    bool pcie = d.link[other].pcie <= DV_NVML_TOPOLOGY_HOSTBRIDGE && !d.mig_current;
+    struct dv_sim_nvml_device far;
+    r = dv_nvhandles_read_gpu(__func__, b, &far);
+    if (r != DV_NVML_SUCCESS)
+        return r;
+    bool whole = !d.mig_current && !far.mig_current; /* instances do not reach each other */
+    bool nvlink = d.link[other].nvlinks && whole;
+    bool pcie = d.link[other].pcie <= DV_NVML_TOPOLOGY_HOSTBRIDGE && whole;
     bool ok = capability == DV_NVML_P2P_NVLINK || capability == DV_NVML_P2P_ATOMICS ? nvlink
               : capability == DV_NVML_P2P_PCI                                       ? pcie
                                               : nvlink || pcie;
@@ -247,11 +254,16 @@ static void set_bit(unsigned long *words, uint32_t n_words, uint32_t bit)
         words[bit / width] |= 1ul << (bit % width);
 }
 
-/* The CPUs are split evenly among the NUMA nodes, in order. */
-static uint32_t cpus_per_node(void)
+/* As Linux numbers them: first one thread of each core, node by node, then the next of each. */
+static uint32_t cores_per_node(const struct dv_sim_nvml_node *n)
 {
-    const struct dv_sim_nvml_node *n = dv_nvclient_node();
-    return n->numa_nodes ? n->cpus / n->numa_nodes : n->cpus;
+    return n->numa_nodes && n->threads ? n->cpus / n->numa_nodes / n->threads : 0;
+}
+
+static bool cpu_is_on(const struct dv_sim_nvml_node *n, uint32_t cpu, uint32_t numa)
+{
+    uint32_t cores = cores_per_node(n);
+    return cpu < cores * n->numa_nodes * n->threads && cpu / cores % n->numa_nodes == numa;
 }
 
 int nvmlDeviceGetCpuAffinityWithinScope(struct dv_nvml_device *device, uint32_t words,
@@ -264,8 +276,9 @@ int nvmlDeviceGetCpuAffinityWithinScope(struct dv_nvml_device *device, uint32_t 
     if (!cpus || !words || scope > 1)
         return DV_NVML_ERROR_INVALID_ARGUMENT;
     memset(cpus, 0, words * sizeof(*cpus));
-    for (uint32_t i = 0; i < cpus_per_node(); i++)
-        set_bit(cpus, words, d.numa * cpus_per_node() + i);
+    for (uint32_t i = 0; i < dv_nvclient_node()->cpus; i++)
+        if (cpu_is_on(dv_nvclient_node(), i, d.numa))
+            set_bit(cpus, words, i);
     return DV_NVML_SUCCESS;
 }
 
@@ -294,14 +307,14 @@ int nvmlSystemGetTopologyGpuSet(uint32_t cpu, uint32_t *count, struct dv_nvml_de
     int r = dv_nvclient_ready();
     if (r != DV_NVML_SUCCESS)
         return r;
-    if (!count || !cpus_per_node() || cpu >= dv_nvclient_node()->cpus)
+    if (!count || cpu >= dv_nvclient_node()->cpus)
         return DV_NVML_ERROR_INVALID_ARGUMENT;
     for (uint32_t i = 0; i < dv_nvclient_node()->gpus && i < DV_SIM_GPUS_MAX; i++) {
         struct dv_sim_nvml_device d;
         r = dv_nvhandles_read(__func__, dv_nvhandles_gpu(i), &d);
         if (r != DV_NVML_SUCCESS)
             return r;
-        if (d.numa == cpu / cpus_per_node())
+        if (cpu_is_on(dv_nvclient_node(), cpu, d.numa))
             gpus[n++] = i;
     }
     return list_devices(gpus, n, count, devices);

@@ -186,7 +186,8 @@ struct dv_simnode {
     char nvml_version[32];   /* "13.580.95.05" */
     uint32_t cuda_version;   /* 13000 = CUDA 13.0 */
     uint32_t numa_nodes;
-    uint32_t cpus; /* of the imagined host; split evenly among the NUMA nodes */
+    uint32_t cpus;    /* of the imagined host; its cores are split evenly among the NUMA nodes */
+    uint32_t threads; /* of each core: CPU 0 and CPU `cpus / threads` share the first */
     uint64_t boot_ns;
 
     bool no_reset; /* this machine has no way to reset a GPU */

@@ -27,19 +27,23 @@ struct builtin {
     const char *driver; /* NULL: DRIVER, with CUDA_VERSION */
     uint32_t cuda_version;
     struct builtin_gpu gpu[6];
-    uint32_t numa_nodes, cpus;
-    uint8_t nvlinks; /* between any two; through NVSwitches on the HGX boards */
-    bool pairs;      /* GPUs 2i and 2i + 1 sit behind common PCIe switches */
+    uint32_t numa_nodes, cpus, threads; /* threads of a core; 0: 1 */
+    uint8_t numa[DV_SIM_GPUS_MAX];      /* node of each GPU; all 0: split evenly, in order */
+    uint8_t nvlinks;                    /* between any two; through NVSwitches on the HGX boards */
+    bool pairs;                         /* GPUs 2i and 2i + 1 sit behind common PCIe switches */
     uint8_t bus[DV_SIM_GPUS_MAX];
 };
 
-/* PCI buses of the DGX and HGX systems are those that public `nvidia-smi topo` listings show. */
+/* PCI buses, NUMA nodes and CPUs of the DGX and HGX systems are those that public `nvidia-smi topo`
+ * listings show; a DGX A100 has four NUMA nodes per socket (NPS4). */
 static const struct builtin builtins[] = {
     {.name = "dgx-a100",
-     .about = "8x A100-SXM4-80GB, NVSwitch (NV12), 2 NUMA nodes",
+     .about = "8x A100-SXM4-80GB, NVSwitch (NV12), 8 NUMA nodes",
      .gpu = {{"A100-80GB", 8}},
-     .numa_nodes = 2,
+     .numa_nodes = 8,
+     .numa = {3, 3, 1, 1, 7, 7, 5, 5},
      .cpus = 256,
+     .threads = 2,
      .nvlinks = 12,
      .pairs = true,
      .bus = {0x07, 0x0f, 0x47, 0x4e, 0x87, 0x90, 0xb7, 0xbd}},
@@ -48,6 +52,7 @@ static const struct builtin builtins[] = {
      .gpu = {{"H100-80GB", 8}},
      .numa_nodes = 2,
      .cpus = 224,
+     .threads = 2,
      .nvlinks = 18,
      .bus = {0x1b, 0x43, 0x52, 0x61, 0x9d, 0xc3, 0xd1, 0xdf}},
     {.name = "hgx-h200",
@@ -55,6 +60,7 @@ static const struct builtin builtins[] = {
      .gpu = {{"H200-141GB", 8}},
      .numa_nodes = 2,
      .cpus = 192,
+     .threads = 2,
      .nvlinks = 18,
      .bus = {0x1b, 0x43, 0x52, 0x61, 0x9d, 0xc3, 0xd1, 0xdf}},
     {.name = "a30x4",
@@ -139,6 +145,7 @@ void dv_nodespec_init(struct dv_nodespec *spec, const char *name)
         .cuda_version = CUDA_VERSION,
         .numa_nodes = 1,
         .cpus = 32,
+        .threads = 1,
         .timeslice_ns = 2048 * DV_NS_PER_US, /* the driver's default slice */
         .switch_ns = 60 * DV_NS_PER_US,
         .slices = DV_NODESPEC_SLICES_PHASE,
@@ -193,9 +200,14 @@ void dv_nodespec_finish(struct dv_nodespec *spec)
 
 static int build(const struct builtin *b, struct dv_nodespec *spec, struct dv_err *err)
 {
+    bool numa_given = false;
+
     dv_nodespec_init(spec, b->name);
     spec->numa_nodes = b->numa_nodes;
     spec->cpus = b->cpus;
+    spec->threads = b->threads ? b->threads : 1;
+    for (uint32_t i = 0; i < DV_SIM_GPUS_MAX; i++)
+        numa_given |= b->numa[i] != 0;
     if (b->driver) {
         snprintf(spec->driver, sizeof(spec->driver), "%s", b->driver);
         spec->cuda_version = b->cuda_version;
@@ -210,7 +222,7 @@ static int build(const struct builtin *b, struct dv_nodespec *spec, struct dv_er
         }
     }
     for (uint32_t i = 0; i < spec->n_gpus; i++) {
-        spec->gpu[i].numa = i * b->numa_nodes / spec->n_gpus;
+        spec->gpu[i].numa = numa_given ? b->numa[i] : i * b->numa_nodes / spec->n_gpus;
         spec->gpu[i].pci_bus = b->bus[i];
         spec->gpu[i].pci_device = b->bus[i] ? 0 : 0x1b + i; /* T4 clouds: one bus, many slots */
         for (uint32_t k = 0; k < spec->n_gpus; k++) {

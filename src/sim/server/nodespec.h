@@ -22,6 +22,7 @@
 
 #define DV_NODESPEC_KERNELS_MAX 256u
 #define DV_NODESPEC_NUMA_MAX 16u
+#define DV_NODESPEC_THREADS_MAX 8u
 #define DV_NODESPEC_FILE_MAX 1048576u
 
 /* How two GPUs are joined, nearest last but one: as `nvidia-smi topo -m` prints it. */
@@ -70,6 +71,7 @@ struct dv_nodespec {
     uint32_t cuda_version; /* 13000 = CUDA 13.0 */
     uint32_t numa_nodes;
     uint32_t cpus;
+    uint32_t threads;     /* hardware threads of a core, 1 or more */
     uint32_t mps_clients; /* most clients of an MPS server on a device; 0 = as the driver has it */
     uint32_t n_gpus;
     struct dv_nodespec_gpu gpu[DV_SIM_GPUS_MAX];

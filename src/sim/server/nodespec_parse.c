@@ -9,7 +9,8 @@
  *     driver: "580.95.05"
  *     cuda: "13.0"                  # 11.0 .. 13.9
  *     numa: 2                       # NUMA nodes of the host, 1 .. 16
- *     cpus: 128
+ *     cpus: 128                     # hardware threads, 1 .. 4096, split evenly among those nodes
+ *     threads: 2                    # of each core, 1 .. 8
  *     mps_clients: 48               # most clients of an MPS server on one device
  *     gpu_reset: unavailable        # available: the machine can reset a GPU
  *     gpus:                         # 1 .. 16 GPUs in all
@@ -591,6 +592,11 @@ static int read_cpus(struct reader *in, const char *name, yaml_node_t *value, vo
     return read_integer(in, name, value, 1, 4096, &in->spec->cpus);
 }
 
+static int read_threads(struct reader *in, const char *name, yaml_node_t *value, void *into)
+{
+    return read_integer(in, name, value, 1, DV_NODESPEC_THREADS_MAX, &in->spec->threads);
+}
+
 static int keep_links(struct reader *in, const char *name, yaml_node_t *value, void *into)
 {
     ((struct top *)into)->links = value;
@@ -603,8 +609,9 @@ static int check_node(struct reader *in, yaml_node_t *root)
 
     if (!s->n_gpus)
         return bad(in, root, "gpus: at least one GPU is wanted");
-    if (s->cpus < s->numa_nodes)
-        return bad(in, root, "cpus: at least one for each of the %u NUMA nodes", s->numa_nodes);
+    if (s->cpus < s->numa_nodes * s->threads)
+        return bad(in, root, "cpus: %u are wanted, a core of %u threads for each of %u NUMA nodes",
+                   s->numa_nodes * s->threads, s->threads, s->numa_nodes);
     for (uint32_t i = 0; i < s->n_gpus; i++) {
         const struct dv_nodespec_gpu *g = &s->gpu[i];
 
@@ -636,20 +643,15 @@ static int read_gpu_reset(struct reader *in, const char *name, yaml_node_t *valu
 
 static int read_root(struct reader *in)
 {
-    static const struct key keys[] = {{"apiVersion", read_version},
-                                      {"kind", read_kind},
-                                      {"name", read_name},
-                                      {"hostname", read_hostname},
-                                      {"driver", read_driver},
-                                      {"cuda", read_cuda},
-                                      {"numa", read_numa},
-                                      {"cpus", read_cpus},
-                                      {"gpus", read_gpus},
-                                      {"links", keep_links},
-                                      {"kernels", read_kernels},
-                                      {"engine", read_engine},
-                                      {"mps_clients", read_mps_clients},
-                                      {"gpu_reset", read_gpu_reset}};
+    static const struct key keys[] = {
+        {"apiVersion", read_version}, {"kind", read_kind},
+        {"name", read_name},          {"hostname", read_hostname},
+        {"driver", read_driver},      {"cuda", read_cuda},
+        {"numa", read_numa},          {"cpus", read_cpus},
+        {"threads", read_threads},    {"gpus", read_gpus},
+        {"links", keep_links},        {"kernels", read_kernels},
+        {"engine", read_engine},      {"mps_clients", read_mps_clients},
+        {"gpu_reset", read_gpu_reset}};
     yaml_node_t *root = yaml_document_get_root_node(&in->doc);
     struct top top = {0};
     uint32_t seen = 0;

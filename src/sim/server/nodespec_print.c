@@ -91,7 +91,8 @@ void dv_nodespec_print(const struct dv_nodespec *spec, struct dv_str *out)
     print_text(out, "driver", spec->driver);
     dv_str_addf(out, "cuda: \"%u.%u\"\n", spec->cuda_version / 1000,
                 spec->cuda_version % 1000 / 10);
-    dv_str_addf(out, "numa: %u\ncpus: %u\n", spec->numa_nodes, spec->cpus);
+    dv_str_addf(out, "numa: %u\ncpus: %u\nthreads: %u\n", spec->numa_nodes, spec->cpus,
+                spec->threads);
     if (spec->mps_clients)
         dv_str_addf(out, "mps_clients: %u\n", spec->mps_clients);
     dv_str_addf(out, "gpu_reset: %s\n", spec->no_reset ? "unavailable" : "available");

@@ -49,13 +49,20 @@ static void test_builtins_are_what_their_names_say(void **state)
     assert_int_equal(dv_nodespec_load("dgx-a100", &spec, &err), 0);
     assert_int_equal(spec.n_gpus, 8);
     assert_string_equal(spec.gpu[0].model->product, "NVIDIA A100-SXM4-80GB");
-    assert_int_equal(spec.numa_nodes, 2);
-    assert_int_equal(spec.gpu[3].numa, 0);
-    assert_int_equal(spec.gpu[4].numa, 1);
+    assert_int_equal(spec.numa_nodes, 8);
+    static const uint32_t numa[] = {3, 3, 1, 1, 7, 7, 5, 5};
+    for (uint32_t i = 0; i < 8; i++)
+        assert_int_equal(spec.gpu[i].numa, numa[i]);
+    assert_int_equal(spec.threads, 2);
     assert_int_equal(spec.link[0][7].nvlinks, 12);
     assert_int_equal(spec.link[0][7].pcie, DV_SIMLINK_SYS);
     assert_int_equal(spec.link[0][1].pcie, DV_SIMLINK_PXB);
     assert_int_equal(spec.link[2][2].pcie, DV_SIMLINK_SELF);
+    assert_int_equal(dv_nodespec_load("dgx-h100", &spec, &err), 0);
+    assert_int_equal(spec.gpu[3].numa, 0);
+    assert_int_equal(spec.gpu[4].numa, 1);
+    assert_int_equal(spec.link[4][7].pcie, DV_SIMLINK_NODE);
+    assert_int_equal(spec.link[4][7].nvlinks, 18);
     assert_int_equal(dv_nodespec_load("t4x4", &spec, &err), 0);
     assert_int_equal(spec.n_gpus, 4);
     assert_int_equal(spec.link[0][1].nvlinks, 0);
@@ -83,7 +90,7 @@ static void test_a_file_of_all_keys(void **state)
 {
     static const char text[] =
         HEAD "name: lab\nhostname: lab-1\ngpu_reset: unavailable\ndriver: \"570.1.2\"\ncuda: "
-             "\"12.8\"\nnuma: 2\ncpus: 64\n"
+             "\"12.8\"\nnuma: 2\ncpus: 64\nthreads: 2\n"
              "links:\n  - {gpus: all, nvlinks: 4}\n  - {gpus: [0, 2], nvlinks: 0, pcie: PIX}\n"
              "gpus:\n"
              "  - {model: A100-80GB, count: 2, numa: 1, mig: \"3g.40gb,2g.20gb\"}\n"
@@ -103,6 +110,7 @@ static void test_a_file_of_all_keys(void **state)
     assert_int_equal(spec.n_gpus, 3);
     assert_true(spec.gpu[1].mig);
     assert_string_equal(spec.gpu[1].mig_layout, "3g.40gb,2g.20gb");
+    assert_int_equal(spec.threads, 2);
     assert_int_equal(spec.gpu[1].numa, 1);
     assert_string_equal(spec.gpu[2].uuid, "GPU-00000000-1111-2222-3333-444444444444");
     assert_int_equal(spec.gpu[2].pci_domain, 1);
@@ -144,6 +152,8 @@ static const struct {
     {HEAD "gpus:\n  - {model: T4, mig: true}", "lab.yaml:4:22: mig: T4 has no MIG"},
     {HEAD "gpus:\n  - {model: T4, numa: 1}",
      "lab.yaml:1:1: gpus: GPU 0 is on NUMA node 1 of 1 (numa: N says how many)"},
+    {HEAD "numa: 2\ncpus: 7\nthreads: 4\ngpus:\n  - {model: T4}",
+     "lab.yaml:1:1: cpus: 8 are wanted, a core of 4 threads for each of 2 NUMA nodes"},
     {HEAD "gpus:\n  - {model: T4, pci: \"07:00\"}",
      "lab.yaml:4:22: pci: an address like \"0000:07:00.0\" is wanted here"},
     {HEAD "gpus:\n  - {model: T4, uuid: 7}",

@@ -39,6 +39,7 @@ static int node_info(struct dv_simnvml_call *call)
     struct dv_sim_nvml_node info = {.cuda_version = n->cuda_version,
                                     .gpus = n->n_gpus,
                                     .cpus = n->cpus,
+                                    .threads = n->threads,
                                     .numa_nodes = n->numa_nodes};
     dv_str_copy(info.hostname, sizeof(info.hostname), n->hostname);
     dv_str_copy(info.driver_version, sizeof(info.driver_version), n->driver_version);

@@ -219,6 +219,7 @@ static int init_node(struct dv_simserver *s, struct dv_err *err)
              n->driver_version);
     n->numa_nodes = s->spec.numa_nodes;
     n->cpus = s->spec.cpus;
+    n->threads = s->spec.threads;
     n->no_reset = s->spec.no_reset;
     n->n_gpus = s->spec.n_gpus;
     n->boot_ns = n->now_ns = dv_simserver_clock();
