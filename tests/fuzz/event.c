@@ -46,7 +46,11 @@ static struct dv_event read_event(const uint8_t *b)
         memcpy(e.slice.device, uuid, sizeof uuid);
     } else if (e.kind == DV_EVENT_TOPOLOGY_SEEN) {
         dv_topology_init(&e.topology, b[3]);
-        e.topology.links[b[4] % 16][b[5] % 16].kind = (enum dv_link_kind)(b[6] % 8);
+        dv_topology_set(&e.topology, b[4] % 16, b[5] % 16,
+                        (struct dv_link){(enum dv_link_kind)(b[6] % 8), b[6] % 19u,
+                                         (enum dv_link_kind)(b[3] % 8)});
+        if (b[7] % 4 == 0)
+            e.topology.links[b[4] % 16][b[5] % 16].nvlinks++; /* one way only */
     }
     return e;
 }

@@ -93,7 +93,9 @@ static struct dv_event random_event(struct dv_rng *rng)
     case 5:
         e = (struct dv_event){.kind = DV_EVENT_TOPOLOGY_SEEN};
         dv_topology_init(&e.topology, GPUS);
-        dv_topology_set(&e.topology, gpu, (gpu + 1) % GPUS, (struct dv_link){DV_LINK_NVLINK, 4});
+        dv_topology_set(
+            &e.topology, gpu, (gpu + 1) % GPUS,
+            (struct dv_link){DV_LINK_NVLINK, 4, (enum dv_link_kind)dv_rng_below(rng, 6)});
         return e;
     case 6:
     case 7:

@@ -155,6 +155,14 @@ static void test_equal_looks_at_everything(void **state)
     n.s.topology.numa[1] = 1;
     assert_false(dv_snapshot_equal(&n.s, copy));
     n.s.topology.numa[1] = -1;
+    struct dv_link link = {DV_LINK_NVLINK, 4, DV_LINK_SYS};
+    dv_topology_set(&copy->topology, 0, 1, link);
+    dv_topology_set(&n.s.topology, 0, 1, link);
+    assert_true(dv_snapshot_equal(&n.s, copy));
+    link.pcie = DV_LINK_PIX;
+    dv_topology_set(&n.s.topology, 0, 1, link);
+    assert_false(dv_snapshot_equal(&n.s, copy));
+    dv_topology_set(&copy->topology, 0, 1, link);
     n.s.version++;
     assert_true(dv_snapshot_equal(&n.s, copy));
     n.s.n_claims--;

@@ -89,6 +89,9 @@ int dv_topology_check(const struct dv_topology *topology, struct dv_err *err)
                                   dv_topology_link_format(ab, x));
             if (ab.kind == DV_LINK_NVLINK && (!ab.nvlinks || ab.nvlinks > NVLINKS_MAX))
                 return dv_err_set(err, -EINVAL, "GPUs %u and %u: %u NVLinks", a, b, ab.nvlinks);
+            if (ab.kind == DV_LINK_NVLINK && ab.pcie > DV_LINK_PIX)
+                return dv_err_set(err, -EINVAL, "GPUs %u and %u: no way over PCIe is called %d", a,
+                                  b, (int)ab.pcie);
         }
     return 0;
 }
@@ -97,9 +100,11 @@ int dv_topology_link_compare(struct dv_link a, struct dv_link b)
 {
     if (a.kind != b.kind)
         return a.kind < b.kind ? -1 : 1;
-    if (a.kind != DV_LINK_NVLINK || a.nvlinks == b.nvlinks)
+    if (a.kind != DV_LINK_NVLINK)
         return 0;
-    return a.nvlinks < b.nvlinks ? -1 : 1;
+    if (a.nvlinks != b.nvlinks)
+        return a.nvlinks < b.nvlinks ? -1 : 1;
+    return a.pcie < b.pcie ? -1 : a.pcie > b.pcie;
 }
 
 /* Up to `max` hexadecimal digits; false when there are none or more. */

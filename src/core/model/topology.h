@@ -28,12 +28,14 @@ enum dv_link_kind { /* nearer is larger */
 };
 
 struct dv_link {
-    enum dv_link_kind kind;
+    enum dv_link_kind kind; /* the nearest way */
     uint32_t nvlinks;
+    enum dv_link_kind pcie; /* with NVLINK: the way over PCIe beside it (behind an NVSwitch it is
+                               what tells neighbours from others); UNKNOWN with other kinds */
 };
 
 #define DV_LINK_TEXT 8
-/* "NV12", "PIX", "SYS", "X", "?". Returns buf. */
+/* "NV12", "PIX", "SYS", "X", "?"; of two ways the nearest. Returns buf. */
 const char *dv_topology_link_format(struct dv_link link, char buf[DV_LINK_TEXT]);
 /* The words above. 0, or -EINVAL with a message. */
 int dv_topology_link_parse(const char *text, struct dv_link *ret, struct dv_err *err);
@@ -52,7 +54,8 @@ void dv_topology_set(struct dv_topology *topology, uint32_t a, uint32_t b, struc
 struct dv_link dv_topology_get(const struct dv_topology *topology, uint32_t a, uint32_t b);
 /* Symmetric, X on the diagonal and nowhere else? 0, or -EINVAL with a message. */
 int dv_topology_check(const struct dv_topology *topology, struct dv_err *err);
-/* -1, 0, 1: is link a farther than b, the same, nearer? More NVLinks are nearer. */
+/* -1, 0, 1: is link a farther than b, the same, nearer? More NVLinks are nearer; of as many the
+ * nearer way over PCIe. */
 int dv_topology_link_compare(struct dv_link a, struct dv_link b);
 
 /* A PCI address in NVML's long ("00000000:07:00.0") or the kernel's short form ("0000:07:00.0",

@@ -39,13 +39,25 @@ static void test_order(void **state)
         }
 }
 
+/* Behind an NVSwitch all are equally near, but for the way over PCIe. */
+static void test_order_beside_nvlinks(void **state)
+{
+    struct dv_link near = {DV_LINK_NVLINK, 12, DV_LINK_PXB},
+                   far = {DV_LINK_NVLINK, 12, DV_LINK_SYS};
+    struct dv_link less = {DV_LINK_NVLINK, 4, DV_LINK_PIX};
+    assert_int_equal(dv_topology_link_compare(near, far), 1);
+    assert_int_equal(dv_topology_link_compare(far, near), -1);
+    assert_int_equal(dv_topology_link_compare(near, near), 0);
+    assert_int_equal(dv_topology_link_compare(far, less), 1);
+}
+
 static void test_matrix(void **state)
 {
     struct dv_topology t;
     struct dv_err err = {0};
     dv_topology_init(&t, 4);
     assert_int_equal(dv_topology_check(&t, &err), 0);
-    dv_topology_set(&t, 0, 3, (struct dv_link){DV_LINK_NVLINK, 12});
+    dv_topology_set(&t, 0, 3, (struct dv_link){DV_LINK_NVLINK, 12, DV_LINK_SYS});
     assert_int_equal(dv_topology_get(&t, 3, 0).nvlinks, 12);
     assert_int_equal(dv_topology_get(&t, 1, 2).kind, DV_LINK_UNKNOWN);
     assert_int_equal(dv_topology_get(&t, 4, 0).kind, DV_LINK_UNKNOWN);
@@ -56,6 +68,10 @@ static void test_matrix(void **state)
     assert_non_null(strstr(err.msg, "SYS one way, ? the other"));
     t.links[1][2].kind = t.links[2][1].kind = DV_LINK_SELF;
     assert_int_equal(dv_topology_check(&t, &err), -EINVAL);
+    t.links[1][2].kind = t.links[2][1].kind = DV_LINK_SYS;
+    t.links[0][3].pcie = t.links[3][0].pcie = DV_LINK_SELF;
+    assert_int_equal(dv_topology_check(&t, &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "GPUs 0 and 3: no way over PCIe"));
     dv_topology_init(&t, DV_TOPOLOGY_MAX + 1);
     assert_int_equal(t.n, 0);
 }
@@ -84,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_order_beside_nvlinks),
         cmocka_unit_test(test_matrix),
         cmocka_unit_test(test_pci),
     };

@@ -84,7 +84,7 @@ static int prepare(struct picker *p, const struct dv_offer_request *request)
 /* ---- whole GPUs: nearest links ---- */
 
 /* How near two GPUs are, as a number that adds up. NVIDIA's go-gpuallocator weighs them so: each
- * NVLink more than any way over PCIe. */
+ * NVLink more than any way over PCIe, which counts beside them. */
 static uint32_t nearness(const struct picker *p, uint32_t a, uint32_t b)
 {
     static const uint32_t weights[] = {
@@ -98,7 +98,9 @@ static uint32_t nearness(const struct picker *p, uint32_t a, uint32_t b)
         return x->numa < 0 || y->numa < 0
                    ? 0
                    : weights[x->numa == y->numa ? DV_LINK_NODE : DV_LINK_SYS];
-    return weights[link.kind] * (link.kind == DV_LINK_NVLINK ? DV_MAX(link.nvlinks, 1u) : 1);
+    if (link.kind != DV_LINK_NVLINK)
+        return weights[link.kind];
+    return weights[DV_LINK_NVLINK] * DV_MAX(link.nvlinks, 1u) + weights[link.pcie];
 }
 
 struct sets {

@@ -367,6 +367,26 @@ static void test_prefer_gpus(void **state)
     assert_preferred("0 0 9", "", 2, "nvidia.com/gpu: 2 are asked for, and 1 are to be had");
 }
 
+/* Eight GPUs behind NVSwitches, every other two (0 and 4, 1 and 5...) on one PCIe switch: as many
+ * NVLinks to each, so that PCIe decides, as it does in a DGX A100. */
+static void test_prefer_behind_nvswitch(void **state)
+{
+    dv_topology_init(&node.topology, 8);
+    for (uint32_t i = 0; i < 8; i++) {
+        add_gpu(i, "A100", false);
+        for (uint32_t k = 0; k < i; k++)
+            dv_topology_set(
+                &node.topology, i, k,
+                (struct dv_link){DV_LINK_NVLINK, 12, i % 4 == k % 4 ? DV_LINK_PXB : DV_LINK_SYS});
+    }
+    config->flags.plugin.id = DV_PLUGIN_ID_INDEX;
+    make();
+    assert_preferred("0 1 2 3 4 5 6 7", "", 2, "0 4");
+    assert_preferred("1 2 3 4 6 7", "", 2, "2 6");
+    assert_preferred("0 1 2 3 4 5 6 7", "3", 4, "3 0 4 7");
+    assert_preferred("0 1 2 5", "", 1, "0"); /* not of the pair that is whole */
+}
+
 /* Nothing known but NUMA nodes. */
 static void test_prefer_numa(void **state)
 {
@@ -785,6 +805,7 @@ int main(void)
         TEST(test_health),
         TEST(test_ids),
         TEST(test_prefer_gpus),
+        TEST(test_prefer_behind_nvswitch),
         TEST(test_prefer_numa),
         TEST(test_prefer_shares),
         TEST(test_prefer_mig),
