@@ -155,6 +155,12 @@ enum dv_nvml_ecc_error { DV_NVML_ECC_CORRECTED = 0, DV_NVML_ECC_UNCORRECTED = 1 
 enum dv_nvml_ecc_counter { DV_NVML_ECC_VOLATILE = 0, DV_NVML_ECC_AGGREGATE = 1 };
 
 /* How far two GPUs are from each other. */
+/* How wide CPUs and memory near to a GPU are meant. */
+enum dv_nvml_affinity_scope {
+    DV_NVML_AFFINITY_NODE = 0,
+    DV_NVML_AFFINITY_SOCKET = 1,
+};
+
 enum dv_nvml_topology {
     DV_NVML_TOPOLOGY_INTERNAL = 0,    /* the same board */
     DV_NVML_TOPOLOGY_SINGLE = 10,     /* one PCIe switch: nvidia-smi's PIX */

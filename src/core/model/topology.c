@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NVLINKS_MAX 999
-
 static const char *const words[] = {
     [DV_LINK_UNKNOWN] = "?", [DV_LINK_SYS] = "SYS", [DV_LINK_NODE] = "NODE", [DV_LINK_PHB] = "PHB",
     [DV_LINK_PXB] = "PXB",   [DV_LINK_PIX] = "PIX", [DV_LINK_NVLINK] = "NV", [DV_LINK_SELF] = "X"};
@@ -17,7 +15,7 @@ static const char *const words[] = {
 const char *dv_topology_link_format(struct dv_link link, char buf[DV_LINK_TEXT])
 {
     if (link.kind == DV_LINK_NVLINK)
-        snprintf(buf, DV_LINK_TEXT, "NV%u", link.nvlinks % (NVLINKS_MAX + 1));
+        snprintf(buf, DV_LINK_TEXT, "NV%u", link.nvlinks % (DV_LINK_NVLINKS_MAX + 1));
     else
         snprintf(buf, DV_LINK_TEXT, "%s",
                  (size_t)link.kind < DV_ARRAY_SIZE(words) ? words[link.kind] : "?");
@@ -34,7 +32,8 @@ int dv_topology_link_parse(const char *text, struct dv_link *ret, struct dv_err 
     }
     if (!strncmp(text, "NV", 2)) {
         int64_t n = 0;
-        int r = dv_units_parse_integer(text + 2, "number of NVLinks", 1, NVLINKS_MAX, &n, err);
+        int r =
+            dv_units_parse_integer(text + 2, "number of NVLinks", 1, DV_LINK_NVLINKS_MAX, &n, err);
         if (r < 0)
             return r;
         *ret = (struct dv_link){DV_LINK_NVLINK, (uint32_t)n};
@@ -87,7 +86,7 @@ int dv_topology_check(const struct dv_topology *topology, struct dv_err *err)
                 return dv_err_set(err, -EINVAL,
                                   "GPUs %u and %u: link %s; X stands on the diagonal only", a, b,
                                   dv_topology_link_format(ab, x));
-            if (ab.kind == DV_LINK_NVLINK && (!ab.nvlinks || ab.nvlinks > NVLINKS_MAX))
+            if (ab.kind == DV_LINK_NVLINK && (!ab.nvlinks || ab.nvlinks > DV_LINK_NVLINKS_MAX))
                 return dv_err_set(err, -EINVAL, "GPUs %u and %u: %u NVLinks", a, b, ab.nvlinks);
             if (ab.kind == DV_LINK_NVLINK && ab.pcie > DV_LINK_PIX)
                 return dv_err_set(err, -EINVAL, "GPUs %u and %u: no way over PCIe is called %d", a,

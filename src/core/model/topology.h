@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 
+#define DV_LINK_NVLINKS_MAX 999u
 #define DV_TOPOLOGY_MAX 16 /* GPUs; a node with more shows no topology */
 
 enum dv_link_kind { /* nearer is larger */

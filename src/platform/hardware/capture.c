@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hardware/capture.h"
 
+#include "hardware/topology_facts.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +117,14 @@ static const struct field gi_fields[] = {FIELD(dv_facts_gi, id, NUMBER32),
                                          FIELD(dv_facts_gi, size, NUMBER32),
                                          {0}};
 
+static const struct field topology_fields[] = {
+    FIELD(dv_facts_topology, nvlinks_switch, NUMBER32), FIELD(dv_facts_topology, cpus, TEXT), {0}};
+
+static const struct field peer_fields[] = {FIELD(dv_facts_peer, pcie, NUMBER32),
+                                           FIELD(dv_facts_peer, nvlinks, NUMBER32),
+                                           FIELD(dv_facts_peer, nvlink_p2p, NUMBER32),
+                                           {0}};
+
 static const struct field sample_fields[] = {FIELD(dv_facts_sample, memory_used_bytes, NUMBER64),
                                              FIELD(dv_facts_sample, memory_free_bytes, NUMBER64),
                                              FIELD(dv_facts_sample, gpu_percent, NUMBER32),
@@ -191,6 +201,33 @@ static void print_record(struct dv_str *s, const char *kind, int gpu, const stru
     dv_str_addc(s, '\n');
 }
 
+static bool is_known(const void *record, const struct field *fields)
+{
+    for (const struct field *f = fields; f->key; f++) {
+        const unsigned char *at = (const unsigned char *)record + f->offset;
+        uint32_t u32;
+        memcpy(&u32, at, sizeof u32);
+        if (f->type == TEXT ? *at : u32 != DV_FACT_UNKNOWN32)
+            return true;
+    }
+    return false;
+}
+
+/* Nothing of a node that was captured before there were such records. */
+static void print_topology(const struct dv_facts_topology *t, int i, struct dv_str *s)
+{
+    if (is_known(t, topology_fields))
+        print_record(s, "topology", i, topology_fields, t);
+    for (int k = 0; k < (int)DV_FACTS_GPUS_MAX; k++) {
+        if (!is_known(&t->peers[k], peer_fields))
+            continue;
+        dv_str_addf(s, "peer gpu=%d to=%d", i, k);
+        for (const struct field *f = peer_fields; f->key; f++)
+            print_field(s, f, &t->peers[k]);
+        dv_str_addc(s, '\n');
+    }
+}
+
 static void print_gpu(const struct dv_facts_gpu *g, const struct dv_facts_sample *sample, int i,
                       struct dv_str *s)
 {
@@ -212,8 +249,10 @@ void dv_capture_print(const struct dv_capture *c, struct dv_str *s)
 {
     dv_str_add(s, "divvy-capture 1\n");
     print_record(s, "driver", -1, driver_fields, &c->driver);
-    for (uint32_t i = 0; i < c->driver.gpus; i++)
+    for (uint32_t i = 0; i < c->driver.gpus; i++) {
         print_gpu(&c->gpus[i], &c->samples[i], (int)i, s);
+        print_topology(&c->topology[i], (int)i, s);
+    }
 }
 
 /* ---- reading ---- */
@@ -313,6 +352,8 @@ static int locate(struct dv_capture *c, const char *kind, uint32_t gpu,
     struct dv_facts_sample *s = &c->samples[gpu];
     if (!strcmp(kind, "gpu"))
         *ret_fields = gpu_fields, *ret_record = g;
+    else if (!strcmp(kind, "topology"))
+        *ret_fields = topology_fields, *ret_record = &c->topology[gpu];
     else if (!strcmp(kind, "sample"))
         *ret_fields = sample_fields, *ret_record = s;
     else if (!strcmp(kind, "profile") && g->geometry.n_profiles < DV_MIG_PROFILES_MAX)
@@ -330,9 +371,28 @@ static int locate(struct dv_capture *c, const char *kind, uint32_t gpu,
     return 0;
 }
 
+/* "gpu=3": which record it is. */
+static int read_gpu_number(const char *kind, const char *key, char **line, uint32_t *ret,
+                           struct dv_err *err)
+{
+    char *found, *value, *end;
+    int r = next_pair(line, &found, &value, err);
+    if (r < 0)
+        return r;
+    if (!r || strcmp(found, key) != 0)
+        return dv_err_set(err, -EINVAL, "'%.40s' must name its GPU first", kind);
+    unsigned long gpu = strtoul(value, &end, 10);
+    if (!*value || *end || gpu >= DV_FACTS_GPUS_MAX)
+        return dv_err_set(err, -EINVAL, "'%.40s' is no GPU number below %u", value,
+                          DV_FACTS_GPUS_MAX);
+    *ret = (uint32_t)gpu;
+    return 0;
+}
+
 static int read_line(struct dv_capture *c, char *line, struct dv_err *err)
 {
     char *kind = line;
+    uint32_t gpu = 0, peer = 0;
     const struct field *fields;
     void *record;
     line += strcspn(line, " \t");
@@ -340,22 +400,19 @@ static int read_line(struct dv_capture *c, char *line, struct dv_err *err)
         *line++ = 0;
     if (!strcmp(kind, "driver"))
         return read_pairs(line, driver_fields, &c->driver, err);
-    char *key, *value, *end;
-    int r = next_pair(&line, &key, &value, err);
+    int r = read_gpu_number(kind, strcmp(kind, "gpu") ? "gpu" : "index", &line, &gpu, err);
     if (r < 0)
         return r;
-    if (!r || strcmp(key, strcmp(kind, "gpu") ? "gpu" : "index") != 0)
-        return dv_err_set(err, -EINVAL, "'%.40s' must name its GPU first", kind);
-    unsigned long gpu = strtoul(value, &end, 10);
-    if (!*value || *end || gpu >= DV_FACTS_GPUS_MAX)
-        return dv_err_set(err, -EINVAL, "'%.40s' is no GPU number below %u", value,
-                          DV_FACTS_GPUS_MAX);
-    r = locate(c, kind, (uint32_t)gpu, &fields, &record);
+    if (!strcmp(kind, "peer")) {
+        r = read_gpu_number(kind, "to", &line, &peer, err);
+        return r < 0 ? r : read_pairs(line, peer_fields, &c->topology[gpu].peers[peer], err);
+    }
+    r = locate(c, kind, gpu, &fields, &record);
     if (r < 0)
         return dv_err_set(err, r, "unknown or too many records of kind '%.40s'", kind);
     r = read_pairs(line, fields, record, err);
     if (fields == gpu_fields)
-        c->gpus[gpu].index = (uint32_t)gpu;
+        c->gpus[gpu].index = gpu;
     return r;
 }
 
@@ -390,6 +447,8 @@ int dv_capture_parse(const char *text, struct dv_capture **ret, struct dv_err *e
         return dv_err_set(err, -EINVAL, "a capture has at most 1 MiB");
     struct dv_capture *c = calloc(1, sizeof *c);
     char *copy = strdup(text);
+    for (uint32_t i = 0; c && i < DV_FACTS_GPUS_MAX; i++)
+        dv_topology_facts_forget(&c->topology[i], i);
     int r = c && copy ? read_lines(c, copy, err) : dv_err_set(err, -ENOMEM, "out of memory");
     free(copy);
     if (r < 0) {
@@ -398,6 +457,16 @@ int dv_capture_parse(const char *text, struct dv_capture **ret, struct dv_err *e
     }
     *ret = c;
     return 0;
+}
+
+/* A lost GPU, or an older driver, says nothing of its links. */
+static int take_topology(struct dv_hardware *hw, uint32_t i, struct dv_facts_topology *ret,
+                         struct dv_err *err)
+{
+    int r = dv_hardware_topology(hw, i, ret, err);
+    if (r > 0)
+        dv_topology_facts_forget(ret, i);
+    return r < 0 ? r : 0;
 }
 
 int dv_capture_take(struct dv_hardware *hw, struct dv_capture **ret, struct dv_err *err)
@@ -412,6 +481,8 @@ int dv_capture_take(struct dv_hardware *hw, struct dv_capture **ret, struct dv_e
         r = dv_hardware_gpu(hw, i, &c->gpus[i], err);
         if (!r)
             r = dv_hardware_sample(hw, i, 0, &c->samples[i], err);
+        if (!r)
+            r = take_topology(hw, i, &c->topology[i], err);
     }
     if (r) {
         free(c);

@@ -8,6 +8,8 @@
  *     gpu index=0 uuid=GPU-... model="NVIDIA A100-SXM4-40GB" ...
  *     profile gpu=0 name=3g.20gb id=9 ...
  *     mig gpu=0 uuid=MIG-... ...
+ *     topology gpu=0 nvlinks_switch=12 cpus=48-63,176-191
+ *     peer gpu=0 to=1 pcie=20 nvlinks=0 nvlink_p2p=0
  *     sample gpu=0 memory_used_bytes=...
  *     process gpu=0 pid=4711 memory_bytes=...
  *
@@ -22,6 +24,7 @@
 struct dv_capture {
     struct dv_facts_driver driver;
     struct dv_facts_gpu gpus[DV_FACTS_GPUS_MAX];
+    struct dv_facts_topology topology[DV_FACTS_GPUS_MAX];
     struct dv_facts_sample samples[DV_FACTS_GPUS_MAX];
 };
 

@@ -50,6 +50,8 @@ static void test_unknown(void **state)
     assert_int_equal(c->gpus[0].memory_bytes, DV_FACT_UNKNOWN);
     assert_int_equal(c->gpus[0].mig_current, DV_FACT_UNKNOWN32);
     assert_string_equal(c->gpus[0].model, "");
+    assert_int_equal(c->topology[0].nvlinks_switch, DV_FACT_UNKNOWN32);
+    assert_int_equal(c->topology[0].peers[1].pcie, DV_FACT_UNKNOWN32);
     dv_capture_free(c);
 }
 
@@ -65,6 +67,8 @@ static void test_refused(void **state)
         {"divvy-capture 1\ndriver cuda=-1", "line 2: cuda='-1' is not a number in its range"},
         {"divvy-capture 1\ndriver version=\"5", "line 2: the quote of version does not end"},
         {"divvy-capture 1\ndriver version", "line 2: expected key=value at 'version'"},
+        {"divvy-capture 1\npeer gpu=0 pcie=10", "line 2: 'peer' must name its GPU first"},
+        {"divvy-capture 1\npeer gpu=0 to=32", "line 2: '32' is no GPU number below 32"},
         {"divvy-capture 1\n\nbox gpu=0 a=1", "line 3: unknown or too many records of kind 'box'"},
         {"divvy-capture 1\ndriver gpus=33", "at most 32 GPUs are possible"},
     };

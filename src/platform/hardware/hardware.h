@@ -35,6 +35,7 @@
 #define DV_FACTS_MIG_MAX 16u /* MIG devices of one GPU */
 #define DV_FACTS_PROCESSES_MAX 512u
 #define DV_FACTS_UUID 96u
+#define DV_FACTS_CPUS 512u
 
 /* Positive answers of the calls below. */
 enum dv_hardware_status {
@@ -89,7 +90,7 @@ struct dv_facts_gpu {
     uint32_t cc_major, cc_minor;
     uint32_t compute_mode; /* NVML's numbers: 0 default, 2 prohibited, 3 exclusive process */
     uint32_t mig_current, mig_pending; /* 0, 1, or unknown: cannot do MIG */
-    uint32_t numa;
+    uint32_t numa;                     /* of the CPUs that are near to it */
     uint32_t power_limit_mw;
     uint32_t lost;          /* 1: it has an index and nothing else answers */
     uint32_t memory_limits; /* 1: the driver can limit memory by cgroup; 0: it cannot */
@@ -116,6 +117,24 @@ struct dv_facts_gpu {
     uint32_t n_gi; /* unknown: the driver does not list them to us */
     struct dv_facts_mig mig[DV_FACTS_MIG_MAX];
     struct dv_facts_gi gi[DV_FACTS_MIG_MAX];
+};
+
+/* How a GPU is joined to another one of its node. */
+struct dv_facts_peer {
+    /* The nearest common ancestor on PCIe, in NVML's numbers: 0 the same board, 10 one switch, 20
+     * several, 30 a host bridge, 40 a NUMA node, 50 the interconnect of the sockets. */
+    uint32_t pcie;
+    uint32_t nvlinks;    /* that lead straight to it */
+    uint32_t nvlink_p2p; /* NVML's answer, 0: the two reach each other over NVLink */
+};
+
+/* How a GPU is joined to the others: it changes with the machine, or with MIG mode, which takes a
+ * GPU from its NVLinks. */
+struct dv_facts_topology {
+    uint32_t index;
+    uint32_t nvlinks_switch;  /* NVLinks that lead to NVSwitches, where they meet those of others */
+    char cpus[DV_FACTS_CPUS]; /* near to it: "48-63,176-191"; "": unknown, or too long a list */
+    struct dv_facts_peer peers[DV_FACTS_GPUS_MAX]; /* by index; itself is unknown */
 };
 
 struct dv_facts_process {
@@ -206,6 +225,8 @@ struct dv_hardware_ops {
     int (*driver)(struct dv_hardware *hw, struct dv_facts_driver *ret, struct dv_err *err);
     int (*gpu)(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu *ret,
                struct dv_err *err);
+    int (*topology)(struct dv_hardware *hw, uint32_t index, struct dv_facts_topology *ret,
+                    struct dv_err *err);
     int (*sample)(struct dv_hardware *hw, uint32_t index, uint64_t since_us,
                   struct dv_facts_sample *ret, struct dv_err *err);
     int (*telemetry)(struct dv_hardware *hw, uint32_t index, struct dv_facts_telemetry *ret,
@@ -239,6 +260,13 @@ static inline int dv_hardware_gpu(struct dv_hardware *hw, uint32_t index, struct
                                   struct dv_err *err)
 {
     return hw->ops->gpu(hw, index, ret, err);
+}
+
+/* A call for each pair and each NVLink: asked for once, not in every round. */
+static inline int dv_hardware_topology(struct dv_hardware *hw, uint32_t index,
+                                       struct dv_facts_topology *ret, struct dv_err *err)
+{
+    return hw->ops->topology(hw, index, ret, err);
 }
 
 /* since_us: only utilization samples newer than this. */

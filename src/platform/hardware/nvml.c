@@ -6,6 +6,7 @@
 #include "hardware/nvml_accounting.h"
 #include "hardware/nvml_condition.h"
 #include "hardware/nvml_telemetry.h"
+#include "hardware/nvml_topology.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -38,7 +39,6 @@
     X(nvmlDeviceGetMemoryInfo_v2)                                                                  \
     X(nvmlDeviceGetMemoryInfo)                                                                     \
     X(nvmlDeviceGetUtilizationRates)                                                               \
-    X(nvmlDeviceGetNumaNodeId)                                                                     \
     X(nvmlDeviceGetEnforcedPowerLimit)                                                             \
     X(nvmlDeviceGetPowerManagementLimit)                                                           \
     X(nvmlDeviceGetComputeRunningProcesses_v3)                                                     \
@@ -80,6 +80,7 @@ struct nvml {
     struct dv_nvml_event_set *events;
     struct dv_nvml_accounting accounting;
     struct dv_nvml_condition condition;
+    struct dv_nvml_topology_calls topology;
     struct dv_nvml_device *registered[DV_FACTS_GPUS_MAX]; /* for events, by index */
     struct dv_nvml_telemetry *telemetry;                  /* NULL before the first question */
 #define X(name) __typeof__(&name) name;
@@ -527,8 +528,7 @@ static int nvml_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu 
     if (CALL(self, nvmlDeviceGetPersistenceMode, d, &ret->persistence) != DV_NVML_SUCCESS)
         ret->persistence = DV_FACT_UNKNOWN32;
     dv_nvml_condition_read(&self->condition, d, ret);
-    if (CALL(self, nvmlDeviceGetNumaNodeId, d, &ret->numa) != DV_NVML_SUCCESS)
-        ret->numa = DV_FACT_UNKNOWN32;
+    ret->numa = dv_nvml_topology_numa(&self->topology, d, ret->pci);
     if (CALL(self, nvmlDeviceGetEnforcedPowerLimit, d, &ret->power_limit_mw) != DV_NVML_SUCCESS &&
         CALL(self, nvmlDeviceGetPowerManagementLimit, d, &ret->power_limit_mw) != DV_NVML_SUCCESS)
         ret->power_limit_mw = DV_FACT_UNKNOWN32;
@@ -547,6 +547,28 @@ static int nvml_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu 
     } else if (rc) {
         return failed(self, rc, "reading its MIG devices", err);
     }
+    return 0;
+}
+
+static int nvml_topology(struct dv_hardware *hw, uint32_t index, struct dv_facts_topology *ret,
+                         struct dv_err *err)
+{
+    struct nvml *self = SELF(hw);
+    struct dv_nvml_device *devices[DV_FACTS_GPUS_MAX] = {NULL};
+    struct dv_facts_driver driver = {0};
+    int r = nvml_driver(hw, &driver, err);
+    if (r)
+        return r;
+    for (uint32_t i = 0; i < driver.gpus; i++) {
+        int rc = device(self, i, &devices[i]);
+        if (rc != DV_NVML_SUCCESS && i == index)
+            return failed(self, rc, "finding the GPU", err);
+        if (rc != DV_NVML_SUCCESS)
+            devices[i] = NULL; /* lost: the others know each other still */
+    }
+    if (index >= driver.gpus)
+        return dv_err_set(err, DV_HARDWARE_FAILED, "there is no GPU %u", index);
+    dv_nvml_topology_read(&self->topology, devices, driver.gpus, index, ret);
     return 0;
 }
 
@@ -735,9 +757,9 @@ static int nvml_accounted(struct dv_hardware *hw, uint32_t index, uint32_t pid,
     return rc == DV_NVML_SUCCESS ? 0 : failed(self, rc, "reading what a process used", err);
 }
 
-static const struct dv_hardware_ops ops = {nvml_free,    nvml_driver,    nvml_gpu,
-                                           nvml_sample,  nvml_telemetry, nvml_events,
-                                           nvml_account, nvml_accounted};
+static const struct dv_hardware_ops ops = {nvml_free,     nvml_driver,  nvml_gpu,
+                                           nvml_topology, nvml_sample,  nvml_telemetry,
+                                           nvml_events,   nvml_account, nvml_accounted};
 
 int dv_hardware_nvml_new(const char *library, struct dv_hardware **ret, struct dv_err *err)
 {
@@ -758,6 +780,7 @@ int dv_hardware_nvml_new(const char *library, struct dv_hardware **ret, struct d
 #undef X
     dv_nvml_accounting_load(self->lib, &self->accounting);
     dv_nvml_condition_load(self->lib, &self->condition);
+    dv_nvml_topology_load(self->lib, &self->topology);
     int rc = self->nvmlInit_v2 ? self->nvmlInit_v2() : CALL(self, nvmlInit);
     if (rc != DV_NVML_SUCCESS) {
         int r = failed(self, rc, "the NVIDIA driver does not start", err);

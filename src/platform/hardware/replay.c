@@ -43,6 +43,16 @@ static int replay_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gp
     return r;
 }
 
+static int replay_topology(struct dv_hardware *hw, uint32_t index, struct dv_facts_topology *ret,
+                           struct dv_err *err)
+{
+    struct replay *self = (struct replay *)hw;
+    int r = known(self, index, err);
+    if (!r)
+        *ret = self->capture->topology[index];
+    return r;
+}
+
 static int replay_sample(struct dv_hardware *hw, uint32_t index, uint64_t since_us,
                          struct dv_facts_sample *ret, struct dv_err *err)
 {
@@ -79,9 +89,9 @@ static int replay_accounted(struct dv_hardware *hw, uint32_t index, uint32_t pid
     return dv_err_set(err, DV_HARDWARE_NOT_SUPPORTED, "a capture has no lives of processes");
 }
 
-static const struct dv_hardware_ops ops = {replay_free,    replay_driver,    replay_gpu,
-                                           replay_sample,  replay_telemetry, replay_events,
-                                           replay_account, replay_accounted};
+static const struct dv_hardware_ops ops = {replay_free,     replay_driver,  replay_gpu,
+                                           replay_topology, replay_sample,  replay_telemetry,
+                                           replay_events,   replay_account, replay_accounted};
 
 static int read_file(const char *path, struct dv_str *ret, struct dv_err *err)
 {

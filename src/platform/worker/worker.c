@@ -79,6 +79,9 @@ static size_t answer_facts(struct worker *w, const struct dv_worker_request *q,
         if (!a->status && !w->config->replay && q->index < DV_FACTS_GPUS_MAX)
             a->u.gpu.timeslice = w->timeslice[q->index];
         return fixed + sizeof a->u.gpu;
+    case DV_WORKER_TOPOLOGY:
+        a->status = dv_hardware_topology(w->hw, q->index, &a->u.topology, err);
+        return fixed + sizeof a->u.topology;
     case DV_WORKER_SAMPLE:
         a->status = dv_hardware_sample(w->hw, q->index, q->since_us, &a->u.sample, err);
         return fixed + sizeof a->u.sample;

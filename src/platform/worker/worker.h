@@ -41,6 +41,7 @@ enum dv_worker_op {
      */
     DV_WORKER_ACCOUNTING = 11, /* index, change.accounting: 1 switches it on */
     DV_WORKER_ACCOUNTED = 12,  /* index, pid -> dv_facts_accounted; -ESRCH */
+    DV_WORKER_TOPOLOGY = 13,   /* index -> dv_facts_topology */
 };
 
 #define DV_WORKER_ARGUMENT 64u
@@ -86,6 +87,7 @@ struct dv_worker_reply {
     union {
         struct dv_facts_driver driver;
         struct dv_facts_gpu gpu;
+        struct dv_facts_topology topology;
         struct dv_facts_sample sample;
         struct dv_facts_telemetry telemetry;
         struct dv_facts_event events[DV_WORKER_EVENTS_MAX];

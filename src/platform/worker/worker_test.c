@@ -129,6 +129,13 @@ static void test_facts(void **state)
     assert_int_equal(f->reply.status, DV_HARDWARE_FAILED);
     ask(f, (struct dv_worker_request){.op = DV_WORKER_GPU, .index = 5});
     assert_int_equal(f->reply.status, DV_HARDWARE_FAILED);
+    ask(f, (struct dv_worker_request){.op = DV_WORKER_TOPOLOGY, .index = 0});
+    assert_int_equal(f->reply.status, 0);
+    assert_int_equal(f->reply.u.topology.nvlinks_switch, DV_FACT_UNKNOWN32);
+    assert_int_equal(f->reply.u.topology.peers[0].pcie, DV_FACT_UNKNOWN32);
+    assert_string_equal(f->reply.u.topology.cpus, "");
+    ask(f, (struct dv_worker_request){.op = DV_WORKER_TOPOLOGY, .index = 5});
+    assert_int_equal(f->reply.status, DV_HARDWARE_FAILED);
     ask(f, (struct dv_worker_request){.op = 99});
     assert_int_equal(f->reply.status, -EINVAL);
     teardown(f);
