@@ -15,6 +15,7 @@
 #include "request.h"
 #include "sys/clock.h"
 #include "view.h"
+#include "wiring.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -88,6 +89,11 @@ static void get_slices(struct dv_node *node, struct dv_http_request *rq, const c
 static void get_queue(struct dv_node *node, struct dv_http_request *rq, const char *id)
 {
     dv_view_reply(rq, 200, dv_view_queue(node));
+}
+
+static void get_topology(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_view_reply(rq, 200, dv_wiring_view(node));
 }
 
 static void get_doctor(struct dv_node *node, struct dv_http_request *rq, const char *id)
@@ -449,6 +455,7 @@ static const struct route routes[] = {
     {"GET", "/v1/usage", "", false, get_usage},
     {"GET", "/v1/slices", "", false, get_slices},
     {"GET", "/v1/queue", "", false, get_queue},
+    {"GET", "/v1/topology", "", false, get_topology},
     {"GET", "/v1/doctor", "", false, get_doctor},
     {"GET", "/v1/labels", "", false, get_labels},
     {"GET", "/v1/explain", "", false, get_explain},

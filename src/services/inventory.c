@@ -15,6 +15,7 @@
 #include "render/health_text.h"
 #include "sys/clock.h"
 #include "sys/log.h"
+#include "wiring.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -301,8 +302,10 @@ static void see_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
 /* The driver counts it no more. What is held stays until it is given back. */
 static void lose_gpu(struct dv_node *node, uint32_t i)
 {
-    if (node->gpus[i].present)
+    if (node->gpus[i].present) {
         dv_layouts_gone(node, i);
+        dv_wiring_stale(node);
+    }
     node->gpus[i].present = false;
     if (!dv_snapshot_gpu(node->snapshot, i))
         return;
@@ -313,6 +316,7 @@ static void lose_gpu(struct dv_node *node, uint32_t i)
 
 static void end_of_round(struct dv_node *node)
 {
+    node->inventory_asked = false;
     /* Slices of before a restart are given back once all GPUs are known, not before: those on a
      * GPU that has not answered yet would be lost. But one sick GPU does not stop a node. */
     if (node->inventory_failed && !node->ready && ++node->inventory_rounds < ROUNDS_MAX)
@@ -338,10 +342,15 @@ static void end_of_round(struct dv_node *node)
 
 static void count_down(struct dv_node *node)
 {
-    if (--node->inventory_left == 0) {
-        node->inventory_asked = false;
+    if (--node->inventory_left == 0 && !dv_wiring_ask(node, end_of_round))
         end_of_round(node);
-    }
+}
+
+/* Is it joined to the others otherwise than before, maybe? In MIG mode a GPU has no NVLinks. */
+static bool is_rewired(const struct dv_node_gpu *g, const struct dv_facts_gpu *f)
+{
+    return (g->lost && !f->lost) || g->facts->mig_current != f->mig_current ||
+           g->facts->numa != f->numa;
 }
 
 static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
@@ -357,6 +366,8 @@ static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
     bool arrives = known && (!old || !g->present || another);
     if (another) /* GPUs are numbered anew when one has gone */
         dv_layouts_gone(node, f->index);
+    if (arrives || (known && is_rewired(g, f)))
+        dv_wiring_stale(node);
     uint32_t timeslice = g->present ? g->facts->timeslice : DV_FACT_UNKNOWN32;
     if (known || !g->present)
         *g->facts = *f;

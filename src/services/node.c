@@ -18,6 +18,7 @@
 #include "sys/log.h"
 #include "tenants.h"
 #include "waits.h"
+#include "wiring.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -300,6 +301,7 @@ void dv_node_free(struct dv_node *node)
     dv_telemetry_free(node);
     for (size_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         free(node->gpus[i].facts);
+    dv_wiring_free(node);
     dv_meter_ended_free(node);
     dv_meter_free(node);
     for (size_t i = 0; i < node->n_tenants; i++)

@@ -4,6 +4,7 @@
  * is main's alone; the arbiter thread sees none of it (lease.h).
  *
  *   inventory.h   facts of the hardware -> the snapshot
+ *   wiring.h      how the GPUs are joined
  *   claims.h      a claim's life: asked, queued, granted, released; its owner's death
  *   tenants.h     the handshake with processes inside slices
  *   arm.h         walls that the driver keeps, set before a tenant starts
@@ -231,8 +232,9 @@ struct dv_finding {
 /* What is known of a GPU beyond the snapshot. */
 struct dv_node_gpu {
     bool present;
-    struct dv_facts_gpu *facts; /* the last; NULL before the first */
-    uint64_t memory_used_bytes; /* 0 while it is not known */
+    struct dv_facts_gpu *facts;         /* the last; NULL before the first */
+    struct dv_facts_topology *topology; /* NULL: the driver does not say */
+    uint64_t memory_used_bytes;         /* 0 while it is not known */
     bool memory_known;
     uint32_t gpu_percent;
     uint32_t mig_layout; /* of the last sample */
@@ -254,6 +256,16 @@ struct dv_node_gpu {
     uint32_t n_processes;
     bool processes_known;
     struct dv_telemetry telemetry;
+};
+
+/* How far wiring.c is with its questions. */
+struct dv_wiring {
+    bool due;
+    bool failed;       /* in this round the driver did not come back */
+    uint32_t failures; /* rounds in which it did not */
+    uint32_t left;     /* answers awaited */
+    uint32_t worker;   /* the driver's process that was asked */
+    void (*done)(struct dv_node *node);
 };
 
 struct dv_node_tenant {
@@ -296,6 +308,7 @@ struct dv_node {
     uint32_t inventory_left; /* GPUs still to be read in this round */
     bool inventory_asked, inventory_failed;
     uint64_t inventory_ns;
+    struct dv_wiring wiring;
     uint64_t timeslices_ns; /* when they were last asked for, of which worker */
     uint32_t timeslices_worker;
     uint32_t inventory_rounds; /* failed before the first that did not */
