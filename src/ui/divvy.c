@@ -3,7 +3,8 @@
 #include "verbs.h"
 
 static const struct dv_ui_verb *const verbs[] = {
-    &dv_verb_status,
+    &dv_verb_status, /* in the order of the help */
+    &dv_verb_topo,
     &dv_verb_run,
     &dv_verb_ps,
     &dv_verb_top,

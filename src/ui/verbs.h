@@ -13,8 +13,8 @@
 
 #include "ui.h"
 
-extern const struct dv_ui_verb dv_verb_status, dv_verb_run, dv_verb_ps, dv_verb_kill, dv_verb_limit,
-    dv_verb_queue, dv_verb_labels, dv_verb_explain, dv_verb_usage, dv_verb_doctor,
+extern const struct dv_ui_verb dv_verb_status, dv_verb_topo, dv_verb_run, dv_verb_ps, dv_verb_kill,
+    dv_verb_limit, dv_verb_queue, dv_verb_labels, dv_verb_explain, dv_verb_usage, dv_verb_doctor,
     dv_verb_mig_profiles, dv_verb_mig_plan, dv_verb_mig_apply, dv_verb_mig_assert,
     dv_verb_mig_export, dv_verb_mig_checkpoint, dv_verb_mig_restore, dv_verb_mig_generate,
     dv_verb_layout_show, dv_verb_layout_plan, dv_verb_layout_apply, dv_verb_layout_undo,

@@ -69,6 +69,35 @@ class CommandLine(Case):
         self.answers["POST"] = (200, b'{"kind":"Claim","state":"granted"}')
         self.assertEqual(self.divvy("run", "true")[0], 125)
 
+    # -- topo
+
+    def topology(self, n, **gpu):
+        return {"kind": "Topology",
+                "gpus": [{"index": 3 * i, "numa": None, "cpus": None, "links": [], **gpu}
+                         for i in range(n)]}
+
+    def test_topo_of_what_is_known(self):
+        answer = self.topology(2)
+        answer["gpus"][0].update(numa=1, cpus="0-3", links=[{"gpu": 3, "link": "NV4\x1b[2J"}])
+        answer["gpus"][1].update(links=[{"gpu": 0, "link": None, "nvlinks": None, "pcie": None}])
+        self.answers["GET"] = (200, answer)
+        code, out, err = self.divvy("topo")
+        self.assertEqual((code, err), (0, ""))
+        self.assertEqual([line.split() for line in out.splitlines()],
+                         [["GPU0", "GPU3", "CPU", "AFFINITY", "NUMA", "AFFINITY"],
+                          ["GPU0", "X", "NV4\\x1b[2J", "0-3", "1"], ["GPU3", "-", "X", "-", "-"]])
+        self.assertEqual(self.divvy("topo", "-o", "csv")[1].splitlines()[2], "GPU3,,X,,")
+
+    def test_topo_of_nodes_of_any_size(self):
+        self.answers["GET"] = (200, self.topology(0))
+        self.assertEqual(self.divvy("topo"), (0, "no GPUs\n", ""))
+        self.answers["GET"] = (200, self.topology(17, numa=0))  # no links: no matrix
+        self.assertEqual(self.divvy("topo", "-o", "csv")[1].splitlines()[:2],
+                         ["gpu,cpus,numa", "GPU0,,0"])
+        self.answers["GET"] = (200, {"kind": "Topology", "gpus": 3})
+        self.assertEqual(self.divvy("topo")[::2],
+                         (1, "divvy topo: the daemon's answer has no gpus\n"))
+
     # -- run: what is asked, what the command gets
 
     def test_claim(self):
