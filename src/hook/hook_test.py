@@ -155,9 +155,9 @@ class Hook(unittest.TestCase):
         self.assertIn("divvy-hook ", self.run_hook("--version").stdout)
 
     def test_it_needs_nothing_else(self):
-        with open(HOOK, "rb") as f:
-            self.assertTrue(b"libasan" in f.read() or b"ld-linux" not in
-                            subprocess.run(["ldd", HOOK], capture_output=True, check=False).stdout)
+        needed = subprocess.run(["ldd", HOOK], capture_output=True, check=False).stdout
+        # Sanitizers cannot be linked into a static program.
+        self.assertTrue(b"libasan" in needed or b"libtsan" in needed or b"ld-linux" not in needed)
 
 
 unittest.main()
