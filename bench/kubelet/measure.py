@@ -118,6 +118,8 @@ def footprint(sides, seconds):
     time.sleep(seconds)
     rows = []
     for (agent, _), (cpu, pids) in zip(sides, before):
+        if not agent.alive():
+            raise RuntimeError(f"{agent.name}: one of its programs has ended\n{agent.log()}")
         if agent.tree() != pids:
             say(f"{agent.name}: its processes changed in this time, its processor time is wrong")
         rows.append({**agent.memory(), "idle_core_percent": 100 * (agent.cpu_seconds() - cpu) / seconds})
