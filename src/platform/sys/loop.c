@@ -54,7 +54,9 @@ void dv_loop_free(struct dv_loop *loop)
     if (!loop)
         return;
     uv_walk(&loop->uv, close_leftover, NULL);
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    /* A stop that nothing ran to heed ends the first of these at once. */
+    while (uv_run(&loop->uv, UV_RUN_DEFAULT))
+        ;
     uv_loop_close(&loop->uv);
     free(loop);
 }

@@ -102,8 +102,25 @@ static void test_poll(void **state)
     close(pair[0]);
 }
 
+static void on_never(void *arg)
+{
+}
+
+/* What is still open at the end is freed, also when a stop has been asked for that no run has seen
+ * (LeakSanitizer counts). */
+static void test_free_after_stop(void **state)
+{
+    struct dv_loop *loop;
+    struct dv_loop_source *timer;
+    assert_int_equal(dv_loop_new(&loop), 0);
+    assert_int_equal(dv_loop_timer(loop, 1000, 0, on_never, NULL, &timer), 0);
+    dv_loop_stop(loop);
+    dv_loop_free(loop);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sources), cmocka_unit_test(test_poll)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sources), cmocka_unit_test(test_poll),
+                                       cmocka_unit_test(test_free_after_stop)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
