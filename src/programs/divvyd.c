@@ -251,6 +251,16 @@ static bool parse_kubernetes(int c, struct dv_kubernetes_options *k)
     return true;
 }
 
+/* As Go reads a boolean. */
+static bool is_off(const char *text)
+{
+    static const char *const words[] = {"false", "False", "FALSE", "f", "F", "0"};
+    for (size_t i = 0; text && i < DV_ARRAY_SIZE(words); i++)
+        if (!strcmp(text, words[i]))
+            return true;
+    return false;
+}
+
 /* What only --kubernetes gives a meaning is not taken without it. */
 static int finish_kubernetes(struct dv_kubernetes_options *k)
 {
@@ -271,6 +281,8 @@ static int finish_kubernetes(struct dv_kubernetes_options *k)
         k->mig_chosen = getenv("DEFAULT_MIG_CONFIG");
     if (k->plugin_config && !*k->plugin_config)
         k->plugin_config = NULL;
+    k->no_labels = is_off(getenv("GFD_ENABLED"));
+    k->pod_namespace = getenv("POD_NAMESPACE");
     k->over = settings;
     k->n_over = n_settings;
     return -1;

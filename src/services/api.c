@@ -9,6 +9,7 @@
 #include "doctor.h"
 #include "kubernetes/containers.h"
 #include "kubernetes/edits.h"
+#include "kubernetes/kubernetes_view.h"
 #include "metrics.h"
 #include "node_labels.h"
 #include "render/labels_text.h"
@@ -117,6 +118,11 @@ static void get_labels(struct dv_node *node, struct dv_http_request *rq, const c
                             r == -EAGAIN ? "unavailable" : "failed", err.msg);
     else
         dv_view_reply(rq, 200, dv_labels_text_tree(&labels));
+}
+
+static void get_kubernetes(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    dv_view_reply(rq, 200, dv_kubernetes_view(node));
 }
 
 static void get_explain(struct dv_node *node, struct dv_http_request *rq, const char *unused)
@@ -458,6 +464,7 @@ static const struct route routes[] = {
     {"GET", "/v1/topology", "", false, get_topology},
     {"GET", "/v1/doctor", "", false, get_doctor},
     {"GET", "/v1/labels", "", false, get_labels},
+    {"GET", "/v1/kubernetes", "", false, get_kubernetes},
     {"GET", "/v1/explain", "", false, get_explain},
     {"POST", "/v1/claims", "", false, post_claim},
     {"GET", "/v1/claims/", "", true, get_claim},

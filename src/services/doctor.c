@@ -3,6 +3,7 @@
 
 #include "audit.h"
 #include "inventory.h"
+#include "kubernetes/kubernetes.h"
 #include "layouts.h"
 #include "mps.h"
 #include "policy/diagnose.h"
@@ -28,6 +29,8 @@ struct gathered {
     struct dv_diagnose_mps mps[DV_MPS_DAEMONS_MAX];
     struct dv_diagnose_crowd crowds[DV_NODE_FINDINGS_MAX];
     char differs[DV_FACTS_GPUS_MAX][300];
+    struct dv_kubernetes_status kubernetes;
+    char waiting[DV_DIAGNOSE_DETAIL], lost[DV_DIAGNOSE_DETAIL];
     struct dv_diagnosis diagnosis;
 };
 
@@ -225,6 +228,39 @@ static void add_crowds(const struct dv_node *node, struct gathered *g)
     g->facts.crowds = g->crowds;
 }
 
+/* The first by name, and how many more there are. */
+static void name_away(const struct dv_node *node, bool lost, char ret[DV_DIAGNOSE_DETAIL])
+{
+    struct dv_kubernetes_resource r;
+    uint32_t n = 0;
+    for (size_t i = 0; dv_kubernetes_resource(node->kubernetes, i, &r); i++)
+        if (r.away && (r.plugin.state == DV_KUBELET_LOST) == lost && !n++)
+            snprintf(ret, DV_DIAGNOSE_DETAIL, "%s (%.200s)", r.plugin.resource, r.plugin.why);
+    size_t len = strlen(ret);
+    if (n > 1)
+        snprintf(ret + len, DV_DIAGNOSE_DETAIL - len, " and %u more", n - 1);
+}
+
+static void add_kubernetes(const struct dv_node *node, struct gathered *g)
+{
+    struct dv_kubernetes_status *s = &g->kubernetes;
+    if (!node->kubernetes)
+        return;
+    dv_kubernetes_status(node->kubernetes, s);
+    name_away(node, false, g->waiting);
+    name_away(node, true, g->lost);
+    bool away = s->server_wanted && !s->server_reached &&
+                dv_clock_now() - s->server_since_ns >= DV_DEVICE_PLUGIN_PATIENCE_NS;
+    g->facts.kubernetes = (struct dv_diagnose_kubernetes){.waiting = g->waiting,
+                                                          .lost = g->lost,
+                                                          .config = s->config_problem,
+                                                          .offer = s->offer_problem,
+                                                          .mig = s->mig_problem,
+                                                          .cdi = s->cdi_problem,
+                                                          .server = away ? s->server_problem : "",
+                                                          .labels = s->labels_problem};
+}
+
 static void gather(struct dv_node *node, struct gathered *g)
 {
     g->facts = (struct dv_diagnose_facts){
@@ -240,6 +276,7 @@ static void gather(struct dv_node *node, struct gathered *g)
     add_layout(node, g);
     add_mps(node, g, dv_clock_now());
     add_crowds(node, g);
+    add_kubernetes(node, g);
 }
 
 /* ---- the answer ----------------------------------------------------------------------------- */

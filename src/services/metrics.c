@@ -3,6 +3,7 @@
 
 #include "audit.h"
 #include "inventory.h"
+#include "kubernetes/kubernetes_view.h"
 #include "meter.h"
 #include "metrics_families.h"
 #include "metrics_tenants.h"
@@ -380,6 +381,7 @@ void dv_metrics_write(struct dv_node *node, enum dv_openmetrics_format format, s
     struct dv_metrics_tenants *tenants = dv_metrics_tenants_new(node, p.now);
     make_labels(&p);
     write_node(&p, tenants ? dv_metrics_tenants_dropped(tenants) : 0);
+    dv_kubernetes_view_metrics(node, &p.w);
     write_gpus(&p);
     write_devices(&p);
     if (tenants)

@@ -11,7 +11,6 @@
 
 #define MACHINE_FILE "/sys/class/dmi/id/product_name" /* GFD's default */
 #define MACHINE_MAX 4096u
-#define MACHINE_SIMULATED "divvy-sim"
 #define RESOURCES_MAX 32u
 
 /* A simulated node is not what it runs on. NULL: unknown. The caller frees. */
@@ -21,8 +20,13 @@ static char *machine(const struct dv_node *node)
     size_t len;
     struct dv_err err;
     if (node->config.sim)
-        return strdup(MACHINE_SIMULATED);
+        return strdup(DV_NODE_LABELS_SIMULATED);
     return dv_fd_read_file(MACHINE_FILE, MACHINE_MAX, &text, &len, &err) < 0 ? NULL : text;
+}
+
+int64_t dv_node_labels_started(const struct dv_node *node)
+{
+    return dv_clock_unix() - (int64_t)((dv_clock_now() - node->started_ns) / DV_NS_PER_S);
 }
 
 int dv_node_labels_make(const struct dv_node *node, const enum dv_mig_strategy *mig,
@@ -42,8 +46,7 @@ int dv_node_labels_make(const struct dv_node *node, const enum dv_mig_strategy *
         s = *node->labels;
     } else {
         s.machine = text = machine(node);
-        s.timestamp =
-            dv_clock_unix() - (int64_t)((dv_clock_now() - node->started_ns) / DV_NS_PER_S);
+        s.timestamp = dv_node_labels_started(node);
     }
     s.mig = mig ? *mig : s.mig;
     if (!node->labels) {

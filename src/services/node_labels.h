@@ -9,6 +9,10 @@
 #include "node.h"
 #include "policy/labels.h"
 
+#define DV_NODE_LABELS_SIMULATED "divvy-sim" /* the machine of a simulated node */
+
+/* The time of the daemon's start, seconds since 1970. */
+int64_t dv_node_labels_started(const struct dv_node *node);
 /*
  * By node->labels, where somebody has set it; else as the layout says what is shared, without a MIG
  * strategy, with the machine's product name and the time of the daemon's start. mig: another

@@ -7,6 +7,7 @@
 #include "baselines.h"
 #include "claims.h"
 #include "inventory.h"
+#include "kubernetes/kubernetes_view.h"
 #include "meter.h"
 #include "mps.h"
 #include "render/json.h"
@@ -325,6 +326,8 @@ struct dv_output *dv_view_status(struct dv_node *node)
     struct dv_output_node *gpus = dv_output_array(root, "gpus");
     for (size_t i = 0; i < node->snapshot->n_gpus; i++)
         add_gpu(gpus, node, &node->snapshot->gpus[i]);
+    if (node->kubernetes)
+        dv_kubernetes_view_add(dv_output_object(root, "kubernetes"), node);
     return o;
 }
 

@@ -2,8 +2,10 @@
 /* The table of divvy's verbs. */
 #include "verbs.h"
 
+/* In the order of the help. */
 static const struct dv_ui_verb *const verbs[] = {
-    &dv_verb_status, /* in the order of the help */
+    /* clang-format off */
+    &dv_verb_status,
     &dv_verb_topo,
     &dv_verb_run,
     &dv_verb_ps,
@@ -26,6 +28,7 @@ static const struct dv_ui_verb *const verbs[] = {
     &dv_verb_baseline_rm,
     &dv_verb_doctor,
     &dv_verb_labels,
+    &dv_verb_kubernetes,
     &dv_verb_layout_show,
     &dv_verb_layout_plan,
     &dv_verb_layout_apply,
@@ -42,6 +45,7 @@ static const struct dv_ui_verb *const verbs[] = {
     &dv_verb_bench_modes,
     &dv_verb_help,
     &dv_verb_completion,
+    /* clang-format on */
 };
 
 static const struct dv_ui_entry environment[] = {

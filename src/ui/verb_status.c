@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ask.h"
+#include "kubernetes_text.h"
 #include "verbs.h"
 
 #include <signal.h>
@@ -110,6 +111,13 @@ static int print_tables(const struct dv_ui *ui, struct dv_output *o)
     style.nothing = "no slices: nobody holds anything";
     if (!r)
         r = dv_table_write(&slice_view, o, style, &text);
+    const struct dv_output_node *kubernetes = dv_output_get(dv_output_root(o), "kubernetes");
+    if (!r && kubernetes) {
+        dv_str_addc(&text, '\n');
+        dv_kubernetes_text(kubernetes, &text);
+        dv_str_addc(&text, '\n');
+        r = dv_kubernetes_text_resources(o, "kubernetes.resources", ui->colour, &text);
+    }
     if (r < 0 || text.failed)
         return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
     return dv_ui_print(dv_str_get(&text));

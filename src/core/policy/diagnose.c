@@ -55,6 +55,14 @@ static const struct {
     [DV_TROUBLE_MPS_FAULT] = {"mps_fault", DV_SEVERITY_WARNING},
     [DV_TROUBLE_REPLICAS_TIGHT] = {"replicas_tight", DV_SEVERITY_WARNING},
     [DV_TROUBLE_TURNS_UNFAIR] = {"turns_unfair", DV_SEVERITY_WARNING},
+    [DV_TROUBLE_PLUGIN_WAITS] = {"plugin_not_registered", DV_SEVERITY_ERROR},
+    [DV_TROUBLE_PLUGIN_LOST] = {"plugin_lost", DV_SEVERITY_WARNING},
+    [DV_TROUBLE_CONFIG_REFUSED] = {"config_refused", DV_SEVERITY_ERROR},
+    [DV_TROUBLE_CONFIG_NOT_OFFERED] = {"config_not_offered", DV_SEVERITY_ERROR},
+    [DV_TROUBLE_MIG_LABEL] = {"mig_label_refused", DV_SEVERITY_ERROR},
+    [DV_TROUBLE_CDI_CLOSED] = {"cdi_not_writable", DV_SEVERITY_ERROR},
+    [DV_TROUBLE_API_AWAY] = {"api_server_away", DV_SEVERITY_WARNING},
+    [DV_TROUBLE_LABELS_UNWRITTEN] = {"labels_not_written", DV_SEVERITY_WARNING},
     [DV_TROUBLE_STATE_UNWRITTEN] = {"state_unwritten", DV_SEVERITY_ERROR},
     [DV_TROUBLE_STATE_ASIDE] = {"state_aside", DV_SEVERITY_WARNING},
     [DV_TROUBLE_NOT_REALTIME] = {"not_realtime", DV_SEVERITY_NOTE},
@@ -264,6 +272,22 @@ static void examine_crowd(const struct dv_diagnose_facts *facts, const struct dv
     snprintf(f->tenant, sizeof f->tenant, "%s", c->tenant);
 }
 
+/* ---- a cluster ------------------------------------------------------------------------------ */
+
+static void examine_kubernetes(const struct dv_diagnose_kubernetes *k, struct dv_diagnosis *d)
+{
+    const struct {
+        enum dv_trouble trouble;
+        const char *said;
+    } all[] = {{DV_TROUBLE_PLUGIN_WAITS, k->waiting},  {DV_TROUBLE_PLUGIN_LOST, k->lost},
+               {DV_TROUBLE_CONFIG_REFUSED, k->config}, {DV_TROUBLE_CONFIG_NOT_OFFERED, k->offer},
+               {DV_TROUBLE_MIG_LABEL, k->mig},         {DV_TROUBLE_CDI_CLOSED, k->cdi},
+               {DV_TROUBLE_API_AWAY, k->server},       {DV_TROUBLE_LABELS_UNWRITTEN, k->labels}};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(all); i++)
+        if (is_said(all[i].said))
+            add(d, all[i].trouble, DV_DIAGNOSE_UNKNOWN, all[i].said);
+}
+
 /* ---- all ------------------------------------------------------------------------------------ */
 
 static void examine_daemon(const struct dv_diagnose_facts *facts, struct dv_diagnosis *d)
@@ -308,6 +332,7 @@ void dv_diagnose(const struct dv_diagnose_facts *facts, struct dv_diagnosis *ret
         examine_device(facts->snapshot, &facts->snapshot->devices[i], ret);
     for (uint32_t i = 0; i < facts->n_crowds; i++)
         examine_crowd(facts, &facts->crowds[i], ret);
+    examine_kubernetes(&facts->kubernetes, ret);
     examine_daemon(facts, ret);
     sort(ret);
 }

@@ -71,6 +71,15 @@ enum dv_trouble {
     DV_TROUBLE_REPLICAS_TIGHT, /* [gpu, device, n: replicas, bytes: of one] */
     DV_TROUBLE_TURNS_UNFAIR,   /* [gpu, device, slice, tenant, n: processes] */
 
+    DV_TROUBLE_PLUGIN_WAITS,       /* [detail: resources, and what is in the way] */
+    DV_TROUBLE_PLUGIN_LOST,        /* [detail: resources] */
+    DV_TROUBLE_CONFIG_REFUSED,     /* [detail] */
+    DV_TROUBLE_CONFIG_NOT_OFFERED, /* [detail] */
+    DV_TROUBLE_MIG_LABEL,          /* [detail] */
+    DV_TROUBLE_CDI_CLOSED,         /* [detail] */
+    DV_TROUBLE_API_AWAY,           /* [detail] */
+    DV_TROUBLE_LABELS_UNWRITTEN,   /* [detail] */
+
     DV_TROUBLE_STATE_UNWRITTEN, /* [detail] */
     DV_TROUBLE_STATE_ASIDE,     /* [detail] */
     DV_TROUBLE_NOT_REALTIME,
@@ -146,6 +155,13 @@ struct dv_diagnose_crowd {
     uint32_t processes;
 };
 
+/* Of a node in a Kubernetes cluster; NULL, "": nothing is wrong there. */
+struct dv_diagnose_kubernetes {
+    const char *waiting; /* resources that the kubelet does not have for longer than it restarts */
+    const char *lost;    /* ... whose list it has dropped */
+    const char *config, *offer, *mig, *cdi, *server, *labels;
+};
+
 struct dv_diagnose_facts {
     enum dv_diagnose_driver driver;
     const char *driver_detail;
@@ -159,6 +175,7 @@ struct dv_diagnose_facts {
     uint32_t n_mps;
     const struct dv_diagnose_crowd *crowds;
     uint32_t n_crowds;
+    struct dv_diagnose_kubernetes kubernetes;
     const char *state_problem, *state_note; /* NULL, "": none */
     bool not_realtime;
 };

@@ -297,6 +297,25 @@ static void test_names(void **state)
     }
 }
 
+static void test_kubernetes(void **state)
+{
+    facts.kubernetes = (struct dv_diagnose_kubernetes){.waiting = "", .lost = NULL};
+    dv_diagnose(&facts, &found);
+    assert_int_equal(found.n, 0);
+    facts.kubernetes = (struct dv_diagnose_kubernetes){.waiting = "nvidia.com/gpu (no kubelet)",
+                                                       .config = "c.yaml:3:1: no",
+                                                       .mig = "all-1g.5gb: there is none",
+                                                       .server = "refused",
+                                                       .labels = "forbidden"};
+    dv_diagnose(&facts, &found);
+    assert_int_equal(found.n, 5);
+    assert_int_equal(found.findings[0].trouble, DV_TROUBLE_PLUGIN_WAITS);
+    assert_string_equal(found.findings[1].detail, "c.yaml:3:1: no");
+    assert_int_equal(found.findings[2].trouble, DV_TROUBLE_MIG_LABEL);
+    assert_int_equal(found.findings[3].trouble, DV_TROUBLE_API_AWAY);
+    assert_int_equal(found.findings[4].gpu, DV_DIAGNOSE_UNKNOWN);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -315,6 +334,7 @@ int main(void)
         CASE(test_daemon),
         CASE(test_order_and_bound),
         CASE(test_names),
+        CASE(test_kubernetes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 #include "base/units.h"
+#include "policy/health_policy.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -385,9 +386,9 @@ static int describe(struct maker *m, const struct dv_device *d, struct dv_offer_
     *ret = (struct dv_offer_device){
         .gpu = d->gpu,
         .mig = d->mig,
-        /* Every MIG device and every share of a failed GPU has failed with it. A draining one is
+        /* Every MIG device and every share of a sick GPU is sick with it. A draining one is
          * not sick, but this is the kubelet's way not to place more on it. */
-        .healthy = gpu && gpu->health != DV_GPU_HEALTH_FAILED && !d->draining,
+        .healthy = gpu && dv_health_is_well(gpu->health) && !d->draining,
         .numa = gpu ? gpu->numa : -1,
         .memory_bytes = d->memory_bytes,
         .compute = d->compute,

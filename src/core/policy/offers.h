@@ -51,7 +51,7 @@ struct dv_offer_device {
     char name[DV_OFFERS_ID]; /* in ids: the UUID or the index */
     uint32_t gpu;            /* index of its GPU */
     bool mig;
-    bool healthy; /* its GPU has not failed, and the device is not about to go */
+    bool healthy; /* its GPU is well (health_policy.h), and the device is not about to go */
     int32_t numa; /* -1: unknown */
     uint64_t memory_bytes;
     uint32_t compute; /* 1/7000 GPU */

@@ -282,8 +282,11 @@ static void test_health(void **state)
     make();
     assert_false(offers->devices[0].healthy || offers->devices[1].healthy);
     assert_true(offers->devices[2].healthy);
+    gpus[0].health = DV_GPU_HEALTH_UNKNOWN; /* nobody answers for it */
+    make();
+    assert_false(offers->devices[0].healthy || offers->devices[1].healthy);
     devices[2].draining = true;
-    gpus[0].health = DV_GPU_HEALTH_UNKNOWN;
+    gpus[0].health = DV_GPU_HEALTH_OK;
     make();
     assert_true(offers->devices[0].healthy && offers->devices[1].healthy);
     assert_false(offers->devices[2].healthy);

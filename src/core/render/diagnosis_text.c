@@ -186,6 +186,51 @@ static const struct words {
          "for one of the others",
          "share the device by mode governed or mps, or run one process; 'divvy ps' lists them"},
 
+    [DV_TROUBLE_PLUGIN_WAITS] =
+        {"kubernetes", "not registered with the kubelet: {detail}",
+         "the kubelet is down or refuses, or its directory is another one; pods that ask for these "
+         "resources stay Pending",
+         "see whether the kubelet runs, and whether --kubelet-dir (the chart's kubeletDir) is its "
+         "directory; divvyd registers by itself as soon as it is there",
+         "systemctl status kubelet"},
+    [DV_TROUBLE_PLUGIN_LOST] =
+        {"kubernetes", "the kubelet no longer watches {detail}",
+         "another device plugin has registered the same resource, or the kubelet is stuck",
+         "two device plugins must not offer one resource of a node: take the other one away. "
+         "divvyd registers again by itself after a minute",
+         "kubectl get daemonsets --all-namespaces"},
+    [DV_TROUBLE_CONFIG_REFUSED] =
+        {"kubernetes", "{detail}",
+         "the device plugin configuration that this node should have is wrong, or is not there; "
+         "the last good one stays in force",
+         "mend it, or the node's label nvidia.com/device-plugin.config; divvyd looks every second "
+         "(the kubelet brings a changed ConfigMap within about a minute)"},
+    [DV_TROUBLE_CONFIG_NOT_OFFERED] =
+        {"kubernetes", "{detail}",
+         "the device plugin configuration in force asks for what these GPUs cannot be",
+         "mend it, or choose another by the node's label nvidia.com/device-plugin.config"},
+    [DV_TROUBLE_MIG_LABEL] =
+        {"kubernetes", "{detail}",
+         "the node's label nvidia.com/mig.config names what is not there or cannot be had here; "
+         "the GPUs stay as they are",
+         "set the label to one of the configurations; 'divvy layout plan FILE --config NAME' says "
+         "what one would change"},
+    [DV_TROUBLE_CDI_CLOSED] =
+        {"kubernetes", "CDI specifications cannot be written: {detail}",
+         "the directory is somebody else's, or mounted read-only; containers with shares do not "
+         "start",
+         "make it writable, or name another with --cdi-dir that the container runtime reads"},
+    [DV_TROUBLE_API_AWAY] =
+        {"kubernetes", "the API server is not reached: {detail}",
+         "the server, the network, or the rights of the service account",
+         "pods get their GPUs all the same; labels, events and changes by label wait until it is "
+         "there"},
+    [DV_TROUBLE_LABELS_UNWRITTEN] =
+        {"kubernetes", "the node's labels are not as they should be: {detail}",
+         "they could not be written",
+         "see the rights of the service account, or of the file's folder; divvyd tries again by "
+         "itself. 'divvy labels' prints them"},
+
     [DV_TROUBLE_STATE_UNWRITTEN] =
         {"state", "the state cannot be written", "{detail}",
          "make room on the disk or make it writable; divvyd writes everything again by itself. "

@@ -29,6 +29,8 @@ static int walk(const struct dv_table *view, const struct dv_output_node *object
     char word[PATH_MAX_LEN + 1];
     const char *rest = next_word(path, word);
     const struct dv_output_node *array = rest ? dv_output_get(object, word) : NULL;
+    if (array && array->type == DV_OUTPUT_OBJECT && *rest)
+        return walk(view, array, rest, visit, arg);
     bool inner = array && array->type == DV_OUTPUT_ARRAY && array->first;
     if (!inner)
         return view->keep_empty && object->parent ? visit(object, true, arg) : 0;

@@ -10,9 +10,9 @@
  *     static const struct dv_table view = {"gpus.slices", columns, DV_ARRAY_SIZE(columns)};
  *     r = dv_table_write(&view, o, (struct dv_table_style){.colour = true}, &text);
  *
- * `rows` names an array of objects; "a.b" takes the arrays b of all objects of a; "" is the whole
- * answer as one row. A column's path is a key, "key.key" inside the row, and "^" in front for each
- * step outwards.
+ * `rows` names an array of objects; "a.b" takes the arrays b of all objects of a (where a is an
+ * object, its b); "" is the whole answer as one row. A column's path is a key, "key.key" inside the
+ * row, and "^" in front for each step outwards.
  */
 #ifndef DV_RENDER_TABLE_H
 #define DV_RENDER_TABLE_H

@@ -60,6 +60,24 @@ static void test_table(void **state)
                         "    0  gr\xc3\xbc\\x1b[2J,\"       1 B   100%    5ns  -       -\n");
 }
 
+/* An object on the way to the rows is passed through. */
+static void test_rows_below_an_object(void **state)
+{
+    static const struct dv_table_column id[] = {{"ID", "id"}};
+    static const struct dv_table below = {"node.rows", id, 1}, itself = {"node", id, 1};
+    dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new("Below");
+    dv_cleanup(dv_str_done) struct dv_str text = {0}, none = {0};
+    struct dv_output_node *node = dv_output_object(dv_output_root(o), "node");
+    struct dv_output_node *rows = dv_output_array(node, "rows");
+    dv_output_string(dv_output_object(rows, NULL), "id", "a");
+    dv_output_string(dv_output_object(rows, NULL), "id", "b");
+    assert_int_equal(dv_table_write(&below, o, (struct dv_table_style){0}, &text), 0);
+    assert_string_equal(dv_str_get(&text), "ID\na\nb\n");
+    assert_int_equal(
+        dv_table_write(&itself, o, (struct dv_table_style){.nothing = "nothing"}, &none), 0);
+    assert_string_equal(dv_str_get(&none), "nothing\n");
+}
+
 static void test_colour(void **state)
 {
     static const struct dv_table_column health[] = {{"HEALTH", "health", .state = true}};
@@ -95,9 +113,8 @@ static void test_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),
-        cmocka_unit_test(test_colour),
-        cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_table),   cmocka_unit_test(test_rows_below_an_object),
+        cmocka_unit_test(test_colour),  cmocka_unit_test(test_csv),
         cmocka_unit_test(test_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,9 @@ struct server {
     struct dv_kubelet_plugin *plugin;
     enum dv_kubelet_plugin_state state;
     char why[200];
+    uint64_t since_ns;
+    int64_t registered_unix;
+    bool warned; /* that it lasts */
     uint64_t allocations, refusals;
     struct server *next;
 };
@@ -38,7 +41,8 @@ struct dv_device_plugin {
     struct server *servers;              /* by resource */
     uint64_t settings_seen, layout_seen; /* generations of the settings: offered, applied */
     uint64_t check_ns, generation;
-    char problem[480];
+    char problem[480];        /* why it cannot be offered, */
+    char layout_problem[480]; /* or the GPUs not be shared so */
 };
 
 /* ---- what the kubelet asks ---- */
@@ -180,20 +184,44 @@ static void on_prefer(void *arg, struct dv_kubelet_call *call,
     free(out);
 }
 
-static void on_state(void *arg, enum dv_kubelet_plugin_state state, const char *why)
+const char *dv_device_plugin_state_name(enum dv_kubelet_plugin_state state)
 {
     static const char *const names[] = {[DV_KUBELET_WAITING] = "waiting",
                                         [DV_KUBELET_REGISTERED] = "registered",
                                         [DV_KUBELET_WATCHED] = "watched",
                                         [DV_KUBELET_LOST] = "lost"};
-    struct server *s = arg;
+    return names[state];
+}
+
+static void log_state(const struct server *s, enum dv_log_level level, const char *event)
+{
     char value[DV_LOG_VALUE];
+    dv_log(level, event, "resource=%s state=%s why=%s", s->resource,
+           dv_device_plugin_state_name(s->state), dv_log_value(s->why, value));
+}
+
+/* A kubelet that restarts loses everything for a moment: what lasts is a warning (watch_states). */
+static void on_state(void *arg, enum dv_kubelet_plugin_state state, const char *why)
+{
+    struct server *s = arg;
+    if (s->state != state || !s->since_ns)
+        s->since_ns = dv_clock_now();
+    if (state == DV_KUBELET_REGISTERED)
+        s->registered_unix = dv_clock_unix();
     s->state = state;
     snprintf(s->why, sizeof s->why, "%s", why ? why : "");
-    dv_log(state == DV_KUBELET_WATCHED || state == DV_KUBELET_REGISTERED ? DV_LOG_INFO
-                                                                         : DV_LOG_WARNING,
-           "plugin.state", "resource=%s state=%s why=%s", s->resource, names[state],
-           dv_log_value(s->why, value));
+    log_state(s, DV_LOG_INFO, "plugin.state");
+}
+
+static void watch_states(struct dv_device_plugin *p, uint64_t now)
+{
+    for (struct server *s = p->servers; s; s = s->next) {
+        bool away = s->state == DV_KUBELET_WAITING || s->state == DV_KUBELET_LOST;
+        bool lasts = away && now - s->since_ns >= DV_DEVICE_PLUGIN_PATIENCE_NS;
+        if (lasts && !s->warned)
+            log_state(s, DV_LOG_WARNING, "plugin.away");
+        s->warned = lasts;
+    }
 }
 
 /* ---- a resource comes, changes and goes ---- */
@@ -224,6 +252,7 @@ static int add_server(struct dv_device_plugin *p, struct server **at, const char
     if (!s)
         return dv_err_set(err, -ENOMEM, "out of memory");
     s->owner = p;
+    s->since_ns = dv_clock_now();
     snprintf(s->resource, sizeof s->resource, "%s", resource);
     snprintf(endpoint, sizeof endpoint, "divvy-%s.sock", resource);
     for (char *c = endpoint; *c; c++)
@@ -287,12 +316,12 @@ static int follow(struct dv_device_plugin *p, const struct dv_offers_diff *diff,
 
 /* ---- what is offered ---- */
 
-static void complain(struct dv_device_plugin *p, const char *words)
+static void complain(struct dv_device_plugin *p, char problem[480], const char *words)
 {
     char value[DV_LOG_VALUE];
-    if (!strcmp(p->problem, words))
+    if (!strcmp(problem, words))
         return;
-    snprintf(p->problem, sizeof p->problem, "%s", words);
+    snprintf(problem, 480, "%s", words);
     p->generation++;
     if (words[0])
         dv_log(DV_LOG_WARNING, "plugin.problem", "detail=%s", dv_log_value(words, value));
@@ -318,7 +347,7 @@ static void refresh(struct dv_device_plugin *p)
     if (r == 0 && !(diff = calloc(1, sizeof *diff)))
         r = dv_err_set(&err, -ENOMEM, "out of memory");
     if (r < 0) {
-        complain(p, err.msg);
+        complain(p, p->problem, err.msg);
         dv_offers_free(offers);
         free(diff);
         return;
@@ -329,7 +358,7 @@ static void refresh(struct dv_device_plugin *p)
     for (uint32_t i = 0; i < diff->n; i++)
         p->generation += diff->changes[i].change != DV_OFFER_SAME;
     r = follow(p, diff, &err);
-    complain(p, r < 0 ? err.msg : "");
+    complain(p, p->problem, r < 0 ? err.msg : "");
     dv_cdi_files_restore(p->files);
     dv_offers_free(before);
     free(diff);
@@ -357,8 +386,8 @@ static void apply_layout(struct dv_device_plugin *p)
         return;
     }
     p->layout_seen = dv_settings_generation(p->options.settings);
-    if (r < 0 || r == DV_LAYOUTS_WRONG || r == DV_LAYOUTS_INFEASIBLE)
-        complain(p, err.msg[0] ? err.msg : "out of memory");
+    bool bad = r < 0 || r == DV_LAYOUTS_WRONG || r == DV_LAYOUTS_INFEASIBLE;
+    complain(p, p->layout_problem, !bad ? "" : err.msg[0] ? err.msg : "out of memory");
     if (plans)
         dv_layouts_plans_done(plans);
     free(plans);
@@ -370,6 +399,7 @@ void dv_device_plugin_tick(struct dv_device_plugin *p, uint64_t now)
     if (!p->node->ready || (now < p->check_ns && generation == p->settings_seen))
         return;
     p->check_ns = now + CHECK_NS;
+    watch_states(p, now);
     p->settings_seen = generation;
     refresh(p);
     if (p->offers && p->layout_seen != generation)
@@ -476,7 +506,7 @@ const struct dv_offers *dv_device_plugin_offers(const struct dv_device_plugin *p
 
 const char *dv_device_plugin_problem(const struct dv_device_plugin *p)
 {
-    return p->problem;
+    return p->problem[0] ? p->problem : p->layout_problem;
 }
 
 uint64_t dv_device_plugin_generation(const struct dv_device_plugin *p)
@@ -492,8 +522,13 @@ bool dv_device_plugin_row(const struct dv_device_plugin *p, size_t i,
         s = s->next;
     if (!s)
         return false;
-    *ret = (struct dv_device_plugin_row){s->resource, s->state,       s->why,     0,
-                                         0,           s->allocations, s->refusals};
+    *ret = (struct dv_device_plugin_row){.resource = s->resource,
+                                         .state = s->state,
+                                         .why = s->why,
+                                         .since_ns = s->since_ns,
+                                         .registered_unix = s->registered_unix,
+                                         .allocations = s->allocations,
+                                         .refusals = s->refusals};
     const struct dv_offer *offer = offer_of(s);
     for (uint32_t k = 0; offer && k < offer->n_units; k++) {
         ret->units++;

@@ -40,16 +40,23 @@ const char *dv_device_plugin_problem(const struct dv_device_plugin *plugin);
 /* Raised with every difference. */
 uint64_t dv_device_plugin_generation(const struct dv_device_plugin *plugin);
 
+/* A state that lasts longer is no restart of the kubelet any more. */
+#define DV_DEVICE_PLUGIN_PATIENCE_NS (20 * DV_NS_PER_S)
+
 /* Where a resource stands with the kubelet. */
 struct dv_device_plugin_row {
     const char *resource;
     enum dv_kubelet_plugin_state state;
     const char *why;
+    uint64_t since_ns;       /* the state */
+    int64_t registered_unix; /* when the kubelet took it last; 0: never */
     uint32_t units, healthy;
-    uint64_t allocations, refusals;
+    uint64_t allocations, refusals; /* since the daemon's start */
 };
 /* The i-th of them; false past the end. */
 bool dv_device_plugin_row(const struct dv_device_plugin *plugin, size_t i,
                           struct dv_device_plugin_row *ret);
+/* "waiting", "registered", "watched", "lost". */
+const char *dv_device_plugin_state_name(enum dv_kubelet_plugin_state state);
 
 #endif

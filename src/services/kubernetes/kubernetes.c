@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubernetes/kubernetes.h"
 
-#include "kubernetes/device_plugin.h"
-#include "kubernetes/edits.h"
+#include "kubernetes/health_report.h"
 #include "kubernetes/host_files.h"
+#include "kubernetes/labeller.h"
 #include "kubernetes/mig_label.h"
 #include "kubernetes/node_object.h"
+#include "kubernetes/unit_holders.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
@@ -23,11 +24,16 @@
 struct dv_kubernetes {
     struct dv_node *node;
     struct dv_kubernetes_options options;
+    char node_name[256];
     char plugin_dir[PATH_MAX];
     struct dv_settings *settings;
     struct dv_device_plugin *plugin;
-    struct dv_node_object *object; /* NULL: no API server */
-    struct dv_mig_label *mig;      /* NULL: no configurations */
+    struct dv_unit_holders *holders;
+    struct dv_node_object *object;   /* NULL: no API server */
+    struct dv_mig_label *mig;        /* NULL: no configurations */
+    struct dv_health_report *health; /* NULL: nobody to tell */
+    struct dv_labeller *labeller;
+    uint64_t labelled; /* generation of the settings that it has */
     struct dv_loop_source *timer;
     uint64_t look_ns, labels_seen, told_generation;
     char told_problem[480], told_offer[480];
@@ -84,6 +90,15 @@ static void look_at_labels(struct dv_kubernetes *k)
     k->look_ns = 0;
 }
 
+/* Before anybody asks for labels again: the old configuration is gone. */
+static void follow_config(struct dv_kubernetes *k)
+{
+    if (k->labelled == dv_settings_generation(k->settings))
+        return;
+    k->labelled = dv_settings_generation(k->settings);
+    dv_labeller_configure(k->labeller, dv_settings_config(k->settings));
+}
+
 static void on_tick(void *arg)
 {
     struct dv_kubernetes *k = arg;
@@ -94,7 +109,12 @@ static void on_tick(void *arg)
         if (dv_settings_look(k->settings))
             tell_config(k);
     }
+    follow_config(k);
     dv_device_plugin_tick(k->plugin, now);
+    dv_unit_holders_tick(k->holders, now);
+    dv_labeller_tick(k->labeller, now, dv_device_plugin_generation(k->plugin));
+    if (k->health)
+        dv_health_report_tick(k->health, now, dv_device_plugin_offers(k->plugin));
     tell_problem(k, k->told_offer, dv_device_plugin_problem(k->plugin), "ConfigNotOffered");
     if (k->mig)
         dv_mig_label_tick(k->mig, now);
@@ -102,13 +122,13 @@ static void on_tick(void *arg)
 
 /* ---- life ---- */
 
-static int find_node_name(struct dv_kubernetes *k, char ret[256], struct dv_err *err)
+static int find_node_name(struct dv_kubernetes *k, struct dv_err *err)
 {
     if (k->options.node_name && *k->options.node_name) {
-        snprintf(ret, 256, "%s", k->options.node_name);
+        snprintf(k->node_name, sizeof k->node_name, "%s", k->options.node_name);
         return 0;
     }
-    return gethostname(ret, 256) == 0
+    return gethostname(k->node_name, sizeof k->node_name - 1) == 0
                ? 0
                : dv_err_set(err, -errno, "the machine has no name: %s", strerror(errno));
 }
@@ -116,16 +136,44 @@ static int find_node_name(struct dv_kubernetes *k, char ret[256], struct dv_err 
 static int start_object(struct dv_kubernetes *k, struct dv_err *err)
 {
     const char *file = k->options.kubeconfig;
-    char name[256];
     if (file && !strcmp(file, "none"))
         return 0;
-    int r = find_node_name(k, name, err);
-    if (r == 0)
-        r = dv_node_object_new(k->node->loop, name, file, &k->object, err);
+    int r = dv_node_object_new(k->node->loop, k->node_name, file, &k->object, err);
+    if (r == 0 && dv_health_report_new(k->node, k->object, k->holders, &k->health) < 0)
+        r = dv_err_set(err, -ENOMEM, "out of memory");
     if (r == 0 && k->options.mig_config &&
         dv_mig_label_new(k->node, k->object, k->options.mig_config, &k->mig) < 0)
         r = dv_err_set(err, -ENOMEM, "out of memory");
     return r;
+}
+
+static const char *cdi_dir(const struct dv_kubernetes *k)
+{
+    return k->options.cdi_dir ? k->options.cdi_dir : "/var/run/cdi";
+}
+
+static const char *kubelet_dir(const struct dv_kubernetes *k)
+{
+    return k->options.kubelet_dir ? k->options.kubelet_dir : "/var/lib/kubelet";
+}
+
+static int start_holders(struct dv_kubernetes *k, struct dv_err *err)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/pod-resources/kubelet.sock", kubelet_dir(k));
+    return dv_unit_holders_new(k->node->loop, path, &k->holders, err);
+}
+
+static int start_labeller(struct dv_kubernetes *k, struct dv_err *err)
+{
+    const char *namespace = k->options.pod_namespace;
+    if (k->object && (!namespace || !*namespace))
+    namespace = dv_kube_client_config(dv_node_object_client(k->object))->namespace;
+    const struct dv_labeller_options options = {k->options.no_labels, k->object, namespace};
+    if (dv_labeller_new(k->node, &options, &k->labeller) < 0)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    follow_config(k);
+    return 0;
 }
 
 static int start_plugin(struct dv_kubernetes *k, struct dv_err *err)
@@ -136,13 +184,12 @@ static int start_plugin(struct dv_kubernetes *k, struct dv_err *err)
     int r = dv_settings_new(&settings, &k->settings, err);
     if (r < 0)
         return r;
-    snprintf(k->plugin_dir, sizeof k->plugin_dir, "%s/device-plugins",
-             o->kubelet_dir ? o->kubelet_dir : "/var/lib/kubelet");
-    const struct dv_device_plugin_options options = {
-        .directory = k->plugin_dir,
-        .settings = k->settings,
-        .cdi_dir = o->cdi_dir ? o->cdi_dir : "/var/run/cdi",
-        .driver_root = o->driver_root ? o->driver_root : ""};
+    snprintf(k->plugin_dir, sizeof k->plugin_dir, "%s/device-plugins", kubelet_dir(k));
+    const struct dv_device_plugin_options options = {.directory = k->plugin_dir,
+                                                     .settings = k->settings,
+                                                     .cdi_dir = cdi_dir(k),
+                                                     .driver_root =
+                                                         o->driver_root ? o->driver_root : ""};
     return dv_device_plugin_new(k->node, &options, &k->plugin, err);
 }
 
@@ -155,9 +202,15 @@ int dv_kubernetes_new(struct dv_node *node, const struct dv_kubernetes_options *
     k->node = node;
     k->options = *options;
     k->told_generation = 1; /* the defaults are nothing to tell */
-    int r = start_plugin(k, err);
+    int r = find_node_name(k, err);
+    if (r == 0)
+        r = start_plugin(k, err);
+    if (r == 0)
+        r = start_holders(k, err);
     if (r == 0)
         r = start_object(k, err);
+    if (r == 0)
+        r = start_labeller(k, err);
     if (r == 0)
         r = dv_loop_timer(node->loop, 1, TICK_MS, on_tick, k, &k->timer);
     if (r < 0) {
@@ -166,6 +219,7 @@ int dv_kubernetes_new(struct dv_node *node, const struct dv_kubernetes_options *
         dv_kubernetes_free(k);
         return r;
     }
+    node->kubernetes = k;
     *ret = k;
     return 0;
 }
@@ -174,10 +228,86 @@ void dv_kubernetes_free(struct dv_kubernetes *k)
 {
     if (!k)
         return;
+    k->node->kubernetes = NULL;
     dv_loop_remove(k->timer);
+    dv_labeller_free(k->labeller);
+    dv_health_report_free(k->health);
     dv_mig_label_free(k->mig);
+    dv_unit_holders_free(k->holders);
     dv_device_plugin_free(k->plugin);
     dv_node_object_free(k->object);
     dv_settings_free(k->settings);
     free(k);
+}
+
+/* ---- how it stands ---- */
+
+static void read_server(const struct dv_kubernetes *k, struct dv_kubernetes_status *s)
+{
+    s->server_problem = "";
+    if (!k->object)
+        return;
+    s->server_wanted = true;
+    s->server_problem = dv_node_object_problem(k->object);
+    s->server_reached = !s->server_problem[0];
+    s->server_since_ns = dv_node_object_since(k->object);
+}
+
+static void read_config(const struct dv_kubernetes *k, struct dv_kubernetes_status *s)
+{
+    const char *dir = k->options.plugin_config;
+    size_t len = dir ? strlen(dir) : 0;
+    s->config_source = dv_settings_source(k->settings);
+    if (len && !strncmp(s->config_source, dir, len) && s->config_source[len] == '/')
+        snprintf(s->config_key, sizeof s->config_key, "%s", s->config_source + len + 1);
+    s->config_label = k->object ? dv_node_object_label(k->object, DV_SETTINGS_LABEL) : NULL;
+    s->config_problem = dv_settings_problem(k->settings);
+    s->offer_problem = dv_device_plugin_problem(k->plugin);
+}
+
+/* The directory is made when it is needed; until then the one above counts. */
+static void check_cdi(struct dv_kubernetes_status *s)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", s->cdi_dir);
+    while (access(path, F_OK) < 0 && errno == ENOENT) {
+        char *slash = strrchr(path, '/');
+        if (!slash || slash == path)
+            break;
+        *slash = 0;
+    }
+    if (access(path, W_OK | X_OK) < 0)
+        snprintf(s->cdi_problem, sizeof s->cdi_problem, "%.300s: %s", path, strerror(errno));
+}
+
+void dv_kubernetes_status(const struct dv_kubernetes *k, struct dv_kubernetes_status *ret)
+{
+    *ret = (struct dv_kubernetes_status){.mig_wanted = k->mig != NULL,
+                                         .mig_config = k->mig ? dv_mig_label_config(k->mig) : "",
+                                         .mig_state = k->mig ? dv_mig_label_state(k->mig) : "",
+                                         .mig_problem = k->mig ? dv_mig_label_problem(k->mig) : "",
+                                         .labels_by =
+                                             dv_labeller_way_name(dv_labeller_way(k->labeller)),
+                                         .labels_problem = dv_labeller_problem(k->labeller),
+                                         .cdi_dir = cdi_dir(k)};
+    memcpy(ret->node_name, k->node_name, sizeof ret->node_name);
+    read_server(k, ret);
+    read_config(k, ret);
+    check_cdi(ret);
+}
+
+bool dv_kubernetes_resource(const struct dv_kubernetes *k, size_t i,
+                            struct dv_kubernetes_resource *ret)
+{
+    struct dv_device_plugin_row row;
+    if (!dv_device_plugin_row(k->plugin, i, &row))
+        return false;
+    bool away = row.state == DV_KUBELET_WAITING || row.state == DV_KUBELET_LOST;
+    bool known = dv_unit_holders_known(k->holders);
+    *ret = (struct dv_kubernetes_resource){
+        .plugin = row,
+        .away = away && dv_clock_now() - row.since_ns >= DV_DEVICE_PLUGIN_PATIENCE_NS,
+        .allocated_known = known,
+        .allocated = known ? dv_unit_holders_count(k->holders, row.resource) : 0};
+    return true;
 }

@@ -3,7 +3,8 @@
  * The node as a part of a Kubernetes cluster (`divvyd --kubernetes`): the kubelet gets devices
  * (device_plugin.h), containers slices (containers.h), the node its labels, events and condition
  * (node_object.h); the node's labels choose its configuration (settings.h) and its MIG layout
- * (mig_label.h).
+ * (mig_label.h), and its GPUs the Node's labels (labeller.h), condition and events
+ * (health_report.h). What people see of all that is in kubernetes_view.h.
  *
  * Where there is no API server the kubelet's part works all the same: what has been learnt from the
  * server last stays in force.
@@ -11,7 +12,7 @@
 #ifndef DV_SERVICES_KUBERNETES_KUBERNETES_H
 #define DV_SERVICES_KUBERNETES_KUBERNETES_H
 
-#include "kubernetes/settings.h"
+#include "kubernetes/device_plugin.h"
 #include "node.h"
 
 struct dv_kubernetes_options {
@@ -28,6 +29,8 @@ struct dv_kubernetes_options {
     /* Of the device plugin's own flags, as options and variables. */
     const struct dv_plugin_setting *over;
     size_t n_over;
+    bool no_labels;            /* the node gets no labels from here */
+    const char *pod_namespace; /* of our pod: where its objects go; NULL: the credentials' */
 };
 
 struct dv_kubernetes;
@@ -41,5 +44,40 @@ int dv_kubernetes_new(struct dv_node *node, const struct dv_kubernetes_options *
                       struct dv_kubernetes **ret, struct dv_err *err);
 /* Before the node. Accepts NULL. */
 void dv_kubernetes_free(struct dv_kubernetes *kubernetes);
+
+/* How it stands. Texts are loans until the loop goes on; "" is none where nothing else is said. */
+struct dv_kubernetes_status {
+    char node_name[256];
+    bool server_wanted; /* else everything is as without an API server */
+    bool server_reached;
+    uint64_t server_since_ns; /* since when it is so */
+    const char *server_problem;
+
+    const char *config_source;  /* the file in force; "": the defaults */
+    char config_key[254];       /* its name in the directory */
+    const char *config_label;   /* what the node's label names; NULL: it has none */
+    const char *config_problem; /* why another one is not in force */
+    const char *offer_problem;  /* why the one in force cannot be had here as it is */
+
+    bool mig_wanted; /* there are configurations */
+    const char *mig_config, *mig_state, *mig_problem;
+
+    const char *labels_by; /* "node", "node-feature", "file", "off" */
+    const char *labels_problem;
+
+    const char *cdi_dir;
+    char cdi_problem[400]; /* why it cannot be written */
+};
+void dv_kubernetes_status(const struct dv_kubernetes *kubernetes, struct dv_kubernetes_status *ret);
+
+struct dv_kubernetes_resource {
+    struct dv_device_plugin_row plugin;
+    bool away;            /* the kubelet has not had it for longer than a restart takes */
+    bool allocated_known; /* the kubelet has said how many units somebody has */
+    uint32_t allocated;
+};
+/* The i-th; false past the end. */
+bool dv_kubernetes_resource(const struct dv_kubernetes *kubernetes, size_t i,
+                            struct dv_kubernetes_resource *ret);
 
 #endif

@@ -127,3 +127,8 @@ bool dv_labels_file_written(const struct dv_labels_file *f)
 {
     return f->is_written;
 }
+
+const char *dv_labels_file_problem(const struct dv_labels_file *f)
+{
+    return f->said;
+}

@@ -28,6 +28,8 @@ struct dv_mig_label {
     const char *path;
     char wanted[CONFIG_SIZE]; /* of the label; "": none */
     enum phase phase;
+    const char *state; /* told last */
+    char problem[480]; /* why it could not be begun */
     uint64_t generation_seen, retry_ns, evict_ns;
     struct eviction *evictions;
 };
@@ -41,6 +43,7 @@ struct eviction {
 
 static void tell(struct dv_mig_label *l, const char *state)
 {
+    l->state = state;
     dv_node_object_set_label(l->object, DV_MIG_LABEL_STATE, state);
 }
 
@@ -78,6 +81,7 @@ static void try(struct dv_mig_label *l, uint64_t now)
 {
     struct dv_err err = {{0}};
     int r = apply(l, &err);
+    l->problem[0] = 0;
     if (r == DV_LAYOUTS_BUSY || r == -EAGAIN) {
         l->phase = TRYING;
         l->retry_ns = now + RETRY_NS;
@@ -88,6 +92,7 @@ static void try(struct dv_mig_label *l, uint64_t now)
         tell(l, "pending");
     } else {
         fail(l, err.msg);
+        snprintf(l->problem, sizeof l->problem, "%s", err.msg);
     }
 }
 
@@ -104,6 +109,7 @@ static void look_at_label(struct dv_mig_label *l, uint64_t now)
     if (!strcmp(wanted, l->wanted))
         return;
     memcpy(l->wanted, wanted, sizeof wanted);
+    l->problem[0] = 0;
     if (wanted[0])
         try(l, now);
     else
@@ -233,4 +239,19 @@ void dv_mig_label_free(struct dv_mig_label *l)
     for (struct eviction *e = l->evictions; e; e = e->next)
         e->owner = NULL;
     free(l);
+}
+
+const char *dv_mig_label_config(const struct dv_mig_label *l)
+{
+    return l->wanted;
+}
+
+const char *dv_mig_label_state(const struct dv_mig_label *l)
+{
+    return l->state ? l->state : "";
+}
+
+const char *dv_mig_label_problem(const struct dv_mig_label *l)
+{
+    return l->problem;
 }

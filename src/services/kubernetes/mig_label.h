@@ -30,4 +30,11 @@ int dv_mig_label_new(struct dv_node *node, struct dv_node_object *object, const 
 void dv_mig_label_free(struct dv_mig_label *label);
 void dv_mig_label_tick(struct dv_mig_label *label, uint64_t now);
 
+/* The configuration that the label names; "": none. */
+const char *dv_mig_label_config(const struct dv_mig_label *label);
+/* What has been told of it last: "pending", "success", "failed"; "": nothing since the start. */
+const char *dv_mig_label_state(const struct dv_mig_label *label);
+/* Why it could not even be begun: there is no such configuration, this node cannot have it; "". */
+const char *dv_mig_label_problem(const struct dv_mig_label *label);
+
 #endif

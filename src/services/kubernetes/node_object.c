@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define COMPONENT "divvyd"
+#define RETRY_NS (10 * DV_NS_PER_S)
 
 struct mark {
     char *key, *value;
@@ -33,6 +34,8 @@ struct dv_node_object {
     char condition[600]; /* what was written last */
     int64_t condition_since;
     bool condition_status;
+    bool condition_busy;         /* it is being written */
+    uint64_t condition_retry_ns; /* it could not be: again then */
     char problem[400];
 };
 
@@ -211,21 +214,32 @@ void dv_node_object_pod_event(struct dv_node_object *o, const char *namespace, c
                                          .message = message});
 }
 
+static void on_condition(void *arg, const struct dv_kube_reply *reply)
+{
+    struct dv_node_object *o = arg;
+    on_written((void *)"condition", reply);
+    o->condition_busy = false;
+    o->condition_retry_ns = reply->error ? dv_clock_now() + RETRY_NS : 0;
+}
+
 void dv_node_object_condition(struct dv_node_object *o, const char *type, bool status,
                               const char *reason, const char *message)
 {
     char words[sizeof o->condition];
-    snprintf(words, sizeof words, "%s %d %s %.400s", type, status, reason, message);
-    if (!strcmp(words, o->condition))
+    snprintf(words, sizeof words, "%s %d %s %.500s", type, status, reason, message);
+    bool failed = o->condition_retry_ns && dv_clock_now() >= o->condition_retry_ns;
+    if (o->condition_busy || (!strcmp(words, o->condition) && !failed) ||
+        (o->condition_retry_ns && !failed))
         return;
     int64_t now = dv_clock_unix();
     if (!o->condition[0] || status != o->condition_status)
         o->condition_since = now;
     const struct dv_kube_condition condition = {
         type, status ? DV_KUBE_TRUE : DV_KUBE_FALSE, reason, message, o->condition_since, now};
-    if (dv_kube_node_condition(o->client, o->name, &condition, on_written, (void *)"condition",
-                               NULL) < 0)
+    if (dv_kube_node_condition(o->client, o->name, &condition, on_condition, o, NULL) < 0)
         return; /* comes again with the next look */
+    o->condition_busy = true;
+    o->condition_retry_ns = 0;
     o->condition_status = status;
     memcpy(o->condition, words, sizeof words);
 }
@@ -234,6 +248,16 @@ const char *dv_node_object_problem(struct dv_node_object *o)
 {
     struct dv_kube_watch_state state;
     dv_kube_node_watch_state(o->watch, &state);
-    snprintf(o->problem, sizeof o->problem, "%s", state.connected ? "" : state.message);
+    snprintf(o->problem, sizeof o->problem, "%s",
+             state.connected    ? ""
+             : state.message[0] ? state.message
+                                : "no answer yet");
     return o->problem;
+}
+
+uint64_t dv_node_object_since(const struct dv_node_object *o)
+{
+    struct dv_kube_watch_state state;
+    dv_kube_node_watch_state(o->watch, &state);
+    return state.since_ns;
 }

@@ -38,10 +38,13 @@ void dv_node_object_event(struct dv_node_object *object, bool warning, const cha
 void dv_node_object_pod_event(struct dv_node_object *object, const char *namespace,
                               const char *name, const char *uid, bool warning, const char *reason,
                               const char *fmt, ...) dv_printf(7, 8);
-/* A condition of the node; written when status, reason or message differ from what was written. */
+/* A condition of the node (one of ours); written when status, reason or message differ from what
+ * was written, and again where that has failed: to be called now and then. */
 void dv_node_object_condition(struct dv_node_object *object, const char *type, bool status,
                               const char *reason, const char *message);
 /* "" while the server is reached, else why not. */
 const char *dv_node_object_problem(struct dv_node_object *object);
+/* Since when it is reached, or is not. */
+uint64_t dv_node_object_since(const struct dv_node_object *object);
 
 #endif

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kubernetes/health_report.h"
+
+#include "kube/json.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TEXT_MAX 360u                     /* of a condition, before "and N more" */
+#define HOLDERS_WAIT_NS (6 * DV_NS_PER_S) /* for the kubelet's answer about who has a GPU */
+#define UIDS_MAX 64u                      /* pods that are asked about at a time */
+
+/* What has been told of a GPU. */
+struct told {
+    bool sick;
+    int64_t since_unix;
+    char detail[DV_GPU_DETAIL_SIZE];
+    /* Its pods are told when the kubelet has answered: */
+    bool pods_due;
+    uint64_t holders_generation, until_ns;
+};
+
+/* A pod whose uid is asked for, so that people find its event. */
+struct uid_question {
+    struct dv_health_report *owner;
+    char namespace[64], pod[DV_WORKLOAD_NAME_SIZE];
+    char message[200];
+    struct dv_kube_call *call;
+    struct uid_question *next;
+};
+
+struct dv_health_report {
+    struct dv_node *node;
+    struct dv_node_object *object;
+    struct dv_unit_holders *holders;
+    struct told told[DV_FACTS_GPUS_MAX];
+    struct uid_question *questions;
+    uint32_t n_questions;
+};
+
+/* ---- words ---- */
+
+static const char *detail_of(const struct dv_gpu *gpu)
+{
+    return gpu->health_detail[0] ? gpu->health_detail : dv_gpu_health_name(gpu->health);
+}
+
+uint32_t dv_health_report_text(const struct dv_snapshot *s, struct dv_str *text)
+{
+    uint32_t sick = 0, left_out = 0;
+    size_t start = text->len;
+    for (size_t i = 0; i < s->n_gpus; i++) {
+        const struct dv_gpu *gpu = &s->gpus[i];
+        if (dv_health_is_well(gpu->health))
+            continue;
+        sick++;
+        if (text->len - start > TEXT_MAX)
+            left_out++;
+        else
+            dv_str_addf(text, "%sGPU %u (%s): %s", text->len > start ? ", " : "", gpu->index,
+                        gpu->uuid, detail_of(gpu));
+    }
+    if (left_out)
+        dv_str_addf(text, " and %u more", left_out);
+    if (!sick)
+        dv_str_addf(text, "%zu GPU%s well", s->n_gpus, s->n_gpus == 1 ? " is" : "s are");
+    return sick;
+}
+
+/* ---- pods ---- */
+
+static void remove_question(struct uid_question *q)
+{
+    struct dv_health_report *r = q->owner;
+    for (struct uid_question **at = &r->questions; *at; at = &(*at)->next) {
+        if (*at == q) {
+            *at = q->next;
+            r->n_questions--;
+            break;
+        }
+    }
+    free(q);
+}
+
+static void on_pod(void *arg, const struct dv_kube_reply *reply)
+{
+    struct uid_question *q = arg;
+    const char *uid = dv_kube_json_text(reply->body, "metadata", "uid", NULL);
+    if (!reply->error && uid && *uid)
+        dv_node_object_pod_event(q->owner->object, q->namespace, q->pod, uid, true, "GpuUnhealthy",
+                                 "%s", q->message);
+    remove_question(q);
+}
+
+static void ask_for_uid(struct dv_health_report *r, const struct dv_unit_holder *h,
+                        const char *message)
+{
+    dv_cleanup(dv_str_done) struct dv_str path = {0};
+    struct uid_question *q = r->n_questions < UIDS_MAX ? calloc(1, sizeof *q) : NULL;
+    if (!q)
+        return;
+    q->owner = r;
+    snprintf(q->namespace, sizeof q->namespace, "%s", h->namespace);
+    snprintf(q->pod, sizeof q->pod, "%s", h->pod);
+    snprintf(q->message, sizeof q->message, "%s", message);
+    dv_str_add(&path, "/api/v1/namespaces/");
+    dv_kube_client_escape(h->namespace, &path);
+    dv_str_add(&path, "/pods/");
+    dv_kube_client_escape(h->pod, &path);
+    const struct dv_kube_request request = {.verb = DV_KUBE_GET, .path = dv_str_get(&path)};
+    if (path.failed ||
+        dv_kube_client_call(dv_node_object_client(r->object), &request, on_pod, q, &q->call) < 0) {
+        free(q);
+        return;
+    }
+    q->next = r->questions;
+    r->questions = q;
+    r->n_questions++;
+}
+
+static bool is_pod(const struct dv_workload *w, const char *namespace, const char *pod)
+{
+    return w && w->pod[0] && !strcmp(w->namespace, namespace) && !strcmp(w->pod, pod);
+}
+
+/* Does a slice on the GPU speak for that pod already? */
+static bool has_slice(const struct dv_health_report *r, uint32_t gpu, const char *namespace,
+                      const char *pod)
+{
+    for (const struct dv_holding *h = r->node->holdings; h; h = h->next)
+        if (h->state != DV_HOLDING_QUEUED && is_pod(h->workload, namespace, pod) &&
+            dv_node_gpu_of(r->node, h->device_uuid) == gpu)
+            return true;
+    return false;
+}
+
+static bool is_on(const struct dv_offers *offers, const struct dv_unit_holder *h, uint32_t gpu)
+{
+    const struct dv_offer *offer = offers ? dv_offers_find(offers, h->resource) : NULL;
+    const struct dv_offer_unit *unit = offer ? dv_offers_unit(offer, h->id) : NULL;
+    return unit && offers->devices[unit->device].gpu == gpu;
+}
+
+static bool is_asked(const struct dv_health_report *r, const struct dv_unit_holder *h,
+                     const char *message)
+{
+    for (const struct uid_question *q = r->questions; q; q = q->next)
+        if (!strcmp(q->namespace, h->namespace) && !strcmp(q->pod, h->pod) &&
+            !strcmp(q->message, message))
+            return true;
+    return false;
+}
+
+static void tell_pods(struct dv_health_report *r, uint32_t gpu, const char *message,
+                      const struct dv_offers *offers)
+{
+    const struct dv_unit_holder *u;
+    for (const struct dv_holding *h = r->node->holdings; h; h = h->next)
+        if (h->state != DV_HOLDING_QUEUED && h->workload && h->workload->pod[0] &&
+            dv_node_gpu_of(r->node, h->device_uuid) == gpu)
+            dv_node_object_pod_event(r->object, h->workload->namespace, h->workload->pod,
+                                     h->workload->pod_uid, true, "GpuUnhealthy", "%s", message);
+    for (size_t i = 0; (u = dv_unit_holders_at(r->holders, i)); i++)
+        if (is_on(offers, u, gpu) && !has_slice(r, gpu, u->namespace, u->pod) &&
+            !is_asked(r, u, message))
+            ask_for_uid(r, u, message);
+}
+
+/* ---- GPUs ---- */
+
+static void falls_ill(struct dv_health_report *r, const struct dv_gpu *gpu, struct told *t,
+                      uint64_t now)
+{
+    dv_node_object_event(r->object, true, "GpuUnhealthy", "GPU %u (%s): %s", gpu->index, gpu->uuid,
+                         detail_of(gpu));
+    t->since_unix = dv_clock_unix();
+    t->pods_due = true;
+    t->holders_generation = dv_unit_holders_generation(r->holders);
+    t->until_ns = now + HOLDERS_WAIT_NS;
+    dv_unit_holders_refresh(r->holders);
+}
+
+static void is_well_again(struct dv_health_report *r, const struct dv_gpu *gpu, struct told *t)
+{
+    int64_t lasted = DV_MAX(dv_clock_unix() - t->since_unix, INT64_C(0));
+    t->pods_due = false;
+    dv_node_object_event(r->object, false, "GpuRecovered",
+                         "GPU %u (%s) is well again, after %lld s: %s", gpu->index, gpu->uuid,
+                         (long long)lasted, t->detail);
+}
+
+static void look_at(struct dv_health_report *r, const struct dv_gpu *gpu, uint64_t now,
+                    const struct dv_offers *offers)
+{
+    struct told *t = &r->told[gpu->index];
+    bool sick = !dv_health_is_well(gpu->health);
+    char message[200];
+    if (sick && !t->sick)
+        falls_ill(r, gpu, t, now);
+    else if (!sick && t->sick)
+        is_well_again(r, gpu, t);
+    t->sick = sick;
+    if (sick)
+        snprintf(t->detail, sizeof t->detail, "%s", detail_of(gpu));
+    if (!t->pods_due ||
+        (dv_unit_holders_generation(r->holders) == t->holders_generation && now < t->until_ns))
+        return;
+    t->pods_due = false;
+    snprintf(message, sizeof message, "GPU %u (%s), of which this pod has a part: %s", gpu->index,
+             gpu->uuid, t->detail);
+    tell_pods(r, gpu->index, message, offers);
+}
+
+void dv_health_report_tick(struct dv_health_report *r, uint64_t now, const struct dv_offers *offers)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    const struct dv_snapshot *s = r->node->snapshot;
+    if (!r->node->ready)
+        return;
+    for (size_t i = 0; i < s->n_gpus; i++)
+        if (s->gpus[i].index < DV_FACTS_GPUS_MAX &&
+            r->node->gpus[s->gpus[i].index].health.verdict.cause != DV_HEALTH_NOT_SEEN)
+            look_at(r, &s->gpus[i], now, offers);
+    uint32_t sick = dv_health_report_text(s, &text);
+    if (!text.failed)
+        dv_node_object_condition(r->object, DV_HEALTH_REPORT_CONDITION, !sick,
+                                 sick ? "GPUUnhealthy" : "AllGPUsHealthy", dv_str_get(&text));
+}
+
+/* ---- life ---- */
+
+int dv_health_report_new(struct dv_node *node, struct dv_node_object *object,
+                         struct dv_unit_holders *holders, struct dv_health_report **ret)
+{
+    struct dv_health_report *r = calloc(1, sizeof *r);
+    if (!r)
+        return -ENOMEM;
+    r->node = node;
+    r->object = object;
+    r->holders = holders;
+    *ret = r;
+    return 0;
+}
+
+void dv_health_report_free(struct dv_health_report *r)
+{
+    if (!r)
+        return;
+    while (r->questions) {
+        struct uid_question *q = r->questions;
+        dv_kube_client_cancel(q->call);
+        remove_question(q);
+    }
+    free(r);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The words of the condition; events and pods: tests/kubernetes/health_test.py. */
+#include "kubernetes/health_report.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct dv_gpu gpus[32];
+static struct dv_snapshot snapshot = {.gpus = gpus};
+
+static void make(size_t n)
+{
+    snapshot.n_gpus = n;
+    for (uint32_t i = 0; i < n; i++) {
+        gpus[i] = (struct dv_gpu){.index = i, .health = DV_GPU_HEALTH_OK};
+        snprintf(gpus[i].uuid, sizeof gpus[i].uuid, "GPU-%08x-0000-4000-8000-000000000000", i);
+    }
+}
+
+static void ail(uint32_t i, enum dv_gpu_health health, const char *why)
+{
+    gpus[i].health = health;
+    snprintf(gpus[i].health_detail, sizeof gpus[i].health_detail, "%s", why);
+}
+
+static void check(uint32_t sick, const char *words)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    assert_int_equal(dv_health_report_text(&snapshot, &text), sick);
+    assert_string_equal(dv_str_get(&text), words);
+}
+
+static void test_words(void **state)
+{
+    make(0);
+    check(0, "0 GPUs are well");
+    make(1);
+    check(0, "1 GPU is well");
+    make(8);
+    ail(1, DV_GPU_HEALTH_DEGRADED, "2 NVLinks are down");
+    check(0, "8 GPUs are well");
+    ail(3, DV_GPU_HEALTH_FAILED, "XID 79; until the GPU is reset");
+    ail(5, DV_GPU_HEALTH_UNKNOWN, "");
+    check(2, "GPU 3 (GPU-00000003-0000-4000-8000-000000000000): XID 79; until the GPU is reset, "
+             "GPU 5 (GPU-00000005-0000-4000-8000-000000000000): unknown");
+}
+
+/* It says how many it does not name, and does not grow. */
+static void test_many(void **state)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    make(32);
+    for (uint32_t i = 0; i < 32; i++)
+        ail(i, DV_GPU_HEALTH_UNKNOWN, "the driver does not answer; until it does");
+    assert_int_equal(dv_health_report_text(&snapshot, &text), 32);
+    assert_in_range(text.len, 300, 500);
+    assert_non_null(strstr(dv_str_get(&text), " more"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_many),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
