@@ -228,6 +228,49 @@ class CommandLine(Case):
                          f"0,GPU-1,A100,{80 << 30},{5 << 30},governed,ok,s-1,ann,{1 << 30},,500,"
                          "cooperative,cooperative,,,11 12")
 
+    KUBERNETES = {
+        "node": "n1", "api_server": {"state": "connected", "since_unix": 1700000000,
+                                     "problem": None},
+        "config": {"file": "/config/fractions", "key": "fractions", "label": "nonesuch",
+                   "problem": "/config: nvidia.com/device-plugin.config is nonesuch\x1b[2J"},
+        "mig": {"config": "all-1g.10gb", "state": "pending", "problem": None},
+        "labels": {"by": "node", "problem": None}, "cdi": {"directory": "/cdi", "problem": None},
+        "registered_unix": 1700000000,
+        "resources": [
+            {"resource": "divvy.dev/gpu-percent", "units": 400, "healthy": 300, "allocated": 25,
+             "state": "watched", "problem": None, "since_unix": 1700000000,
+             "registered_unix": 1700000000, "allocations": 3, "refusals": 1},
+            {"resource": "nvidia.com/gpu", "units": 4, "healthy": 4, "allocated": None,
+             "state": "lost", "problem": "the kubelet stopped watching the list",
+             "since_unix": 1700000000, "registered_unix": None, "allocations": 0, "refusals": 0}]}
+    KUBERNETES_TABLE = """\
+node n1, API server connected since 2023-11-14 22:13:20
+configuration fractions, by label nonesuch
+  /config: nvidia.com/device-plugin.config is nonesuch\\x1b[2J
+MIG configuration all-1g.10gb, pending
+labels by node
+
+RESOURCE               UNITS  HEALTHY  ALLOCATED  KUBELET  PROBLEM
+divvy.dev/gpu-percent    400      300         25  watched  -
+nvidia.com/gpu             4        4          -  lost     the kubelet stopped watching the list
+"""
+
+    def test_kubernetes(self):
+        utc = {"TZ": "UTC"}
+        self.answers["GET"] = (200, {"kind": "KubernetesNode", "enabled": True, **self.KUBERNETES})
+        self.assertEqual((0, self.KUBERNETES_TABLE, ""), self.divvy("kubernetes", env=utc))
+        rows = self.divvy("kubernetes", "-o", "csv")[1].splitlines()
+        self.assertEqual("resource,units,healthy,allocated,state,problem,refusals,allocations,"
+                         "registered_unix", rows[0])
+        self.assertEqual("divvy.dev/gpu-percent,400,300,25,watched,,1,3,1700000000", rows[1])
+        self.answers["GET"] = (200, {"kind": "KubernetesNode", "enabled": False})
+        self.assertEqual((0, "divvyd runs here without --kubernetes\n", ""),
+                         self.divvy("kubernetes"))
+        status = {"kind": "NodeStatus", "driver": {"state": "ok"}, "daemon": {}, "gpus": [],
+                  "kubernetes": self.KUBERNETES}
+        self.answers["GET"] = (200, status)
+        self.assertTrue(self.divvy("status", env=utc)[1].endswith(self.KUBERNETES_TABLE))
+
     # -- top
 
     def node(self, looks):

@@ -64,7 +64,9 @@ kind: PriceList
 currency: USD
 prices: [{perGpuHour: 3.06}]
 """
-CONFIGS = {"shares": SHARES, "mps": MPS, "eight": EIGHT, "wrong": WRONG}
+# As the plugin's own defaults: what pods get they learn from an environment variable.
+WHOLE = "version: v1\n"
+CONFIGS = {"shares": SHARES, "whole": WHOLE, "mps": MPS, "eight": EIGHT, "wrong": WRONG}
 
 
 def helm(*args):
@@ -165,7 +167,7 @@ class AgentCase(ClusterCase):
     def node_events(self):
         found = control.get("-n", "default", "events", "--field-selector",
                             f"involvedObject.name={self.node.name}")["items"]
-        return [f"{e['reason']}: {e['message']}" for e in found]
+        return [f"{e['reason']}: {e.get('message', '')}" for e in found]
 
     def await_event(self, *words, timeout=30):
         try:

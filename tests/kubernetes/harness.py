@@ -49,6 +49,10 @@ class ClusterCase(unittest.TestCase):
 
     @classmethod
     def make_namespace(cls, name, labels=None):
+        # The one of the class before may still be on its way out.
+        process.wait(f"the old {name} to be gone", lambda: control.kubectl(
+            "get", "namespace", name, "-o", "jsonpath={.status.phase}", check=False).stdout !=
+            "Terminating", 60)
         cls.apply({"apiVersion": "v1", "kind": "Namespace",
                    "metadata": {"name": name, "labels": labels or {}}})
         cls.addClassCleanup(control.kubectl, "delete", "namespace", name, "--wait=false", check=False)
@@ -109,4 +113,4 @@ class ClusterCase(unittest.TestCase):
     def events(self, name, namespace=None):
         found = control.get("-n", namespace or self.namespace, "events", "--field-selector",
                             f"involvedObject.name={name}")["items"]
-        return [f"{e['reason']}: {e['message']}" for e in found]
+        return [f"{e['reason']}: {e.get('message', '')}" for e in found]

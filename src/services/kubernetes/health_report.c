@@ -250,10 +250,10 @@ void dv_health_report_free(struct dv_health_report *r)
 {
     if (!r)
         return;
-    while (r->questions) {
-        struct uid_question *q = r->questions;
+    for (struct uid_question *next, *q = r->questions; q; q = next) {
+        next = q->next;
         dv_kube_client_cancel(q->call);
-        remove_question(q);
+        free(q);
     }
     free(r);
 }
