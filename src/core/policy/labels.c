@@ -571,12 +571,14 @@ static uint32_t replicas_of(const struct dv_plugin_share *share)
 static void add_share(const struct dv_plugin_share *share, bool renamed, enum dv_mode mode,
                       struct dv_labels_resource *resources, struct dv_labels_settings *to)
 {
+    /* Tokens and named slices have names of their own in any case. */
+    bool other = renamed || share->rename[0] || share->percent || share->n_slices;
     for (uint32_t i = 0; i < to->n_resources; i++)
         if (!strcmp(resources[i].name, share->name))
             return; /* the first counts, as for the devices themselves */
     if (to->n_resources < DV_LABELS_CONFIG_MAX)
-        resources[to->n_resources++] = (struct dv_labels_resource){
-            share->name, replicas_of(share), sharing_of(mode), renamed || share->rename[0]};
+        resources[to->n_resources++] =
+            (struct dv_labels_resource){share->name, replicas_of(share), sharing_of(mode), other};
 }
 
 void dv_labels_configure(const struct dv_plugin_config *config,

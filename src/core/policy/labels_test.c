@@ -389,18 +389,20 @@ static void test_what_a_configuration_says(void **state)
         {.name = "nvidia.com/gpu", .percent = true},
         {.name = "nvidia.com/mig-1g.5gb", .n_slices = 2, .slices = {{.count = 3}, {.count = 1}}}};
     struct dv_plugin_share sliced[] = {{.name = "nvidia.com/gpu", .replicas = 9},
-                                       {.name = "nvidia.com/x", .rename = "y", .replicas = 2}};
+                                       {.name = "nvidia.com/x", .rename = "y", .replicas = 2},
+                                       {.name = "nvidia.com/z", .replicas = 3}};
     struct dv_labels_settings s;
     c.flags.mig_strategy = DV_MIG_STRATEGY_MIXED;
     c.sharing[DV_PLUGIN_GOVERNED].shares = governed;
     c.sharing[DV_PLUGIN_GOVERNED].n_shares = 2;
     c.sharing[DV_PLUGIN_TIME_SLICING].shares = sliced;
-    c.sharing[DV_PLUGIN_TIME_SLICING].n_shares = 2;
+    c.sharing[DV_PLUGIN_TIME_SLICING].n_shares = 3;
     dv_labels_configure(&c, r, &s);
-    assert_true(s.mig == DV_MIG_STRATEGY_MIXED && s.n_resources == 3 && s.resources == r);
-    assert_true(r[0].replicas == 100 && r[0].sharing == DV_LABELS_GOVERNED && !r[0].renamed);
-    assert_true(r[1].replicas == 4 && r[1].sharing == DV_LABELS_GOVERNED);
+    assert_true(s.mig == DV_MIG_STRATEGY_MIXED && s.n_resources == 4 && s.resources == r);
+    assert_true(r[0].replicas == 100 && r[0].sharing == DV_LABELS_GOVERNED && r[0].renamed);
+    assert_true(r[1].replicas == 4 && r[1].sharing == DV_LABELS_GOVERNED && r[1].renamed);
     assert_true(r[2].replicas == 2 && r[2].sharing == DV_LABELS_TIME_SLICING && r[2].renamed);
+    assert_true(r[3].replicas == 3 && !r[3].renamed);
     c.sharing[DV_PLUGIN_TIME_SLICING].ignored = true;
     c.sharing[DV_PLUGIN_GOVERNED].rename_by_default = true;
     dv_labels_configure(&c, r, &s);
