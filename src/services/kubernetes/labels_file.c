@@ -23,6 +23,7 @@ struct dv_labels_file {
     struct dv_labels written; /* what the file has */
     bool is_written;
     char said[sizeof((struct dv_err *)0)->msg]; /* the last problem that was logged */
+    bool waits;                                 /* that is none, only not now */
 };
 
 static void say(struct dv_labels_file *f, const char *message)
@@ -32,8 +33,8 @@ static void say(struct dv_labels_file *f, const char *message)
         return;
     snprintf(f->said, sizeof f->said, "%s", message);
     if (*message)
-        dv_log(DV_LOG_WARNING, "labels.file", "path=%s error=%s", dv_log_value(f->path, path),
-               dv_log_value(message, value));
+        dv_log(f->waits ? DV_LOG_INFO : DV_LOG_WARNING, "labels.file", "path=%s error=%s",
+               dv_log_value(f->path, path), dv_log_value(message, value));
 }
 
 /* Is what the file has what it should have? Somebody else may have removed it. */
@@ -70,6 +71,7 @@ void dv_labels_file_look(struct dv_labels_file *f)
     int r = f->source(f->arg, &labels, &err);
     if (r == 0)
         r = write_labels(f, &labels, &err);
+    f->waits = r == -EAGAIN;
     say(f, r < 0 ? err.msg : "");
 }
 
@@ -130,5 +132,5 @@ bool dv_labels_file_written(const struct dv_labels_file *f)
 
 const char *dv_labels_file_problem(const struct dv_labels_file *f)
 {
-    return f->said;
+    return f->waits ? "" : f->said;
 }

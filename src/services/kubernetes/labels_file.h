@@ -39,7 +39,7 @@ void dv_labels_file_free(struct dv_labels_file *file);
 void dv_labels_file_look(struct dv_labels_file *file);
 /* The labels were written at least once; with `oneshot` nothing more comes. */
 bool dv_labels_file_written(const struct dv_labels_file *file);
-/* What is wrong with the file, or why there are no labels; "". */
+/* Why they could not be written; "": nothing is wrong. */
 const char *dv_labels_file_problem(const struct dv_labels_file *file);
 
 #endif
