@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """GPUs that fall ill and are well again, as the cluster sees it: by the node's condition and events,
 by the units that the kubelet may hand out, by what pods are told."""
-import json
 import unittest
 
 from agent import CONFIG_LABEL, MIG_LABEL, AgentCase
@@ -124,54 +123,6 @@ class Health(AgentCase):
         self.assertIn("API server connected", self.divvy("status").stdout)
         found = self.divvy_json("doctor")["findings"]
         self.assertFalse([f for f in found if f["subject"] == "kubernetes"], found)
-
-
-class Labels(AgentCase):
-    def labels(self):
-        found = control.get("node", self.node.name)["metadata"]["labels"]
-        return {k.removeprefix("nvidia.com/"): v for k, v in found.items()
-                if k.startswith("nvidia.com/")}
-
-    def await_labels(self, **wanted):
-        wanted = {k.replace("__", "."): v for k, v in wanted.items()}
-
-        def reached():
-            self.now = self.labels()
-            return all(self.now.get(k) == v for k, v in wanted.items())
-        try:
-            process.wait(f"labels {wanted}", reached, 30)
-        except TimeoutError as late:
-            raise AssertionError(f"{late}; there is {self.now}\n{self.agent_logs()}") from late
-
-    def test_the_node_has_them_by_the_configuration_in_force(self):
-        self.await_labels(gpu__present="true", gpu__product="NVIDIA-A100-SXM4-80GB", gpu__count="8",
-                          gpu__memory="81920", gpu__machine="divvy-sim", mig__strategy="mixed")
-        self.label_node(**{CONFIG_LABEL: "mps"})
-        self.addCleanup(self.label_node, **{CONFIG_LABEL: None})
-        self.await_labels(gpu__replicas="4", mps__capable="true", mig__strategy=None)
-        self.label_node(**{CONFIG_LABEL: None})
-        self.await_labels(mps__capable="false", mig__strategy="mixed")
-
-    def test_what_somebody_takes_away_comes_back_and_others_stay(self):
-        self.await_labels(gpu__count="8")
-        control.kubectl("label", "node", self.node.name, "nvidia.com/gpu.count-",
-                        "nvidia.com/gpu.deploy.x=true", "--overwrite")
-        self.addCleanup(self.label_node, **{"nvidia.com/gpu.deploy.x": None})
-        self.await_labels(gpu__count="8", gpu__deploy__x="true")
-
-    def test_a_wrong_label_is_told(self):
-        self.label_node(**{CONFIG_LABEL: "nonesuch", MIG_LABEL: "nonesuch"})
-        self.addCleanup(self.label_node, **{CONFIG_LABEL: None, MIG_LABEL: None})
-
-        def codes():
-            return {f["code"] for f in self.divvy_findings()}
-        process.wait("the doctor's word", lambda: {"config_refused", "mig_label_refused"} <= codes(), 30)
-        said = self.divvy_json("kubernetes")
-        self.assertIn("nonesuch", said["config"]["problem"])
-        self.assertEqual(("nonesuch", "failed"), (said["mig"]["config"], said["mig"]["state"]))
-
-    def divvy_findings(self):
-        return json.loads(self.divvy("doctor", "-o", "json", check=False).stdout)["findings"]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""divvyd --kubernetes without a cluster: what it says of itself, and labels in a file. On a real
+cluster: tests/kubernetes."""
+import json
+import os
+import tempfile
+import unittest
+import urllib.request
+
+import harness
+
+CONFIG = """\
+version: v1
+flags: {migStrategy: mixed}
+sharing:
+  timeSlicing:
+    resources: [{name: nvidia.com/gpu, replicas: %d}]
+"""
+
+
+class Alone(harness.Node):
+    """With a folder where a kubelet would be, and no API server."""
+
+    def __init__(self, *args, **env):
+        directory = tempfile.mkdtemp(prefix="divvy-e2e-")
+        for name in ("kubelet/device-plugins", "cdi", "config"):
+            os.makedirs(os.path.join(directory, name))
+        super().__init__("dgx-a100", ["--kubernetes", "--kubeconfig", "none", "--node-name", "n1",
+                                      "--kubelet-dir", f"{directory}/kubelet", "--cdi-dir",
+                                      f"{directory}/cdi", "--plugin-config", f"{directory}/config",
+                                      *(a.replace("@", directory) for a in args)],
+                         directory, env)
+        self.own_directory = True
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def write(self, name, text):
+        with open(self.path(name + ".new"), "w", encoding="utf-8") as f:
+            f.write(text)
+        os.rename(self.path(name + ".new"), self.path(name))
+
+    def features(self):
+        """The labels of the file; None: there is none."""
+        if not os.path.exists(self.path("gfd")):
+            return None
+        with open(self.path("gfd"), encoding="utf-8") as f:
+            return dict(line.strip().removeprefix("nvidia.com/").split("=", 1) for line in f)
+
+    def codes(self):
+        found = json.loads(self.divvy("doctor", "-o", "json").stdout)["findings"]
+        return {f["code"] for f in found if f["subject"] == "kubernetes"}
+
+
+@unittest.skipUnless(os.geteuid() == 0, "--kubernetes needs root")
+class Kubernetes(unittest.TestCase):
+    def test_without_it(self):
+        with harness.Node("a100") as node:
+            self.assertEqual({"apiVersion": "divvy/v1", "kind": "KubernetesNode", "enabled": False},
+                             node.json("kubernetes"))
+            self.assertNotIn("kubernetes", node.json("status"))
+
+    def test_what_it_says(self):
+        with Alone("--listen=127.0.0.1:0") as node:
+            harness.wait_for(lambda: node.json("kubernetes")["resources"], "something is offered")
+            said = node.json("kubernetes")
+            self.assertEqual(("n1", "none", None), (said["node"], said["api_server"]["state"],
+                                                    said["registered_unix"]))
+            self.assertEqual({"file": None, "key": None, "label": None, "problem": None},
+                             said["config"])
+            self.assertIsNone(said["mig"])
+            gpus = said["resources"][0]
+            self.assertEqual(("nvidia.com/gpu", 8, 8, None, "waiting"),
+                             tuple(gpus[k] for k in ("resource", "units", "healthy", "allocated",
+                                                     "state")))
+            self.assertIn("kubelet.sock", gpus["problem"])
+            self.assertEqual({k: v for k, v in said.items() if k in ("node", "labels", "cdi")},
+                             {k: v for k, v in node.json("status")["kubernetes"].items()
+                              if k in ("node", "labels", "cdi")})
+            self.assertEqual(set(), node.codes())  # a kubelet may be away for as long as it starts
+            node.write("config/only", "version: v1\nsharing: {timeSlicing: {resourcez: []}}\n")
+            harness.wait_for(lambda: "config_refused" in node.codes(), "the configuration is wrong")
+            self.assertIn("only:2:", node.json("kubernetes")["config"]["problem"])
+            node.write("config/only", CONFIG % 2)
+            harness.wait_for(lambda: node.json("kubernetes")["resources"][0]["units"] == 16, "16 units")
+            self.assertEqual(("only", None), tuple(node.json("kubernetes")["config"][k]
+                                                   for k in ("key", "problem")))
+            self.check_metrics(node)
+
+    def check_metrics(self, node):
+        address = harness.wait_for(lambda: next(
+            (word.split("=", 1)[1] for line in node.log().splitlines() for word in line.split()
+             if word.startswith("listen=")), None), "it listens")
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        for line in ('divvy_kubernetes_units{resource="nvidia.com/gpu"} 16',
+                     'divvy_kubernetes_healthy_units{resource="nvidia.com/gpu"} 16',
+                     'divvy_kubernetes_registered{resource="nvidia.com/gpu"} 0',
+                     "divvy_kubernetes_config_problem 0"):
+            self.assertIn(line + "\n", text)
+        self.assertNotIn("divvy_kubernetes_api_server_connected", text)
+        self.assertNotIn("divvy_kubernetes_allocated_units{", text)
+
+    def test_labels_in_a_file_follow_the_configuration_at_once(self):
+        with Alone("--output-file=@/gfd", "--sleep-interval=1h") as node:
+            harness.wait_for(node.features, "the file")
+            self.assertEqual(("8", "1"), (node.features()["gpu.count"],
+                                          node.features()["gpu.replicas"]))
+            node.write("config/only", CONFIG % 4)
+            harness.wait_for(lambda: node.features()["gpu.replicas"] == "4", "replicas")
+            self.assertEqual("mixed", node.features()["mig.strategy"])
+            self.assertEqual("file", node.json("kubernetes")["labels"]["by"])
+            node.stop()
+            self.assertIsNone(node.features())
+
+    def test_labels_can_be_off(self):
+        with Alone("--output-file=@/gfd", GFD_ENABLED="false") as node:
+            harness.wait_for(lambda: node.json("kubernetes")["resources"], "something is offered")
+            self.assertEqual({"by": "off", "problem": None}, node.json("kubernetes")["labels"])
+            self.assertIsNone(node.features())
+
+    def test_a_file_that_cannot_be_written_is_told(self):
+        with Alone("--output-file=@/nowhere/gfd") as node:
+            harness.wait_for(lambda: "labels_not_written" in node.codes(), "the doctor says so")
+            self.assertIn("nowhere", node.json("kubernetes")["labels"]["problem"])
+
+
+if __name__ == "__main__":
+    unittest.main()
