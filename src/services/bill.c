@@ -343,6 +343,8 @@ static int correct_one(struct dv_ledger *ledger, const struct dv_request_correct
     deltas[0].busy_ns = -busy;
     deltas[0].reserved_idle_ns = -idle;
     memcpy(deltas[1].account.tenant, c->to, sizeof deltas[1].account.tenant);
+    if (strcmp(c->to, f->account.tenant) != 0)
+        deltas[1].account.pod[0] = 0; /* a pod is its tenant's */
     if (c->to[0]) {
         deltas[1].busy_ns = busy;
         deltas[1].reserved_idle_ns = idle;

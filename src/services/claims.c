@@ -271,6 +271,8 @@ static bool grant(struct dv_holding *h, const struct dv_admission *admission)
     struct dv_node *node = h->node;
     struct dv_event e = {.kind = DV_EVENT_SLICE_GRANTED,
                          .slice = dv_admit_slice(&h->claim, admission, dv_clock_now())};
+    if (h->workload)
+        memcpy(e.slice.pod, h->workload->pod, sizeof e.slice.pod);
     dv_waits_holding(h, dv_clock_now()); /* in the queue */
     if (dv_node_apply(node, &e) < 0)
         return false;

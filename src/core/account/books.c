@@ -286,6 +286,7 @@ static void fill(struct entry *e, const struct dv_slice *s, const struct dv_devi
     memcpy(a->model, g->model, sizeof a->model);
     memcpy(a->profile, d->profile, sizeof a->profile);
     memcpy(a->tenant, s->tenant, sizeof a->tenant);
+    memcpy(a->pod, s->pod, sizeof a->pod);
     a->mode = s->mode;
     a->tier = s->tier;
     by_mode(s->mode, d->mig, a);

@@ -104,6 +104,7 @@ static void a_slice_is_charged_for_what_it_held_and_used(void **state)
     struct node n;
     setup(&n, 1);
     uint64_t id = slice(&n, device(&n, 0, 7000, DV_MODE_GOVERNED), "ann", 1750);
+    strcpy(n.slices[0].pod, "train-0");
     pass(&n, 0);
     assert_int_equal(dv_books_busy(n.books, id, S / 2, DV_QUALITY_EXACT), 0);
     dv_books_wait(n.books, id, S / 10);
@@ -118,6 +119,7 @@ static void a_slice_is_charged_for_what_it_held_and_used(void **state)
     assert_int_equal(n.gpu[0].overhead_ns, S / 20);
     assert_int_equal(dv_charge_wall_ns(&n.gpu[0]), S);
     assert_int_equal(n.account.source, DV_SOURCE_LEASES);
+    assert_string_equal(n.account.pod, "train-0");
     assert_int_equal(n.account.quality, DV_QUALITY_EXACT);
     done(&n);
 }

@@ -19,7 +19,8 @@ bool dv_account_equal(const struct dv_account *a, const struct dv_account *b)
 {
     return a->mode == b->mode && a->tier == b->tier && a->source == b->source &&
            a->quality == b->quality && !strcmp(a->gpu, b->gpu) && !strcmp(a->tenant, b->tenant) &&
-           !strcmp(a->profile, b->profile) && !strcmp(a->model, b->model);
+           !strcmp(a->pod, b->pod) && !strcmp(a->profile, b->profile) &&
+           !strcmp(a->model, b->model);
 }
 
 void dv_charge_add(struct dv_charge *charge, const struct dv_charge *more)

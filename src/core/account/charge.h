@@ -11,6 +11,9 @@
  * Busy and reserved-idle time belong to a tenant. Overhead, unallocated and unhealthy time belong
  * to the GPU: their account has tenant "". Work that runs outside of any slice is the tenant
  * DV_ACCOUNT_OUTSIDE's, a name that no real tenant can have.
+ *
+ * A pod is one of a tenant's workloads, by its name: its containers, and pods that had the name
+ * before, are one. Its time is its tenant's; prices and shares of idle time do not know of it.
  */
 #ifndef DV_ACCOUNT_CHARGE_H
 #define DV_ACCOUNT_CHARGE_H
@@ -18,6 +21,7 @@
 #include "account/usage.h"
 #include "model/claim.h"
 #include "model/tenant.h"
+#include "model/workload.h"
 
 #define DV_ACCOUNT_OUTSIDE "@outside"
 
@@ -51,6 +55,7 @@ struct dv_account {
     enum dv_tier tier;
     enum dv_source source;
     enum dv_quality quality;
+    char pod[DV_WORKLOAD_NAME_SIZE]; /* of the tenant; "": no pod, or it is not told apart */
 };
 
 bool dv_account_equal(const struct dv_account *a, const struct dv_account *b);

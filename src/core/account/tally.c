@@ -73,6 +73,7 @@ int dv_tally_add(struct dv_tally *t, const struct dv_account *account,
         i = place(t, account);
         memmove(&t->rows[i + 1], &t->rows[i], (t->n++ - i) * sizeof *t->rows);
         t->rows[i] = (struct dv_tally_row){.account = *account};
+        memset(t->rows[i].account.pod, 0, sizeof t->rows[i].account.pod);
     }
     dv_charge_add(&t->rows[i].charge, charge);
     t->rows[i].touched_ns = now_ns;

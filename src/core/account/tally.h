@@ -7,8 +7,9 @@
  *     r = dv_tally_add(&tally, &account, &charge, now);
  *     for (size_t i = 0; i < tally.n; i++) ... tally.rows[i]
  *
- * Rows are sorted by GPU, tenant, profile, mode, then the rest. When all are taken, those that were
- * not touched for an hour make room.
+ * Pods are not told apart: they come and go, and counters stay. Rows are sorted by GPU, tenant,
+ * profile, mode, then the rest. When all are taken, those that were not touched for an hour make
+ * room.
  */
 #ifndef DV_ACCOUNT_TALLY_H
 #define DV_ACCOUNT_TALLY_H

@@ -4,10 +4,12 @@
 #define DV_MODEL_SLICE_H
 
 #include "model/claim.h"
+#include "model/workload.h"
 
 struct dv_slice {
     uint64_t id; /* that of its claim */
     char tenant[DV_TENANT_SIZE];
+    char pod[DV_WORKLOAD_NAME_SIZE]; /* the tenant's pod that holds it; "": it is no pod's */
     char device[DV_UUID_SIZE];
     enum dv_mode mode; /* never AUTO */
     uint64_t memory_bytes;

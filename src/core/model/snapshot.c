@@ -107,8 +107,9 @@ bool dv_snapshot_device_equal(const struct dv_device *a, const struct dv_device 
 
 bool dv_snapshot_slice_equal(const struct dv_slice *a, const struct dv_slice *b)
 {
-    return a->id == b->id && !strcmp(a->tenant, b->tenant) && !strcmp(a->device, b->device) &&
-           a->mode == b->mode && a->memory_bytes == b->memory_bytes && a->compute == b->compute &&
+    return a->id == b->id && !strcmp(a->tenant, b->tenant) && !strcmp(a->pod, b->pod) &&
+           !strcmp(a->device, b->device) && a->mode == b->mode &&
+           a->memory_bytes == b->memory_bytes && a->compute == b->compute &&
            a->priority == b->priority && a->tier == b->tier && a->trust == b->trust &&
            a->memory_wall == b->memory_wall && a->compute_wall == b->compute_wall &&
            a->alone == b->alone && a->since_ns == b->since_ns;

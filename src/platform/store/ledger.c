@@ -113,6 +113,7 @@ int dv_ledger_open(const char *where, const struct dv_ledger_options *options,
     if (!l)
         return dv_err_set(err, -ENOMEM, "out of memory");
     l->read_only = options->read_only;
+    l->sweep = !l->read_only;
     l->limits = options->limits;
     set_limits(&l->limits);
     l->waiting = calloc(l->limits.pending_blocks + 2, sizeof(struct ledger_minute *));

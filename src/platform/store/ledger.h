@@ -22,6 +22,7 @@
  * Blocks: minutes, hours made of minutes, days made of hours. Each level is a chain by sequence
  * number; a coarser block names the hash of the last finer one it covers, so that finer blocks can
  * be dropped and the rest is still proven. A block belongs to the UTC time of its `from`, whole.
+ * Minutes and hours tell a tenant's pods apart (account.pod); days and totals do not.
  *
  * One handle is for one thread. A second process, or a thread of the same, reads through a
  * read-only handle of its own; that never waits for the writer nor holds it up.
@@ -97,7 +98,9 @@ int dv_ledger_put_aside(struct dv_ledger *ledger, struct dv_str *note, struct dv
 /* ---- writing ---- */
 
 /* Adds to the current minute. -ENOMEM: nothing was added; else 0. Rows beyond 65,536 accounts in
- * one block go to the tenant DV_LEDGER_OTHER of the same GPU: the sums stay right. */
+ * one block go to the tenant DV_LEDGER_OTHER of the same GPU: the sums stay right. Pods beyond
+ * 4,096 rows of a minute, or 500,000 accounts in the file, are not told apart from their tenants.
+ */
 int dv_ledger_add(struct dv_ledger *ledger, const struct dv_account *account,
                   const struct dv_charge *charge);
 #define DV_LEDGER_OTHER "@other"
@@ -244,6 +247,7 @@ struct dv_ledger_query {
     enum dv_ledger_level
         step;                 /* the coarsest rows wanted; where none finer is kept, coarser come */
     const char *tenant, *gpu; /* NULL: all. With `renamed`, the name of today */
+    const char *pod;          /* of a tenant; NULL: all. Finds nothing in days */
     bool renamed;             /* show tenants under the name they have now */
 };
 /* false: stop, the reading returns 0. The ledger must not be used in it. */
@@ -258,8 +262,8 @@ int dv_ledger_read(struct dv_ledger *ledger, const struct dv_ledger_query *query
                    dv_ledger_on_row *on_row, void *arg, struct dv_ledger_read_summary *ret,
                    struct dv_err *err);
 
-/* Since ever, whatever has been dropped since, the open block included: what counters start from.
- * Corrections are not in. Sums over years need 128 bits. */
+/* Since ever, without pods, whatever has been dropped since, the open block included: what counters
+ * start from. Corrections are not in. Sums over years need 128 bits. */
 struct dv_ledger_total {
     struct dv_account account;
     uint64_t busy_ns, overhead_ns, reserved_idle_ns, unallocated_ns, unhealthy_ns, wait_ns, held_ns;

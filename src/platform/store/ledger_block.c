@@ -9,6 +9,7 @@
 
 #define ENTRIES_MAX (4 * MEMORY_ACCOUNTS_MAX) /* more than any block of ours has */
 #define KNOWN_MAX 16384
+#define ACCOUNT_ID_MAX (INT64_C(1) << 40) /* the dictionary forgets pods: numbers go on */
 
 const char *dv_ledger_chain_name(unsigned chain)
 {
@@ -109,6 +110,7 @@ static void read_account(sqlite3_stmt *st, struct ledger_known *k)
     dv_ledger_db_text(st, 1, a->model, sizeof a->model);
     dv_ledger_db_text(st, 2, a->profile, sizeof a->profile);
     dv_ledger_db_text(st, 3, a->tenant, sizeof a->tenant);
+    dv_ledger_db_text(st, 8, a->pod, sizeof a->pod);
     int64_t mode = sqlite3_column_int64(st, 4), tier = sqlite3_column_int64(st, 5),
             source = sqlite3_column_int64(st, 6), quality = sqlite3_column_int64(st, 7);
     /* Others use these as indexes of tables. */
@@ -144,7 +146,7 @@ const struct ledger_known *dv_ledger_block_account(struct dv_ledger *l, int64_t 
 {
     struct dv_err err;
     int r;
-    if (id <= 0 || id > 2 * ACCOUNTS_MAX)
+    if (id <= 0 || id > ACCOUNT_ID_MAX)
         return NULL;
     struct ledger_known *k = slot_of(l, id);
     if (!k || k->id == id)
@@ -174,8 +176,9 @@ void dv_ledger_block_forget(struct dv_ledger *l)
     l->n_known = 0;
 }
 
-int dv_ledger_block_account_id(struct dv_ledger *l, const struct dv_account *a,
-                               const uint8_t digest[HASH], int64_t *ret, struct dv_err *err)
+/* *ret 0: it is not in the dictionary. */
+static int find_id(struct dv_ledger *l, const uint8_t digest[HASH], int64_t *ret,
+                   struct dv_err *err)
 {
     int r;
     sqlite3_stmt *st = dv_ledger_db_statement(l, SQL_ACCOUNT_FIND, &r, err);
@@ -183,22 +186,96 @@ int dv_ledger_block_account_id(struct dv_ledger *l, const struct dv_account *a,
         return r;
     sqlite3_bind_blob(st, 1, digest, HASH, SQLITE_STATIC);
     int code = sqlite3_step(st);
-    if (code == SQLITE_ROW)
-        *ret = sqlite3_column_int64(st, 0);
+    *ret = code == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
     sqlite3_reset(st);
-    if (code == SQLITE_ROW)
-        return 0;
-    if (code != SQLITE_DONE)
-        return dv_ledger_db_failed(l, "reading", err);
-    r = dv_ledger_db_run(l, err, SQL_ACCOUNT_ADD, "httttiiii", digest, a->gpu, a->model, a->profile,
-                         a->tenant, (int64_t)a->mode, (int64_t)a->tier, (int64_t)a->source,
-                         (int64_t)a->quality);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? 0 : dv_ledger_db_failed(l, "reading", err);
+}
+
+static int add_id(struct dv_ledger *l, const struct dv_account *a, const uint8_t digest[HASH],
+                  int64_t *ret, struct dv_err *err)
+{
+    int r = dv_ledger_db_run(l, err, SQL_ACCOUNT_ADD, "httttiiiit", digest, a->gpu, a->model,
+                             a->profile, a->tenant, (int64_t)a->mode, (int64_t)a->tier,
+                             (int64_t)a->source, (int64_t)a->quality, a->pod);
     *ret = sqlite3_last_insert_rowid(l->db);
     l->n_dictionary = DV_MAX(l->n_dictionary, *ret);
+    l->kept_accounts += r == 0;
     return r;
 }
 
+/* What days and totals say of a pod needs the account without it. */
+static int add_base(struct dv_ledger *l, const struct dv_account *a, struct dv_err *err)
+{
+    const struct dv_account base = dv_ledger_pods_base(a);
+    uint8_t digest[HASH];
+    int64_t id = 0;
+    if (dv_ledger_chain_account(&base, digest) < 0)
+        return dv_err_set(err, -EIO, "no SHA-256");
+    int r = find_id(l, digest, &id, err);
+    return r < 0 || id ? r : add_id(l, &base, digest, &id, err);
+}
+
+int dv_ledger_block_account_id(struct dv_ledger *l, const struct dv_account *a,
+                               const uint8_t digest[HASH], int64_t *ret, struct dv_err *err)
+{
+    int64_t id = 0;
+    int r = find_id(l, digest, &id, err);
+    if (r == 0 && !id && a->pod[0])
+        r = add_base(l, a, err);
+    if (r == 0 && !id) {
+        r = add_id(l, a, digest, &id, err);
+        if (r == 0 && a->pod[0])
+            r = dv_ledger_pods_seen(l, id, l->now.seq, err);
+    }
+    *ret = id;
+    return r;
+}
+
+int64_t dv_ledger_block_base(struct dv_ledger *l, int64_t id)
+{
+    const struct ledger_known *k = dv_ledger_block_account(l, id);
+    uint8_t digest[HASH];
+    struct dv_err err;
+    int64_t base = 0;
+    if (!k || !k->account.pod[0])
+        return id;
+    if (k->base)
+        return k->base;
+    const struct dv_account account = dv_ledger_pods_base(&k->account);
+    int r = dv_ledger_chain_account(&account, digest);
+    if (r == 0)
+        r = find_id(l, digest, &base, &err);
+    l->unread |= r < 0;
+    base = base ? base : id;
+    slot_of(l, id)->base = r == 0 ? base : 0;
+    return base;
+}
+
 /* ---- rows ---- */
+
+static int by_account(const void *a, const void *b)
+{
+    const struct ledger_entry *x = a, *y = b;
+    return (x->account > y->account) - (x->account < y->account);
+}
+
+void dv_ledger_block_fold_pods(struct dv_ledger *l, struct ledger_entries *rows)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < rows->n; i++)
+        rows->v[i].account = dv_ledger_block_base(l, rows->v[i].account);
+    if (rows->n)
+        qsort(rows->v, rows->n, sizeof *rows->v, by_account);
+    for (size_t i = 0; i < rows->n; i++) {
+        if (n && rows->v[n - 1].account == rows->v[i].account) {
+            dv_charge_add(&rows->v[n - 1].charge, &rows->v[i].charge);
+            rows->v[n - 1].corrected |= rows->v[i].corrected;
+        } else {
+            rows->v[n++] = rows->v[i];
+        }
+    }
+    rows->n = n;
+}
 
 struct ledger_entry *dv_ledger_block_entry(struct ledger_entries *rows)
 {
@@ -382,6 +459,8 @@ int dv_ledger_block_load_state(struct dv_ledger *l, struct dv_err *err)
         r = dv_ledger_block_load_pruned(l, err);
     if (r == 0)
         r = dv_ledger_db_number(l, "SELECT ifnull(max(id),0) FROM account", &l->n_dictionary, err);
+    if (r == 0)
+        r = dv_ledger_db_number(l, "SELECT count(*) FROM account", &l->kept_accounts, err);
     if (r == 0)
         r = dv_ledger_db_number(l, "SELECT count(*) FROM life",
                                 (int64_t *)&l->kept_rows[DV_LEDGER_LIVES], err);

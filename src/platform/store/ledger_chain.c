@@ -91,7 +91,8 @@ void dv_ledger_chain_charge(const uint64_t f[N_CHARGE], struct dv_charge *ret)
 int dv_ledger_chain_account(const struct dv_account *a, uint8_t ret[HASH])
 {
     struct hasher h;
-    if (begin(&h, "divvy.account.1\0") < 0)
+    /* Without a pod it is what it was before there were pods. */
+    if (begin(&h, a->pod[0] ? "divvy.account.2\0" : "divvy.account.1\0") < 0)
         return -EIO;
     add_text(&h, a->gpu);
     add_text(&h, a->model);
@@ -101,6 +102,8 @@ int dv_ledger_chain_account(const struct dv_account *a, uint8_t ret[HASH])
     add_number(&h, (uint64_t)a->tier);
     add_number(&h, (uint64_t)a->source);
     add_number(&h, (uint64_t)a->quality);
+    if (a->pod[0])
+        add_text(&h, a->pod);
     return end(&h, ret);
 }
 

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define VERSION 1
+#define VERSION 2
 #define APPLICATION_ID 0x64767661 /* "dvva" */
 
 /*
@@ -81,6 +81,12 @@ static const char *const migrations[VERSION] = {
     ", PRIMARY KEY (note, n)) STRICT, WITHOUT ROWID;" NEVER_CHANGED("account")
         NEVER_CHANGED("block") NEVER_CHANGED("entry") NEVER_CHANGED("life") NEVER_CHANGED("note")
             NEVER_CHANGED("note_entry"),
+    /* Pods. An account without one is what it was, its hash included. */
+    "ALTER TABLE account ADD COLUMN pod TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE pod_account (account INTEGER PRIMARY KEY, minute INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX pod_account_by_minute ON pod_account (minute);"
+    "CREATE INDEX life_by_account ON life (account);"
+    "CREATE INDEX note_entry_by_account ON note_entry (account);",
 };
 
 #define Q9 "?,?,?,?,?,?,?,?,?"
@@ -89,9 +95,19 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
     [SQL_ACCOUNT_FIND] = "SELECT id FROM account WHERE digest = ?",
-    [SQL_ACCOUNT_ADD] = "INSERT INTO account VALUES (NULL,?,?,?,?,?,?,?,?,?)",
-    [SQL_ACCOUNT_GET] = "SELECT gpu,model,profile,tenant,mode,tier,source,quality FROM account"
-                        " WHERE id = ?",
+    [SQL_ACCOUNT_ADD] = "INSERT INTO account VALUES (NULL," Q9 ",?)",
+    [SQL_ACCOUNT_GET] = "SELECT gpu,model,profile,tenant,mode,tier,source,quality,pod"
+                        " FROM account WHERE id = ?",
+    [SQL_POD_SEEN] = "INSERT INTO pod_account VALUES (?1, ?2) ON CONFLICT (account)"
+                     " DO UPDATE SET minute = max(minute, ?2)",
+    /* The base accounts, which have no row in pod_account, stay. */
+    [SQL_POD_FORGET] =
+        "DELETE FROM account WHERE id IN (SELECT account FROM pod_account p WHERE minute < ?1"
+        " AND NOT EXISTS (SELECT 1 FROM life WHERE account = p.account)"
+        " AND NOT EXISTS (SELECT 1 FROM note_entry WHERE account = p.account)"
+        " AND account NOT IN (SELECT account FROM open_entry)"
+        " AND account NOT IN (SELECT account FROM checkpoint)"
+        " AND account NOT IN (SELECT account FROM owed) LIMIT ?2)",
     [SQL_HEAD] = "SELECT " BLOCK_COLUMNS " FROM block WHERE level = ? ORDER BY seq DESC LIMIT 1",
     [SQL_BLOCK_ADD] = "INSERT INTO block VALUES (" Q9 "," Q9 ",?,?,?,?)",
     [SQL_BLOCK_GET] = "SELECT " BLOCK_COLUMNS " FROM block WHERE level = ? AND seq = ?",
@@ -181,9 +197,13 @@ sqlite3_stmt *dv_ledger_db_statement(struct dv_ledger *l, enum ledger_sql which,
                                      struct dv_err *err)
 {
     sqlite3_stmt **st = &l->st[which];
+    bool before_pods = which == SQL_ACCOUNT_GET && l->version < 2; /* read only */
+    const char *text = before_pods ? "SELECT gpu,model,profile,tenant,mode,tier,source,quality,''"
+                                     " FROM account WHERE id = ?"
+                                   : statements[which];
     *ret_r = 0;
-    if (!*st && (!l->db || sqlite3_prepare_v3(l->db, statements[which], -1,
-                                              SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK)) {
+    if (!*st && (!l->db || sqlite3_prepare_v3(l->db, text, -1, SQLITE_PREPARE_PERSISTENT, st,
+                                              NULL) != SQLITE_OK)) {
         *ret_r = dv_ledger_db_failed(l, "preparing", err);
         *st = NULL;
     }
@@ -312,11 +332,7 @@ static int check_format(struct dv_ledger *l, struct dv_err *err)
         return dv_err_set(err, -EBADMSG, "%s is a database, but no ledger of divvy", l->path);
     if (version > VERSION)
         return newer(l, version, err);
-    if (l->read_only && version < VERSION)
-        return dv_err_set(err, -EPROTONOSUPPORT,
-                          "%s was written by an older divvy (format %lld); start divvyd of this "
-                          "version on it once",
-                          l->path, (long long)version);
+    l->version = l->read_only ? version : VERSION; /* older ones are read as they are */
     return l->read_only ? 0 : migrate(l, version, err);
 }
 

@@ -7,7 +7,7 @@
  *     ledger_memory.c  what is not yet on disk       ledger_read.c    readings and totals
  *     ledger_chain.c   canonical bytes and hashes    ledger_notes.c   corrections, renames, lives
  *     ledger_block.c   blocks as they lie on disk    ledger_verify.c  the proof
- *     ledger_backup.c  copies
+ *     ledger_backup.c  copies                        ledger_pods.c    pods, and what forgets them
  */
 #ifndef DV_STORE_LEDGER_IMPL_H
 #define DV_STORE_LEDGER_IMPL_H
@@ -22,6 +22,9 @@
 #define BLOCK_ROWS_MAX 65536
 #define ACCOUNTS_MAX 1000000        /* in the dictionary */
 #define MEMORY_ACCOUNTS_MAX 131072u /* interned at a time */
+/* Pods may take half of either; what is more is charged to their tenants without them. */
+#define POD_ROWS_MAX 4096u /* of pods, in a minute: what a node's kubelets run is far less */
+#define SEEN_STEP 512      /* minutes: how exactly it is known when a pod was last seen */
 #define MEMORY_LIVES_MAX 16384u
 #define CORRECTIONS_MAX 10000
 #define RENAMES_MAX 1000
@@ -35,6 +38,8 @@ struct ledger_account {
     uint8_t digest[HASH];
     int64_t id;             /* in the dictionary; 0: not looked up yet */
     uint32_t next;          /* of its hash bucket */
+    uint32_t base;          /* the account without the pod; itself where it has none */
+    uint64_t seen;          /* of a pod: as pod_account has it; 0: not known */
     uint32_t cell, scratch; /* where it is in the current block; in a merge */
 };
 
@@ -52,6 +57,7 @@ struct ledger_minute {
     uint64_t wall_ns;
     struct ledger_cell *cells;
     size_t n, cap;
+    size_t pods; /* of the current one: how many cells are of pods */
 };
 
 /* ---- on disk ---- */
@@ -87,6 +93,7 @@ struct ledger_entries {
 /* The dictionary's newest readings, by id. */
 struct ledger_known {
     int64_t id;
+    int64_t base; /* the id without the pod; 0: not looked up */
     bool odd;
     struct dv_account account;
     uint8_t digest[HASH];
@@ -98,6 +105,8 @@ enum ledger_sql {
     SQL_ACCOUNT_FIND,
     SQL_ACCOUNT_ADD,
     SQL_ACCOUNT_GET,
+    SQL_POD_SEEN,
+    SQL_POD_FORGET,
     SQL_HEAD,
     SQL_BLOCK_ADD,
     SQL_BLOCK_GET,
@@ -141,6 +150,8 @@ struct dv_ledger {
     char path[512];
     char boot[DV_PROC_BOOT_ID];
     bool read_only, up, claimed, opened;
+    bool sweep;      /* there may be pods that nothing speaks of any more */
+    int64_t version; /* of the file */
     struct dv_ledger_limits limits;
     uint8_t id[16];
     int64_t writer;
@@ -150,7 +161,8 @@ struct dv_ledger {
     size_t n_accounts, cap_accounts;
     uint32_t *buckets;
     size_t n_buckets;
-    int64_t n_dictionary; /* the highest id there */
+    int64_t n_dictionary;  /* the highest id there */
+    int64_t kept_accounts; /* how many are there */
 
     /* minutes in memory: those that wait, then the current one */
     struct ledger_minute **waiting;
@@ -264,7 +276,12 @@ int dv_ledger_block_append(struct dv_ledger *l, struct ledger_block *b,
 /* The account of an id, or NULL: no such or unreadable. */
 const struct ledger_known *dv_ledger_block_account(struct dv_ledger *l, int64_t id);
 void dv_ledger_block_forget(struct dv_ledger *l);
-/* The id, added to the dictionary when new. */
+/* The id of the same account without a pod: what days and totals are kept by. Where the file lost
+ * it, the id itself. */
+int64_t dv_ledger_block_base(struct dv_ledger *l, int64_t id);
+/* The rows of hours as a day has them: without pods, sorted. */
+void dv_ledger_block_fold_pods(struct dv_ledger *l, struct ledger_entries *rows);
+/* The id, added to the dictionary when new; a pod's with the one without the pod. */
 int dv_ledger_block_account_id(struct dv_ledger *l, const struct dv_account *account,
                                const uint8_t digest[HASH], int64_t *ret, struct dv_err *err);
 struct ledger_entry *dv_ledger_block_entry(struct ledger_entries *rows);
@@ -272,6 +289,14 @@ int dv_ledger_block_load_pruned(struct dv_ledger *l, struct dv_err *err);
 int dv_ledger_block_load_state(struct dv_ledger *l, struct dv_err *err);
 int64_t dv_ledger_block_span(unsigned level); /* seconds */
 int64_t dv_ledger_block_floor(int64_t unix_seconds, unsigned level);
+
+/* ledger_pods.c */
+/* The account without its pod. */
+struct dv_account dv_ledger_pods_base(const struct dv_account *account);
+/* A pod's account is in the minute with this number. */
+int dv_ledger_pods_seen(struct dv_ledger *l, int64_t id, uint64_t minute, struct dv_err *err);
+/* Some of the pods that nothing speaks of any more go from the dictionary. */
+int dv_ledger_pods_forget(struct dv_ledger *l, bool *ret_more, struct dv_err *err);
 
 /* ledger_write.c */
 int dv_ledger_write_check(struct dv_ledger *l, struct dv_err *err); /* am I the only writer? */

@@ -23,6 +23,7 @@ static size_t bucket_of(const struct dv_ledger *l, const struct dv_account *a)
     uint64_t h = hash_text(UINT64_C(0xcbf29ce484222325), a->tenant);
     h = hash_text(h, a->gpu);
     h = hash_text(h, a->profile);
+    h = hash_text(h, a->pod);
     h ^= (uint64_t)a->mode << 40 ^ (uint64_t)a->tier << 44 ^ (uint64_t)a->source << 48 ^
          (uint64_t)a->quality << 52;
     h *= UINT64_C(0x9e3779b97f4a7c15);
@@ -74,6 +75,7 @@ static void copy_account(struct dv_account *to, const struct dv_account *from)
     dv_str_copy(to->model, sizeof to->model, from->model);
     dv_str_copy(to->profile, sizeof to->profile, from->profile);
     dv_str_copy(to->tenant, sizeof to->tenant, from->tenant);
+    dv_str_copy(to->pod, sizeof to->pod, from->pod);
     to->mode = from->mode;
     to->tier = from->tier;
     to->source = from->source;
@@ -98,6 +100,7 @@ static uint32_t add_account(struct dv_ledger *l, const struct dv_account *accoun
     memset(a, 0, sizeof *a);
     copy_account(&a->account, account);
     a->cell = a->scratch = NONE;
+    a->base = (uint32_t)l->n_accounts;
     if (dv_ledger_chain_account(&a->account, a->digest) < 0)
         return NONE;
     link_account(l, (uint32_t)l->n_accounts);
@@ -119,12 +122,29 @@ static bool unknown_to_dictionary(struct dv_ledger *l, const struct dv_account *
     return !known;
 }
 
+/* Pods are given up first: a tenant keeps its name, and its time, whatever its pods do. */
+static uint32_t intern_pod(struct dv_ledger *l, const struct dv_account *account)
+{
+    const struct dv_account without = dv_ledger_pods_base(account);
+    uint32_t base = dv_ledger_memory_intern(l, &without);
+    bool tight = l->kept_accounts + (int64_t)l->n_accounts >= ACCOUNTS_MAX / 2;
+    if (base == NONE || l->n_accounts >= MEMORY_ACCOUNTS_MAX / 2 ||
+        (tight && unknown_to_dictionary(l, account)))
+        return base;
+    uint32_t i = add_account(l, account);
+    if (i != NONE)
+        l->accounts[i].base = base;
+    return i;
+}
+
 uint32_t dv_ledger_memory_intern(struct dv_ledger *l, const struct dv_account *account)
 {
     uint32_t i = dv_ledger_memory_find(l, account);
     if (i != NONE)
         return i;
-    bool tight = l->n_dictionary + (int64_t)l->n_accounts >= ACCOUNTS_MAX;
+    if (account->pod[0])
+        return intern_pod(l, account);
+    bool tight = l->kept_accounts + (int64_t)l->n_accounts >= ACCOUNTS_MAX;
     if (l->n_accounts < MEMORY_ACCOUNTS_MAX && !(tight && unknown_to_dictionary(l, account)))
         return add_account(l, account);
     struct dv_account other;
@@ -135,8 +155,10 @@ uint32_t dv_ledger_memory_intern(struct dv_ledger *l, const struct dv_account *a
 
 void dv_ledger_memory_forget_ids(struct dv_ledger *l)
 {
-    for (size_t i = 0; i < l->n_accounts; i++)
+    for (size_t i = 0; i < l->n_accounts; i++) {
         l->accounts[i].id = 0;
+        l->accounts[i].seen = 0;
+    }
 }
 
 void dv_ledger_memory_trim(struct dv_ledger *l)
@@ -194,7 +216,10 @@ int dv_ledger_add(struct dv_ledger *l, const struct dv_account *account,
     if (!memcmp(charge, &nothing, sizeof nothing))
         return 0;
     uint32_t i = dv_ledger_memory_intern(l, account);
-    if (i != NONE && l->accounts[i].cell == NONE && l->now.n >= BLOCK_ROWS_MAX) {
+    if (i != NONE && l->accounts[i].cell == NONE && l->now.pods >= POD_ROWS_MAX)
+        i = l->accounts[i].base;
+    bool fresh = i != NONE && l->accounts[i].cell == NONE;
+    if (fresh && l->now.n >= BLOCK_ROWS_MAX) {
         struct dv_account other;
         fold(&other, account);
         i = dv_ledger_memory_intern(l, &other);
@@ -204,6 +229,7 @@ int dv_ledger_add(struct dv_ledger *l, const struct dv_account *account,
     struct ledger_cell *cell = i == NONE ? NULL : dv_ledger_memory_cell(l, &l->now, i);
     if (!cell)
         return -ENOMEM;
+    l->now.pods += fresh && l->accounts[i].account.pod[0];
     dv_charge_add(&cell->charge, charge);
     cell->dirty = true;
     return 0;

@@ -257,6 +257,8 @@ int dv_ledger_notes_apply(struct dv_ledger *l, const struct ledger_block *b,
         r = apply_range(l, DV_LEDGER_HOUR, b->first, b->last, rows, err);
     if (r == 0 && b->level == DV_LEDGER_DAY)
         r = apply_range(l, DV_LEDGER_DAY, b->seq, b->seq, rows, err);
+    if (r == 0 && b->level == DV_LEDGER_DAY)
+        dv_ledger_block_fold_pods(l, rows);
     return r;
 }
 

@@ -46,7 +46,8 @@ static void emit(struct reading *r, struct dv_ledger_row *row)
         return;
     if (r->q->renamed)
         rename_tenant(r, &row->row);
-    if (r->q->tenant && strcmp(row->row.account.tenant, r->q->tenant) != 0)
+    if ((r->q->tenant && strcmp(row->row.account.tenant, r->q->tenant) != 0) ||
+        (r->q->pod && strcmp(row->row.account.pod, r->q->pod) != 0))
         return;
     r->sum.rows++;
     r->sum.broken_rows += row->broken;
@@ -286,11 +287,12 @@ static void read_total(sqlite3_stmt *st, struct dv_ledger_total *t)
                       (uint64_t)sqlite3_column_int64(st, 11);
 }
 
-/* What is in memory, by interned account. */
-static void sum_memory(struct dv_charge *sums, const struct ledger_minute *m)
+/* What is in memory, by interned account, without pods. */
+static void sum_memory(const struct dv_ledger *l, struct dv_charge *sums,
+                       const struct ledger_minute *m)
 {
     for (size_t i = 0; i < m->n; i++)
-        dv_charge_add(&sums[m->cells[i].account], &m->cells[i].charge);
+        dv_charge_add(&sums[l->accounts[m->cells[i].account].base], &m->cells[i].charge);
 }
 
 static int each_total(struct dv_ledger *l, struct dv_charge *sums, dv_ledger_on_total *on_total,
@@ -337,10 +339,10 @@ int dv_ledger_totals(struct dv_ledger *l, dv_ledger_on_total *on_total, void *ar
     if (r == 0 && !sums)
         r = dv_err_set(err, -ENOMEM, "%s: out of memory", l->path);
     if (r == 0 && sums) {
-        sum_memory(sums, &open);
+        sum_memory(l, sums, &open);
         for (size_t i = 0; i < l->n_waiting; i++)
-            sum_memory(sums, l->waiting[i]);
-        sum_memory(sums, &l->now);
+            sum_memory(l, sums, l->waiting[i]);
+        sum_memory(l, sums, &l->now);
         r = each_total(l, sums, on_total, arg, err);
     }
     dv_ledger_db_rollback(l);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Hours of minutes, days of hours, and dropping what is old. One call is a bounded piece of it: one
- * finer block is added up, or some rows are written or deleted. The rows of a block under way lie
- * in the file without their block, which comes last: until then nobody reads them, and a new start
- * clears them away.
+ * Hours of minutes, days of hours, and dropping what is old. Days do not tell pods apart. One call
+ * is a bounded piece of it: one finer block is added up, or some rows are written or deleted. The
+ * rows of a block under way lie in the file without their block, which comes last: until then
+ * nobody reads them, and a new start clears them away.
  *
  * A group, the finer blocks of one coarser, is a run of neighbours by number whose `from` is in the
  * same hour (day). It is complete when a later block of another hour is there; no clock is asked.
@@ -153,6 +153,12 @@ static int add_block(struct dv_ledger *l, struct dv_err *err)
         return r;
     if (r == -ENOENT)
         l->scratch.n = 0;
+    if (roll->level == DV_LEDGER_DAY) {
+        l->unread = false;
+        dv_ledger_block_fold_pods(l, &l->scratch);
+        if (l->unread)
+            return dv_err_set(err, -EIO, "%s: an account could not be read", l->path);
+    }
     /* What is broken is added as it is, and the coarser block says so for ever. */
     roll->block.faults += !whole || b.faults;
     if (add_sorted(&roll->sums, &l->scratch) < 0)
@@ -297,6 +303,7 @@ static int mark_level(struct dv_ledger *l, const struct rule *rule, int64_t now,
         return 0;
     r = set_pruned(l, rule->level, cover.last, err);
     *ret_marked = r == 0;
+    l->sweep |= rule->level == DV_LEDGER_HOUR;
     if (r == 0)
         l->pruned[rule->level] = cover.last;
     return r == 0 ? dv_ledger_block_load_state(l, err) : r;
@@ -370,6 +377,7 @@ static int mark_lives(struct dv_ledger *l, int64_t now, bool *ret_marked, struct
         return r;
     r = set_pruned(l, DV_LEDGER_LIVES, day.lives, err);
     *ret_marked = r == 0;
+    l->sweep = true;
     if (r == 0)
         l->pruned[DV_LEDGER_LIVES] = day.lives;
     return r;
@@ -415,6 +423,8 @@ static int prune(struct dv_ledger *l, int64_t now, struct dv_err *err)
         r = mark_days(l, &days, now, &more, err);
     if (r == 0 && !more)
         r = mark_lives(l, now, &more, err);
+    if (r == 0 && !more)
+        r = dv_ledger_pods_forget(l, &more, err);
     return r == 0 && more ? 1 : r;
 }
 

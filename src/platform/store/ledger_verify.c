@@ -181,6 +181,8 @@ static void check_sums(struct proof *p, const struct ledger_block *b)
                   dv_ledger_chain_name(b->level - 1), (unsigned long long)seq);
             return;
         }
+        if (b->level == DV_LEDGER_DAY)
+            dv_ledger_block_fold_pods(p->l, &p->finer);
         equal = subtract(&p->rows, &p->finer);
     }
     if (!equal || !all_zero(&p->rows))

@@ -23,14 +23,23 @@ def digest(tag, *parts):
     return hashlib.sha256(tag.encode().ljust(16, b"\0") + b"".join(parts)).digest()
 
 
+def account(row):
+    """With a pod it has another tag, and the pod behind it."""
+    return digest("divvy.account.2" if row[9] else "divvy.account.1", *map(text, row[1:5]),
+                  *map(number, row[5:9]), *([text(row[9])] if row[9] else []))
+
+
 class Ledger:
     def __init__(self, path):
         self.db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         self.id = self.db.execute("SELECT id FROM ledger").fetchone()[0]
         self.pruned = dict(self.db.execute("SELECT chain, pruned FROM chain"))
-        self.accounts = {row[0]: digest("divvy.account.1", *map(text, row[1:5]), *map(number, row[5:]))
-                         for row in self.db.execute("SELECT id, gpu, model, profile, tenant, mode, tier,"
-                                                    " source, quality FROM account")}
+        pod = "pod" if self.db.execute("PRAGMA user_version").fetchone()[0] >= 2 else "''"
+        rows = self.db.execute("SELECT id, gpu, model, profile, tenant, mode, tier, source, quality,"
+                               f" {pod} FROM account").fetchall()
+        self.accounts = {row[0]: account(row) for row in rows}
+        without_pods = {row[1:9]: row[0] for row in rows if not row[9]}
+        self.base = {row[0]: without_pods.get(row[1:9], row[0]) for row in rows}
         self.wrong = []
         self.checked = 0
 
@@ -85,6 +94,7 @@ class Ledger:
         for account, *figures in self.db.execute(
                 f"SELECT account,{FIGURES} FROM entry WHERE level = ? AND block BETWEEN ? AND ?",
                 (level - 1, first, last)):
+            account = self.base[account] if level == 2 else account
             made[account] = [a + b for a, b in zip(made.get(account, [0] * 9), figures)]
         if made != {e[0]: list(e[1:]) for e in entries}:
             self.say(f"{name}: sums")

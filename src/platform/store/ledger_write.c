@@ -29,6 +29,22 @@ static int account_id(struct dv_ledger *l, uint32_t i, int64_t *ret, struct dv_e
     return r;
 }
 
+static int saw(struct dv_ledger *l, uint32_t i, uint64_t minute, struct dv_err *err)
+{
+    struct ledger_account *a = &l->accounts[i];
+    if (!a->account.pod[0] || (a->seen && minute < a->seen + SEEN_STEP))
+        return 0;
+    a->seen = minute;
+    return dv_ledger_pods_seen(l, a->id, minute, err);
+}
+
+/* Since ever: without pods, so that it grows with what the node is, not with what ran on it. */
+static int add_total(struct dv_ledger *l, const struct ledger_entry *e, struct dv_err *err)
+{
+    return dv_ledger_db_run(l, err, SQL_TOTAL_ADD, "ic", dv_ledger_block_base(l, e->account),
+                            &e->charge);
+}
+
 static int collect(struct dv_ledger *l, const struct ledger_minute *m, struct dv_err *err)
 {
     int r = 0;
@@ -38,6 +54,8 @@ static int collect(struct dv_ledger *l, const struct ledger_minute *m, struct dv
         if (!e)
             return dv_err_set(err, -ENOMEM, "%s: out of memory", l->path);
         r = account_id(l, m->cells[i].account, &e->account, err);
+        if (r == 0)
+            r = saw(l, m->cells[i].account, m->seq, err);
         e->charge = m->cells[i].charge;
     }
     if (l->scratch.n)
@@ -57,8 +75,7 @@ static int seal(struct dv_ledger *l, const struct ledger_minute *m, struct dv_er
                              .step_ns = m->step_ns};
     int r = collect(l, m, err);
     for (size_t i = 0; r == 0 && i < l->scratch.n; i++)
-        r = dv_ledger_db_run(l, err, SQL_TOTAL_ADD, "ic", l->scratch.v[i].account,
-                             &l->scratch.v[i].charge);
+        r = add_total(l, &l->scratch.v[i], err);
     return r == 0 ? dv_ledger_block_append(l, &b, l->scratch.v, l->scratch.n, true, err) : r;
 }
 

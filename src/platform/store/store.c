@@ -369,6 +369,7 @@ static void read_claim(sqlite3_stmt *st, struct dv_store_claim *row)
     read_workload(st, i + 1, &row->workload); /* behind its claim's number */
     l->id = c->id;
     memcpy(l->tenant, c->tenant, sizeof l->tenant);
+    memcpy(l->pod, row->workload.pod, sizeof l->pod);
     l->priority = c->priority;
     l->tier = c->tier;
     l->trust = c->trust;

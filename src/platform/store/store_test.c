@@ -129,6 +129,7 @@ static void test_round_trip(void **state)
                                         .container_id = "0123",
                                         .device = "GPU-1::p0",
                                         .cgroup = "memory:/kubepods/0123"};
+    memcpy(row.slice.pod, row.workload.pod, sizeof row.slice.pod); /* not kept twice */
     assert_int_equal(dv_store_begin(store, &err), 0);
     assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
     assert_int_equal(dv_store_put_claim(store, &row, &err), 0);
