@@ -9,7 +9,7 @@
 
 /* ---- words ---- */
 
-static const char *const by_names[] = {"tenant", "gpu", "mode", "day", "all"};
+static const char *const by_names[] = {"tenant", "gpu", "mode", "day", "pod", "all"};
 static const char *const basis_names[] = {"used", "requested", "fixed", "max"};
 static const char *const idle_names[] = {"none", "even", "weighted"};
 
@@ -98,13 +98,15 @@ static int check_query(const struct dv_price_list *prices, const struct dv_bill_
     if (q->gpu[0] && strlen(q->gpu) < 8)
         return dv_err_set(err, -EINVAL, "GPU \"%s\": a UUID or its beginning, 8 letters at least",
                           q->gpu);
+    if (q->pod[0] && !q->tenant[0])
+        return dv_err_set(err, -EINVAL, "pod \"%.253s\": a pod is a tenant's: say which", q->pod);
     return 0;
 }
 
 int dv_bill_new(const struct dv_price_list *prices, const struct dv_bill_query *query,
                 struct dv_bill **ret, struct dv_err *err)
 {
-    uint32_t own;
+    uint32_t own, none;
     int r = check_query(prices, query, err);
     if (r < 0)
         return r;
@@ -115,6 +117,7 @@ int dv_bill_new(const struct dv_price_list *prices, const struct dv_bill_query *
     b->query = *query;
     b->first_end = INT64_MAX;
     r = dv_bill_tenant_find(b, "", &own, err); /* index 0 */
+    r = r ? r : dv_bill_pod_find(b, "", &none);
     if (r < 0) {
         dv_bill_free(b);
         return r;
@@ -136,6 +139,7 @@ void dv_bill_free(struct dv_bill *b)
     free(b->tenants);
     free(b->requested_carry);
     free(b->kinds);
+    free(b->pods);
     free(b->price_cache);
     free(b->days);
     free(b->lines);
@@ -143,6 +147,7 @@ void dv_bill_free(struct dv_bill *b)
     free(b->gpu_index.slots);
     free(b->tenant_index.slots);
     free(b->kind_index.slots);
+    free(b->pod_index.slots);
     free(b->price_index.slots);
     free(b->line_index.slots);
     free(b);
@@ -206,7 +211,7 @@ static int open_day(struct dv_bill *b, struct dv_bill_day **ret)
 
 static bool same_cell(const struct dv_bill_key *a, const struct dv_bill_key *b)
 {
-    return a->gpu == b->gpu && a->tenant == b->tenant && a->kind == b->kind &&
+    return a->gpu == b->gpu && a->tenant == b->tenant && a->kind == b->kind && a->pod == b->pod &&
            a->source == b->source && a->quality == b->quality;
 }
 
@@ -274,8 +279,12 @@ static const struct dv_price_rule *price_at(struct dv_bill *b, const struct dv_b
     return p->rule;
 }
 
-static void note_gap(struct dv_bill *b, const struct dv_account *account, int64_t from, int64_t to)
+/* Prices do not know pods. */
+static void note_gap(struct dv_bill *b, const struct dv_account *whose, int64_t from, int64_t to)
 {
+    struct dv_account without_pod = *whose;
+    const struct dv_account *account = &without_pod;
+    memset(without_pod.pod, 0, sizeof without_pod.pod);
     uint32_t n = (uint32_t)DV_MIN(b->n_gaps, (uint64_t)DV_BILL_GAPS_MAX);
     for (uint32_t i = 0; i < n; i++) {
         struct dv_bill_gap *g = &b->gaps[i];
@@ -396,7 +405,7 @@ static int check_row(const struct dv_charge_row *row, struct dv_err *err)
         a->tier > DV_TIER_LATENCY_CRITICAL || a->source < 0 || a->source > DV_SOURCE_ACCOUNTING ||
         a->quality < 0 || a->quality > DV_QUALITY_ESTIMATED || !memchr(a->gpu, 0, sizeof a->gpu) ||
         !memchr(a->model, 0, sizeof a->model) || !memchr(a->profile, 0, sizeof a->profile) ||
-        !memchr(a->tenant, 0, sizeof a->tenant) || !a->gpu[0])
+        !memchr(a->tenant, 0, sizeof a->tenant) || !memchr(a->pod, 0, sizeof a->pod) || !a->gpu[0])
         return dv_err_set(err, -EINVAL, "a row of the ledger has an account that cannot be");
     if (__builtin_add_overflow(sum, c->overhead_ns, &sum) ||
         __builtin_add_overflow(sum, c->reserved_idle_ns, &sum) ||
@@ -416,6 +425,7 @@ static int key_of(struct dv_bill *b, const struct dv_account *a, struct dv_bill_
     *ret = (struct dv_bill_key){.source = a->source, .quality = a->quality};
     int r = dv_bill_gpu_find(b, a->gpu, a->model, &ret->gpu, err);
     r = r ? r : dv_bill_tenant_find(b, a->tenant, &ret->tenant, err);
+    r = r ? r : dv_bill_pod_find(b, a->pod, &ret->pod);
     return r ? r : dv_bill_kind_find(b, &kind, &ret->kind, err);
 }
 
@@ -462,7 +472,9 @@ int dv_bill_add(struct dv_bill *bill, const struct dv_charge_row *row, struct dv
     if (r < 0)
         return r;
     if (row->to_unix <= q->from_unix || row->from_unix >= q->to_unix ||
-        strncmp(row->account.gpu, q->gpu, strlen(q->gpu)) != 0)
+        strncmp(row->account.gpu, q->gpu, strlen(q->gpu)) != 0 ||
+        (q->pod[0] &&
+         (strcmp(row->account.pod, q->pod) != 0 || strcmp(row->account.tenant, q->tenant) != 0)))
         return 0;
     if (row->from_unix >= bill->first_end)
         r = dv_bill_settle(bill, row->from_unix, err);

@@ -35,6 +35,11 @@
  * `adjustment` is 0 with basis `used`. The other bases need not sum to the origin (a promise costs
  * what it costs, a fee is a fee); the adjustment says by how much they miss it.
  *
+ * Pods. A tenant's pods are told apart in the lines of BY_POD and BY_ALL; what a tenant is charged
+ * is that of all its pods together: MAX is found per tenant's account, not per pod. Fees and shared
+ * idle time are the tenant's and lie in its line without a pod. Pods beyond DV_BILL_PODS_MAX, or
+ * beyond DV_BILL_POD_LINES_MAX lines, are in that line too, and a note says so.
+ *
  * Rows may straddle days, the range and changes of price: they are cut in proportion to seconds,
  * and what is cut sums to what was there. Days and the range are cut so that the five buckets of a
  * GPU still sum to the wall time of each piece, if the rows of one interval of a GPU come together.
@@ -49,7 +54,9 @@
 #define DV_BILL_ROW_MAX_S INT64_C(2764800)     /* 32 days; the ledger's rows are a day at most */
 #define DV_BILL_GPUS_MAX 4096u
 #define DV_BILL_TENANTS_MAX 20000u
-#define DV_BILL_LINES_MAX 20000u  /* as JSON they are some 5 KB of tree each */
+#define DV_BILL_LINES_MAX 20000u /* as JSON they are some 5 KB of tree each */
+#define DV_BILL_POD_LINES_MAX 15000u
+#define DV_BILL_PODS_MAX 100000u  /* names: of 70 days, where one is started a minute */
 #define DV_BILL_CELLS_MAX 500000u /* accounts of the days that are not complete yet */
 #define DV_BILL_GAPS_MAX 32u
 #define DV_BILL_NOTES_MAX 8u
@@ -59,13 +66,14 @@ enum dv_bill_by {
     DV_BILL_BY_GPU,
     DV_BILL_BY_MODE, /* mode and MIG profile */
     DV_BILL_BY_DAY,
+    DV_BILL_BY_POD, /* tenant and pod */
     DV_BILL_BY_ALL, /* each account and day by itself */
 };
 enum dv_bill_basis { DV_BILL_USED, DV_BILL_REQUESTED, DV_BILL_FIXED, DV_BILL_MAX };
 enum dv_bill_idle { DV_BILL_IDLE_NONE, DV_BILL_IDLE_EVEN, DV_BILL_IDLE_WEIGHTED };
 
-/* "tenant", "gpu", "mode", "day", "all"; "used", "requested", "fixed", "max"; "none", "even",
- * "weighted". Parsers: 0, or -EINVAL with a message that suggests. */
+/* "tenant", "gpu", "mode", "day", "pod", "all"; "used", "requested", "fixed", "max"; "none",
+ * "even", "weighted". Parsers: 0, or -EINVAL with a message that suggests. */
 const char *dv_bill_by_name(enum dv_bill_by by);
 const char *dv_bill_basis_name(enum dv_bill_basis basis);
 const char *dv_bill_idle_name(enum dv_bill_idle idle);
@@ -80,6 +88,8 @@ struct dv_bill_query {
     char tenant[DV_TENANT_SIZE];
     /* Which GPU's time the bill is of: a UUID or its beginning (8 letters at least). "": all. */
     char gpu[DV_UUID_SIZE];
+    /* Whose time the bill is of: `tenant`'s pod alone, which must be said too. "": all. */
+    char pod[DV_WORKLOAD_NAME_SIZE];
     enum dv_bill_by by;
     enum dv_bill_basis basis;
     enum dv_bill_idle idle;
@@ -139,7 +149,7 @@ struct dv_bill_gap {
 };
 
 /* Lives as long as the bill. gpus by uuid, tenants by name, lines by kind, time, gpu,
- * tenant, mode. */
+ * tenant, pod, mode. */
 struct dv_bill_result {
     struct dv_bill_query query;
     const struct dv_price_list *prices;

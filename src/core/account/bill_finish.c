@@ -115,7 +115,7 @@ static int give(struct dv_bill *b, uint32_t tenant, uint32_t gpu, int64_t micros
     b->tenants[tenant].idle_cost += micros;
     if (!dv_bill_shown(b, tenant) || !micros)
         return 0;
-    if (by == DV_BILL_BY_TENANT || by == DV_BILL_BY_GPU) {
+    if (by == DV_BILL_BY_TENANT || by == DV_BILL_BY_POD || by == DV_BILL_BY_GPU) {
         static const struct dv_bill_kind any;
         int r = dv_bill_kind_find(b, &any, &key.kind, err);
         if (r < 0)
@@ -227,6 +227,7 @@ static int line_order(const void *a, const void *b)
         return x->from_unix < y->from_unix ? -1 : 1;
     int d = strcmp(k->gpu, l->gpu);
     d = d ? d : strcmp(k->tenant, l->tenant);
+    d = d ? d : strcmp(k->pod, l->pod);
     d = d ? d : (int)k->mode - (int)l->mode;
     d = d ? d : strcmp(k->profile, l->profile);
     d = d ? d : strcmp(k->model, l->model);
@@ -311,7 +312,13 @@ static void add_notes(const struct dv_bill *b, struct dv_bill_result *ret)
     if (ret->adjustment)
         note(ret, "with this basis what is charged need not be what the GPUs cost: the adjustment "
                   "says by how much");
-    if (b->query.tenant[0])
+    if (b->pods_folded)
+        note(ret, "there are too many pods to tell them all apart: the rest is in their tenants' "
+                  "lines without a pod; ask for fewer days, one tenant or one GPU");
+    if (b->query.pod[0])
+        note(ret, "the time of one pod is in this bill, and nothing else; fees per month are its "
+                  "tenant's, and whole");
+    else if (b->query.tenant[0])
         note(ret, "one tenant's part is shown; the GPUs, their cost and their waste are all of it");
     if (b->query.tenant[0] && !ret->n_tenants)
         note(ret, "this tenant has nothing in this range");

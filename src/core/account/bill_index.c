@@ -137,6 +137,29 @@ int dv_bill_tenant_find(struct dv_bill *b, const char *name, uint32_t *ret, stru
     return dv_bill_index_put(&b->tenant_index, hash, *ret);
 }
 
+int dv_bill_pod_find(struct dv_bill *b, const char *name, uint32_t *ret)
+{
+    uint32_t hash = dv_bill_hash(6, name, strlen(name)), at = 0, i;
+    while ((i = dv_bill_index_next(&b->pod_index, hash, &at)) != UINT32_MAX)
+        if (!strcmp(b->pods[i].pod, name)) {
+            *ret = i;
+            return 0;
+        }
+    if (b->n_pods > DV_BILL_PODS_MAX) {
+        b->pods_folded++;
+        *ret = 0;
+        return 0;
+    }
+    void *moved = dv_bill_grow(b->pods, b->n_pods, &b->cap_pods, sizeof *b->pods);
+    if (!moved)
+        return -ENOMEM;
+    b->pods = moved;
+    memset(&b->pods[b->n_pods], 0, sizeof *b->pods);
+    memcpy(b->pods[b->n_pods].pod, name, strlen(name) + 1);
+    *ret = b->n_pods++;
+    return dv_bill_index_put(&b->pod_index, hash, *ret);
+}
+
 static bool same_kind(const struct dv_bill_kind *a, const struct dv_bill_kind *b)
 {
     return a->mode == b->mode && a->tier == b->tier && !strcmp(a->profile, b->profile) &&
@@ -175,7 +198,9 @@ static int reduce(struct dv_bill *b, struct dv_bill_key *k, struct dv_err *err)
     enum dv_bill_by by = b->query.by;
     if (by == DV_BILL_BY_ALL)
         return 0;
-    if (by != DV_BILL_BY_TENANT)
+    if (by != DV_BILL_BY_POD)
+        k->pod = 0;
+    if (by != DV_BILL_BY_TENANT && by != DV_BILL_BY_POD)
         k->tenant = b->query.tenant[0] ? k->tenant : DV_BILL_ANY;
     if (by != DV_BILL_BY_GPU)
         k->gpu = DV_BILL_ANY;
@@ -194,8 +219,9 @@ static int reduce(struct dv_bill *b, struct dv_bill_key *k, struct dv_err *err)
 
 static bool same_key(const struct dv_bill_key *a, const struct dv_bill_key *b)
 {
-    return a->gpu == b->gpu && a->tenant == b->tenant && a->kind == b->kind && a->day == b->day &&
-           a->source == b->source && a->quality == b->quality && a->line_kind == b->line_kind;
+    return a->gpu == b->gpu && a->tenant == b->tenant && a->kind == b->kind && a->pod == b->pod &&
+           a->day == b->day && a->source == b->source && a->quality == b->quality &&
+           a->line_kind == b->line_kind;
 }
 
 /* A line's own words for its key. */
@@ -217,6 +243,7 @@ static void name_line(struct dv_bill *b, const struct dv_bill_key *k, struct dv_
     }
     if (k->tenant != DV_BILL_ANY)
         memcpy(line->account.tenant, b->tenants[k->tenant].tenant, DV_TENANT_SIZE);
+    memcpy(line->account.pod, b->pods[k->pod].pod, DV_WORKLOAD_NAME_SIZE);
     if (k->kind != DV_BILL_ANY) {
         const struct dv_bill_kind *kind = &b->kinds[k->kind];
         if (kind->model[0])
@@ -231,18 +258,34 @@ static void name_line(struct dv_bill *b, const struct dv_bill_key *k, struct dv_
         line->account.quality = (enum dv_quality)k->quality;
 }
 
+static struct dv_bill_line *line_of(struct dv_bill *b, const struct dv_bill_key *key,
+                                    uint32_t *ret_hash)
+{
+    uint32_t at = 0, i;
+    *ret_hash = dv_bill_hash(3, key, sizeof *key);
+    while ((i = dv_bill_index_next(&b->line_index, *ret_hash, &at)) != UINT32_MAX)
+        if (same_key(&b->line_keys[i], key))
+            return &b->lines[i];
+    return NULL;
+}
+
 int dv_bill_line_find(struct dv_bill *b, struct dv_bill_key key, struct dv_bill_line **ret,
                       struct dv_err *err)
 {
+    uint32_t hash;
     int r = reduce(b, &key, err);
     if (r < 0)
         return r;
-    uint32_t hash = dv_bill_hash(3, &key, sizeof key), at = 0, i;
-    while ((i = dv_bill_index_next(&b->line_index, hash, &at)) != UINT32_MAX)
-        if (same_key(&b->line_keys[i], &key)) {
-            *ret = &b->lines[i];
-            return 0;
-        }
+    struct dv_bill_line *line = line_of(b, &key, &hash);
+    if (!line && key.pod && b->n_lines >= DV_BILL_POD_LINES_MAX) {
+        b->pods_folded++;
+        key.pod = 0;
+        line = line_of(b, &key, &hash);
+    }
+    if (line) {
+        *ret = line;
+        return 0;
+    }
     if (b->n_lines == DV_BILL_LINES_MAX)
         return dv_err_set(err, -E2BIG,
                           "the bill has more than %u lines; ask for fewer days, for one GPU or "

@@ -6,7 +6,8 @@
  *          -> bill_settle.c: a complete day's cells in whole micros -> gpus, tenants, lines
  *          -> bill_finish.c: fees, idle time, totals
  *
- * Names are numbers inside: indices into gpus, tenants (0 is the GPU's own, "") and kinds.
+ * Names are numbers inside: indices into gpus, tenants (0 is the GPU's own, ""), pods (0 is none)
+ * and kinds.
  */
 #ifndef DV_ACCOUNT_BILL_INTERNAL_H
 #define DV_ACCOUNT_BILL_INTERNAL_H
@@ -42,8 +43,13 @@ struct dv_bill_kind { /* what of an account is neither gpu nor tenant */
     enum dv_tier tier;
 };
 
+struct dv_bill_pod {
+    char pod[DV_WORKLOAD_NAME_SIZE];
+};
+
 struct dv_bill_key {
     uint32_t gpu, tenant, kind;
+    uint32_t pod; /* its name: with the tenant it is one */
     uint32_t source, quality;
     int32_t day;
     uint32_t line_kind; /* of a line */
@@ -86,26 +92,30 @@ struct dv_bill {
     struct dv_bill_tenant *tenants;
     dv_u128 *requested_carry; /* beside tenants */
     struct dv_bill_kind *kinds;
+    struct dv_bill_pod *pods;
     struct dv_bill_price *price_cache;
     struct dv_bill_day *days;
     struct dv_bill_line *lines;
     struct dv_bill_key *line_keys; /* beside lines */
-    uint32_t n_gpus, n_tenants, n_kinds, n_price_cache, n_days, n_lines;
-    uint32_t cap_gpus, cap_gpu_states, cap_tenants, cap_carries, cap_kinds, cap_price_cache,
-        cap_days, cap_lines, cap_line_keys;
-    struct dv_bill_index gpu_index, tenant_index, kind_index, price_index, line_index;
+    uint32_t n_gpus, n_tenants, n_kinds, n_pods, n_price_cache, n_days, n_lines;
+    uint32_t cap_gpus, cap_gpu_states, cap_tenants, cap_carries, cap_kinds, cap_pods,
+        cap_price_cache, cap_days, cap_lines, cap_line_keys;
+    struct dv_bill_index gpu_index, tenant_index, kind_index, pod_index, price_index, line_index;
     uint32_t n_cells;         /* of the open days */
     int64_t first_end;        /* when the first of the open days ends */
     int64_t day_from, day_to; /* the local day looked up last */
     int32_t day;
     struct dv_bill_gap gaps[DV_BILL_GAPS_MAX];
     uint64_t n_gaps;
+    uint64_t pods_folded; /* days or lines of pods that found no room */
     bool finished;
 };
 
 int dv_bill_gpu_find(struct dv_bill *bill, const char *uuid, const char *model, uint32_t *ret,
                      struct dv_err *err);
 int dv_bill_tenant_find(struct dv_bill *bill, const char *name, uint32_t *ret, struct dv_err *err);
+/* A pod for which there is no room is none: *ret 0. */
+int dv_bill_pod_find(struct dv_bill *bill, const char *name, uint32_t *ret);
 int dv_bill_kind_find(struct dv_bill *bill, const struct dv_bill_kind *kind, uint32_t *ret,
                       struct dv_err *err);
 /* The local day that the instant is in; days tile time even where a clock goes back over midnight.

@@ -93,6 +93,8 @@ static void random_interval(struct dv_rng *rng, struct ledger *l, uint32_t gpu, 
             continue;
         }
         snprintf(r->account.tenant, DV_TENANT_SIZE, "t%d", (int)dv_rng_below(rng, 5));
+        if (dv_rng_below(rng, 3))
+            snprintf(r->account.pod, DV_WORKLOAD_NAME_SIZE, "p%d", (int)dv_rng_below(rng, 4));
         r->account.mode = (enum dv_mode)(1 + dv_rng_below(rng, 4));
         r->account.tier = (enum dv_tier)dv_rng_below(rng, 2);
         r->account.quality = (enum dv_quality)dv_rng_below(rng, 3);
@@ -138,7 +140,7 @@ static struct dv_bill_query random_query(struct dv_rng *rng, const struct ledger
 {
     int64_t end = l->rows[l->n - 1].to_unix;
     struct dv_bill_query q = {.from_unix = START - 100 + (int64_t)dv_rng_below(rng, 50000),
-                              .by = (enum dv_bill_by)dv_rng_below(rng, 5),
+                              .by = (enum dv_bill_by)dv_rng_below(rng, DV_BILL_BY_ALL + 1),
                               .basis = (enum dv_bill_basis)dv_rng_below(rng, 4),
                               .idle = (enum dv_bill_idle)dv_rng_below(rng, 3)};
     q.to_unix =
@@ -325,7 +327,7 @@ static void test_views_agree(void **state)
         struct dv_bill_result first, other;
         q.tenant[0] = 0;
         HELD struct dv_bill *b = make(prices, &q, &l, &first);
-        for (int by = 0; by < 5; by++) {
+        for (int by = 0; by <= DV_BILL_BY_ALL; by++) {
             q.by = (enum dv_bill_by)by;
             HELD struct dv_bill *c = make(prices, &q, &l, &other);
             same_money(&first, &other);
@@ -336,6 +338,80 @@ static void test_views_agree(void **state)
             assert_int_equal(other.n_tenants, 1);
             assert_int_equal(other.tenants[0].cost, first.tenants[i].cost);
             assert_int_equal(other.total_cost + other.others_cost, first.total_cost);
+        }
+    }
+}
+
+/* What the lines of a tenant's pods sum to, beside the tenant's own figures. */
+static void check_pods_of(const struct dv_bill_result *r, const struct dv_bill_tenant *t)
+{
+    struct dv_charge sum = {0};
+    int64_t used = 0, requested = 0, max = 0, cost = 0;
+    for (uint32_t i = 0; i < r->n_lines; i++) {
+        const struct dv_bill_line *l = &r->lines[i];
+        if (strcmp(l->account.tenant, t->tenant) != 0)
+            continue;
+        dv_charge_add(&sum, &l->charge);
+        used += l->used_cost;
+        requested += l->requested_cost;
+        max += l->max_cost;
+        cost += l->cost;
+        assert_true(!i || strcmp(l[-1].account.tenant, t->tenant) != 0 ||
+                    strcmp(l[-1].account.pod, l->account.pod) < 0);
+    }
+    assert_memory_equal(&sum, &t->charge, sizeof sum);
+    assert_int_equal(used, t->used_cost);
+    assert_int_equal(requested, t->requested_cost);
+    assert_int_equal(max, t->max_cost);
+    assert_int_equal(cost, t->cost);
+}
+
+static void assert_near(int64_t a, int64_t b)
+{
+    if (a - b > 200 || b - a > 200) /* micros: a remainder per account and day may go elsewhere */
+        fail_msg("%lld, not %lld", (long long)a, (long long)b);
+}
+
+/* Pods sum to their tenants, to the nanosecond and the micro; and a tenant is charged the same
+ * whether or not its pods are known, as when the ledger has only days left. */
+static void test_pods_sum_to_their_tenants(void **state)
+{
+    static struct ledger l;
+    struct dv_rng rng = {55};
+    for (int round = 0; round < 60; round++) {
+        dv_cleanup(dv_price_list_freep) struct dv_price_list *prices = random_prices(&rng);
+        random_ledger(&rng, &l, 3, 30000);
+        struct dv_bill_query q = random_query(&rng, &l);
+        struct dv_bill_result r, without, one;
+        q.tenant[0] = 0;
+        q.by = DV_BILL_BY_POD;
+        HELD struct dv_bill *b = make(prices, &q, &l, &r);
+        for (uint32_t i = 0; i < r.n_tenants; i++)
+            check_pods_of(&r, &r.tenants[i]);
+        for (uint32_t i = 0; i < r.n_lines; i++) { /* a pod's own bill */
+            if (!r.lines[i].account.pod[0])
+                continue;
+            q.by = DV_BILL_BY_GPU;
+            memcpy(q.tenant, r.lines[i].account.tenant, sizeof q.tenant);
+            memcpy(q.pod, r.lines[i].account.pod, sizeof q.pod);
+            HELD struct dv_bill *d = make(prices, &q, &l, &one);
+            assert_int_equal(one.n_tenants, 1);
+            assert_near((int64_t)one.tenants[0].charge.busy_ns,
+                        (int64_t)r.lines[i].charge.busy_ns); /* days cut rows to a nanosecond */
+            assert_near(one.used_cost, r.lines[i].used_cost);
+        }
+        q.tenant[0] = q.pod[0] = 0;
+        for (uint32_t i = 0; i < l.n; i++)
+            memset(l.rows[i].account.pod, 0, sizeof l.rows[i].account.pod);
+        HELD struct dv_bill *c = make(prices, &q, &l, &without);
+        assert_int_equal(without.origin_cost, r.origin_cost);
+        assert_int_equal(without.n_tenants, r.n_tenants);
+        for (uint32_t i = 0; i < r.n_tenants; i++) {
+            const struct dv_bill_tenant *x = &r.tenants[i], *y = &without.tenants[i];
+            assert_memory_equal(&x->charge, &y->charge, sizeof x->charge);
+            assert_int_equal(x->requested_cost, y->requested_cost);
+            assert_near(x->used_cost, y->used_cost);
+            assert_near(x->max_cost, y->max_cost);
         }
     }
 }
@@ -519,6 +595,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_identities),
         cmocka_unit_test(test_views_agree),
+        cmocka_unit_test(test_pods_sum_to_their_tenants),
         cmocka_unit_test(test_rows_may_be_cut_up),
         cmocka_unit_test(test_ranges_add_up),
     };

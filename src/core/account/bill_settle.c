@@ -62,8 +62,8 @@ static void round_requested(struct dv_bill *b, struct dv_bill_cell *c)
     b->requested_carry[c->key.tenant] = sum % PER_HOUR_REQUESTED;
 }
 
-/* Cells of one tenant's kind of device, of different sources: the larger of both sums is all
- * theirs. */
+/* Cells of one tenant's kind of device, of different sources and pods: the larger of both sums is
+ * all theirs. */
 static void find_max(struct dv_bill_cell *const *cells, uint32_t n)
 {
     int64_t used = 0, requested = 0;
@@ -139,7 +139,7 @@ static int add_to_line(struct dv_bill *b, const struct dv_bill_cell *c, struct d
 /* Places of GPUs, tenants and kinds in the order of their names: ties are broken alike, and
  * remainders handed on alike, however the rows came. */
 struct order {
-    uint32_t *gpus, *tenants, *kinds;
+    uint32_t *gpus, *tenants, *kinds, *pods;
 };
 
 static int gpu_names(const void *a, const void *b, void *bill)
@@ -152,6 +152,12 @@ static int tenant_names(const void *a, const void *b, void *bill)
 {
     const struct dv_bill_tenant *tenants = ((const struct dv_bill *)bill)->tenants;
     return strcmp(tenants[*(const uint32_t *)a].tenant, tenants[*(const uint32_t *)b].tenant);
+}
+
+static int pod_names(const void *a, const void *b, void *bill)
+{
+    const struct dv_bill_pod *pods = ((const struct dv_bill *)bill)->pods;
+    return strcmp(pods[*(const uint32_t *)a].pod, pods[*(const uint32_t *)b].pod);
 }
 
 static int kind_names(const void *a, const void *b, void *bill)
@@ -196,6 +202,7 @@ static int by_account(const void *a, const void *b, void *context)
     int d = compare(o->gpus[x->gpu], o->gpus[y->gpu]);
     d = d ? d : compare(o->tenants[x->tenant], o->tenants[y->tenant]);
     d = d ? d : compare(o->kinds[x->kind], o->kinds[y->kind]);
+    d = d ? d : compare(o->pods[x->pod], o->pods[y->pod]);
     d = d ? d : compare(x->source, y->source);
     return d ? d : compare(x->quality, y->quality);
 }
@@ -206,11 +213,13 @@ static int sort_cells(struct dv_bill *b, struct dv_bill_cell **cells, uint32_t n
     int r = rank(b, b->n_gpus, gpu_names, &o.gpus);
     r = r ? r : rank(b, b->n_tenants, tenant_names, &o.tenants);
     r = r ? r : rank(b, b->n_kinds, kind_names, &o.kinds);
+    r = r ? r : rank(b, b->n_pods, pod_names, &o.pods);
     if (!r)
         qsort_r(cells, n, sizeof(struct dv_bill_cell *), by_account, &o);
     free(o.gpus);
     free(o.tenants);
     free(o.kinds);
+    free(o.pods);
     return r;
 }
 

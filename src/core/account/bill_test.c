@@ -351,7 +351,7 @@ static int64_t fees(const char *from, const char *to, struct dv_price_span span)
     struct dv_price_fee fee = {.tenant = "a", .micros_per_month = 3000 * DOLLAR + 1, .span = span};
     int64_t total = -1;
     assert_int_equal(dv_price_add_fee(l, &fee, NULL), 0);
-    for (int by = 0; by < 5; by++) {
+    for (int by = 0; by <= DV_BILL_BY_ALL; by++) {
         dv_cleanup(dv_bill_freep) struct dv_bill *b = begin(
             l, from, to, (struct dv_bill_query){.by = (enum dv_bill_by)by, .basis = DV_BILL_FIXED});
         struct dv_bill_result r = finish(b);
@@ -509,12 +509,46 @@ static void test_too_many_lines(void **state)
     assert_non_null(strstr(err.msg, "ask for fewer days"));
 }
 
+/* Pods beyond those that have lines are in their tenant's, and the sums stay. */
+static void test_too_many_pods(void **state)
+{
+    dv_cleanup(dv_price_list_freep) struct dv_price_list *l = list_of(NULL, DOLLAR);
+    dv_cleanup(dv_bill_freep) struct dv_bill *b =
+        begin(l, "2026-05-01", "2026-06-01", (struct dv_bill_query){.by = DV_BILL_BY_POD});
+    int64_t from = at(l, "2026-05-01");
+    const uint32_t pods = DV_BILL_PODS_MAX + 5000;
+    for (uint32_t i = 0; i < pods; i++) {
+        struct dv_charge_row row = row_of(0, i % 2 ? "a" : "b", from, from + 86400);
+        snprintf(row.account.pod, DV_WORKLOAD_NAME_SIZE, "job-%06u", i);
+        row.charge.busy_ns = 36 * S / 100;
+        add(b, &row);
+    }
+    struct dv_bill_result r = finish(b);
+    uint64_t busy = 0;
+    for (uint32_t i = 0; i < r.n_lines; i++)
+        busy += r.lines[i].charge.busy_ns;
+    assert_in_range(r.n_lines, DV_BILL_POD_LINES_MAX, DV_BILL_POD_LINES_MAX + 2);
+    assert_int_equal(busy, pods * (36 * S / 100));
+    assert_int_equal(r.origin_cost, pods * DOLLAR / 10000);
+    assert_true(r.n_notes == 1 && strstr(r.notes[0], "too many pods"));
+}
+
+static void test_a_pod_is_a_tenants(void **state)
+{
+    dv_cleanup(dv_price_list_freep) struct dv_price_list *l = list_of(NULL, DOLLAR);
+    struct dv_bill_query q = {.from_unix = 0, .to_unix = 86400, .pod = "train-0"};
+    struct dv_bill *b = NULL;
+    struct dv_err err = {{0}};
+    assert_int_equal(dv_bill_new(l, &q, &b, &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "a pod is a tenant's"));
+}
+
 /* ---- what is told apart ---- */
 
 static void test_filters_and_views(void **state)
 {
     dv_cleanup(dv_price_list_freep) struct dv_price_list *l = list_of(NULL, DOLLAR);
-    for (int by = 0; by < 5; by++) {
+    for (int by = 0; by <= DV_BILL_BY_ALL; by++) {
         struct dv_bill_query q = {.by = (enum dv_bill_by)by};
         snprintf(q.gpu, sizeof q.gpu, "GPU-00000001");
         dv_cleanup(dv_bill_freep) struct dv_bill *b = begin(l, "2026-05-01", "2026-06-01", q);
@@ -526,10 +560,12 @@ static void test_filters_and_views(void **state)
             row.account.quality = i == 5 ? DV_QUALITY_ESTIMATED : DV_QUALITY_EXACT;
             if (i % 4 == 1)
                 snprintf(row.account.profile, DV_MIG_NAME, "1g.10gb");
+            if (i % 4 == 3)
+                snprintf(row.account.pod, DV_WORKLOAD_NAME_SIZE, "train-0");
             add(b, &row);
         }
         struct dv_bill_result r = finish(b);
-        static const uint32_t lines[] = {2, 1, 2, 6, 6};
+        static const uint32_t lines[] = {2, 1, 2, 6, 4, 6};
         assert_int_equal(r.n_gpus, 1);
         assert_int_equal(r.origin_cost, 6 * DOLLAR);
         assert_int_equal(tenant(&r, "a")->used_cost, 4 * DOLLAR);
@@ -539,9 +575,12 @@ static void test_filters_and_views(void **state)
         assert_int_equal(r.n_lines, lines[by]);
         assert_string_equal(r.lines[0].account.gpu,
                             by == DV_BILL_BY_GPU || by == DV_BILL_BY_ALL ? "GPU-00000001" : "");
-        assert_string_equal(r.lines[r.n_lines - 1].account.tenant, by == DV_BILL_BY_TENANT ? "b"
-                                                                   : by == DV_BILL_BY_ALL  ? "a"
-                                                                                           : "");
+        assert_string_equal(r.lines[r.n_lines - 1].account.tenant,
+                            by == DV_BILL_BY_ALL                              ? "a"
+                            : by == DV_BILL_BY_TENANT || by == DV_BILL_BY_POD ? "b"
+                                                                              : "");
+        assert_string_equal(r.lines[r.n_lines - 1].account.pod,
+                            by == DV_BILL_BY_ALL || by == DV_BILL_BY_POD ? "train-0" : "");
         if (by == DV_BILL_BY_MODE)
             assert_string_equal(r.lines[1].account.profile, "1g.10gb");
         assert_true(r.n_notes == 1 && strstr(r.notes[0], "16.7 %"));
@@ -565,6 +604,8 @@ int main(void)
         cmocka_unit_test(test_bad_questions),
         cmocka_unit_test(test_bad_rows),
         cmocka_unit_test(test_too_many_lines),
+        cmocka_unit_test(test_too_many_pods),
+        cmocka_unit_test(test_a_pod_is_a_tenants),
         cmocka_unit_test(test_filters_and_views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,6 +76,8 @@ static void add_dimensions(struct dv_output_node *o, const struct dv_bill_result
     bool all = by == DV_BILL_BY_ALL && l->kind == DV_BILL_LINE_TIME;
     bool mode = all || (by == DV_BILL_BY_MODE && l->kind == DV_BILL_LINE_TIME);
     add_name(o, "tenant", l->account.tenant);
+    if (by == DV_BILL_BY_POD || by == DV_BILL_BY_ALL)
+        add_name(o, "pod", l->account.pod);
     add_name(o, "gpu_uuid", l->account.gpu);
     add_name(o, "model", l->account.model);
     add_name(o, "profile", l->account.profile);
@@ -128,6 +130,8 @@ static void add_head(struct dv_output_node *root, const struct dv_bill_result *b
     dv_output_string(root, "idle", dv_bill_idle_name(q->idle));
     add_name(root, "tenant", q->tenant);
     add_name(root, "gpu", q->gpu);
+    if (q->pod[0])
+        add_name(root, "pod", q->pod);
     dv_output_string(root, "price_file", price_file);
 }
 

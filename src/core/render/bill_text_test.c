@@ -70,7 +70,8 @@ static void test_json(void **state)
         "\"idle\":\"none\",\"tenant\":null,\"gpu\":null,\"price_file\":\"p.yaml\"," GPUS "," TENANTS
         ",\"lines\":["
         "{\"kind\":\"time\",\"from_unix\":1767225600,\"to_unix\":1767229200,\"tenant\":null,"
-        "\"gpu_uuid\":\"GPU-1\",\"model\":\"NVIDIA A100-SXM4-80GB\",\"profile\":null,\"mode\":"
+        "\"pod\":null,\"gpu_uuid\":\"GPU-1\",\"model\":\"NVIDIA "
+        "A100-SXM4-80GB\",\"profile\":null,\"mode\":"
         "\"auto\",\"tier\":null,\"quality\":null,\"source\":null,\"busy_seconds\":0.000000000,"
         "\"reserved_idle_seconds\":0.000000000,\"requested_seconds\":0.000000000,\"wait_seconds\":"
         "0.000000000,\"memory_byte_seconds\":0,\"overhead_seconds\":0.000000000,"
@@ -81,7 +82,8 @@ static void test_json(void **state)
         "\"waste\":{\"reserved_idle_cost_micros\":0,\"overhead_cost_micros\":0,"
         "\"unallocated_cost_micros\":1530000,\"unhealthy_cost_micros\":0}},"
         "{\"kind\":\"time\",\"from_unix\":1767225600,\"to_unix\":1767229200,\"tenant\":\"alice\","
-        "\"gpu_uuid\":\"GPU-1\",\"model\":\"NVIDIA A100-SXM4-80GB\",\"profile\":null,\"mode\":"
+        "\"pod\":null,\"gpu_uuid\":\"GPU-1\",\"model\":\"NVIDIA "
+        "A100-SXM4-80GB\",\"profile\":null,\"mode\":"
         "\"mps\",\"tier\":\"be\",\"quality\":\"estimated\",\"source\":\"driver\"," CHARGE
         ",\"overhead_seconds\":0.000000000,\"unallocated_seconds\":0.000000000,"
         "\"unhealthy_seconds\":0.000000000"
@@ -112,15 +114,16 @@ static void test_json(void **state)
 static void test_views(void **state)
 {
     static const char *const keys[] = {"tenant", "gpu_uuid", "mode", "tier"};
-    static const bool told[5][4] = {
-        {true}, {false, true}, {false, false, true}, {false}, {true, true, true, true}};
-    for (int by = 0; by < 5; by++) {
+    static const bool told[DV_BILL_BY_ALL + 1][4] = {
+        {true}, {false, true}, {false, false, true}, {false}, {true}, {true, true, true, true}};
+    for (int by = 0; by <= DV_BILL_BY_ALL; by++) {
         dv_cleanup(dv_price_list_freep) struct dv_price_list *l = prices();
         struct dv_bill_result r;
         HELD struct dv_bill *b = bill(l, (enum dv_bill_by)by, &r);
         dv_cleanup(dv_output_free) struct dv_output *o = dv_bill_text_output(&r, "p.yaml");
         const struct dv_output_node *lines = dv_output_get(dv_output_root(o), "lines");
         const struct dv_output_node *last = dv_output_at(lines, r.n_lines - 1);
+        assert_int_equal(dv_output_get(last, "pod") != NULL, by >= DV_BILL_BY_POD);
         for (int k = 0; k < 4; k++)
             assert_int_equal(dv_output_get(last, keys[k])->type != DV_OUTPUT_NULL, told[by][k]);
     }
