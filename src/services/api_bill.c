@@ -82,6 +82,7 @@ static int read_query(const struct dv_node *node, struct dv_http_request *rq,
         {"by", query->by, sizeof query->by},
         {"tenant", query->tenant, sizeof query->tenant},
         {"gpu", query->gpu, sizeof query->gpu},
+        {"pod", query->pod, sizeof query->pod},
     };
     int n = 0;
     for (size_t i = 0; i < DV_ARRAY_SIZE(fields); i++) {

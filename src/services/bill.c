@@ -104,6 +104,7 @@ static int make(struct dv_bills_job *job, struct dv_ledger *ledger)
         .idle = given(q->idle),
         .tenant = given(q->tenant),
         .gpu = given(q->gpu),
+        .pod = given(q->pod),
         .price_name = q->price_text ? given(q->price_name) : NULL,
         .price_text = q->price_text,
         .price_len = q->price_len,

@@ -228,8 +228,9 @@ static int get_prices(struct json_object *o, struct dv_request_bill *q, struct d
 
 int dv_request_bill(const char *body, size_t size, struct dv_request_bill *ret, struct dv_err *err)
 {
-    static const char *const keys[] = {"from", "to",     "timezone", "by",         "basis",
-                                       "idle", "tenant", "gpu",      "price_name", "price_text"};
+    static const char *const keys[] = {"from",  "to",         "timezone",  "by",
+                                       "basis", "idle",       "tenant",    "gpu",
+                                       "pod",   "price_name", "price_text"};
     dv_cleanup(dv_json_body_put) struct json_object *o = NULL;
     dv_cleanup(dv_request_bill_done) struct dv_request_bill q = {{0}};
     const struct text_field fields[] = {
@@ -241,6 +242,7 @@ int dv_request_bill(const char *body, size_t size, struct dv_request_bill *ret, 
         {"idle", q.idle, sizeof q.idle},
         {"tenant", q.tenant, sizeof q.tenant},
         {"gpu", q.gpu, sizeof q.gpu},
+        {"pod", q.pod, sizeof q.pod},
         {"price_name", q.price_name, sizeof q.price_name},
     };
     int r = size ? dv_json_body_parse(body, size, &o, err) : 0;

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "model/claim.h"
+#include "model/workload.h"
 
 #define DV_REQUEST_COMMAND_SIZE 256
 
@@ -42,6 +43,7 @@ struct dv_request_bill {
     char from[DV_REQUEST_TIME_SIZE], to[DV_REQUEST_TIME_SIZE], timezone[64];
     char by[16], basis[16], idle[16];
     char tenant[DV_TENANT_SIZE], gpu[DV_UUID_SIZE];
+    char pod[DV_TENANT_SIZE + DV_WORKLOAD_NAME_SIZE]; /* "namespace/name" */
     char price_name[256];
     char *price_text; /* malloc'ed; NULL when not said */
     size_t price_len;

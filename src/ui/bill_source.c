@@ -43,6 +43,7 @@ static struct dv_billing_query query_of(const struct dv_bill_source *s)
         .idle = s->idle,
         .tenant = s->tenant,
         .gpu = s->gpu,
+        .pod = s->pod,
     };
 }
 
@@ -83,6 +84,7 @@ static int get(const struct dv_ui *ui, const char *path, const struct dv_bill_so
     add_query(&text, "by", s->by);
     add_query(&text, "tenant", s->tenant);
     add_query(&text, "gpu", s->gpu);
+    add_query(&text, "pod", s->pod);
     if (text.failed)
         return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
     return dv_ask(ui, "GET", dv_str_get(&text), NULL, ret);
@@ -106,6 +108,7 @@ static struct dv_output *bill_body(const struct dv_bill_source *s, const char *p
     add_text(body, "idle", s->idle);
     add_text(body, "tenant", s->tenant);
     add_text(body, "gpu", s->gpu);
+    add_text(body, "pod", s->pod);
     add_text(body, "price_name", price_text ? s->price_file : NULL);
     add_text(body, "price_text", price_text);
     return o;

@@ -16,7 +16,7 @@ struct dv_bill_source {
     const char *ledger, *price_file;
     const char *from, *to, *timezone;
     const char *by, *basis, *idle;
-    const char *tenant, *gpu;
+    const char *tenant, *gpu, *pod;
 };
 
 /* Each returns DV_UI_OK and the tree, or the exit status. */

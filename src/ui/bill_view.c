@@ -58,6 +58,14 @@ static const struct dv_table gpu_view = {"gpus", gpu_columns, DV_ARRAY_SIZE(gpu_
         "QUALITY", "quality"                                                                       \
     }
 
+static const struct dv_table_column pod_columns[] = {
+    {"FOR", "kind"},
+    {"TENANT", "tenant"},
+    {"POD", "pod"},
+    LINE_COLUMNS,
+};
+static const struct dv_table pod_view = {"lines", pod_columns, DV_ARRAY_SIZE(pod_columns)};
+
 static const struct dv_table_column mode_columns[] = {
     {"FOR", "kind"},
     {"MODE", "mode"},
@@ -80,6 +88,7 @@ const struct dv_table *dv_bill_view(const char *by)
     return !by || !strcmp(by, "tenant") ? &tenant_view
            : !strcmp(by, "gpu")         ? &gpu_view
            : !strcmp(by, "mode")        ? &mode_view
+           : !strcmp(by, "pod")         ? &pod_view
                                         : &day_view;
 }
 
@@ -106,6 +115,11 @@ static const struct dv_table_column usage_gpu_columns[] = {
     TIME("NOT HELD", "unallocated_seconds"),
     TIME("UNHEALTHY", "unhealthy_seconds"),
 };
+static const struct dv_table_column usage_pod_columns[] = {
+    {"TENANT", "tenant"},
+    {"POD", "pod"},
+    USAGE_COLUMNS,
+};
 static const struct dv_table_column usage_mode_columns[] = {
     {"MODE", "mode"},
     {"PROFILE", "profile"},
@@ -124,6 +138,8 @@ const struct dv_table *dv_usage_view(const char *by)
                                             DV_ARRAY_SIZE(usage_tenant_columns)};
     static const struct dv_table gpus = {"lines", usage_gpu_columns,
                                          DV_ARRAY_SIZE(usage_gpu_columns)};
+    static const struct dv_table pods = {"lines", usage_pod_columns,
+                                         DV_ARRAY_SIZE(usage_pod_columns)};
     static const struct dv_table modes = {"lines", usage_mode_columns,
                                           DV_ARRAY_SIZE(usage_mode_columns)};
     static const struct dv_table days = {"lines", usage_day_columns,
@@ -131,6 +147,7 @@ const struct dv_table *dv_usage_view(const char *by)
     return !by || !strcmp(by, "tenant") ? &tenants
            : !strcmp(by, "gpu")         ? &gpus
            : !strcmp(by, "mode")        ? &modes
+           : !strcmp(by, "pod")         ? &pods
                                         : &days;
 }
 

@@ -22,12 +22,13 @@ static const struct dv_option options[] = {
     {"to", 0, "TIME", "where it ends, itself not in it; default: now", DV_OPTION_TEXT,
      AT(source.to)},
     {"by", 0, "WHAT", "what the lines are", DV_OPTION_CHOICE, AT(source.by),
-     .choices = "tenant|gpu|mode|day"},
+     .choices = "tenant|gpu|mode|day|pod"},
     {"basis", 0, "BASIS", "what tenants pay for", DV_OPTION_CHOICE, AT(source.basis),
      .choices = "used|requested|fixed|max", .otherwise = "used"},
     {"idle", 0, "HOW", "how idle time is shared among tenants", DV_OPTION_CHOICE, AT(source.idle),
      .choices = "none|even|weighted", .otherwise = "none"},
     {"tenant", 0, "TENANT", "this tenant's part alone", DV_OPTION_TEXT, AT(source.tenant)},
+    {"pod", 0, "NAMESPACE/POD", "this pod's time alone", DV_OPTION_TEXT, AT(source.pod)},
     {"gpu", 0, "GPU", "this GPU alone: its UUID or the beginning of it, or its index",
      DV_OPTION_TEXT, AT(source.gpu)},
     {"price-file", 0, "FILE", "the prices; default: the daemon's", DV_OPTION_TEXT,
@@ -114,6 +115,7 @@ static const struct dv_ui_example examples[] = {
     {"last month as a page to print", "divvy bill --from last-month --format html > bill.html"},
     {"last month for a FinOps tool, idle time shared by use",
      "divvy bill --from last-month --idle weighted --format focus > focus.csv"},
+    {"one pod, all its containers and restarts", "divvy bill --pod team-a/train-0 --from -7d"},
     {"from a backup of the ledger, without a daemon",
      "divvy bill --ledger backup.db --price-file prices.yaml --from 2026-10 --by day"},
 };
@@ -131,7 +133,9 @@ const struct dv_ui_verb dv_verb_bill = {
         "equal parts (even) or by what each is charged (weighted).\n\n"
         "TIME is 2026-11-01, 2026-11, a time of RFC 3339, now, today, yesterday, this-month, "
         "last-month, or -7d, -12h, -90m before now. A month or yesterday as --from alone is all "
-        "of it. Only root and operators see the other tenants' lines.",
+        "of it. Pods are kept by name as long as the ledger keeps hours, 400 days; what is older "
+        "is "
+        "their tenant's. Only root and operators see the other tenants' lines.",
     .options = options,
     .n_options = DV_ARRAY_SIZE(options),
     .values_size = sizeof(struct values),

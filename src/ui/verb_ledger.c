@@ -146,6 +146,7 @@ static const struct dv_option export_options[] = {
     {"from", 0, "TIME", "where it begins; default: this month", DV_OPTION_TEXT, AT(from)},
     {"to", 0, "TIME", "where it ends, itself not in it; default: now", DV_OPTION_TEXT, AT(to)},
     {"tenant", 0, "TENANT", "this tenant alone", DV_OPTION_TEXT, AT(tenant)},
+    {"pod", 0, "NAMESPACE/POD", "this pod alone", DV_OPTION_TEXT, AT(pod)},
     {"gpu", 0, "UUID", "this GPU alone", DV_OPTION_TEXT, AT(gpu)},
     LEDGER_OPTION(AT(ledger)),
 };
@@ -156,6 +157,7 @@ static const struct dv_table_column row_columns[] = {
     {"LEVEL", "level"},
     {"BLOCK", "block", .right = true},
     {"TENANT", "tenant"},
+    {"POD", "pod"},
     {"GPU", "gpu_uuid"},
     {"MODEL", "model"},
     {"PROFILE", "profile"},

@@ -10,8 +10,9 @@ static const struct dv_option options[] = {
     {"from", 0, "TIME", "where it begins; default: this month", DV_OPTION_TEXT, AT(from)},
     {"to", 0, "TIME", "where it ends, itself not in it; default: now", DV_OPTION_TEXT, AT(to)},
     {"by", 0, "WHAT", "what the lines are", DV_OPTION_CHOICE, AT(by),
-     .choices = "tenant|gpu|mode|day"},
+     .choices = "tenant|gpu|mode|day|pod"},
     {"tenant", 0, "TENANT", "this tenant alone", DV_OPTION_TEXT, AT(tenant)},
+    {"pod", 0, "NAMESPACE/POD", "this pod's time alone", DV_OPTION_TEXT, AT(pod)},
     {"gpu", 0, "GPU", "this GPU alone: its UUID or the beginning of it, or its index",
      DV_OPTION_TEXT, AT(gpu)},
     {"ledger", 0, "FILE", "read this ledger, a backup, without a daemon", DV_OPTION_TEXT,
@@ -39,6 +40,7 @@ static int run(const struct dv_ui *ui)
 static const struct dv_ui_example examples[] = {
     {"GPU time per tenant as a spreadsheet", "divvy usage -o csv > usage.csv"},
     {"the last week, day by day", "divvy usage --from -7d --by day"},
+    {"what each pod used today", "divvy usage --from today --by pod"},
 };
 
 const struct dv_ui_verb dv_verb_usage = {
@@ -49,7 +51,9 @@ const struct dv_ui_verb dv_verb_usage = {
                "slice's compute; IDLE is what of that nobody used. QUALITY says how busy time was "
                "measured: exact, sampled or estimated.\n\n"
                "Without options: all since the daemon's state directory was made. With --from, "
-               "--to, --by, --tenant or --gpu: from the ledger, TIME as 'divvy bill' has it.",
+               "--to, --by, --tenant, --pod or --gpu: from the ledger, TIME as 'divvy bill' has "
+               "it. Pods are "
+               "kept by name as long as hours are, 400 days.",
     .options = options,
     .n_options = DV_ARRAY_SIZE(options),
     .values_size = sizeof(struct dv_bill_source),

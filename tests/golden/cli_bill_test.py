@@ -84,7 +84,7 @@ class Ledger(unittest.TestCase):
 
     def test_csv(self):
         text = ""
-        for by in ("tenant", "gpu", "mode", "day"):
+        for by in ("tenant", "gpu", "mode", "day", "pod"):
             out = self.good(*RANGE, "--by", by, "-o", "csv")
             self.assertEqual(out, self.good(*RANGE, "--by", by, "--format", "csv"))
             text += f"$ divvy bill --by {by} -o csv\n{out}\n"
@@ -92,7 +92,7 @@ class Ledger(unittest.TestCase):
 
     def test_usage(self):
         text = ""
-        for by in ("tenant", "gpu", "mode", "day"):
+        for by in ("tenant", "gpu", "mode", "day", "pod"):
             code, out, err = play("usage", "--ledger", self.ledger, *RANGE, "--by", by)
             self.assertEqual((code, err), (0, ""))
             text += f"$ divvy usage --by {by}\n{out}\n"
@@ -104,6 +104,28 @@ class Ledger(unittest.TestCase):
         for mine, theirs in zip(usage["tenants"], bill["tenants"]):
             for key in ("tenant", "busy_seconds", "wait_seconds", "memory_byte_seconds"):
                 self.assertEqual(mine[key], theirs[key])
+
+    def test_a_pod(self):
+        """Its own bill is its line in the tenant's; whose it is is said, and is so."""
+        lines = json.loads(self.good(*RANGE, "--by", "pod", "-o", "json"))["lines"]
+        self.assertEqual(["train-0", "train-1", "train-2"],
+                         [n["pod"] for n in lines if n["tenant"] == "team-b"])
+        one = json.loads(self.good(*RANGE, "--pod", "team-b/train-1", "-o", "json"))
+        line = [n for n in lines if n["pod"] == "train-1"][0]
+        self.assertEqual(["team-b"], [t["tenant"] for t in one["tenants"]])
+        for key in ("busy_seconds", "used_cost_micros", "requested_cost_micros", "wait_seconds"):
+            self.assertEqual(line[key], one["tenants"][0][key])
+        out = play("ledger", "export", "--ledger", self.ledger, *RANGE, "--pod", "team-b/train-2")[1]
+        rows = list(csv.DictReader(io.StringIO(out, newline="")))
+        self.assertEqual({("team-b", "train-2")}, {(r["tenant"], r["pod"]) for r in rows})
+        for wrong, word in (("train-1", "is no pod"), ("/train-1", "name"), ("team-b/", "is no pod"),
+                            ("team-b/a/b", "is no pod"), ("team-b/" + "x" * 254, "is no pod")):
+            code, _, err = self.bill(*RANGE, "--pod", wrong)
+            self.assertEqual(2, code)
+            self.assertIn(word, err)
+        code, _, err = self.bill(*RANGE, "--pod", "team-b/train-1", "--tenant", "team-a")
+        self.assertEqual(2, code)
+        self.assertIn("not one of tenant 'team-a'", err)
 
     # -- sums
 

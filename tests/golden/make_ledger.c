@@ -48,6 +48,7 @@ static void add_shared(struct dv_ledger *ledger, int hour)
                            DV_QUALITY_EXACT};
     struct dv_account b = a, own = a;
     memcpy(b.tenant, "team-b", sizeof "team-b");
+    snprintf(b.pod, sizeof b.pod, "train-%d", hour / 48); /* a new one every other day */
     own.tenant[0] = 0;
     own.source = DV_SOURCE_NONE;
     add(ledger, a,

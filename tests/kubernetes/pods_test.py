@@ -57,6 +57,14 @@ class Pods(AgentCase):
                                                "divvy-load", "spin", "--seconds", "1",
                                                check=False).returncode)
 
+    def by_pod(self, verb):
+        """The lines of this namespace's pods, by their names; they sum to the namespace's own."""
+        answer = json.loads(self.divvy(verb, "--by", "pod", "-o", "json").stdout)
+        lines = [n for n in answer["lines"] if n["tenant"] == self.namespace]
+        whole = [t for t in answer["tenants"] if t["tenant"] == self.namespace]
+        self.assertAlmostEqual(whole[0]["busy_seconds"], sum(n["busy_seconds"] for n in lines))
+        return {n["pod"]: n for n in lines}
+
     def test_pods_appear_by_namespace_and_name(self):
         self.hold("known", {"nvidia.com/gpu.governed": 1})
         self.load("known", "spin", "--seconds", "2")
@@ -66,6 +74,14 @@ class Pods(AgentCase):
         self.assertIn(self.namespace, usage)
         bill = self.divvy("bill", "-o", "json").stdout
         self.assertIn(self.namespace, bill)
+        lines = self.by_pod("usage")
+        self.assertGreater(lines["known"]["busy_seconds"], 1)
+        self.assertLessEqual(lines["known"]["busy_seconds"], 3)
+        lines = self.by_pod("bill")
+        self.assertGreater(lines["known"]["used_cost_micros"], 0)
+        one = json.loads(self.divvy("usage", "--pod", f"{self.namespace}/known", "-o", "json").stdout)
+        self.assertEqual([self.namespace], [t["tenant"] for t in one["tenants"]])
+        self.assertGreater(one["tenants"][0]["busy_seconds"], 1)
 
     def test_a_slice_ends_with_its_pod(self):
         self.hold("passing", {"nvidia.com/gpu.governed": 1})

@@ -414,8 +414,8 @@ static void add_gpus(const struct page *p)
 static const struct {
     const char *key, *title;
 } dimensions[] = {
-    {"tenant", "Tenant"},   {"model", "Model"}, {"gpu_uuid", "GPU"},
-    {"profile", "Profile"}, {"mode", "Mode"},
+    {"tenant", "Tenant"}, {"pod", "Pod"},         {"model", "Model"},
+    {"gpu_uuid", "GPU"},  {"profile", "Profile"}, {"mode", "Mode"},
 };
 
 #define DIMENSIONS DV_ARRAY_SIZE(dimensions)

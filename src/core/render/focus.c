@@ -419,12 +419,17 @@ static void cell_allocated(const struct writer *w, const struct row *r, struct d
     }
     for (size_t i = 0; i < DV_ARRAY_SIZE(parts); i++)
         dv_str_addf(cell, "/%s", text_of(r->line, parts[i]));
+    if (*text_of(r->line, "pod"))
+        dv_str_addf(cell, "/%s", text_of(r->line, "pod"));
 }
 
 static void cell_allocated_name(const struct writer *w, const struct row *r, struct dv_str *cell)
 {
-    if (is_allocated(w, r))
-        dv_str_add(cell, r->tenant);
+    if (!is_allocated(w, r))
+        return;
+    dv_str_add(cell, r->tenant);
+    if (r->kind == ROW_TENANT && *text_of(r->line, "pod"))
+        dv_str_addf(cell, "/%s", text_of(r->line, "pod"));
 }
 
 static void cell_allocated_tags(const struct writer *w, const struct row *r, struct dv_str *cell)
@@ -435,6 +440,8 @@ static void cell_allocated_tags(const struct writer *w, const struct row *r, str
     add_pair("divvy/tenant", r->tenant, cell);
     if (r->kind == ROW_TENANT)
         add_pair("divvy/mode", text_of(r->line, "mode"), cell);
+    if (r->kind == ROW_TENANT && *text_of(r->line, "pod"))
+        add_pair("divvy/pod", text_of(r->line, "pod"), cell);
     dv_str_addc(cell, '}');
 }
 
@@ -486,6 +493,7 @@ static void add_own_cost(const struct row *r, const char *key, struct dv_str *ce
 OWN(cell_model, add_own, "model")
 OWN(cell_mode, add_own, "mode")
 OWN(cell_profile, add_own, "profile")
+OWN(cell_pod, add_own, "pod")
 OWN(cell_tier, add_own, "tier")
 OWN(cell_quality, add_own, "quality")
 OWN(cell_source, add_own, "source")
@@ -557,6 +565,7 @@ static const struct column {
     {"x_MigProfile", DV_FOCUS_1_2, cell_profile},
     {"x_OriginChargeId", DV_FOCUS_1_2, cell_origin},
     {"x_OriginCost", DV_FOCUS_1_2, cell_origin_cost},
+    {"x_Pod", DV_FOCUS_1_2, cell_pod},
     {"x_Quality", DV_FOCUS_1_2, cell_quality},
     {"x_RequestedCost", DV_FOCUS_1_2, cell_requested_cost},
     {"x_RequestedSeconds", DV_FOCUS_1_2, cell_requested},
@@ -714,7 +723,7 @@ static int by_origin(const void *a, const void *b)
 {
     const struct dv_output_node *x = *(const struct dv_output_node *const *)a;
     const struct dv_output_node *y = *(const struct dv_output_node *const *)b;
-    static const char *const keys[] = {"gpu_uuid", "tenant", "kind",   "mode",
+    static const char *const keys[] = {"gpu_uuid", "tenant", "pod",    "kind",   "mode",
                                        "profile",  "tier",   "source", "quality"};
     int64_t from_x = number_of(x, "from_unix"), from_y = number_of(y, "from_unix");
     int c = (from_x > from_y) - (from_x < from_y);

@@ -21,6 +21,7 @@ struct work {
     struct dv_bill *bill;
     struct dv_bill_result result;
     uint64_t broken, coarse;
+    bool days; /* some of it is kept by the day alone, where pods are not told apart */
     int64_t first_unix, last_unix; /* where the ledger's rows begin and end */
     struct dv_err *err;
     int r; /* of adding rows */
@@ -50,6 +51,26 @@ static int set_zone(struct work *w, const struct dv_billing_query *q)
     return 0;
 }
 
+/* "namespace/name": the tenant is the namespace, whether or not it is said again. */
+static int set_pod(struct work *w, const char *text)
+{
+    struct dv_bill_query *to = &w->query;
+    const char *slash = strchr(text, '/');
+    char tenant[DV_TENANT_SIZE];
+    if (!slash || !slash[1] || strchr(slash + 1, '/') || slash - text >= (int)sizeof tenant ||
+        dv_str_copy(to->pod, sizeof to->pod, slash + 1) < 0)
+        return dv_err_set(w->err, -EINVAL,
+                          "'%.80s' is no pod: its namespace and its name, as in team-a/train-0",
+                          text);
+    memcpy(tenant, text, (size_t)(slash - text));
+    tenant[slash - text] = 0;
+    if (to->tenant[0] && strcmp(to->tenant, tenant) != 0)
+        return dv_err_set(w->err, -EINVAL, "pod '%.80s' is not one of tenant '%s'", text,
+                          to->tenant);
+    memcpy(to->tenant, tenant, sizeof tenant);
+    return dv_tenant_check_name(to->tenant, w->err);
+}
+
 static int set_names(struct work *w, const struct dv_billing_query *q)
 {
     struct dv_bill_query *to = &w->query;
@@ -68,7 +89,7 @@ static int set_names(struct work *w, const struct dv_billing_query *q)
         (strlen(q->gpu) < 8 || dv_str_copy(to->gpu, sizeof to->gpu, q->gpu) < 0))
         r = dv_err_set(w->err, -EINVAL,
                        "'%.60s' is no GPU: a UUID or the first 8 letters of one at least", q->gpu);
-    return r;
+    return r == 0 && q->pod ? set_pod(w, q->pod) : r;
 }
 
 static int prepare(struct work *w, const struct dv_billing_query *q)
@@ -89,6 +110,7 @@ static bool on_row(void *arg, const struct dv_ledger_row *row)
     struct work *w = arg;
     w->broken += row->broken;
     w->coarse += row->coarse;
+    w->days |= row->level == DV_LEDGER_DAY;
     if (!w->last_unix || row->row.from_unix < w->first_unix)
         w->first_unix = row->row.from_unix;
     w->last_unix = DV_MAX(w->last_unix, row->row.to_unix);
@@ -149,6 +171,11 @@ static void add_ledger_notes(const struct work *w, int64_t now_unix, struct dv_o
         dv_output_string(notes, NULL,
                          "The ledger keeps no finer rows for a part of this time; they were cut by "
                          "time.");
+    if (w->days &&
+        (w->query.pod[0] || w->query.by == DV_BILL_BY_POD || w->query.by == DV_BILL_BY_ALL))
+        dv_output_string(notes, NULL,
+                         "The ledger keeps days alone for a part of this time, and days do not "
+                         "tell pods apart.");
     for (uint32_t i = 0; w->info && i < w->info->n_warnings; i++)
         dv_output_string(notes, NULL, w->info->warnings[i].text);
 }
@@ -241,6 +268,8 @@ static void add_line(struct dv_output_node *list, const struct dv_bill_line *l, 
     dv_output_int(o, "from_unix", l->from_unix);
     dv_output_int(o, "to_unix", l->to_unix);
     add_text(o, "tenant", l->account.tenant);
+    if (by == DV_BILL_BY_POD || by == DV_BILL_BY_ALL)
+        add_text(o, "pod", l->account.pod);
     add_text(o, "gpu_uuid", l->account.gpu);
     add_text(o, "model", l->account.model);
     add_text(o, "profile", l->account.profile);
@@ -323,6 +352,7 @@ static bool add_row(void *arg, const struct dv_ledger_row *row)
     dv_output_string(o, "level", dv_ledger_chain_name(row->level));
     dv_output_uint(o, "block", row->block);
     dv_output_string(o, "tenant", a->tenant);
+    dv_output_string(o, "pod", a->pod);
     dv_output_string(o, "gpu_uuid", a->gpu);
     dv_output_string(o, "model", a->model);
     dv_output_string(o, "profile", a->profile);
@@ -355,8 +385,9 @@ int dv_billing_rows(struct dv_ledger *ledger, const struct dv_billing_query *q,
     struct dv_ledger_query query = {.from_unix = w.query.from_unix,
                                     .to_unix = w.query.to_unix,
                                     .step = DV_LEDGER_MINUTE,
-                                    .tenant = q->tenant,
-                                    .gpu = q->gpu};
+                                    .tenant = w.query.tenant[0] ? w.query.tenant : NULL,
+                                    .gpu = q->gpu,
+                                    .pod = w.query.pod[0] ? w.query.pod : NULL};
     r = dv_ledger_read(ledger, &query, add_row, &rows, NULL, err);
     if (r == 0 && rows.n > DV_BILLING_ROWS_MAX)
         r = dv_err_set(err, -E2BIG, "there are more than %u rows; ask for a shorter time",

@@ -24,6 +24,7 @@ struct dv_billing_query {
     const char *timezone;  /* NULL: the price list's; UTC without one */
     const char *by, *basis, *idle;
     const char *tenant, *gpu;
+    const char *pod;                     /* "namespace/name": its time alone */
     const char *price_name, *price_text; /* the price file; of a bill */
     size_t price_len;
     bool own_gpus_only; /* the asker may see `tenant` alone: nothing of the GPUs as a whole */
