@@ -3,6 +3,7 @@
 
 #include "claims.h"
 #include "inventory.h"
+#include "kubernetes/pods.h"
 #include "meter.h"
 #include "mps.h"
 #include "sys/clock.h"
@@ -114,11 +115,28 @@ static bool is_shared(const struct dv_node *node, uint32_t gpu)
     return false;
 }
 
+/* A container that did not get the GPU from divvy. */
+static void name_pod(struct dv_finding *f, const struct dv_workload *w)
+{
+    char title[DV_WORKLOAD_NAME_SIZE];
+    dv_workload_title(w, title, sizeof title);
+    snprintf(f->problem, sizeof f->problem,
+             "process %d of pod %.100s uses GPU %u, which is shared, without a slice",
+             (int)f->process.pid, title, f->gpu);
+    snprintf(f->cause, sizeof f->cause,
+             "its container did not get the GPU from divvy: by another device plugin, an "
+             "environment variable or a mount");
+    snprintf(f->remedy, sizeof f->remedy,
+             "have the pod ask for a GPU of divvy's (nvidia.com/gpu on this node), or delete the "
+             "pod");
+}
+
 static void name_process(struct dv_node *node, uint32_t gpu, const struct dv_proc_id *id,
                          struct dv_holding *h)
 {
     struct dv_finding f = {
         .gpu = gpu, .process = *id, .holding = h ? h->claim.id : 0, .needed = NEEDED};
+    const struct dv_workload *w;
     if (h) {
         for (size_t i = 0; i < h->n_strays; i++)
             if (h->strays[i].id.pid == id->pid && h->strays[i].from_store)
@@ -135,6 +153,9 @@ static void name_process(struct dv_node *node, uint32_t gpu, const struct dv_pro
                  "(divvy run --mode exclusive, --trust untrusted)",
                  (unsigned long long)h->claim.id);
         dv_tenants_add_stray(h, id, false);
+    } else if ((w = dv_pods_of(node->pods, id->pid))) {
+        snprintf(f.subject, sizeof f.subject, "gpu %u", gpu);
+        name_pod(&f, w);
     } else {
         char user[64] = "?";
         uid_t uid;
@@ -349,7 +370,7 @@ static void add_process(struct dv_node *node, uint32_t gpu, const struct look *l
         return;
     struct dv_holding *h = dv_tenants_find_on(node, &id, gpu);
     if (!h)
-        dv_meter_outside_ran(node, gpu, ns);
+        dv_meter_outside_ran(node, gpu, dv_pods_of(node->pods, id.pid), ns);
     else if (!will_tell(h, &id))
         dv_meter_stray_ran(h, &id, ns);
 }

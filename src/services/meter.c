@@ -284,11 +284,13 @@ void dv_meter_answered(struct dv_node *node, uint64_t claim, const struct dv_pro
         dv_meter_restart_answered(&node->meter->restart, claim, id);
 }
 
-void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, uint64_t ns)
+void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, const struct dv_workload *whose,
+                          uint64_t ns)
 {
     const struct dv_gpu *g = dv_snapshot_gpu(node->snapshot, gpu);
     if (node->meter->books && g)
-        dv_books_outside(node->meter->books, g->uuid, ns);
+        dv_books_outside(node->meter->books, g->uuid, whose ? whose->namespace : NULL,
+                         whose ? whose->pod : "", ns);
 }
 
 void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns)

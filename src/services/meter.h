@@ -50,7 +50,9 @@ void dv_meter_was_charged(struct dv_node *node, uint64_t claim, const struct dv_
                           uint64_t ns);
 /* There is nothing more to be told of a process that has ended. */
 void dv_meter_answered(struct dv_node *node, uint64_t claim, const struct dv_proc_id *id);
-void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
+/* Of a process without a slice; `whose` pod it is, whose namespace is charged; NULL: nobody's. */
+void dv_meter_outside_ran(struct dv_node *node, uint32_t gpu, const struct dv_workload *whose,
+                          uint64_t ns);
 void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns);
 
 /* A process has shaken hands. One from before a restart: what it ran while nobody looked will be

@@ -99,6 +99,7 @@ struct dv_layouts;
 struct dv_costs;
 struct dv_containers;
 struct dv_kubernetes;
+struct dv_pods;
 struct dv_meter;
 struct dv_meter_question;
 struct dv_mps;
@@ -296,6 +297,7 @@ struct dv_node {
     struct dv_mps *mps;               /* mps.h */
     struct dv_containers *containers; /* kubernetes/containers.h */
     struct dv_kubernetes *kubernetes; /* kubernetes/kubernetes.h; NULL: without --kubernetes */
+    struct dv_pods *pods;             /* kubernetes/pods.h; NULL: no API server */
     bool ready;                       /* the first inventory is complete */
     bool limits_usable;               /* memory limits by cgroup can be set here */
     bool limits_asked, limits_probed;

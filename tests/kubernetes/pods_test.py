@@ -83,6 +83,23 @@ class Pods(AgentCase):
         self.assertEqual([self.namespace], [t["tenant"] for t in one["tenants"]])
         self.assertGreater(one["tenants"][0]["busy_seconds"], 1)
 
+    def test_a_pod_that_divvy_did_not_serve_is_named_and_charged(self):
+        """It finds the driver by a mount, not by the kubelet, and uses a GPU that others share."""
+        self.hold("served", {"nvidia.com/gpu.governed": 1})
+        stray = pod("stray", "divvy-load spin --seconds 40; sleep 3600",
+                    volumes=[{"name": "host", "hostPath": {"path": "/var/lib/divvy"}}])
+        stray["spec"]["containers"][0] |= {
+            "volumeMounts": [{"name": "host", "mountPath": "/host"}],
+            "env": [{"name": "LD_LIBRARY_PATH", "value": "/host/host/sim"},
+                    {"name": "DIVVY_SIM_SOCKET", "value": "/host/sim.sock"},
+                    {"name": "CUDA_VISIBLE_DEVICES", "value": "3"}]}
+        self.run_pod(stray)
+        key = f"{self.namespace}/stray/main"
+        process.wait("it to be named", lambda: key in json.dumps(self.divvy_json("status")), 30)
+        process.wait("it to be charged", lambda: self.by_pod("usage").get(
+            "stray", {}).get("busy_seconds", 0) > 2, 30)
+        self.assertNotIn("stray", [s.get("pod") for s in self.slices().values()])
+
     def test_a_slice_ends_with_its_pod(self):
         self.hold("passing", {"nvidia.com/gpu.governed": 1})
         self.await_slice("passing")

@@ -220,16 +220,18 @@ int dv_books_late(struct dv_books *b, const struct dv_account *account, const ch
     return 0;
 }
 
-int dv_books_outside(struct dv_books *b, const char *gpu, uint64_t ns)
+int dv_books_outside(struct dv_books *b, const char *gpu, const char *tenant, const char *pod,
+                     uint64_t ns)
 {
     struct dv_account a = {
         .mode = DV_MODE_TIMESLICE, .source = DV_SOURCE_DRIVER, .quality = DV_QUALITY_SAMPLED};
     for (size_t i = 0; i < b->n_gpus; i++)
         if (!strcmp(b->gpus[i].uuid, gpu))
             memcpy(a.model, b->gpus[i].model, sizeof a.model);
-    if (dv_str_copy(a.gpu, sizeof a.gpu, gpu) < 0)
+    if (dv_str_copy(a.gpu, sizeof a.gpu, gpu) < 0 ||
+        dv_str_copy(a.tenant, sizeof a.tenant, tenant ? tenant : DV_ACCOUNT_OUTSIDE) < 0 ||
+        dv_str_copy(a.pod, sizeof a.pod, tenant ? pod : "") < 0)
         return -EINVAL;
-    dv_str_copy(a.tenant, sizeof a.tenant, DV_ACCOUNT_OUTSIDE);
     return dv_books_late(b, &a, gpu, ns);
 }
 

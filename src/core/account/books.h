@@ -48,8 +48,10 @@ void dv_books_wait(struct dv_books *books, uint64_t slice, uint64_t ns);
 int dv_books_overhead(struct dv_books *books, const char *device, uint64_t ns);
 /* How long a device ran anything at all: for MPS, whose clients overlap. */
 int dv_books_ran(struct dv_books *books, const char *device, uint64_t ns);
-/* Work on a GPU's whole device that belongs to no slice. */
-int dv_books_outside(struct dv_books *books, const char *gpu, uint64_t ns);
+/* Work on a GPU's whole device that belongs to no slice. `tenant`: who is known to do it all the
+ * same, in its `pod` or ""; NULL: DV_ACCOUNT_OUTSIDE. */
+int dv_books_outside(struct dv_books *books, const char *gpu, const char *tenant, const char *pod,
+                     uint64_t ns);
 /* Of a slice that ended before these books began: its account, as it was. 0, -ENOMEM, -ENOSPC. */
 int dv_books_late(struct dv_books *books, const struct dv_account *account, const char *device,
                   uint64_t ns);

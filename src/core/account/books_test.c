@@ -205,10 +205,15 @@ static void work_outside_of_slices_has_a_name(void **state)
     setup(&n, 1);
     device(&n, 0, 7000, DV_MODE_AUTO);
     pass(&n, S);
-    assert_int_equal(dv_books_outside(n.books, "GPU-0", S / 4), 0);
+    assert_int_equal(dv_books_outside(n.books, "GPU-0", NULL, "", S / 4), 0);
     pass(&n, S);
     assert_string_equal(n.account.tenant, DV_ACCOUNT_OUTSIDE);
     assert_string_equal(n.account.model, "NVIDIA A100");
+    assert_int_equal(n.last.busy_ns, S / 4);
+    assert_int_equal(dv_books_outside(n.books, "GPU-0", "bob", "stray-0", S / 4), 0);
+    pass(&n, S);
+    assert_string_equal(n.account.tenant, "bob"); /* it is known whose it is */
+    assert_string_equal(n.account.pod, "stray-0");
     assert_int_equal(n.last.busy_ns, S / 4);
     struct dv_account gone = {.mode = DV_MODE_GOVERNED, .quality = DV_QUALITY_SAMPLED};
     strcpy(gone.gpu, "GPU-0");

@@ -9,8 +9,8 @@
  * device that is 3/7 of its GPU is 3/7 of a GPU second.
  *
  * Busy and reserved-idle time belong to a tenant. Overhead, unallocated and unhealthy time belong
- * to the GPU: their account has tenant "". Work that runs outside of any slice is the tenant
- * DV_ACCOUNT_OUTSIDE's, a name that no real tenant can have.
+ * to the GPU: their account has tenant "". Work that runs outside of any slice, and of which nobody
+ * knows whose it is, is the tenant DV_ACCOUNT_OUTSIDE's, a name that no real tenant can have.
  *
  * A pod is one of a tenant's workloads, by its name: its containers, and pods that had the name
  * before, are one. Its time is its tenant's; prices and shares of idle time do not know of it.

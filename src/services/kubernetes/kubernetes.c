@@ -6,6 +6,7 @@
 #include "kubernetes/labeller.h"
 #include "kubernetes/mig_label.h"
 #include "kubernetes/node_object.h"
+#include "kubernetes/pods.h"
 #include "kubernetes/unit_holders.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -139,7 +140,9 @@ static int start_object(struct dv_kubernetes *k, struct dv_err *err)
     if (file && !strcmp(file, "none"))
         return 0;
     int r = dv_node_object_new(k->node->loop, k->node_name, file, &k->object, err);
-    if (r == 0 && dv_health_report_new(k->node, k->object, k->holders, &k->health) < 0)
+    if (r == 0 &&
+        (dv_health_report_new(k->node, k->object, k->holders, &k->health) < 0 ||
+         dv_pods_new(dv_node_object_client(k->object), k->node_name, &k->node->pods) < 0))
         r = dv_err_set(err, -ENOMEM, "out of memory");
     if (r == 0 && k->options.mig_config &&
         dv_mig_label_new(k->node, k->object, k->options.mig_config, &k->mig) < 0)
@@ -235,6 +238,8 @@ void dv_kubernetes_free(struct dv_kubernetes *k)
     dv_mig_label_free(k->mig);
     dv_unit_holders_free(k->holders);
     dv_device_plugin_free(k->plugin);
+    dv_pods_free(k->node->pods);
+    k->node->pods = NULL;
     dv_node_object_free(k->object);
     dv_settings_free(k->settings);
     free(k);
