@@ -18,9 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TICK_MS 250u
-#define LOOK_NS DV_NS_PER_S /* files are looked at so often */
-#define HOST_FILES "/host"  /* below the state directory */
+#define TICK_MS 250u       /* files are looked at so often */
+#define START_MS 20u       /* until the kubelet has something */
+#define HOST_FILES "/host" /* below the state directory */
 
 struct dv_kubernetes {
     struct dv_node *node;
@@ -36,7 +36,7 @@ struct dv_kubernetes {
     struct dv_labeller *labeller;
     uint64_t labelled; /* generation of the settings that it has */
     struct dv_loop_source *timer;
-    uint64_t look_ns, labels_seen, told_generation;
+    uint64_t labels_seen, told_generation;
     char told_problem[480], told_offer[480];
 };
 
@@ -88,7 +88,6 @@ static void look_at_labels(struct dv_kubernetes *k)
         return;
     k->labels_seen = generation;
     dv_settings_label(k->settings, dv_node_object_label(k->object, DV_SETTINGS_LABEL));
-    k->look_ns = 0;
 }
 
 /* Before anybody asks for labels again: the old configuration is gone. */
@@ -105,11 +104,8 @@ static void on_tick(void *arg)
     struct dv_kubernetes *k = arg;
     uint64_t now = dv_clock_now();
     look_at_labels(k);
-    if (now >= k->look_ns) {
-        k->look_ns = now + LOOK_NS;
-        if (dv_settings_look(k->settings))
-            tell_config(k);
-    }
+    if (dv_settings_look(k->settings))
+        tell_config(k);
     follow_config(k);
     dv_device_plugin_tick(k->plugin, now);
     dv_unit_holders_tick(k->holders, now);
@@ -119,6 +115,14 @@ static void on_tick(void *arg)
     tell_problem(k, k->told_offer, dv_device_plugin_problem(k->plugin), "ConfigNotOffered");
     if (k->mig)
         dv_mig_label_tick(k->mig, now);
+    if (!dv_device_plugin_offers(k->plugin))
+        dv_loop_timer_set(k->timer, START_MS, TICK_MS);
+}
+
+static void on_node_changed(void *arg)
+{
+    struct dv_kubernetes *k = arg;
+    dv_loop_timer_set(k->timer, 0, TICK_MS);
 }
 
 /* ---- life ---- */
@@ -139,10 +143,10 @@ static int start_object(struct dv_kubernetes *k, struct dv_err *err)
     const char *file = k->options.kubeconfig;
     if (file && !strcmp(file, "none"))
         return 0;
-    int r = dv_node_object_new(k->node->loop, k->node_name, file, &k->object, err);
-    if (r == 0 &&
-        (dv_health_report_new(k->node, k->object, k->holders, &k->health) < 0 ||
-         dv_pods_new(dv_node_object_client(k->object), k->node_name, &k->node->pods) < 0))
+    int r =
+        dv_node_object_new(k->node->loop, k->node_name, file, on_node_changed, k, &k->object, err);
+    if (r == 0 && (dv_health_report_new(k->node, k->object, k->holders, &k->health) < 0 ||
+                   dv_pods_new(dv_node_object_client(k->object), k->node_name, &k->node->pods) < 0))
         r = dv_err_set(err, -ENOMEM, "out of memory");
     if (r == 0 && k->options.mig_config &&
         dv_mig_label_new(k->node, k->object, k->options.mig_config, &k->mig) < 0)

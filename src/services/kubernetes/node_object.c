@@ -25,6 +25,8 @@ struct marks {
 
 struct dv_node_object {
     char name[DV_KUBE_NAME];
+    dv_node_object_changed *changed;
+    void *arg;
     struct dv_kube_config *config;
     struct dv_kube_client *client;
     struct dv_kube_node_watch *watch;
@@ -89,17 +91,21 @@ static void on_node(void *arg, const struct dv_kube_node *node)
         marks_done(&o->annotations);
     }
     o->generation++;
+    o->changed(o->arg);
 }
 
 /* ---- life ---- */
 
 int dv_node_object_new(struct dv_loop *loop, const char *name, const char *kubeconfig,
-                       struct dv_node_object **ret, struct dv_err *err)
+                       dv_node_object_changed *changed, void *arg, struct dv_node_object **ret,
+                       struct dv_err *err)
 {
     struct dv_node_object *o = calloc(1, sizeof *o);
     if (!o)
         return dv_err_set(err, -ENOMEM, "out of memory");
     snprintf(o->name, sizeof o->name, "%s", name);
+    o->changed = changed;
+    o->arg = arg;
     int r = kubeconfig ? dv_kube_config_read(kubeconfig, false, &o->config, err)
                        : dv_kube_config_in_cluster(NULL, &o->config, err);
     if (r == 0)

@@ -4,7 +4,7 @@
  * and its labels tell them what has become of that. While the server is away what was read last
  * counts, and events wait for ten minutes.
  *
- *     dv_node_object_new(loop, "node-1", NULL, &object, &err);
+ *     dv_node_object_new(loop, "node-1", NULL, on_change, self, &object, &err);
  *     const char *v = dv_node_object_label(object, "nvidia.com/mig.config");
  */
 #ifndef DV_SERVICES_KUBERNETES_NODE_OBJECT_H
@@ -14,10 +14,13 @@
 
 struct dv_node_object;
 
-/* kubeconfig NULL: the pod's service account. -ENOENT: this is no pod and no kubeconfig is named;
- * -EINVAL ... with a message. */
+typedef void dv_node_object_changed(void *arg);
+
+/* kubeconfig NULL: the pod's service account. changed: its labels or annotations may have. -ENOENT:
+ * this is no pod and no kubeconfig is named; -EINVAL ... with a message. */
 int dv_node_object_new(struct dv_loop *loop, const char *name, const char *kubeconfig,
-                       struct dv_node_object **ret, struct dv_err *err);
+                       dv_node_object_changed *changed, void *arg, struct dv_node_object **ret,
+                       struct dv_err *err);
 /* Accepts NULL. */
 void dv_node_object_free(struct dv_node_object *object);
 const char *dv_node_object_name(const struct dv_node_object *object);
