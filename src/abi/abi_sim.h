@@ -55,6 +55,7 @@ enum dv_sim_client {
 /* Requests. A block of numbers per client kind; payloads are declared beside their users. */
 enum dv_sim_op {
     DV_SIM_HELLO = 1,
+    DV_SIM_SHOW = 2,         /* + the descriptor of a device's file (abi_sim_show.h) */
     DV_SIM_OP_CUDA = 100,    /* .. 199, below */
     DV_SIM_OP_NVML = 200,    /* .. 399, abi_sim_nvml.h */
     DV_SIM_OP_CONTROL = 400, /* .. 499, below */

@@ -381,6 +381,54 @@ class Runc(unittest.TestCase):
                            **{"memory_bytes": None, "compute": None})
         self.assertEqual(done.stdout.strip(), "0", done.stderr)
 
+    def several(self, spec, wanted, script):
+        """A container with a CDI device for each of the wanted, on a simulated node of its own:
+        what its script says."""
+        os.chmod(self.directory.name, 0o755)  # the simulator is not root
+        node = os.path.join(self.directory.name, "node.yaml")
+        with open(node, "w", encoding="utf-8") as f:
+            f.write("apiVersion: divvy/v1\nkind: SimNode\ngpus:\n" + spec)
+        with harness.Node(node) as node:
+            gpus = node.json("status")["gpus"]
+            b = Bundle(self.directory.name, ["/bin/sh", "-c", script],
+                       ["/bin/sh", "/usr/bin/env", "/bin/mkdir", "/bin/touch",
+                        harness.program("divvy-load")])
+            uuids = []
+            for i, choose in enumerate(wanted):
+                uuids.append(choose(gpus))
+                status, answer = node.ask("POST", "/v1/containers/cdi", {
+                    "name": f"d{i}", "resource": f"r{i}", "devices": [uuids[-1]],
+                    "mode": "exclusive"})
+                self.assertEqual(status, 200, answer)
+                b.apply(answer["text"])
+            b.config["annotations"] = annotations()
+            b.write()
+            done = subprocess.run(["runc", "run", "-b", b.path, self.id], capture_output=True,
+                                  text=True, timeout=120, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return gpus, uuids, done.stdout
+
+    def test_it_sees_what_it_was_given(self):
+        """As from /dev/nvidiaN: counted from 0, whatever its environment says, and not what it
+        makes for itself."""
+        def mig(gpus):
+            return gpus[3]["devices"][1]["uuid"]
+        gpus, uuids, out = self.several(
+            "  - {model: A100-80GB, count: 3}\n  - {model: A100-80GB, mig: \"3g.40gb,2g.20gb\"}\n",
+            [lambda g: g[2]["uuid"], mig],
+            "nvidia-smi -L; echo; "
+            "for id in GPU-x GPU-y; do touch /run/divvy/sim-devices/$id; done; "
+            "env -i DIVVY_SIM_SOCKET=/run/divvy/sim.sock CUDA_VISIBLE_DEVICES=0,1,2,3 "
+            "NVIDIA_VISIBLE_DEVICES=all /usr/bin/nvidia-smi -L; echo; "
+            "divvy-load alloc --gpu 0 --bytes 60GiB >/dev/null; echo $?")
+        first, again, load = out.split("\n\n")
+        self.assertEqual(first, again)
+        listed = re.findall(r"^( *)(GPU|MIG)[^:]*?(\d+): .*?UUID: (\S+?)\)", first, re.M)
+        self.assertEqual([(kind, n, uuid) for _, kind, n, uuid in listed],
+                         [("GPU", "0", uuids[0]), ("GPU", "1", gpus[3]["uuid"]),
+                          ("MIG", "0", uuids[1])], first)
+        self.assertEqual(load.strip(), "0")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubernetes/edits.h"
 
+#include "abi_sim_show.h"
 #include "abi_tenant.h"
 #include "arm.h"
 #include "kubernetes/containers.h"
@@ -68,12 +69,22 @@ static void add_standin(struct dv_cdi_edits *e, const struct dv_edits_host *host
 
 /* ---- devices ---- */
 
-static void add_simulated(struct dv_cdi_edits *e, const struct dv_edits_host *host)
+/* What device nodes are to a driver: a socket that shows nothing by itself, and a file for each
+ * device. Several allocations of one container come together by themselves. */
+static void add_simulated(struct dv_cdi_edits *e, const struct dv_edits_host *host,
+                          const struct dv_edits_spec *spec)
 {
     static const char *const tools[] = {"nvidia-smi", "nvidia-cuda-mps-control",
                                         "nvidia-cuda-mps-server"};
-    char from[PATH_MAX], place[64];
-    dv_cdi_mount(e, host->sim_socket, DV_CONTAINERS_SIM_SOCKET, DV_CDI_MOUNT_NOEXEC);
+    char from[PATH_MAX], place[sizeof DV_SIM_SHOWN + 1 + DV_UUID_SIZE];
+    snprintf(from, sizeof from, "%s" DV_SIM_INSIDE "/" DV_SIM_INSIDE_SOCKET, host->sim_socket);
+    dv_cdi_mount(e, from, DV_CONTAINERS_SIM_SOCKET, DV_CDI_MOUNT_NOEXEC);
+    for (size_t i = 0; i < spec->n; i++) {
+        const char *device = spec->slices[i].grant->device;
+        snprintf(from, sizeof from, "%s" DV_SIM_INSIDE "/%s", host->sim_socket, device);
+        snprintf(place, sizeof place, DV_SIM_SHOWN "/%s", device);
+        dv_cdi_mount(e, from, place, DV_CDI_MOUNT_NOEXEC);
+    }
     dv_cdi_env(e, "DIVVY_SIM_SOCKET=%s", DV_CONTAINERS_SIM_SOCKET);
     for (size_t i = 0; i < DV_ARRAY_SIZE(tools); i++) {
         snprintf(from, sizeof from, "%s/sim/bin/%s", host->lib_dir, tools[i]);
@@ -92,17 +103,6 @@ static int add_driver(struct dv_cdi_edits *e, const struct dv_edits_host *host,
     for (size_t i = 0; r == 0 && i < spec->n; i++)
         r = dv_cdi_driver_nodes(e, host->root, &spec->slices[i].gpu, err);
     return r;
-}
-
-/* Without the stand-in, and where no device nodes keep the others out of sight (simulated GPUs have
- * none): the driver's own variable. */
-static void add_visible(struct dv_cdi_edits *e, const struct dv_edits_spec *spec)
-{
-    dv_cleanup(dv_str_done) struct dv_str text = {0};
-    for (size_t i = 0; i < spec->n; i++)
-        dv_str_addf(&text, "%s%s", i ? "," : "", spec->slices[i].grant->device);
-    e->failed |= text.failed;
-    dv_cdi_env(e, "CUDA_VISIBLE_DEVICES=%s", dv_str_get(&text));
 }
 
 static void add_mps(struct dv_cdi_edits *e, const struct dv_edits_spec *spec)
@@ -163,13 +163,11 @@ int dv_edits_make(const struct dv_edits_host *host, const struct dv_edits_spec *
     else
         add_front(ret, host->libcuda, host->libnvml);
     if (host->sim_socket)
-        add_simulated(ret, host);
+        add_simulated(ret, host, spec);
     else
         r = add_driver(ret, host, spec, err);
     if (r < 0)
         return r;
-    if (!standin && host->sim_socket)
-        add_visible(ret, spec);
     if (spec->mps_pipe)
         add_mps(ret, spec);
     add_hook(ret, host, spec->request);

@@ -157,10 +157,16 @@ static void test_simulated(void **state)
     assert_int_equal(edits(DV_MODE_GOVERNED, 1, NULL, &one, &err), 0);
     assert_int_equal(edits(DV_MODE_EXCLUSIVE, 2, NULL, &two, &err), 0);
     host.sim_socket = NULL;
-    assert_string_equal(at(&one, DV_CONTAINERS_SIM_SOCKET), "/tmp/sim.sock");
+    /* The socket of the node stays outside; each device is a file of its own. */
+    assert_false(has(&one.hosts, "/tmp/sim.sock"));
+    assert_string_equal(at(&one, DV_CONTAINERS_SIM_SOCKET), "/tmp/sim.sock.inside/socket");
+    assert_string_equal(at(&one, "/run/divvy/sim-devices/GPU-1"), "/tmp/sim.sock.inside/GPU-1");
+    assert_string_equal(at(&one, "/run/divvy/sim-devices/GPU-2"), "");
+    assert_string_equal(at(&two, "/run/divvy/sim-devices/GPU-2"), "/tmp/sim.sock.inside/GPU-2");
     assert_string_equal(at(&one, "/usr/bin/nvidia-smi"), "/usr/lib/divvy/sim/bin/nvidia-smi");
     assert_int_equal(one.nodes.n, 0);
-    assert_true(has(&two.env, "CUDA_VISIBLE_DEVICES=GPU-1,GPU-2"));
+    for (size_t i = 0; i < two.env.n; i++) /* an environment decides nothing */
+        assert_null(strstr(two.env.items[i], "CUDA_VISIBLE_DEVICES"));
 }
 
 static void test_what_cannot_be(void **state)

@@ -2,6 +2,8 @@
 /* The connection to divvy-sim, cuInit, forks, injected errors. */
 #include "driver.h"
 
+#include "abi_sim_show.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -239,6 +241,8 @@ static int greet(void)
     int r = call_fds(DV_SIM_HELLO, &hello, sizeof(hello), -1, &w, sizeof(w), &got, fds);
     if (r == 0 && (got != sizeof(w) || w.abi != DV_SIM_ABI || fds[0] < 0 || fds[1] < 0))
         r = DV_CUDA_ERROR_SYSTEM_DRIVER_MISMATCH;
+    if (r == 0 && dv_sim_show_all(P.socket) < 0)
+        r = DV_CUDA_ERROR_SYSTEM_NOT_READY;
     if (r == 0)
         r = map_work(fds[0], w.work_size);
     close_fd(&fds[0]);

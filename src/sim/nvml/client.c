@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "nvml/client.h"
 
+#include "abi_sim_show.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -93,8 +95,9 @@ static int greet(int fd)
         r = receive(fd, &m.header, &welcome, sizeof(welcome), &got);
     if (r < 0)
         return r;
-    return m.header.status == 0 && got == sizeof(welcome) && welcome.abi == DV_SIM_ABI ? 0
-                                                                                       : -EPROTO;
+    if (m.header.status != 0 || got != sizeof(welcome) || welcome.abi != DV_SIM_ABI)
+        return -EPROTO;
+    return dv_sim_show_all(fd);
 }
 
 static int connect_server(void)

@@ -88,6 +88,8 @@ static void place_remove(struct dv_simserver *s, uint32_t gpu, struct dv_simplac
     }
     dv_engine_partition_remove(s->node.gpu[gpu].engine, s->node.now_ns, place->partition);
     place->used = false;
+    if (place->gi_id != DV_SIM_ANY) /* a GPU comes back as the same */
+        dv_siminside_remove(s, place->uuid);
 }
 
 static void place_add(struct dv_simserver *s, uint32_t gpu, uint32_t gi, uint32_t ci, uint32_t sm,
@@ -105,6 +107,7 @@ static void place_add(struct dv_simserver *s, uint32_t gpu, uint32_t gi, uint32_
             p->ci_id = ci;
             p->sm = sm;
             memcpy(p->uuid, uuid, sizeof(p->uuid));
+            dv_siminside_add(s, uuid);
         }
         return;
     }

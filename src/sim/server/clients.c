@@ -90,7 +90,7 @@ static int hello(struct dv_simserver *s, struct dv_simclientconn *c, const void 
     if (size != sizeof(*h) || h->client < DV_SIM_CLIENT_CUDA || h->client > DV_SIM_CLIENT_MPS)
         return -EPROTO;
     *w = (struct dv_sim_welcome){.abi = DV_SIM_ABI,
-                                 .gpus = s->node.n_gpus,
+                                 .gpus = dv_simview_nth(&c->base.view, s->node.n_gpus),
                                  .driver_cuda_version = s->node.cuda_version,
                                  .work_size = sizeof(struct dv_sim_work)};
     memcpy(w->driver_version, s->node.driver_version, sizeof(w->driver_version));
@@ -98,6 +98,9 @@ static int hello(struct dv_simserver *s, struct dv_simclientconn *c, const void 
     c->base.kind = (enum dv_sim_client)h->client;
     if (h->abi != DV_SIM_ABI)
         r = -EPROTONOSUPPORT;
+    else if (c->base.view.limited && h->client != DV_SIM_CLIENT_CUDA &&
+             h->client != DV_SIM_CLIENT_NVML)
+        r = -EACCES; /* the node's own tools stay outside of containers */
     if (r == 0 && h->client == DV_SIM_CLIENT_CUDA) {
         r = dv_simprocesses_get(s, c->base.pid, c->base.uid, &p);
         if (r == 0)
@@ -110,6 +113,16 @@ static int hello(struct dv_simserver *s, struct dv_simclientconn *c, const void 
     c->greeted = r == 0;
     s->reply.status = r;
     reply(s, c, DV_SIM_HELLO, fds, c->session ? 2 : 0);
+    return 0;
+}
+
+static int show(struct dv_simserver *s, struct dv_simclientconn *c, uint32_t size, int fd)
+{
+    if (size)
+        return -EPROTO;
+    if (c->base.view.limited)
+        dv_siminside_show(s, &c->base.view, fd);
+    reply(s, c, DV_SIM_SHOW, NULL, 0);
     return 0;
 }
 
@@ -156,6 +169,8 @@ static int ask(struct dv_simserver *s, struct dv_simclientconn *c, uint16_t op, 
     s->reply.again_ns = DV_NEVER;
     if (!c->greeted)
         return op == DV_SIM_HELLO ? hello(s, c, data, size) : -EPROTO;
+    if (op == DV_SIM_SHOW)
+        return show(s, c, size, *fd);
     if (!allowed(c, op))
         return -EPROTO;
     if (c->base.kind == DV_SIM_CLIENT_NVML) {
@@ -270,6 +285,7 @@ void dv_simclients_accept(struct dv_simserver *s, struct dv_simsource *source, u
     c->base.pid = cred.pid;
     c->base.uid = cred.uid;
     c->base.gid = cred.gid;
+    c->base.view.limited = source == &s->limited;
     c->source = (struct dv_simsource){.fd = fd, .ready = ready, .owner = c};
     if (dv_simserver_watch(s, &c->source, EPOLLIN) < 0) {
         close(fd);

@@ -457,7 +457,7 @@ int dv_simmps_handle(struct dv_simserver *s, const struct dv_simclientconn *c, u
         return -EPROTO;
     switch ((enum dv_sim_mps_op)op) {
     case DV_SIM_MPS_DEVICES:
-        dv_simrequests_devices(s, NULL);
+        dv_simrequests_devices(s, &c->base.view, NULL);
         break;
     case DV_SIM_MPS_SERVER:
         s->reply.status = add_server(s, c, data);

@@ -21,6 +21,7 @@
 #include "model/gpu_model.h"
 #include "model/mig.h"
 #include "server/nodespec.h"
+#include "server/view.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -264,6 +265,7 @@ struct dv_simclient {
     gid_t gid;
     uint64_t request_ns; /* when the present request came in; the same when it is asked again */
     void *nvml;          /* nvml.c's own state of this connection */
+    struct dv_simview view;
 };
 
 /* A reply under construction. status: nvmlReturn_t for NVML requests. */

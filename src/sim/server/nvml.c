@@ -22,7 +22,8 @@ void dv_simnvml_put(struct dv_simnvml_call *call, const void *data, size_t size)
 
 bool dv_simnvml_may_change(const struct dv_simnvml_call *call)
 {
-    return call->client->uid == 0 || call->client->uid == geteuid();
+    return !call->client->view.limited &&
+           (call->client->uid == 0 || call->client->uid == geteuid());
 }
 
 static struct dv_simgpu *gpu_of(const struct dv_simnvml_call *call)
@@ -37,7 +38,7 @@ static int node_info(struct dv_simnvml_call *call)
 {
     const struct dv_simnode *n = call->node;
     struct dv_sim_nvml_node info = {.cuda_version = n->cuda_version,
-                                    .gpus = n->n_gpus,
+                                    .gpus = dv_simview_nth(&call->client->view, n->n_gpus),
                                     .cpus = n->cpus,
                                     .threads = n->threads,
                                     .numa_nodes = n->numa_nodes};
@@ -51,7 +52,8 @@ static int node_info(struct dv_simnvml_call *call)
 static int found(struct dv_simnvml_call *call, const struct dv_simgpu *g, uint32_t gi, uint32_t ci,
                  const char *uuid)
 {
-    struct dv_sim_nvml_place place = {.gpu = g->index, .gi = gi, .ci = ci};
+    struct dv_sim_nvml_place place = {
+        .gpu = dv_simview_nth(&call->client->view, g->index), .gi = gi, .ci = ci};
     dv_str_copy(place.uuid, sizeof(place.uuid), uuid);
     dv_simnvml_put(call, &place, sizeof(place));
     return DV_NVML_SUCCESS;
@@ -61,7 +63,8 @@ static int find_mig(struct dv_simnvml_call *call, const struct dv_simgpu *g, con
 {
     for (size_t i = 0; i < DV_MIG_INSTANCES_MAX; i++)
         for (size_t k = 0; g->gi[i].used && k < DV_SIM_CIS_MAX; k++)
-            if (g->gi[i].ci[k].used && strcmp(g->gi[i].ci[k].uuid, uuid) == 0)
+            if (g->gi[i].ci[k].used && strcmp(g->gi[i].ci[k].uuid, uuid) == 0 &&
+                dv_simview_has(&call->client->view, g->index, g->gi[i].id, g->gi[i].ci[k].id))
                 return found(call, g, g->gi[i].id, g->gi[i].ci[k].id, uuid);
     return DV_NVML_ERROR_NOT_FOUND;
 }
@@ -84,6 +87,8 @@ static int find(struct dv_simnvml_call *call)
     for (uint32_t i = 0; i < call->node->n_gpus; i++) {
         const struct dv_simgpu *g = &call->node->gpu[i];
         bool hit = false;
+        if (!dv_simview_has_gpu(&call->client->view, i))
+            continue;
         switch ((enum dv_sim_nvml_key)call->request->a) {
         case DV_SIM_NVML_KEY_UUID:
             hit = strcmp(text, g->uuid) == 0;
@@ -177,9 +182,10 @@ static void fill_model(const struct dv_simgpu *g, struct dv_sim_nvml_device *d)
     }
 }
 
-static void fill_state(struct dv_simnode *node, struct dv_simgpu *g, struct dv_sim_nvml_device *d)
+static void fill_state(struct dv_simnode *node, const struct dv_simview *view, struct dv_simgpu *g,
+                       struct dv_sim_nvml_device *d)
 {
-    d->gpu = g->index;
+    d->gpu = dv_simview_nth(view, g->index);
     d->minor = g->minor;
     d->pci_domain = g->pci_domain;
     d->pci_bus = g->pci_bus;
@@ -206,9 +212,11 @@ static void fill_state(struct dv_simnode *node, struct dv_simgpu *g, struct dv_s
     d->rows_pending = g->rows_pending;
     d->rows_remapped = g->rows_remapped;
     d->rows_failure = g->rows_failure;
-    for (uint32_t i = 0; i < node->n_gpus; i++) {
-        d->link[i].pcie = topology_of((enum dv_simlink)g->link[i].pcie);
-        d->link[i].nvlinks = g->link[i].nvlinks;
+    for (uint32_t i = 0, nth = 0; i < node->n_gpus; i++) {
+        if (!dv_simview_has_gpu(view, i))
+            continue;
+        d->link[nth].pcie = topology_of((enum dv_simlink)g->link[i].pcie);
+        d->link[nth++].nvlinks = g->link[i].nvlinks;
     }
 }
 
@@ -243,7 +251,7 @@ static int device(struct dv_simnvml_call *call)
     dv_str_copy(d.name, sizeof(d.name), g->model->product);
     dv_str_copy(d.serial, sizeof(d.serial), g->serial);
     fill_model(g, &d);
-    fill_state(call->node, g, &d);
+    fill_state(call->node, &call->client->view, g, &d);
     if (gi_id != DV_SIM_NVML_NONE) {
         struct dv_simgi *gi = dv_simnode_gi(call->node, g->index, gi_id);
         struct dv_simci *ci = dv_simnode_ci(call->node, g->index, gi_id, ci_id);
@@ -438,15 +446,19 @@ static int events_wait(struct dv_simnvml_call *call)
 {
     const struct dv_simnode *n = call->node;
     const struct dv_sim_nvml_wait *w = call->wait;
+    const struct dv_simview *v = &call->client->view;
     uint64_t first = n->xid_head > DV_SIM_XIDS ? n->xid_head - DV_SIM_XIDS : 0;
     for (uint64_t s = DV_MAX(first, w->after); s < n->xid_head; s++) {
         const struct dv_simxid *x = &n->xids[s % DV_SIM_XIDS];
-        if (x->gpu >= DV_SIM_GPUS_MAX || !(w->types[x->gpu] & DV_NVML_EVENT_XID))
+        uint32_t nth = dv_simview_nth(v, x->gpu);
+        bool visible = x->gi_id == DV_SIM_ANY ? dv_simview_has_gpu(v, x->gpu)
+                                              : dv_simview_has(v, x->gpu, x->gi_id, x->ci_id);
+        if (!visible || nth >= DV_SIM_GPUS_MAX || !(w->types[nth] & DV_NVML_EVENT_XID))
             continue;
         struct dv_sim_nvml_event event = {.sequence = s + 1,
                                           .type = DV_NVML_EVENT_XID,
                                           .data = x->xid,
-                                          .gpu = x->gpu,
+                                          .gpu = nth,
                                           .gi = x->gi_id,
                                           .ci = x->ci_id};
         dv_simnvml_put(call, &event, sizeof(event));
@@ -513,7 +525,7 @@ static int dispatch(struct dv_simnvml_call *call, enum dv_sim_nvml_op op)
 static bool injected(struct dv_simnvml_call *call)
 {
     const struct dv_sim_nvml_request *request = call->request;
-    uint32_t gpu = request->gpu < call->node->n_gpus ? request->gpu : DV_SIM_ANY;
+    uint32_t gpu = request->gpu; /* DV_SIM_ANY: a call without one */
     struct dv_sim_inject what;
     if (dv_simnode_injected(call->node, gpu, DV_SIM_INJECT_NVML_HANG, request->function, &what))
         call->reply->delay_ns = what.a ? what.a * DV_NS_PER_MS : UINT64_MAX;
@@ -545,7 +557,9 @@ int dv_simnvml_handle(struct dv_simnode *node, struct dv_simclient *client, uint
     if (op < DV_SIM_OP_NVML || op >= DV_SIM_NVML_OP_END || size != sizeof(*r) + more_size(op) ||
         !ends(r->function, sizeof(r->function)) || !ends(r->text, sizeof(r->text)))
         return -EPROTO;
-    struct dv_simnvml_call call = {.node = node, .client = client, .request = r, .reply = reply};
+    struct dv_sim_nvml_request own = *r;
+    struct dv_simnvml_call call = {.node = node, .client = client, .request = &own, .reply = reply};
+    own.gpu = dv_simview_gpu(&client->view, node->n_gpus, r->gpu);
     if (op == DV_SIM_NVML_EVENTS_WAIT)
         call.wait = (const struct dv_sim_nvml_wait *)(r + 1);
     else if (more_size(op))
@@ -561,11 +575,15 @@ int dv_simnvml_handle(struct dv_simnode *node, struct dv_simclient *client, uint
     if (!again && injected(&call))
         return 0;
     if (needs_gpu((enum dv_sim_nvml_op)op)) {
-        if (r->gpu >= node->n_gpus) {
+        if (own.gpu == DV_SIM_ANY) {
             reply->status = DV_NVML_ERROR_INVALID_ARGUMENT;
             return 0;
         }
-        if (node->gpu[r->gpu].lost && op != DV_SIM_NVML_RESET) {
+        if (own.gi != DV_SIM_NVML_NONE && !dv_simview_has(&client->view, own.gpu, own.gi, own.ci)) {
+            reply->status = DV_NVML_ERROR_NOT_FOUND;
+            return 0;
+        }
+        if (node->gpu[own.gpu].lost && op != DV_SIM_NVML_RESET) {
             reply->status = DV_NVML_ERROR_GPU_IS_LOST;
             return 0;
         }

@@ -18,16 +18,17 @@
 struct dv_simnvml_call {
     struct dv_simnode *node;
     const struct dv_simclient *client;
-    const struct dv_sim_nvml_request *request;
-    const struct dv_sim_nvml_wait *wait;     /* EVENTS_WAIT only */
-    const struct dv_sim_nvml_limits *limits; /* LIMITS_* only */
+    const struct dv_sim_nvml_request *request; /* gpu: of the node, not of the client's view */
+    const struct dv_sim_nvml_wait *wait;       /* EVENTS_WAIT only */
+    const struct dv_sim_nvml_limits *limits;   /* LIMITS_* only */
     struct dv_simreply *reply;
     bool again; /* set by a handler: no answer yet */
 };
 
 /* Appends to the reply's payload; what does not fit is left out. */
 void dv_simnvml_put(struct dv_simnvml_call *call, const void *data, size_t size);
-/* May this client change the hardware? root, and whoever runs the simulation. */
+/* May this client change the hardware? root, and whoever runs the simulation; nobody in a
+ * container, where a real driver asks for capabilities that containers do not have. */
 bool dv_simnvml_may_change(const struct dv_simnvml_call *call);
 /* "NVIDIA A100-SXM4-40GB MIG 1c.3g.20gb" without the product: "MIG 1c.3g.20gb". */
 void dv_simnvml_mig_name(const struct dv_simgpu *gpu, const struct dv_simgi *gi,

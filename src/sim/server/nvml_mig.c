@@ -58,9 +58,11 @@ static int mig_devices(struct dv_simnvml_call *call)
     size_t n = sorted(g, gi);
     for (size_t i = 0; i < n; i++) {
         for (size_t k = 0; k < DV_SIM_CIS_MAX; k++) {
-            if (!gi[i]->ci[k].used)
+            if (!gi[i]->ci[k].used ||
+                !dv_simview_has(&call->client->view, g->index, gi[i]->id, gi[i]->ci[k].id))
                 continue;
-            struct dv_sim_nvml_place place = {g->index, gi[i]->id, gi[i]->ci[k].id, ""};
+            struct dv_sim_nvml_place place = {dv_simview_nth(&call->client->view, g->index),
+                                              gi[i]->id, gi[i]->ci[k].id, ""};
             memcpy(place.uuid, gi[i]->ci[k].uuid, sizeof(place.uuid));
             dv_simnvml_put(call, &place, sizeof(place));
         }

@@ -78,19 +78,21 @@ static void describe_mig(const struct dv_simgpu *g, const struct dv_simgi *gi,
 
 #define GI_IDS 64u /* ids of GPU instances are below this */
 
-/* All of the node: the GPUs first, then MIG devices in NVML's order. */
-static size_t all_devices(struct dv_simserver *s, struct dv_sim_device *out, size_t max)
+/* All of the view: the GPUs first, then MIG devices in NVML's order. */
+static size_t all_devices(struct dv_simserver *s, const struct dv_simview *view,
+                          struct dv_sim_device *out, size_t max)
 {
     size_t n = 0;
 
     for (uint32_t i = 0; i < s->node.n_gpus && n < max; i++)
-        describe_gpu(&s->node.gpu[i], &out[n++]);
+        if (dv_simview_has_gpu(view, i))
+            describe_gpu(&s->node.gpu[i], &out[n++]);
     for (uint32_t i = 0; i < s->node.n_gpus; i++) {
         for (uint32_t id = 0; id < GI_IDS; id++) {
             const struct dv_simgi *gi = dv_simnode_gi(&s->node, i, id);
 
             for (uint32_t c = 0; gi && c < DV_SIM_CIS_MAX; c++) {
-                if (gi->ci[c].used && n < max)
+                if (gi->ci[c].used && n < max && dv_simview_has(view, i, id, gi->ci[c].id))
                     describe_mig(&s->node.gpu[i], gi, &gi->ci[c], &out[n++]);
             }
         }
@@ -121,10 +123,11 @@ static size_t served_devices(const struct dv_simserver *s, const struct dv_simpr
     return found;
 }
 
-void dv_simrequests_devices(struct dv_simserver *s, const struct dv_simproc *p)
+void dv_simrequests_devices(struct dv_simserver *s, const struct dv_simview *view,
+                            const struct dv_simproc *p)
 {
     struct dv_sim_device *out = (void *)s->reply.data;
-    size_t n = all_devices(s, out, DV_SIM_PAYLOAD_MAX / sizeof(*out));
+    size_t n = all_devices(s, view, out, DV_SIM_PAYLOAD_MAX / sizeof(*out));
     const uint32_t *ids;
     uint32_t n_ids = p ? dv_simmps_devices(p, &ids) : DV_SIM_NONE;
 
@@ -154,6 +157,8 @@ static uint32_t ctx_create(struct dv_simserver *s, struct dv_simsession *ss,
     uint32_t gpu, gi, ci, index, r;
 
     device_place(q->device, &gpu, &gi, &ci);
+    if (!dv_simview_has(&ss->client->base.view, gpu, gi, ci))
+        return DV_SIMCU_INVALID_DEVICE;
     r = dv_simprocesses_ctx_add(s, ss, gpu, gi, ci, &index);
     if (r)
         return r;
@@ -223,14 +228,16 @@ static uint32_t mem_alloc(struct dv_simserver *s, struct dv_simsession *ss,
     return r;
 }
 
-static uint32_t mem_info(struct dv_simserver *s, const struct dv_simproc *p, const uint32_t *q)
+static uint32_t mem_info(struct dv_simserver *s, const struct dv_simsession *ss, const uint32_t *q)
 {
+    const struct dv_simproc *p = ss->process;
     struct dv_sim_mem_info *out = (void *)s->reply.data;
     uint32_t gpu, gi, ci;
     struct dv_simmem m;
 
     device_place(*q, &gpu, &gi, &ci);
-    if (!dv_simcards_place(s, gpu, gi, ci) || dv_simnode_memory(&s->node, gpu, gi, &m) < 0)
+    if (!dv_simview_has(&ss->client->base.view, gpu, gi, ci) ||
+        !dv_simcards_place(s, gpu, gi, ci) || dv_simnode_memory(&s->node, gpu, gi, &m) < 0)
         return DV_SIMCU_INVALID_DEVICE;
     if (gi == DV_SIM_ANY)
         dv_simcgroups_view(&s->node, p->pid, gpu, &m);
@@ -354,7 +361,7 @@ static uint32_t cuda(struct dv_simserver *s, struct dv_simsession *ss, uint16_t 
 {
     switch ((enum dv_sim_cuda_op)op) {
     case DV_SIM_CUDA_DEVICES:
-        dv_simrequests_devices(s, ss->process);
+        dv_simrequests_devices(s, &ss->client->base.view, ss->process);
         return 0;
     case DV_SIM_CUDA_CTX_CREATE:
         return ctx_create(s, ss, data);
@@ -369,7 +376,7 @@ static uint32_t cuda(struct dv_simserver *s, struct dv_simsession *ss, uint16_t 
     case DV_SIM_CUDA_MEM_FREE:
         return dv_simmemory_free(s, ss->process, *(const uint64_t *)data);
     case DV_SIM_CUDA_MEM_INFO:
-        return mem_info(s, ss->process, data);
+        return mem_info(s, ss, data);
     case DV_SIM_CUDA_KERNEL_INFO:
         return kernel_info(s, data, size);
     case DV_SIM_CUDA_IPC_EXPORT:

@@ -248,7 +248,7 @@ int dv_simserver_new(const struct dv_nodespec *spec, const struct dv_simserver_o
 
     if (!s)
         return dv_err_set(err, -ENOMEM, "out of memory");
-    s->epoll = s->listening.fd = s->parent.fd = s->signals.fd = -1;
+    s->epoll = s->listening.fd = s->limited.fd = s->parent.fd = s->signals.fd = s->inside = -1;
     s->spec = *spec;
     r = watch_all(s, options);
     if (r < 0)
@@ -257,6 +257,8 @@ int dv_simserver_new(const struct dv_nodespec *spec, const struct dv_simserver_o
         r = init_node(s, err);
     if (r == 0)
         r = listen_at(s, options->socket, err);
+    if (r == 0)
+        r = dv_siminside_open(s, err);
     if (r < 0) {
         dv_simserver_free(s);
         return r;
@@ -276,6 +278,7 @@ void dv_simserver_free(struct dv_simserver *s)
     dv_simsessions_bury(s);
     dv_simprocesses_bury(s);
     dv_simmemory_done(s);
+    dv_siminside_close(s);
     dv_simcards_done(s);
     for (uint32_t i = 0; i < DV_SIM_GPUS_MAX; i++)
         free((void *)(uintptr_t)s->node.gpu[i].mig);

@@ -11,7 +11,7 @@
  *     memory.c     allocations and IPC          cards.c      engines, pools, samples
  *     work.c       rings and completions        requests.c   CUDA and control requests
  *     mps.c        MPS servers and clients  node.c       what node.h promises
- *     accounting.c lives of processes
+ *     accounting.c lives of processes      inside.c     what containers get of it
  */
 #ifndef DV_SIM_SERVER_STATE_H
 #define DV_SIM_SERVER_STATE_H
@@ -239,8 +239,9 @@ struct dv_simserver {
     struct dv_simcard card[DV_SIM_GPUS_MAX];
 
     int epoll;
-    struct dv_simsource listening, parent, signals;
+    struct dv_simsource listening, limited, parent, signals;
     char socket[108];
+    int inside; /* the directory for containers */
     bool stop;
 
     struct dv_simclientconn *clients;
@@ -402,6 +403,16 @@ void dv_simmps_process_gone(struct dv_simserver *s, struct dv_simproc *p);
 int dv_simmps_handle(struct dv_simserver *s, const struct dv_simclientconn *c, uint16_t op,
                      const void *data, uint32_t size);
 
+/* ---- inside.c ---- */
+/* Makes SOCKET.inside and listens there, once the node is there. */
+int dv_siminside_open(struct dv_simserver *s, struct dv_err *err);
+void dv_siminside_close(struct dv_simserver *s);
+/* A device has come; it has gone. */
+void dv_siminside_add(struct dv_simserver *s, const char *uuid);
+void dv_siminside_remove(struct dv_simserver *s, const char *uuid);
+/* A client has shown this file. */
+void dv_siminside_show(struct dv_simserver *s, struct dv_simview *view, int fd);
+
 /* ---- inject.c ---- */
 /* 0; -ENODEV (no such GPU, or one must be named), -EINVAL, -ENOSPC (too many), -ESRCH, -ENOBUFS (no
  * memory left to leak), -EOPNOTSUPP (that GPU has no such thing). */
@@ -410,8 +421,9 @@ int32_t dv_siminject(struct dv_simserver *s, const struct dv_sim_inject *q);
 /* ---- requests.c ---- */
 /* A device's number in requests. */
 uint32_t dv_simrequests_device_id(uint32_t gpu, uint32_t gi, uint32_t ci);
-/* Puts the devices that `p` sees into the reply; NULL: all of the node. */
-void dv_simrequests_devices(struct dv_simserver *s, const struct dv_simproc *p);
+/* Puts the devices that `p` sees into the reply; NULL: all of the view. */
+void dv_simrequests_devices(struct dv_simserver *s, const struct dv_simview *view,
+                            const struct dv_simproc *p);
 /* Tells the processes how many CUDA errors are injected. */
 void dv_simrequests_injections(struct dv_simserver *s);
 /* A request after HELLO. 0: s->reply is to be sent, with *ret_fds. DV_SIM_AGAIN. Negative: drop. */
