@@ -420,14 +420,15 @@ class Runc(unittest.TestCase):
             "for id in GPU-x GPU-y; do touch /run/divvy/sim-devices/$id; done; "
             "env -i DIVVY_SIM_SOCKET=/run/divvy/sim.sock CUDA_VISIBLE_DEVICES=0,1,2,3 "
             "NVIDIA_VISIBLE_DEVICES=all /usr/bin/nvidia-smi -L; echo; "
-            "divvy-load alloc --gpu 0 --bytes 60GiB >/dev/null; echo $?")
+            "for gpu in 0 1; do CUDA_VISIBLE_DEVICES=$gpu "
+            "divvy-load alloc --bytes 60GiB >/dev/null; echo $?; done")
         first, again, load = out.split("\n\n")
         self.assertEqual(first, again)
         listed = re.findall(r"^( *)(GPU|MIG)[^:]*?(\d+): .*?UUID: (\S+?)\)", first, re.M)
         self.assertEqual([(kind, n, uuid) for _, kind, n, uuid in listed],
                          [("GPU", "0", uuids[0]), ("GPU", "1", gpus[3]["uuid"]),
                           ("MIG", "0", uuids[1])], first)
-        self.assertEqual(load.strip(), "0")
+        self.assertEqual(load.split(), ["0", "1"])  # a whole GPU, and a MIG device of 20 GiB
 
 
 if __name__ == "__main__":
