@@ -59,6 +59,9 @@ static const char help[] =
     "    --kubelet-dir DIR    default /var/lib/kubelet\n"
     "    --cdi-dir DIR        where CDI specifications go (default /var/run/cdi)\n"
     "    --driver-root DIR    where the host's root is seen from here (default /)\n"
+    "    --mps-shm DIR        the host's path of what is /dev/shm here (default /dev/shm): "
+    "clients\n"
+    "                         of MPS in containers get it as theirs\n"
     "                         and the device plugin's own flags: --mig-strategy and so on\n"
     "  --foreground         stay in the foreground (always so; for scripts that say it)\n"
     "  --ready-fd N         write a line to this descriptor once requests are answered\n"
@@ -95,6 +98,7 @@ enum {
     KUBELET_DIR,
     CDI_DIR,
     DRIVER_ROOT,
+    MPS_SHM,
     FOREGROUND,
     READY,
     CAPTURE,
@@ -129,6 +133,7 @@ static const struct option options[] = {
     {"kubelet-dir", required_argument, NULL, KUBELET_DIR},
     {"cdi-dir", required_argument, NULL, CDI_DIR},
     {"driver-root", required_argument, NULL, DRIVER_ROOT},
+    {"mps-shm", required_argument, NULL, MPS_SHM},
     {"foreground", no_argument, NULL, FOREGROUND},
     {"ready-fd", required_argument, NULL, READY},
     {"capture", required_argument, NULL, CAPTURE},
@@ -237,12 +242,12 @@ static int parse_fd(const char *text, int *ret)
 /* True: it was one of them. */
 static bool parse_kubernetes(int c, struct dv_kubernetes_options *k)
 {
-    const char **text[] = {&k->node_name,     &k->kubeconfig, &k->plugin_config,
-                           &k->plugin_chosen, &k->mig_config, &k->mig_chosen,
-                           &k->kubelet_dir,   &k->cdi_dir,    &k->driver_root};
+    const char **text[] = {&k->node_name,   &k->kubeconfig, &k->plugin_config, &k->plugin_chosen,
+                           &k->mig_config,  &k->mig_chosen, &k->kubelet_dir,   &k->cdi_dir,
+                           &k->driver_root, &k->mps_shm};
     if (c == KUBERNETES)
         k->on = true;
-    else if (c >= NODE_NAME && c <= DRIVER_ROOT)
+    else if (c >= NODE_NAME && c <= MPS_SHM)
         *text[c - NODE_NAME] = optarg;
     else if (c >= PLUGIN_FLAG)
         add_flag(c);
@@ -264,9 +269,9 @@ static bool is_off(const char *text)
 /* What only --kubernetes gives a meaning is not taken without it. */
 static int finish_kubernetes(struct dv_kubernetes_options *k)
 {
-    if (!k->on &&
-        (k->node_name || k->kubeconfig || k->plugin_config || k->plugin_chosen || k->mig_config ||
-         k->mig_chosen || k->kubelet_dir || k->cdi_dir || k->driver_root || n_settings))
+    if (!k->on && (k->node_name || k->kubeconfig || k->plugin_config || k->plugin_chosen ||
+                   k->mig_config || k->mig_chosen || k->kubelet_dir || k->cdi_dir ||
+                   k->driver_root || k->mps_shm || n_settings))
         return usage("options of --kubernetes need --kubernetes");
     if (!k->on)
         return -1;

@@ -174,6 +174,8 @@ static bool fill_namespace(const struct dv_holding *h, const struct dv_slice *sl
     q->change.mps.spec.memory_bytes = slice->memory_bytes;
     q->change.mps.spec.threads_percent = DV_MAX(slice->compute * 100 / d->compute, 1);
     q->change.mps.spec.uid = h->uid;
+    if (h->workload)
+        dv_mps_door_name(h->workload->device, q->change.mps.spec.door);
     snprintf(q->change.mps.argument, sizeof q->change.mps.argument, "%s", name_of(h, name));
     return true;
 }

@@ -304,7 +304,8 @@ static int take_state(struct daemon *d)
 {
     static const char *const files[] = {
         "",           "/lock",          "/divvyd.db",     "/divvyd.db-wal", "/divvyd.db-shm",
-        "/ledger.db", "/ledger.db-wal", "/ledger.db-shm", "/sim.sock"};
+        "/ledger.db", "/ledger.db-wal", "/ledger.db-shm", "/sim.sock",      "/sim.sock.inside",
+        "/doors"};
     char path[PATH_MAX + 32];
     int r = make_directory(d->state, 0711);
     if (r < 0)
@@ -541,6 +542,7 @@ static int make_node(struct daemon *d)
         .api_socket = d->socket,
         .tenant_socket = d->tenant_socket,
         .state_dir = d->state,
+        .mps_shm = o->kubernetes.mps_shm,
         .layout_name = o->config,
         .layout_text = d->layout,
         .prices_name = o->prices,

@@ -74,6 +74,7 @@ struct dv_node_config {
     const char *api_socket;    /* path */
     const char *tenant_socket; /* path; in a folder of its own */
     const char *state_dir;
+    const char *mps_shm; /* what is /dev/shm here, as the host's path; NULL: the same */
     const char *layout_name, *layout_text; /* the --config file; NULL: none */
     const char *prices_name, *prices_text; /* the --prices file; NULL: none */
     enum dv_intruder_policy intruder;

@@ -336,6 +336,65 @@ class Runc(unittest.TestCase):
                                mode="mps", **{"memory_bytes": None, "compute": None})
             self.assertEqual(done.stdout.split(), ["0", "1"], done.stderr)
 
+    def test_namespaces_of_mps(self):
+        """Driver 615: each container's limits are its namespace's, whatever it sets, whichever
+        library it loads; also when the MPS daemon is another by then."""
+        past = "env -i DIVVY_SIM_SOCKET=/run/divvy/sim.sock LD_LIBRARY_PATH=/run/divvy/driver " \
+               "CUDA_MPS_PIPE_DIRECTORY=/run/divvy/mps CUDA_MPS_PINNED_DEVICE_MEM_LIMIT=0=60G " \
+               "/bin/divvy-load alloc --bytes %dGiB >/dev/null; echo $?"
+        layout = os.path.join(self.directory.name, "layout.yaml")
+        with open(layout, "w", encoding="utf-8") as f:
+            f.write("apiVersion: divvy/v1\nkind: Layout\ngpus:\n  - {gpu: 0, mode: mps}\n")
+        with harness.Node("h100-r615", args=["--config", layout]) as node:
+            self.uuid = node.json("status")["gpus"][0]["uuid"]
+            self.node, before = node, self.node
+            self.addCleanup(lambda: setattr(self, "node", before))
+            wanted = {"mode": "mps", "memory_bytes": 10 * GIB, "compute": 1750}
+            harness.wait_for(lambda: node.ask("POST", "/v1/containers/cdi", {
+                "name": "m", "resource": "r", "devices": [self.uuid], **wanted})[0] == 200,
+                "its daemon is up")
+            b = self.bundle("sleep 600", **wanted)
+            b.config["process"]["user"] = {"uid": 1000, "gid": 1000}
+            b.write()
+            subprocess.run(["runc", "run", "-d", "-b", b.path, self.id], check=True,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+
+            def alloc(size):
+                return subprocess.run(["runc", "exec", self.id, "/bin/sh", "-c", past % size],
+                                      capture_output=True, text=True, timeout=60,
+                                      check=False).stdout.strip()
+            try:
+                s, = node.slices()
+                self.assertEqual((s["memory_wall"], s["mode"]), ("driver", "mps"))
+                self.assertEqual((alloc(8), alloc(11)), ("0", "1"))
+                self.assertEqual(node.divvy("limit", s["id"], "--memory", "20GiB").returncode, 0)
+                harness.wait_for(lambda: alloc(11) == "0", "the wall has moved")
+                # Its MPS daemon dies, and comes again with a namespace for it.
+                with open(os.path.join(node.state, "mps/g0/pipe/nvidia-cuda-mps-control.pid"),
+                          encoding="utf-8") as f:
+                    os.kill(int(f.read()), 9)
+                harness.wait_for(lambda: node.log().count("mps.up") == 2, "the daemon is back")
+                harness.wait_for(lambda: alloc(18) == "0", "its namespace too")
+                self.assertEqual(alloc(21), "1")
+                # The same share to another container, which is not there twice.
+                other = Bundle(tempfile.mkdtemp(dir=self.directory.name), ["/bin/true"],
+                               ["/bin/true"])
+                other.apply(self.edits(**wanted))
+                other.write()
+                done = subprocess.run(["runc", "run", "-b", other.path, self.id + "-2"],
+                                      capture_output=True, text=True, timeout=60, check=False)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn("one tenant's share", done.stderr)
+            finally:
+                subprocess.run(["runc", "delete", "-f", self.id], check=True)
+            harness.wait_for(lambda: not node.slices(), "released")
+            # Another container through the same door finds its own way, not the old one.
+            self.directory = tempfile.TemporaryDirectory()
+            self.addCleanup(self.directory.cleanup)
+            done = self.run_it(past % 8 + "; " + past % 11, **wanted)
+            self.assertEqual(done.stdout.split(), ["0", "1"], done.stderr)
+
     @unittest.skipUnless(os.path.isdir("/sys/fs/cgroup/unified") or
                          os.path.exists("/sys/fs/cgroup/cgroup.controllers"), "no cgroups, version 2")
     def test_the_driver_limits_the_containers_own_cgroup(self):

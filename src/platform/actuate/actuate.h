@@ -20,6 +20,7 @@
 
 #define DV_MPS_CLIENTS_MAX 64u
 #define DV_MPS_NAME_SIZE 32u
+#define DV_MPS_DOOR_SIZE 20u
 #define DV_CGROUP_SIZE 512u
 
 enum dv_actuate_status {
@@ -51,6 +52,7 @@ struct dv_mps_spec {
     uint32_t alone;              /* 1: whoever does not come through MPS cannot use the GPU: compute
                                     mode EXCLUSIVE_PROCESS until the daemon stops; whole GPUs only */
     uint32_t uid;                /* NAMESPACE: the user whose clients may come into it */
+    char door[DV_MPS_DOOR_SIZE]; /* NAMESPACE, _END: a container's way to it (mps.h); "": none */
 };
 
 enum dv_mps_server_state {

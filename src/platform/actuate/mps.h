@@ -9,6 +9,10 @@
  * limits of its own for who is given its folder, STATE/mps/NAME/pipe/0/NAMESPACE; the limits of the
  * spec are those of whoever has only .../pipe/0.
  *
+ * A container is given a folder before its slice, and the slice's namespace, is there: a door,
+ * STATE/doors/DOOR, that who owns STATE makes when it is known what the container is to have. With
+ * spec.door, NAMESPACE links what is in the namespace's folder into it.
+ *
  * Commands and what is printed: NVIDIA's MPS documentation.
  */
 #ifndef DV_ACTUATE_MPS_H
@@ -40,6 +44,12 @@ int dv_mps_pipe(const char *state, const char *name, char *ret, size_t size, str
  * lowercase letters, digits and underscores; "s-7" becomes "s_7". 0, -EINVAL, -ENAMETOOLONG. */
 int dv_mps_namespace_pipe(const char *state, const char *name, const char *space, char *ret,
                           size_t size, struct dv_err *err);
+
+/* The door of who was allotted this unit of a device. */
+void dv_mps_door_name(const char *unit, char ret[DV_MPS_DOOR_SIZE]);
+/* Makes the folder, STATE/doors/DOOR, which only root and its owner find. 0, negative errno. */
+int dv_mps_door_make(const char *state, const char *door, char *ret, size_t size,
+                     struct dv_err *err);
 
 /* How many clients a MIG device's daemon takes of the `whole` GPU's number, in proportion to its
  * compute slices, at least one (NVIDIA's MIG user guide, r580). */

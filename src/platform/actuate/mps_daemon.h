@@ -38,6 +38,8 @@ int dv_mps_named_renew(const struct dv_mps_at *m, struct dv_err *err);
 int dv_mps_named_status(const struct dv_mps_at *m, struct dv_mps_status *ret, struct dv_err *err);
 /* A namespace with the limits of the spec; for clients that come later. */
 int dv_mps_named_namespace(const struct dv_mps_at *m, const char *space, struct dv_err *err);
+/* Through the door of the spec, if it has one: the way in, or no more. */
+int dv_mps_door_change(const struct dv_mps_at *m, const char *space, bool put, struct dv_err *err);
 /* It goes, and its clients end. */
 int dv_mps_named_namespace_end(const struct dv_mps_at *m, const char *space, struct dv_err *err);
 

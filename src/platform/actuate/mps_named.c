@@ -246,7 +246,9 @@ int dv_mps_named_namespace(const struct dv_mps_at *m, const char *space, struct 
                     err);
     if (!r)
         r = set_limits(m, name, err); /* before anybody can come */
-    return r ? r : give_to(m, name, err);
+    if (!r)
+        r = give_to(m, name, err);
+    return r ? r : dv_mps_door_change(m, name, true, err);
 }
 
 int dv_mps_named_namespace_end(const struct dv_mps_at *m, const char *space, struct dv_err *err)
@@ -256,6 +258,8 @@ int dv_mps_named_namespace_end(const struct dv_mps_at *m, const char *space, str
     int r = check_name(m, space, name, err);
     if (!r)
         r = is_there(m, name, &there, err);
+    if (!r && there)
+        r = dv_mps_door_change(m, name, false, err);
     if (!r && there)
         r = command(
             m, (const char *const[WORDS_MAX]){"namespace", "delete", name, of_server, "--force"},

@@ -125,6 +125,8 @@ static int check_mps(const struct dv_worker_request *q, struct dv_err *err)
     if (!r)
         r = check_number("alone", spec->alone, spec->device[0] == 'G', false, err);
     if (!r)
+        r = check_text("door", spec->door, sizeof spec->door, "", err);
+    if (!r)
         r = check_text("argument", q->change.mps.argument, DV_WORKER_ARGUMENT, "-_", err);
     if (!r && (q->change.mps.op == DV_MPS_NAMESPACE || q->change.mps.op == DV_MPS_NAMESPACE_END) &&
         !q->change.mps.argument[0])

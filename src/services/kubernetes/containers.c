@@ -241,6 +241,22 @@ static struct dv_holding *find_same(struct dv_node *node, const struct dv_proc_i
     return NULL;
 }
 
+/* A namespace of MPS has one door (actuate/mps.h), whose name is the unit's. */
+static int check_door(struct dv_node *node, const struct dv_container_grant *g, struct dv_err *err)
+{
+    const struct dv_device *d = dv_snapshot_device(node->snapshot, g->device);
+    const struct dv_gpu *gpu = d ? dv_snapshot_gpu(node->snapshot, d->gpu) : NULL;
+    for (struct dv_holding *h = node->holdings; h; h = h->next)
+        if (g->mode == DV_MODE_MPS && gpu && gpu->mps_namespaces && h->workload &&
+            h->state != DV_HOLDING_ENDING && dv_proc_alive(&h->owner) &&
+            !strcmp(h->workload->device, g->id))
+            return dv_err_set(err, -EINVAL,
+                              "container %.64s has %s already, which is one tenant's share of MPS; "
+                              "make a CDI device for each container, with ids %s::0, %s::1, ...",
+                              h->workload->container_id, g->id, g->device, g->device);
+    return 0;
+}
+
 static int make_claim(struct dv_node *node, const struct dv_container_request *q,
                       const struct dv_container_grant *g, struct dv_claim *ret, struct dv_err *err)
 {
@@ -272,7 +288,9 @@ static int submit(struct dv_node *node, uid_t uid, const struct dv_container_req
         dv_cgroup_of(text, w.container_id, w.cgroup) < 0)
         w.cgroup[0] = 0; /* told by descent alone */
     dv_workload_title(&w, request.command, sizeof request.command);
-    int r = make_claim(node, q, g, &request.claim, err);
+    int r = check_door(node, g, err);
+    if (r == 0)
+        r = make_claim(node, q, g, &request.claim, err);
     return r < 0 ? r : dv_claims_submit(node, &request, ret_verdict, ret, err);
 }
 

@@ -3,7 +3,7 @@
 
 #include "abi_sim_show.h"
 #include "abi_tenant.h"
-#include "arm.h"
+#include "actuate/mps.h"
 #include "kubernetes/containers.h"
 #include "mps.h"
 #include "view.h"
@@ -105,8 +105,11 @@ static int add_driver(struct dv_cdi_edits *e, const struct dv_edits_host *host,
     return r;
 }
 
-static void add_mps(struct dv_cdi_edits *e, const struct dv_edits_spec *spec)
+/* The driver's MPS shares memory between daemon, server and clients by files in /dev/shm. */
+static void add_mps(struct dv_cdi_edits *e, const struct dv_edits_host *host,
+                    const struct dv_edits_spec *spec)
 {
+    dv_cdi_mount(e, host->mps_shm, "/dev/shm", DV_CDI_MOUNT_NOEXEC | DV_CDI_MOUNT_WRITE);
     dv_cdi_mount(e, spec->mps_pipe, DV_CONTAINERS_MPS, DV_CDI_MOUNT_NOEXEC | DV_CDI_MOUNT_WRITE);
     dv_cdi_env(e, "CUDA_MPS_PIPE_DIRECTORY=%s", DV_CONTAINERS_MPS);
     if (spec->mps_percent)
@@ -169,7 +172,7 @@ int dv_edits_make(const struct dv_edits_host *host, const struct dv_edits_spec *
     if (r < 0)
         return r;
     if (spec->mps_pipe)
-        add_mps(ret, spec);
+        add_mps(ret, host, spec);
     add_hook(ret, host, spec->request);
     return 0;
 }
@@ -189,15 +192,15 @@ static int look_up_mps(struct dv_node *node, const struct dv_device *d,
 {
     const struct dv_gpu *gpu = dv_snapshot_gpu(node->snapshot, d->gpu);
     const struct dv_mps_daemon *m = dv_mps_find(node, d->uuid);
-    if (gpu && gpu->mps_namespaces)
-        return dv_err_set(err, -EOPNOTSUPP,
-                          "containers cannot have slices of MPS namespaces (driver 615) yet; share "
-                          "GPU %u in mode governed",
-                          gpu->index);
     if (!m || !dv_mps_is_up(node, d->uuid))
         return dv_err_set(err, -EAGAIN, "the MPS daemon of %s is not up", d->uuid);
-    snprintf(l->pipe, sizeof l->pipe, "%s/mps/%s/pipe", node->config.state_dir, m->spec.name);
     spec->mps_pipe = l->pipe;
+    if (gpu && gpu->mps_namespaces) { /* whose limits no variable changes */
+        char door[DV_MPS_DOOR_SIZE];
+        dv_mps_door_name(g->id, door);
+        return dv_mps_door_make(node->config.state_dir, door, l->pipe, sizeof l->pipe, err);
+    }
+    snprintf(l->pipe, sizeof l->pipe, "%s/mps/%s/pipe", node->config.state_dir, m->spec.name);
     spec->mps_percent = g->compute ? DV_MAX(g->compute * 100 / d->compute, 1) : 0;
     spec->mps_bytes = g->memory_bytes;
     return 0;
@@ -238,6 +241,7 @@ int dv_edits_of(struct dv_node *node, const struct dv_container_request *request
                                  .sim_socket = c->sim_socket,
                                  .libcuda = c->libcuda,
                                  .libnvml = c->libnvml,
+                                 .mps_shm = c->mps_shm ? c->mps_shm : "/dev/shm",
                                  .root = ""};
     int r = dv_containers_grants(node, request, l->grants, &spec.n, err);
     if (r == 0)

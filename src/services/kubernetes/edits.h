@@ -28,7 +28,8 @@ struct dv_edits_host {
     const char *lib_dir;    /* .../lib/divvy */
     const char *sim_socket; /* NULL: a real driver */
     const char *libcuda, *libnvml;
-    const char *root; /* before /proc, /dev and /usr/bin of the driver; "" on a usual host */
+    const char *mps_shm; /* what MPS daemons have as /dev/shm */
+    const char *root;    /* before /proc, /dev and /usr/bin of the driver; "" on a usual host */
 };
 
 struct dv_edits_slice {

@@ -20,6 +20,7 @@ static char libcuda[PATH_MAX], libnvml[PATH_MAX];
 static struct dv_edits_host host = {.api_socket = "/run/divvy/divvyd.sock",
                                     .tenant_folder = "/run/divvy/divvyd.sock.tenant",
                                     .lib_dir = "/usr/lib/divvy",
+                                    .mps_shm = "/dev/shm/divvy",
                                     .root = root};
 
 static void put(const char *path, const char *text)
@@ -144,6 +145,7 @@ static void test_mps(void **state)
     struct dv_err err = {0};
     assert_int_equal(edits(DV_MODE_MPS, 1, "/var/lib/divvy/mps/gpu0/pipe", &e, &err), 0);
     assert_string_equal(at(&e, DV_CONTAINERS_MPS), "/var/lib/divvy/mps/gpu0/pipe");
+    assert_string_equal(at(&e, "/dev/shm"), "/dev/shm/divvy");
     assert_true(has(&e.env, "CUDA_MPS_PIPE_DIRECTORY=" DV_CONTAINERS_MPS));
     assert_true(has(&e.env, "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=25"));
     assert_true(has(&e.env, "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT=0=1024M"));

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define TICK_MS 250u       /* files are looked at so often */
@@ -200,6 +201,13 @@ static int start_plugin(struct dv_kubernetes *k, struct dv_err *err)
     return dv_device_plugin_new(k->node, &options, &k->plugin, err);
 }
 
+/* A directory that the kubelet has made for the pod is root's alone; clients of MPS are others. */
+static void open_shm(const struct dv_kubernetes_options *o)
+{
+    if (o->mps_shm && strcmp(o->mps_shm, "/dev/shm") != 0 && chmod("/dev/shm", 01777) < 0)
+        dv_log(DV_LOG_WARNING, "mps.shm", "path=/dev/shm error=%s", strerror(errno));
+}
+
 int dv_kubernetes_new(struct dv_node *node, const struct dv_kubernetes_options *options,
                       struct dv_kubernetes **ret, struct dv_err *err)
 {
@@ -208,6 +216,7 @@ int dv_kubernetes_new(struct dv_node *node, const struct dv_kubernetes_options *
         return dv_err_set(err, -ENOMEM, "out of memory");
     k->node = node;
     k->options = *options;
+    open_shm(options);
     k->told_generation = 1; /* the defaults are nothing to tell */
     int r = find_node_name(k, err);
     if (r == 0)

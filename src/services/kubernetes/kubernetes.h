@@ -26,6 +26,7 @@ struct dv_kubernetes_options {
     const char *kubelet_dir;   /* NULL: /var/lib/kubelet */
     const char *cdi_dir;       /* NULL: /var/run/cdi */
     const char *driver_root;   /* where the host's root is seen from here; NULL: "" */
+    const char *mps_shm;       /* the host's path of what is /dev/shm here; NULL: /dev/shm */
     /* Of the device plugin's own flags, as options and variables. */
     const struct dv_plugin_setting *over;
     size_t n_over;
