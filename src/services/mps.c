@@ -256,6 +256,7 @@ static void incident(struct dv_mps_daemon *m, const char *what)
     add_victims(m, &victims);
     m->fault_ns = dv_clock_now();
     m->fault_unix = dv_clock_unix();
+    m->fault_cause_len = (uint32_t)strlen(what);
     snprintf(m->fault, sizeof m->fault, "%s; it took down %.300s", what, dv_str_get(&victims));
     dv_log(DV_LOG_ERROR, "mps.fault", "device=%s detail=%s", m->spec.device,
            dv_log_value(m->fault, value));

@@ -73,7 +73,8 @@ struct dv_mps_daemon {
     bool probe_wanted;
     uint64_t fault_ns; /* of the last fault, or loss of the daemon; 0: none */
     int64_t fault_unix;
-    char fault[400]; /* what happened, and whom it took down */
+    char fault[400];          /* what happened, and whom it took down */
+    uint32_t fault_cause_len; /* of that: what happened, which is nobody's secret */
     uint32_t n_victims;
     struct dv_mps_client victims[DV_MPS_CLIENTS_MAX];
     char problem[240]; /* why it does not start; "" */

@@ -111,7 +111,7 @@ class AgentCase(ClusterCase):
     def remove(cls):
         helm("uninstall", "divvy", "--namespace", NAMESPACE, "--ignore-not-found", "--wait")
         cls.label_node(**{CONFIG_LABEL: None, MIG_LABEL: None})
-        cls.node.run("sh", "-c", "rm -rf /var/lib/divvy/* /run/divvy/* /run/cdi/*")
+        cls.node.run("sh", "-c", "rm -rf /var/lib/divvy/* /run/divvy/* /run/cdi/* /dev/shm/divvy")
 
     @classmethod
     def agent_pod(cls):

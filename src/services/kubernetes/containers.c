@@ -29,6 +29,11 @@ struct dv_containers {
     dv_containers_resolve *resolve;
     void *arg;
     struct pending *pending;
+    struct {
+        uint64_t slice; /* 0: none */
+        struct dv_workload workload;
+    } former[DV_CONTAINERS_FORMER]; /* the last that have ended; a ring */
+    size_t former_next;
 };
 
 int dv_containers_new(struct dv_containers **ret)
@@ -191,9 +196,31 @@ void dv_containers_changed(const struct dv_holding *h)
     }
 }
 
+const struct dv_workload *dv_containers_workload(const struct dv_node *node, uint64_t slice)
+{
+    const struct dv_containers *c = node->containers;
+    for (const struct dv_holding *h = node->holdings; h; h = h->next)
+        if (h->claim.id == slice)
+            return h->workload;
+    for (size_t i = 0; c && slice && i < DV_CONTAINERS_FORMER; i++)
+        if (c->former[i].slice == slice)
+            return &c->former[i].workload;
+    return NULL;
+}
+
+static void remember(struct dv_containers *c, const struct dv_holding *h)
+{
+    if (!c || !h->workload)
+        return;
+    c->former[c->former_next].slice = h->claim.id;
+    c->former[c->former_next].workload = *h->workload;
+    c->former_next = (c->former_next + 1) % DV_CONTAINERS_FORMER;
+}
+
 /* The others go with the next tick: here one of them is just being taken apart. */
 void dv_containers_ended(const struct dv_holding *h, const struct dv_verdict *verdict)
 {
+    remember(h->node->containers, h);
     for (struct pending *p = h->node->containers ? h->node->containers->pending : NULL; p;
          p = p->next) {
         if (!concerns(p, h))

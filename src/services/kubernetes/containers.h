@@ -18,6 +18,7 @@
 #include "node.h"
 
 #define DV_CONTAINERS_WAIT_NS (10 * DV_NS_PER_S)
+#define DV_CONTAINERS_FORMER 128u
 #define DV_CONTAINERS_GRANTS_MAX 64u /* slices of one container, asked for at once */
 
 /*
@@ -39,6 +40,9 @@ int dv_containers_grants(struct dv_node *node, const struct dv_container_request
 
 /* POST /v1/containers. */
 void dv_containers_post(struct dv_node *node, struct dv_http_request *rq);
+/* Who a slice is or was: of one that has ended only while it is one of the last
+ * DV_CONTAINERS_FORMER. NULL: no container's. */
+const struct dv_workload *dv_containers_workload(const struct dv_node *node, uint64_t slice);
 /* A holding's state has changed; it is about to end, with that verdict (NULL: released). */
 void dv_containers_changed(const struct dv_holding *holding);
 void dv_containers_ended(const struct dv_holding *holding, const struct dv_verdict *verdict);

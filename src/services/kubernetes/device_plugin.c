@@ -6,6 +6,7 @@
 #include "kubernetes/containers.h"
 #include "kubernetes/edits.h"
 #include "layouts.h"
+#include "mps.h"
 #include "render/offer_text.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -327,12 +328,17 @@ static void complain(struct dv_device_plugin *p, char problem[480], const char *
         dv_log(DV_LOG_WARNING, "plugin.problem", "detail=%s", dv_log_value(words, value));
 }
 
-/* Nobody is sent to a GPU that is on its way to another layout. */
+/* Nobody is sent to a GPU that is on its way to another layout, or to an MPS daemon that is not
+ * there: pods wait then, and would fail at Allocate. */
 static void hold_back(const struct dv_node *node, struct dv_offers *offers)
 {
-    for (uint32_t i = 0; i < offers->n_devices; i++)
-        if (!dv_layouts_gpu_is_still(node, offers->devices[i].gpu))
-            offers->devices[i].healthy = false;
+    for (uint32_t i = 0; i < offers->n_devices; i++) {
+        struct dv_offer_device *o = &offers->devices[i];
+        const struct dv_device *d = dv_snapshot_device(node->snapshot, o->uuid);
+        if (!dv_layouts_gpu_is_still(node, o->gpu) ||
+            (d && d->layout == DV_MODE_MPS && !dv_mps_is_up(node, d->uuid)))
+            o->healthy = false;
+    }
 }
 
 static void refresh(struct dv_device_plugin *p)

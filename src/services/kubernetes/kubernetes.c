@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubernetes/kubernetes.h"
 
+#include "kubernetes/containers.h"
 #include "kubernetes/health_report.h"
 #include "kubernetes/host_files.h"
 #include "kubernetes/labeller.h"
@@ -8,6 +9,7 @@
 #include "kubernetes/node_object.h"
 #include "kubernetes/pods.h"
 #include "kubernetes/unit_holders.h"
+#include "mps.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
@@ -38,6 +40,7 @@ struct dv_kubernetes {
     uint64_t labelled; /* generation of the settings that it has */
     struct dv_loop_source *timer;
     uint64_t labels_seen, told_generation;
+    uint64_t told_fault_ns; /* of MPS, the last that was told */
     char told_problem[480], told_offer[480];
 };
 
@@ -100,6 +103,34 @@ static void follow_config(struct dv_kubernetes *k)
     dv_labeller_configure(k->labeller, dv_settings_config(k->settings));
 }
 
+/* Each pod learns what happened, not who else was there. */
+static void tell_victims(struct dv_kubernetes *k, const struct dv_mps_daemon *m)
+{
+    for (uint32_t i = 0; i < m->n_victims; i++) {
+        const struct dv_workload *w = dv_containers_workload(k->node, m->victims[i].slice);
+        if (w && w->pod[0])
+            dv_node_object_pod_event(k->object, w->namespace, w->pod, w->pod_uid, true, "MPSFault",
+                                     "taken down by a failure of MPS on device %s: %.*s. What ran "
+                                     "must start again",
+                                     m->spec.device, (int)m->fault_cause_len, m->fault);
+    }
+}
+
+static void tell_mps_faults(struct dv_kubernetes *k)
+{
+    const struct dv_mps *mps = k->node->mps;
+    uint64_t told = k->told_fault_ns;
+    for (uint32_t i = 0; i < mps->n; i++) {
+        const struct dv_mps_daemon *m = &mps->daemons[i];
+        if (m->fault_ns <= told)
+            continue;
+        k->told_fault_ns = DV_MAX(k->told_fault_ns, m->fault_ns);
+        dv_node_object_event(k->object, true, "MPSFault", "device %s: %s", m->spec.device,
+                             m->fault);
+        tell_victims(k, m);
+    }
+}
+
 static void on_tick(void *arg)
 {
     struct dv_kubernetes *k = arg;
@@ -116,6 +147,8 @@ static void on_tick(void *arg)
     tell_problem(k, k->told_offer, dv_device_plugin_problem(k->plugin), "ConfigNotOffered");
     if (k->mig)
         dv_mig_label_tick(k->mig, now);
+    if (k->object)
+        tell_mps_faults(k);
     if (!dv_device_plugin_offers(k->plugin))
         dv_loop_timer_set(k->timer, START_MS, TICK_MS);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The connection to divvy-sim, cuInit, forks, injected errors. */
-#include "driver.h"
-
 #include "abi_sim_show.h"
+#include "driver.h"
 
 #include <errno.h>
 #include <poll.h>
