@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * NVML requests to the simulator, well formed and not, on a node of an A100 and a T4. The input:
- * records of an operation, where it goes (GPU, instances) and its arguments. After each request
- * the MIG layout must be one that the hardware accepts, and the reply must keep to its bounds.
+ * records of an operation, where it goes (GPU, instances) and its arguments. Records from 0xf0 on
+ * make it a container's connection and show it a device. After each request the MIG layout must be
+ * one that the hardware accepts, and the reply must keep to its bounds.
  */
 #include "abi_sim_nvml.h"
 #include "server/mig.h"
@@ -71,6 +72,24 @@ static struct dv_simnode *make_node(void)
     return &node;
 }
 
+/* What only who has the node to himself may do. */
+static int changes(uint16_t op)
+{
+    return op == DV_SIM_NVML_SET || op == DV_SIM_NVML_SET_MIG || op == DV_SIM_NVML_RESET ||
+           op == DV_SIM_NVML_GI_CREATE || op == DV_SIM_NVML_GI_DESTROY ||
+           op == DV_SIM_NVML_CI_CREATE || op == DV_SIM_NVML_CI_DESTROY ||
+           op == DV_SIM_NVML_LIMITS_SET || op == DV_SIM_NVML_ACCOUNTING_CLEAR;
+}
+
+/* From here on it is a container's connection, which sees this device (and those of before). */
+static void show(struct dv_simclient *client, struct input *in)
+{
+    uint32_t gpu = take(in) % 2, gi = number(in), ci = number(in);
+
+    client->view.limited = true;
+    dv_simview_add(&client->view, gpu, gi, gi == DV_SIM_NVML_NONE ? gi : ci);
+}
+
 static void one(struct dv_simnode *node, struct dv_simclient *client, struct input *in)
 {
     static struct dv_simreply reply;
@@ -81,11 +100,16 @@ static void one(struct dv_simnode *node, struct dv_simclient *client, struct inp
             struct dv_sim_nvml_limits limits;
         };
     } q = {0};
-    uint16_t op = (uint16_t)(DV_SIM_OP_NVML + take(in) % 33);
+    uint8_t what = take(in);
+    uint16_t op = (uint16_t)(DV_SIM_OP_NVML + what % 33);
     bool limits = op == DV_SIM_NVML_LIMITS_SET || op == DV_SIM_NVML_LIMITS_GET;
     uint32_t size = sizeof(q.request);
     struct dv_mig_instance have[DV_MIG_INSTANCES_MAX];
 
+    if (what >= 0xf0) {
+        show(client, in);
+        return;
+    }
     q.request.gpu = number(in);
     q.request.gi = number(in);
     q.request.ci = number(in);
@@ -115,6 +139,8 @@ static void one(struct dv_simnode *node, struct dv_simclient *client, struct inp
     require(r <= DV_SIM_AGAIN, "an answer that is none");
     require(reply.size <= sizeof(reply.data), "a reply beyond its bounds");
     require(r != 0 || reply.status == DV_NVML_SUCCESS || reply.size == 0, "an error with payload");
+    require(r != 0 || !client->view.limited || !changes(op) || reply.status != DV_NVML_SUCCESS,
+            "a container changed the node");
     for (uint32_t i = 0; i < node->n_gpus; i++) {
         size_t n = dv_simmig_instances(&node->gpu[i], have);
         require(n == 0 || node->gpu[i].mig_current, "instances without MIG mode");

@@ -450,7 +450,7 @@ static int events_wait(struct dv_simnvml_call *call)
     uint64_t first = n->xid_head > DV_SIM_XIDS ? n->xid_head - DV_SIM_XIDS : 0;
     for (uint64_t s = DV_MAX(first, w->after); s < n->xid_head; s++) {
         const struct dv_simxid *x = &n->xids[s % DV_SIM_XIDS];
-        uint32_t nth = dv_simview_nth(v, x->gpu);
+        uint32_t nth = x->gpu < n->n_gpus ? dv_simview_nth(v, x->gpu) : DV_SIM_ANY;
         bool visible = x->gi_id == DV_SIM_ANY ? dv_simview_has_gpu(v, x->gpu)
                                               : dv_simview_has(v, x->gpu, x->gi_id, x->ci_id);
         if (!visible || nth >= DV_SIM_GPUS_MAX || !(w->types[nth] & DV_NVML_EVENT_XID))
