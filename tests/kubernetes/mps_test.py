@@ -63,9 +63,8 @@ class Mps(AgentCase):
         self.assertGreater(said["busy_seconds"], 0.5 * said["elapsed_seconds"], said)
 
     def test_a_fault_takes_those_down_who_run_and_is_told(self):
-        first, second = self.spinning("faulty", "innocent")
+        first = self.spinning("faulty", "innocent")[0]
         self.run_pod(pod("idle", "sleep 3600", resources=SHARE))
-        self.assertEqual(first["device"], second["device"])
         done = control.kubectl("-n", "divvy", "exec", self.agent_pod()["metadata"]["name"], "--",
                                "divvy-sim", "inject", "--socket", SIM, "--fault",
                                str(first["processes"][0]["pid"]), check=False)
