@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 #include "server/nodespec.h"
+#include "server/server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -127,7 +128,8 @@ static void stop_server(struct run *run)
     close(run->lifeline);
     while (waitpid(run->server, NULL, 0) < 0 && errno == EINTR)
         ;
-    unlink(run->socket);
+    unlink(run->socket); /* where it was killed */
+    dv_simserver_clear(run->socket);
     rmdir(run->directory);
 }
 

@@ -4,10 +4,13 @@
  * and a file for each device that can be had. Files of an earlier server there are kept, since
  * containers that live on have them mounted.
  */
+#include "server/server.h"
 #include "server/state.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -83,24 +86,31 @@ int dv_siminside_open(struct dv_simserver *s, struct dv_err *err)
     return 0;
 }
 
+void dv_simserver_clear(const char *socket)
+{
+    char path[PATH_MAX];
+    int fd;
+    DIR *dir;
+
+    if (snprintf(path, sizeof(path), "%s" DV_SIM_INSIDE, socket) >= (int)sizeof(path))
+        return;
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    dir = fd < 0 ? NULL : fdopendir(fd);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        unlinkat(fd, e->d_name, 0); /* "." and ".." are none of its business */
+    if (dir)
+        closedir(dir);
+    rmdir(path);
+}
+
 void dv_siminside_close(struct dv_simserver *s)
 {
-    char path[sizeof(s->socket) + sizeof(DV_SIM_INSIDE)];
-
     dv_simserver_drop(s, &s->limited);
     if (s->inside < 0)
         return;
-    for (uint32_t i = 0; i < s->node.n_gpus; i++) {
-        dv_siminside_remove(s, s->node.gpu[i].uuid);
-        for (uint32_t k = 0; k < DV_SIM_GPUS_MAX; k++)
-            if (s->card[i].place[k].used)
-                dv_siminside_remove(s, s->card[i].place[k].uuid);
-    }
-    unlinkat(s->inside, DV_SIM_INSIDE_SOCKET, 0);
     close(s->inside);
     s->inside = -1;
-    snprintf(path, sizeof(path), "%s" DV_SIM_INSIDE, s->socket);
-    rmdir(path);
+    dv_simserver_clear(s->socket);
 }
 
 /* A file is what it is, under whatever name. */

@@ -272,19 +272,20 @@ void dv_simserver_free(struct dv_simserver *s)
 {
     if (!s)
         return;
+    /* Files first: who waits for the hang-up finds none left. */
+    if (s->listening.fd >= 0)
+        unlink(s->socket);
+    dv_siminside_close(s);
     while (s->clients)
         dv_simclients_drop(s, s->clients);
     dv_simclients_bury(s);
     dv_simsessions_bury(s);
     dv_simprocesses_bury(s);
     dv_simmemory_done(s);
-    dv_siminside_close(s);
     dv_simcards_done(s);
     for (uint32_t i = 0; i < DV_SIM_GPUS_MAX; i++)
         free((void *)(uintptr_t)s->node.gpu[i].mig);
     free(s->cross);
-    if (s->listening.fd >= 0)
-        unlink(s->socket);
     dv_simserver_drop(s, &s->listening);
     dv_simserver_drop(s, &s->parent);
     dv_simserver_drop(s, &s->signals);

@@ -35,5 +35,7 @@ int dv_simserver_run(struct dv_simserver *server);
  */
 int dv_simserver_turn(struct dv_simserver *server, bool wait);
 void dv_simserver_free(struct dv_simserver *server);
+/* Removes what a server that was killed has left beside its socket (abi_sim_show.h). */
+void dv_simserver_clear(const char *socket);
 
 #endif
