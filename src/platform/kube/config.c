@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kube/config.h"
 
+#include "base/base64.h"
 #include "base/str.h"
-#include "kube/base64.h"
 #include "sys/fd.h"
 #include "yaml/yaml_tree.h"
 
@@ -163,7 +163,7 @@ static int take_pem(struct reader *rd, const struct dv_yaml_node *map, const cha
     int r = dv_yaml_text(rd->yaml, node, key, &text, rd->err);
     if (r < 0 || !*text)
         return r;
-    r = dv_kube_base64_decode(text, &pem, &len);
+    r = dv_base64_decode(text, &pem, &len);
     if (r == -ENOMEM)
         return dv_err_set(rd->err, r, "out of memory");
     if (r < 0)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/rng.h"
-#include "kube/base64.h"
 #include "kube/json.h"
 #include "kube/known.h"
 
@@ -71,50 +70,6 @@ static void test_quantity(void **state)
     check_quantity("1kk", -EINVAL, 0);
     check_quantity("1e", -EINVAL, 0);
     check_quantity("0x1", -EINVAL, 0);
-}
-
-static void test_base64(void **state)
-{
-    struct dv_rng rng = {7};
-    for (size_t len = 0; len < 80; len++) {
-        unsigned char in[80];
-        char *out = NULL;
-        size_t n = 0;
-        struct dv_str text = {0};
-        for (size_t i = 0; i < len; i++)
-            in[i] = (unsigned char)dv_rng_next(&rng);
-        dv_kube_base64_encode(in, len, &text);
-        assert_int_equal(text.len, (len + 2) / 3 * 4);
-        assert_int_equal(dv_kube_base64_decode(dv_str_get(&text), &out, &n), 0);
-        assert_int_equal(n, len);
-        assert_memory_equal(in, out, len);
-        free(out);
-        dv_str_done(&text);
-    }
-    static const char *const bad[] = {"A",
-                                      "AA",
-                                      "AAA",
-                                      "=",
-                                      "A===",
-                                      "AA=A",
-                                      "AAA=AAAA",
-                                      "AA==A",
-                                      "A-AA",
-                                      "====",
-                                      "AA=\x80",
-                                      "AA=="
-                                      "=="};
-    for (size_t i = 0; i < DV_ARRAY_SIZE(bad); i++) {
-        char *out = NULL;
-        size_t n;
-        if (dv_kube_base64_decode(bad[i], &out, &n) != -EINVAL)
-            fail_msg("%s", bad[i]);
-    }
-    char *out;
-    size_t n;
-    assert_int_equal(dv_kube_base64_decode("QU\nJD\r\n", &out, &n), 0);
-    assert_string_equal(out, "ABC");
-    free(out);
 }
 
 /* ---- known ---------------------------------------------------------------------------------- */
@@ -206,7 +161,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reading),
         cmocka_unit_test(test_quantity),
-        cmocka_unit_test(test_base64),
         cmocka_unit_test(test_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kube/object.h"
 
-#include "kube/base64.h"
+#include "base/base64.h"
 #include "kube/internal.h"
 
 #include <errno.h>
@@ -127,7 +127,7 @@ static int read_entries(struct json_object *data, struct dv_kube_secret_entry *r
         char *bytes;
         if (*ret_n >= SECRET_ENTRIES_MAX)
             return -E2BIG;
-        int r = dv_kube_base64_decode(dv_kube_json_text(value, NULL), &bytes, &e->len);
+        int r = dv_base64_decode(dv_kube_json_text(value, NULL), &bytes, &e->len);
         if (r < 0)
             return r == -EINVAL ? -EPROTO : r;
         e->key = key;
@@ -207,7 +207,7 @@ static struct dv_output *secret_body(const struct dv_kube_secret *s)
     struct dv_output_node *data = dv_output_object(root, "data");
     for (uint32_t i = 0; i < s->n; i++) {
         struct dv_str text = {0};
-        dv_kube_base64_encode(s->entries[i].data, s->entries[i].len, &text);
+        dv_base64_add(s->entries[i].data, s->entries[i].len, &text);
         dv_output_string(data, s->entries[i].key, dv_str_get(&text));
         bool failed = text.failed;
         dv_str_done(&text);
@@ -390,7 +390,7 @@ int dv_kube_webhook_set_ca(struct dv_kube_client *client, const char *name, cons
     op->arg = arg;
     int r = dv_kube_client_path(
         &op->path, "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/%s", name);
-    dv_kube_base64_encode(ca_pem, strlen(ca_pem), &op->ca);
+    dv_base64_add(ca_pem, strlen(ca_pem), &op->ca);
     struct dv_kube_request request = {.verb = DV_KUBE_GET, .path = dv_str_get(&op->path)};
     r = r < 0 || op->ca.failed ? -ENOMEM
                                : dv_kube_client_call(client, &request, on_webhooks, op, NULL);
