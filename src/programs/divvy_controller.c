@@ -33,6 +33,8 @@ static const char help[] =
     "                       the certificate is for NAME.NS.svc\n"
     "  --tls-dir DIR        where ca.crt, tls.crt and tls.key are kept; they are made and renewed\n"
     "                       by themselves (default: nowhere; new ones at every start)\n"
+    "  --tls-from DIR       somebody else keeps these three there (cert-manager): they are read\n"
+    "                       again when they change\n"
     "  --secret NS/NAME     a Secret where they are kept instead, shared by all replicas\n"
     "  --configuration NAME the MutatingWebhookConfiguration whose caBundle is kept right\n"
     "  --kubeconfig FILE    who asks the API server for these two (default: the pod's own\n"
@@ -41,9 +43,8 @@ static const char help[] =
     "                       made after two thirds\n"
     "  --ready-fd N         write a line with the address to this descriptor once it serves\n"
     "  --print-ca           print DIR/ca.crt, whom the API server must trust, and end\n"
-    "  --print-manifest     print the MutatingWebhookConfiguration, and end; with --tls-dir it "
-    "has\n"
-    "                       the caBundle\n"
+    "  --print-manifest     print the MutatingWebhookConfiguration, and end; with a DIR it has the\n"
+    "                       caBundle\n"
     "  --service-port N     the Service's port in it (default 443)\n"
     "  --strategy VALUE     a list of words that namespaces here have as gpu-strategy\n"
     "                       (mig_whole); for --print-manifest; may be repeated\n"
@@ -60,6 +61,7 @@ enum {
     KUBECONFIG,
     SERVICE,
     TLS_DIR,
+    TLS_FROM,
     TLS_LIFE,
     READY,
     PRINT_CA,
@@ -74,6 +76,7 @@ static const struct option options[] = {
     {"listen", required_argument, NULL, LISTEN},
     {"service", required_argument, NULL, SERVICE},
     {"tls-dir", required_argument, NULL, TLS_DIR},
+    {"tls-from", required_argument, NULL, TLS_FROM},
     {"secret", required_argument, NULL, SECRET},
     {"configuration", required_argument, NULL, CONFIGURATION},
     {"kubeconfig", required_argument, NULL, KUBECONFIG},
@@ -150,6 +153,15 @@ static int parse_life(const char *text, struct values *v)
     return v->webhook.life_s < 10 ? usage("--tls-life must be at least 10s") : 0;
 }
 
+static int set_folder(const char *folder, bool external, struct values *v)
+{
+    if (v->webhook.tls_dir && v->webhook.tls_external != external)
+        return usage("--tls-dir and --tls-from exclude each other");
+    v->webhook.tls_dir = folder;
+    v->webhook.tls_external = external;
+    return 0;
+}
+
 static int parse_number(const char *text, const char *what, int64_t min, int64_t *ret)
 {
     struct dv_err err;
@@ -178,7 +190,10 @@ static int take(int option, char **argv, struct values *v)
         status = parse_service(optarg, v);
         break;
     case TLS_DIR:
-        v->webhook.tls_dir = optarg;
+        status = set_folder(optarg, false, v);
+        break;
+    case TLS_FROM:
+        status = set_folder(optarg, true, v);
         break;
     case SECRET:
         status = split(optarg, "--secret", &v->secret, &v->cluster.namespace, &v->cluster.secret);
@@ -235,11 +250,11 @@ static int parse(int argc, char **argv, struct values *v)
         return usage(optind < argc && !strcmp(argv[optind], "webhook") ? "it takes one command"
                                                                        : "the command is webhook");
     if (v->cluster.secret && v->webhook.tls_dir)
-        return usage("--secret and --tls-dir exclude each other");
+        return usage("--secret excludes --tls-dir and --tls-from");
     if (v->cluster.kubeconfig && !v->cluster.secret && !v->cluster.configuration)
         return usage("--kubeconfig is for --secret and --configuration");
     if (v->print_ca && !v->webhook.tls_dir)
-        return usage("--print-ca needs --tls-dir");
+        return usage("--print-ca needs --tls-dir or --tls-from");
     return -1;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define OTHERS_MAX 3u /* authorities in the bundle beside the newest */
+#define EXTERNAL_TICK_S 5u
 
 struct dv_certs {
     struct dv_certs_policy policy;
@@ -97,9 +98,60 @@ static bool is_next_due(struct dv_certs *c, int64_t now, bool published)
     return known || now >= c->current.until - part_of_life(c, 12);
 }
 
+/* All three of the folder, which somebody else keeps; or an error that says what is wrong there. */
+static int load_external(const struct dv_certs *c, int64_t now, char **ret_bundle,
+                         struct dv_certs_pair *ret, struct dv_err *err)
+{
+    struct dv_certs_pair pair = {0};
+    char *bundle = NULL;
+    int r = dv_certs_load(c->folder, &bundle, &pair, err);
+    if (r == 0 && !(bundle && pair.certificate && pair.key))
+        r = dv_err_set(err, -ENOENT, "there is no %s",
+                       !bundle             ? "ca.crt"
+                       : !pair.certificate ? "tls.crt"
+                                           : "tls.key");
+    if (r == 0)
+        r = dv_certs_check(&c->policy, bundle, &pair, err);
+    if (r == 0 && !is_valid(&pair, now))
+        r = dv_err_set(err, -EINVAL, "tls.crt is not valid now");
+    if (r < 0) {
+        dv_err_prefix(err, "%s: ", c->folder);
+        dv_certs_pair_done(&pair);
+        free(bundle);
+        return r;
+    }
+    *ret_bundle = bundle;
+    *ret = pair;
+    return 0;
+}
+
+static bool is_same(const struct dv_certs_pair *a, const struct dv_certs_pair *b)
+{
+    return a->key && !strcmp(a->key, b->key) && !strcmp(a->certificate, b->certificate);
+}
+
+static int tick_external(struct dv_certs *c, int64_t now, struct dv_err *err)
+{
+    struct dv_certs_pair pair;
+    char *bundle;
+    int r = load_external(c, now, &bundle, &pair, err);
+    if (r < 0)
+        return r;
+    int event = !is_same(&c->current, &pair)                   ? DV_CERTS_RENEWED
+                : !c->bundle || strcmp(c->bundle, bundle) != 0 ? DV_CERTS_PREPARED
+                                                               : DV_CERTS_UNCHANGED;
+    free(c->bundle);
+    dv_certs_pair_done(&c->current);
+    c->bundle = bundle;
+    c->current = pair;
+    return event;
+}
+
 int dv_certs_tick(struct dv_certs *c, int64_t now, bool published, struct dv_err *err)
 {
     int r;
+    if (c->policy.external)
+        return tick_external(c, now, err);
     if (!is_valid(&c->current, now) && !is_valid(&c->next, now)) {
         r = make(c, now, true, err);
         return r < 0 ? r : DV_CERTS_RENEWED;
@@ -140,7 +192,8 @@ int dv_certs_adopt(struct dv_certs *c, const char *bundle, const char *certifica
     dv_certs_pair_done(&c->current);
     c->current = pair;
     c->published_at = 0;
-    if (c->next.authority && !strstr(c->bundle, c->next.authority))
+    bool due = now >= c->current.until - part_of_life(c, 3);
+    if (c->next.authority && (!due || !strstr(c->bundle, c->next.authority)))
         dv_certs_pair_done(&c->next);
     return 0;
 }
@@ -151,6 +204,8 @@ static int check_policy(const struct dv_certs_policy *p, struct dv_err *err)
 {
     if (!p->names[0])
         return dv_err_set(err, -EINVAL, "a certificate needs a name");
+    if (p->external)
+        return 0;
     if (p->life_s < DV_CERTS_LIFE_MIN || p->life_s > DV_CERTS_LIFE_MAX)
         return dv_err_set(err, -EINVAL, "a certificate's life must lie between %d s and 10 years",
                           DV_CERTS_LIFE_MIN);
@@ -163,6 +218,10 @@ static int check_policy(const struct dv_certs_policy *p, struct dv_err *err)
 static int load(struct dv_certs *c, int64_t now, struct dv_err *note, struct dv_err *err)
 {
     struct dv_certs_pair pair = {0};
+    if (c->policy.external) {
+        int event = tick_external(c, now, err);
+        return event < 0 ? event : 0;
+    }
     int r = c->folder ? dv_certs_load(c->folder, &c->bundle, &pair, err) : 0;
     if (r == 0 && c->bundle && pair.certificate && pair.key) {
         if (dv_certs_check(&c->policy, c->bundle, &pair, note) < 0) {
@@ -183,6 +242,8 @@ int dv_certs_open(const struct dv_certs_policy *policy, const char *folder, int6
 {
     note->msg[0] = 0;
     int r = check_policy(policy, err);
+    if (r == 0 && policy->external && !folder)
+        r = dv_err_set(err, -EINVAL, "external certificates need a folder");
     struct dv_certs *c = r == 0 ? calloc(1, sizeof *c) : NULL;
     if (!c)
         return r < 0 ? r : dv_err_set(err, -ENOMEM, "out of memory");
@@ -232,5 +293,7 @@ int64_t dv_certs_until(const struct dv_certs *c)
 
 uint32_t dv_certs_tick_s(const struct dv_certs_policy *policy)
 {
+    if (policy->external)
+        return EXTERNAL_TICK_S;
     return (uint32_t)DV_MAX(1, DV_MIN(60, policy->life_s / 100));
 }

@@ -159,6 +159,13 @@ static void test_adopt(void **state)
                                     NOW + 62 * DAY, &err),
                      -EINVAL);
     assert_int_equal(dv_certs_adopt(a, "", "", "", NOW, &err), -EINVAL);
+    /* a's next is for nothing now: b's has just begun */
+    assert_int_equal(dv_certs_adopt(a, dv_certs_bundle(b), dv_certs_certificate(b), dv_certs_key(b),
+                                    NOW + 62 * DAY, &err),
+                     0);
+    assert_int_equal(tick(a, NOW + 63 * DAY, true), DV_CERTS_UNCHANGED);
+    assert_int_equal(tick(a, NOW + 64 * DAY, true), DV_CERTS_UNCHANGED);
+    assert_string_equal(dv_certs_certificate(a), dv_certs_certificate(b));
     dv_certs_free(a);
     dv_certs_free(b);
 }
@@ -238,6 +245,57 @@ static void test_folder(void **state)
     free(other_key);
 }
 
+static void put_all(const char *folder, const struct dv_certs *c)
+{
+    write_file(folder, "ca.crt", dv_certs_bundle(c));
+    write_file(folder, "tls.crt", dv_certs_certificate(c));
+    write_file(folder, "tls.key", dv_certs_key(c));
+}
+
+/* Somebody else keeps the folder: nothing is written there, and what is wrong there is not served.
+ */
+static void test_external(void **state)
+{
+    char folder[] = "/tmp/divvy-certs.XXXXXX", path[64];
+    const struct dv_certs_policy external = {.names = {NAME}, .external = true};
+    struct dv_certs *theirs = open_at(NULL, NOW, ""), *c = NULL;
+    struct dv_err note, err = {{0}};
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(umask(077), 022);
+    assert_int_equal(dv_certs_open(&external, folder, NOW, &c, &note, &err), -ENOENT);
+    assert_non_null(strstr(err.msg, "there is no ca.crt"));
+    put_all(folder, theirs);
+    assert_int_equal(dv_certs_open(&external, folder, NOW + 91 * DAY, &c, &note, &err), -EINVAL);
+    assert_int_equal(dv_certs_open(&external, folder, NOW, &c, &note, &err), 0);
+    assert_string_equal(dv_certs_certificate(c), dv_certs_certificate(theirs));
+    assert_string_equal(dv_certs_bundle(c), dv_certs_bundle(theirs));
+    assert_int_equal(tick(c, NOW + 80 * DAY, true), DV_CERTS_UNCHANGED);
+
+    assert_int_equal(tick(theirs, NOW + 80 * DAY, true), DV_CERTS_PREPARED);
+    put_all(folder, theirs);
+    assert_int_equal(tick(c, NOW + 80 * DAY, true), DV_CERTS_PREPARED); /* another bundle */
+    char *old = strdup(dv_certs_certificate(c));
+    assert_int_equal(tick(theirs, NOW + 88 * DAY, true), DV_CERTS_SWITCHED);
+    write_file(folder, "tls.crt", dv_certs_certificate(theirs)); /* half of it */
+    assert_int_equal(dv_certs_tick(c, NOW + 88 * DAY, true, &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "tls.key is not the key of tls.crt"));
+    assert_string_equal(dv_certs_certificate(c), old);
+    put_all(folder, theirs);
+    assert_int_equal(tick(c, NOW + 88 * DAY, true), DV_CERTS_RENEWED);
+    assert_string_equal(dv_certs_certificate(c), dv_certs_certificate(theirs));
+    snprintf(path, sizeof path, "%s/tls.key", folder);
+    unlink(path);
+    assert_int_equal(dv_certs_tick(c, NOW + 88 * DAY, true, &err), -ENOENT);
+    put_all(folder, theirs);
+    assert_int_equal(tick(c, NOW + 88 * DAY, true), DV_CERTS_UNCHANGED);
+    assert_int_equal(dv_certs_tick_s(&external), 5);
+    remove_folder(folder);
+    dv_certs_free(c);
+    dv_certs_free(theirs);
+    free(old);
+    umask(022);
+}
+
 static void test_refused(void **state)
 {
     struct dv_certs_policy bad[] = {policy, policy, policy};
@@ -255,9 +313,10 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_years), cmocka_unit_test(test_unpublished),
-        cmocka_unit_test(test_jumps), cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_adopt), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_years),   cmocka_unit_test(test_unpublished),
+        cmocka_unit_test(test_jumps),   cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_adopt),   cmocka_unit_test(test_external),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

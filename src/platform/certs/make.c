@@ -176,26 +176,27 @@ static bool belong_together(const struct dv_certs_pair *pair)
     return r >= 0;
 }
 
-static bool is_signed(gnutls_x509_crt_t crt, const char *bundle)
+/* crts: the server's, then those between it and the authority. */
+static bool is_signed(const gnutls_x509_crt_t *crts, unsigned n_crts, const char *bundle)
 {
     gnutls_x509_crt_t cas[BUNDLE_MAX];
     int n = import(bundle, cas);
     unsigned status = 1;
     if (n <= 0)
         return false;
-    int r = gnutls_x509_crt_list_verify(&crt, 1, cas, (unsigned)n, NULL, 0,
+    int r = gnutls_x509_crt_list_verify(crts, n_crts, cas, (unsigned)n, NULL, 0,
                                         GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &status);
     free_all(cas, n);
     return r == 0 && status == 0;
 }
 
 static int check_crt(const struct dv_certs_policy *policy, const char *bundle,
-                     gnutls_x509_crt_t crt, struct dv_err *err)
+                     const gnutls_x509_crt_t *crts, unsigned n, struct dv_err *err)
 {
     for (size_t i = 0; i < DV_CERTS_NAMES_MAX && policy->names[i]; i++)
-        if (!gnutls_x509_crt_check_hostname(crt, policy->names[i]))
+        if (!gnutls_x509_crt_check_hostname(crts[0], policy->names[i]))
             return dv_err_set(err, -EINVAL, "tls.crt is not for %s", policy->names[i]);
-    if (!is_signed(crt, bundle))
+    if (!is_signed(crts, n, bundle))
         return dv_err_set(err, -EINVAL, "tls.crt is signed by nobody in ca.crt");
     return 0;
 }
@@ -210,7 +211,7 @@ int dv_certs_check(const struct dv_certs_policy *policy, const char *bundle,
     pair->from = gnutls_x509_crt_get_activation_time(crts[0]);
     pair->until = gnutls_x509_crt_get_expiration_time(crts[0]);
     pair->made = pair->from;
-    int r = check_crt(policy, bundle, crts[0], err);
+    int r = check_crt(policy, bundle, crts, (unsigned)n, err);
     free_all(crts, n);
     if (r == 0 && !belong_together(pair))
         r = dv_err_set(err, -EINVAL, "tls.key is not the key of tls.crt");

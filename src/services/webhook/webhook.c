@@ -26,6 +26,7 @@ struct dv_webhook {
     struct dv_certs *certs;
     char name[2 * NAME_MAX_LEN + 8];
     bool published;
+    bool ready;        /* it was published once */
     bool cert_failing; /* said once */
     /* since the start */
     uint64_t results[DV_ADMISSION_RESULTS], warned, malformed, renewals;
@@ -143,6 +144,8 @@ static void answer_page(const struct dv_webhook *w, struct dv_http_request *rq)
         reply_text(rq, 405, "this path is for GET\n");
     } else if (metrics) {
         answer_metrics(w, rq);
+    } else if (!strcmp(rq->path, "/readyz") && !w->ready) {
+        reply_text(rq, 503, "the API server has not been told about the certificate yet\n");
     } else {
         reply_text(rq, 200, "ok\n");
     }
@@ -178,6 +181,7 @@ static void publish(struct dv_webhook *w)
 void dv_webhook_published(struct dv_webhook *w)
 {
     w->published = true;
+    w->ready = true;
 }
 
 static void take_certificate(struct dv_webhook *w)
@@ -226,9 +230,10 @@ int dv_webhook_adopt(struct dv_webhook *w, const char *bundle, const char *certi
 static int open_certs(struct dv_webhook *w, struct dv_err *err)
 {
     struct dv_certs_policy policy = {
-        .names = {w->name, "localhost"},
+        .names = {w->name, w->options.tls_external ? NULL : "localhost"},
         .life_s = w->options.life_s,
         .overlap_s = DV_MIN(OVERLAP_MAX_S, w->options.life_s / 12),
+        .external = w->options.tls_external,
     };
     struct dv_err note;
     char value[DV_LOG_VALUE];
@@ -293,8 +298,11 @@ static int start(struct dv_webhook *w, struct dv_loop *loop, struct dv_err *err)
         r = listen_there(w, loop, err);
     if (r < 0)
         return r;
-    uint64_t every =
-        1000ull * dv_certs_tick_s(&(struct dv_certs_policy){.life_s = w->options.life_s});
+    w->ready = !w->options.publish;
+    uint64_t every = 1000ull * dv_certs_tick_s(&(struct dv_certs_policy){
+                                   .life_s = w->options.life_s,
+                                   .external = w->options.tls_external,
+                               });
     r = dv_loop_timer(loop, every, every, on_tick, w, &w->timer);
     if (r < 0)
         return dv_err_set(err, r, "cannot start a timer: %s", strerror(-r));

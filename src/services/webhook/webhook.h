@@ -10,13 +10,15 @@
  * Paths: POST /admit, and /admit/VALUE for namespaces whose label gpu-strategy is VALUE: the API
  * server knows the labels and chooses by namespaceSelector (manifest.h), so that nothing has to be
  * looked up here. GET /healthz, /readyz, /metrics. Everything is answered at once, from the
- * request alone.
+ * request alone. Ready is who serves with a certificate that the API server has been told about.
  */
 #ifndef DV_WEBHOOK_WEBHOOK_H
 #define DV_WEBHOOK_WEBHOOK_H
 
 #include "base/err.h"
 #include "sys/loop.h"
+
+#include <stdbool.h>
 
 #define DV_WEBHOOK_PATH "/admit"
 #define DV_WEBHOOK_PORT 8443
@@ -31,6 +33,7 @@ typedef void dv_webhook_publish(void *arg, const struct dv_certs *certs);
 struct dv_webhook_options {
     const char *listen;              /* ADDR:PORT */
     const char *tls_dir;             /* where the certificates are kept; NULL: nowhere */
+    bool tls_external;               /* who keeps tls_dir is somebody else: it is only read */
     const char *namespace, *service; /* whose name they are for: SERVICE.NAMESPACE.svc */
     int64_t life_s;                  /* of a certificate */
     /* NULL: somebody publishes ca.crt of tls_dir, and nobody says when. A new certificate is then

@@ -54,13 +54,13 @@ def patched(obj, response):
 
 
 class Webhook:
-    def __init__(self, *args, folder=None):
+    def __init__(self, *args, folder=None, external=None):
         self.home = tempfile.TemporaryDirectory()
         self.folder = folder or os.path.join(self.home.name, "tls")
         self.log = open(os.path.join(self.home.name, "log"), "w+", encoding="utf-8")
         r, w = os.pipe()
         self.process = subprocess.Popen(
-            [CONTROLLER, "webhook", "--listen", "127.0.0.1:0", "--tls-dir", self.folder,
+            [CONTROLLER, "webhook", "--listen", "127.0.0.1:0", external or "--tls-dir", self.folder,
              "--ready-fd", str(w), *args], pass_fds=[w], stderr=self.log)
         os.close(w)
         with os.fdopen(r, encoding="utf-8") as ready:
@@ -275,6 +275,88 @@ class Certificates(unittest.TestCase):
             self.assertEqual((done.stdout, done.stderr), ("ok\n", ""))
 
 
+class External(unittest.TestCase):
+    """Somebody else keeps the certificates, as cert-manager does: an authority, one below it that signs, and
+    the volume of a Secret, which is exchanged whole."""
+    def setUp(self):
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        self.home = home.name
+
+    def openssl(self, *args):
+        subprocess.run(["openssl", *args], cwd=self.home, check=True, capture_output=True)
+
+    def make(self, name, by=None, extensions="basicConstraints=CA:TRUE\n", days="2"):
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key"]
+        if not by:
+            self.openssl("req", "-x509", *key, "-out", f"{name}.crt", "-subj", f"/CN={name}", "-days", "2")
+            return
+        with open(os.path.join(self.home, "ext"), "w", encoding="ascii") as f:
+            f.write(extensions)
+        self.openssl("req", *key, "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        self.openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{by}.crt", "-CAkey", f"{by}.key",
+                     "-CAcreateserial", "-out", f"{name}.crt", "-days", days, "-extfile", "ext")
+
+    def text(self, name):
+        with open(os.path.join(self.home, name), encoding="ascii") as f:
+            return f.read()
+
+    def issue(self, name, root, by, dns=NAME):
+        """A version of the volume's files, and the link to it exchanged."""
+        self.make(name, by, f"subjectAltName=DNS:{dns}\nextendedKeyUsage=serverAuth\n")
+        version = os.path.join(self.home, f"..{name}")
+        os.mkdir(version)
+        for file, content in (("ca.crt", self.text(f"{root}.crt")), ("tls.key", self.text(f"{name}.key")),
+                              ("tls.crt", self.text(f"{name}.crt") + self.text(f"{by}.crt"))):
+            with open(os.path.join(version, file), "w", encoding="ascii") as f:
+                f.write(content)
+        os.symlink(f"..{name}", os.path.join(self.home, "new"))
+        os.rename(os.path.join(self.home, "new"), os.path.join(self.home, "volume"))
+
+    def served(self, webhook):
+        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", webhook.port)))
+
+    def of(self, name):
+        return ssl.PEM_cert_to_DER_cert(self.text(f"{name}.crt"))
+
+    def await_served(self, webhook, name):
+        end = time.monotonic() + 20
+        while self.served(webhook) != self.of(name):
+            self.assertLess(time.monotonic(), end, webhook.text())
+            time.sleep(0.2)
+
+    def test_read_again(self):
+        for root in ("root", "another"):
+            self.make(root)
+            self.make(f"below-{root}", root)
+        self.issue("first", "root", "below-root")
+        with Webhook(folder=os.path.join(self.home, "volume"), external="--tls-from") as webhook:
+            obj = pod({"limits": {"nvidia.com/gpu": "250m"}})
+            self.assertIn("patch", webhook.admit(obj))
+            self.assertEqual(self.served(webhook), self.of("first"))
+            self.assertEqual(webhook.ask("GET", "/readyz"), (200, b"ok\n"))
+            kept = webhook.connect()
+            self.issue("second", "another", "below-another")
+            self.await_served(webhook, "second")
+            self.assertIn("patch", webhook.admit(obj))
+            self.assertIn("patch", webhook.admit(obj, line=kept))
+            kept.close()
+            self.issue("wrong", "root", "below-root", "other.divvy-system.svc")
+            end = time.monotonic() + 20
+            while "tls.crt is not for" not in webhook.text():
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.2)
+            self.issue("third", "another", "below-another")
+            self.await_served(webhook, "third")
+
+    def test_refused(self):
+        done = subprocess.run([CONTROLLER, "webhook", "--listen", "127.0.0.1:0", "--tls-from", self.home],
+                              capture_output=True, text=True, check=False, timeout=30)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("there is no ca.crt", done.stderr)
+        self.assertEqual(os.listdir(self.home), [])
+
+
 class CommandLine(unittest.TestCase):
     def run_it(self, *args):
         return subprocess.run([CONTROLLER, *args], capture_output=True, text=True, check=False,
@@ -321,6 +403,7 @@ class CommandLine(unittest.TestCase):
                            (("webhook", "--service", "X/y"), "no name of a namespace"),
                            (("webhook", "--secret", "x"), "NAMESPACE/NAME"),
                            (("webhook", "--secret", "x/y", "--tls-dir", "z"), "exclude"),
+                           (("webhook", "--tls-from", "x", "--tls-dir", "z"), "exclude"),
                            (("webhook", "--kubeconfig", "x"), "is for"),
                            (("webhook", "--tls-life", "1s"), "at least"),
                            (("webhook", "--listen", "here"), "ADDR:PORT"),
