@@ -195,10 +195,11 @@ class Installed(ClusterCase):
 
     def test_the_controller_may_what_it_does_and_no_more(self):
         own = "mutatingwebhookconfigurations.admissionregistration.k8s.io/"
-        for what in ("get secrets/divvy-controller-tls", "update secrets/divvy-controller-tls",
+        for what in ("get secrets/divvy-controller-tls", "patch secrets/divvy-controller-tls",
                      f"get {own}divvy-controller", f"patch {own}divvy-controller"):
             self.assertTrue(self.may("divvy-controller", what), what)
         for what in ("* *.*", "* *", "get secrets/other", "list secrets", "create secrets",
+                     "update secrets/divvy-controller-tls",
                      f"patch {own}other", f"delete {own}divvy-controller", "get namespaces", "get pods",
                      "create pods", "get nodes", "patch nodes"):
             self.assertFalse(self.may("divvy-controller", what), what)

@@ -375,8 +375,12 @@ static void test_secret(void **state)
     snprintf(s.version, sizeof s.version, "%s", got.version);
     snprintf(s.type, sizeof s.type, "%s", got.type);
     e.data = "xyz";
-    ended(dv_kube_secret_put(client, &s, on_reply, NULL, NULL), 0);
+    call(DV_KUBE_MERGE, NS "/secrets/" NODE, "{\"metadata\":{\"labels\":{\"of\":\"helm\"}}}", 0);
     ended(dv_kube_secret_put(client, &s, on_reply, NULL, NULL), -ESTALE);
+    ended(dv_kube_secret_get(client, "default", NODE, on_secret, NULL), 0);
+    snprintf(s.version, sizeof s.version, "%s", got.version);
+    ended(dv_kube_secret_put(client, &s, on_reply, NULL, NULL), 0);
+    assert_string_equal(dv_kube_json_text(last.body, "metadata", "labels", "of", NULL), "helm");
     call(DV_KUBE_DELETE, NS "/secrets/" NODE, NULL, 0);
 }
 

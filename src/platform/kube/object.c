@@ -226,7 +226,7 @@ int dv_kube_secret_put(struct dv_kube_client *client, const struct dv_kube_secre
     struct dv_kube_request request = {.verb = DV_KUBE_CREATE};
     int r = dv_kube_client_path(&path, "/api/v1/namespaces/%s/secrets", secret->namespace);
     if (*secret->version) {
-        request.verb = DV_KUBE_UPDATE;
+        request.verb = DV_KUBE_MERGE; /* whoever made it keeps labels and annotations there */
         r = r < 0 ? r : dv_kube_client_path(&path, "/%s", secret->name);
     }
     if (r < 0)

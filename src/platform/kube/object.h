@@ -51,8 +51,8 @@ typedef void dv_kube_secret_callback(void *arg, const struct dv_kube_reply *repl
                                      const struct dv_kube_secret *secret);
 int dv_kube_secret_get(struct dv_kube_client *client, const char *namespace, const char *name,
                        dv_kube_secret_callback *cb, void *arg);
-/* Creates it (version ""; -EEXIST when somebody was faster) or replaces what has that version
- * (-ESTALE when it is another by now). */
+/* Creates it (version ""; -EEXIST when somebody was faster) or writes the entries into the one that
+ * has that version (-ESTALE when it is another by now); its other entries and its labels stay. */
 int dv_kube_secret_put(struct dv_kube_client *client, const struct dv_kube_secret *secret,
                        dv_kube_callback *cb, void *arg, struct dv_kube_call **ret);
 

@@ -275,6 +275,20 @@ class Certificates(unittest.TestCase):
             self.assertEqual((done.stdout, done.stderr), ("ok\n", ""))
 
 
+class Unpublished(unittest.TestCase):
+    def test_not_ready(self):
+        """Nobody is there who could be told about the certificate: it serves, and is not to be asked."""
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as kubeconfig:
+            kubeconfig.write("current-context: x\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n"
+                             "users: [{name: u, user: {token: t}}]\n"
+                             "contexts: [{name: x, context: {cluster: c, user: u}}]\n")
+            kubeconfig.flush()
+            with Webhook("--configuration", "x", "--kubeconfig", kubeconfig.name) as webhook:
+                self.assertEqual(webhook.ask("GET", "/healthz")[0], 200)
+                self.assertEqual(webhook.ask("GET", "/readyz")[0], 503)
+                self.assertIn("patch", webhook.admit(pod({"limits": {"nvidia.com/gpu": "250m"}})))
+
+
 class External(unittest.TestCase):
     """Somebody else keeps the certificates, as cert-manager does: an authority, one below it that signs, and
     the volume of a Secret, which is exchanged whole."""
