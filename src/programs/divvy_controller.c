@@ -43,8 +43,8 @@ static const char help[] =
     "                       made after two thirds\n"
     "  --ready-fd N         write a line with the address to this descriptor once it serves\n"
     "  --print-ca           print DIR/ca.crt, whom the API server must trust, and end\n"
-    "  --print-manifest     print the MutatingWebhookConfiguration, and end; with a DIR it has the\n"
-    "                       caBundle\n"
+    "  --print-manifest     print the MutatingWebhookConfiguration (called divvy-webhook, or as\n"
+    "                       --configuration says), and end; with a DIR it has the caBundle\n"
     "  --service-port N     the Service's port in it (default 443)\n"
     "  --strategy VALUE     a list of words that namespaces here have as gpu-strategy\n"
     "                       (mig_whole); for --print-manifest; may be repeated\n"
@@ -287,6 +287,7 @@ static int print_manifest(struct values *v)
     if (r < 0)
         return fail(r == -ENOENT ? EXIT_UNAVAILABLE : 1, err.msg);
     v->manifest.ca_bundle = bundle;
+    v->manifest.name = v->cluster.configuration;
     r = dv_webhook_manifest(&v->manifest, &text, &err);
     free(bundle);
     return r == 0 ? print(dv_str_get(&text)) : fail(r == -EINVAL ? EXIT_USAGE : 1, err.msg);

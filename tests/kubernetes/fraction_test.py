@@ -213,8 +213,11 @@ class Fractions(FractionCase):
             text = yaml.safe_dump({
                 "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"},
                 "spec": {"containers": [{"name": "x", "image": "x", **yaml.safe_load(text)}]}})
-        done = control.kubectl("-n", self.namespace, "create", "--dry-run=server", "-o", "json", "-f", "-",
-                               text=text, check=False)
+        # Some name namespaces that the guide has made before.
+        for name in {o["metadata"].get("namespace", "default") for o in yaml.safe_load_all(text) if o}:
+            if control.kubectl("get", "namespace", name, check=False).returncode:
+                self.make_namespace(name)
+        done = control.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", text=text, check=False)
         if done.returncode:
             return "refused"
         return "rewritten" if ORIGINAL in done.stdout else "warned" if "Warning: " in done.stderr \
@@ -229,7 +232,8 @@ class Fractions(FractionCase):
         found = self.run_pod(manifest)
         self.assertEqual({PERCENT: "25"}, found["spec"]["containers"][0]["resources"]["limits"])
         self.make_namespace("saas")
-        commands = [c for block in re.findall(r"```\n(.*?)```", text, re.S) for c in block.splitlines()]
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M)
+        commands = [c for language, block in blocks if not language for c in block.splitlines()]
         self.assertTrue([c for c in commands if c.startswith("kubectl label")], commands)
         with tempfile.TemporaryDirectory() as home:
             Path(home, "deployment.yaml").write_text(yaml.safe_dump(workload("Deployment", "0.25", "howto")))
@@ -329,7 +333,8 @@ class Controller(FractionCase):
         with tempfile.TemporaryDirectory() as home:
             first = self.issue(home, "first")
             helm("upgrade", "divvy", CHART, "--namespace", NAMESPACE, "--values", paths.STATE / "values.yaml",
-                 "--set", "webhook.tlsSecret=webhook-by-others")
+                 "--set", "webhook.tlsSecret=webhook-by-others",
+                 "--force-conflicts")  # the test before has patched the Deployment
             self.await_webhook()
             process.wait("their authority", lambda: self.bundles() == {first}, 60)
             self.taken(self.gated("first"))

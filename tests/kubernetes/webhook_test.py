@@ -153,6 +153,24 @@ class Webhook(ClusterCase):
                 resources = pod_of(whole)["spec"]["containers"][0]["resources"]
                 self.assertEqual({"limits": gpu("1")}, resources)
                 self.assertNotIn(ORIGINAL, pod_of(whole)["metadata"].get("annotations", {}))
+                self.accept(workload("Deployment", gpu("0.25"), name), *args)
+                mig = self.accept(workload("Deployment", {"nvidia.com/mig-1g.10gb": "1"}, name), *args)
+                resources = pod_of(mig)["spec"]["containers"][0]["resources"]
+                self.assertEqual({"nvidia.com/mig-1g.10gb": "1"}, resources["limits"])
+                self.accept(workload("Deployment", gpu("0.25"), name), *args)
+                none = self.accept(workload("Deployment", gpu("0"), name), *args)
+                self.assertNotIn(PERCENT, json.dumps(pod_of(none)["spec"]))
+
+    def test_the_line_is_only_deleted(self):
+        """What the how-to warns of: kubectl does not see that percents are there; replace does."""
+        self.accept(workload("Deployment", gpu("0.25"), "less"))
+        self.assertIn(PERCENT, json.dumps(self.accept(workload("Deployment", None, "less"))))
+        obj = workload("Deployment", None, "less")
+        obj["metadata"]["namespace"] = self.namespace
+        done = control.kubectl("replace", "-f", "-", text=json.dumps(obj), check=False)
+        self.assertEqual(0, done.returncode, done.stderr)
+        found = self.get("deployment", "less")["spec"]["template"]["spec"]
+        self.assertNotIn(PERCENT, json.dumps(found))
 
     def test_own_form(self):
         found = self.accept(pod("own", "true", resources={PERCENT: "30"}))

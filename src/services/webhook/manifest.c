@@ -181,9 +181,8 @@ int dv_webhook_manifest(const struct dv_webhook_manifest *m, struct dv_str *s, s
     dv_str_add(s, "# Made by divvy-controller webhook --print-manifest.\n"
                   "apiVersion: admissionregistration.k8s.io/v1\n"
                   "kind: MutatingWebhookConfiguration\n"
-                  "metadata:\n"
-                  "  name: " CONFIGURATION "\n"
-                  "webhooks:\n");
+                  "metadata:\n");
+    dv_str_addf(s, "  name: %s\nwebhooks:\n", m->name ? m->name : CONFIGURATION);
     begin_entry(m, "unlabelled", "", s);
     add_label("DoesNotExist", "", s);
     for (size_t i = 0; i < v.n; i++) {

@@ -13,6 +13,7 @@
 #define DV_WEBHOOK_STRATEGIES_MAX 32u
 
 struct dv_webhook_manifest {
+    const char *name; /* of the configuration; NULL: divvy-webhook */
     const char *namespace, *service;
     uint16_t port;         /* of the service */
     const char *ca_bundle; /* PEM; NULL: left out, for a tool that puts it in */

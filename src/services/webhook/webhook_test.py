@@ -383,6 +383,8 @@ class CommandLine(unittest.TestCase):
             bundle = self.run_it("webhook", "--tls-dir", webhook.folder, "--print-ca").stdout
             self.assertEqual(bundle, webhook.file("ca.crt"))
             hooks = yaml.safe_load(done.stdout)["webhooks"]
+        named = self.run_it("webhook", "--configuration", "mine", "--print-manifest").stdout
+        self.assertEqual(yaml.safe_load(named)["metadata"]["name"], "mine")
         values, names = [], set()
         for hook in hooks:
             self.assertEqual(base64.b64decode(hook["clientConfig"]["caBundle"]).decode(), bundle)
