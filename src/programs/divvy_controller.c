@@ -327,6 +327,7 @@ static int start(struct dv_loop *loop, struct values *v, struct parts *p, struct
         /* Where certificates live for seconds only, in tests, a minute is too long. */
         if (v->webhook.life_s < 12 * 60)
             v->cluster.every_ms = (uint32_t)(v->webhook.life_s * 1000 / 12);
+        v->cluster.external = v->webhook.tls_external;
         r = dv_webhook_cluster_new(loop, &v->cluster, &p->cluster, err);
         v->webhook.publish = dv_webhook_cluster_changed;
         v->webhook.publish_arg = p->cluster;

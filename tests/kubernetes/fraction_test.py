@@ -275,8 +275,7 @@ class Controller(FractionCase):
         self.not_taken(asking("part", limits={GPU: "0.25"}), "must be an integer")
 
     def test_replicas_share_one_certificate(self):
-        addresses = [p["status"]["podIP"] for p in control.get(
-            "-n", NAMESPACE, "pods", "-l", "app.kubernetes.io/component=controller")["items"]]
+        addresses = self.addresses()
         self.assertEqual(2, len(addresses))
         self.assertEqual(1, len({self.served(a) for a in addresses}))
         data = control.get("-n", NAMESPACE, "secret", f"{CONTROLLER}-tls")["data"]
@@ -286,6 +285,12 @@ class Controller(FractionCase):
         self.controller("delete", "pod", first[0]["metadata"]["name"], "--now")
         self.await_webhook()
         self.assertEqual(data, control.get("-n", NAMESPACE, "secret", f"{CONTROLLER}-tls")["data"])
+
+    @staticmethod
+    def addresses():
+        return [p["status"]["podIP"] for p in control.get(
+            "-n", NAMESPACE, "pods", "-l", "app.kubernetes.io/component=controller")["items"]
+            if "deletionTimestamp" not in p["metadata"]]
 
     @staticmethod
     def served(address):
@@ -339,8 +344,11 @@ class Controller(FractionCase):
             process.wait("their authority", lambda: self.bundles() == {first}, 60)
             self.taken(self.gated("first"))
             second = self.issue(home, "second")
-            # The kubelet brings it into the volumes of both; then both say the same.
+            # The kubelet brings it into the volumes of both, of one sooner than of the other.
             process.wait("the other authority", lambda: self.bundles() == {second}, 150)
+            process.wait("both to serve it", lambda: {self.served(a) for a in self.addresses()} == {
+                Path(home, "second.crt").read_text()}, 150)
+            self.assertEqual({second}, self.bundles())
             process.wait("the API server to ask again", self.asked, 60)
             self.taken(self.gated("second"))
 

@@ -163,9 +163,10 @@ class Webhook(ClusterCase):
 
     def test_the_line_is_only_deleted(self):
         """What the how-to warns of: kubectl does not see that percents are there; replace does."""
-        self.accept(workload("Deployment", gpu("0.25"), "less"))
-        self.assertIn(PERCENT, json.dumps(self.accept(workload("Deployment", None, "less"))))
-        obj = workload("Deployment", None, "less")
+        cpu = {"cpu": "10m"}
+        self.accept(workload("Deployment", {**cpu, **gpu("0.25")}, "less"))
+        self.assertIn(PERCENT, json.dumps(self.accept(workload("Deployment", cpu, "less"))["spec"]))
+        obj = workload("Deployment", cpu, "less")
         obj["metadata"]["namespace"] = self.namespace
         done = control.kubectl("replace", "-f", "-", text=json.dumps(obj), check=False)
         self.assertEqual(0, done.returncode, done.stderr)

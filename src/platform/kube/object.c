@@ -327,6 +327,7 @@ struct set_ca {
     void *arg;
     struct dv_str path;
     struct dv_str ca; /* base64 */
+    bool only_missing;
 };
 
 static void set_ca_free(struct set_ca *op)
@@ -349,7 +350,7 @@ static struct dv_output *ca_patch(const struct set_ca *op, struct json_object *o
     for (size_t i = 0; i < dv_kube_json_length(hooks); i++) {
         struct json_object *hook = dv_kube_json_item(hooks, i);
         const char *has = dv_kube_json_text(hook, "clientConfig", "caBundle", NULL);
-        if (strcmp(has, dv_str_get(&op->ca)) == 0)
+        if (strcmp(has, dv_str_get(&op->ca)) == 0 || (op->only_missing && *has))
             continue;
         struct dv_output_node *one = dv_output_object(list, NULL);
         dv_output_string(one, "name", dv_kube_json_text(hook, "name", NULL));
@@ -380,12 +381,13 @@ static void on_webhooks(void *arg, const struct dv_kube_reply *reply)
 }
 
 int dv_kube_webhook_set_ca(struct dv_kube_client *client, const char *name, const char *ca_pem,
-                           dv_kube_callback *cb, void *arg)
+                           bool only_missing, dv_kube_callback *cb, void *arg)
 {
     struct set_ca *op = calloc(1, sizeof *op);
     if (!op)
         return -ENOMEM;
     op->client = client;
+    op->only_missing = only_missing;
     op->cb = cb;
     op->arg = arg;
     int r = dv_kube_client_path(

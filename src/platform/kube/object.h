@@ -86,9 +86,9 @@ int dv_kube_token_review(struct dv_kube_client *client, const char *token, const
 /* ---- MutatingWebhookConfiguration ---- */
 
 /* Writes the authority's certificates (PEM) into every webhook of the configuration; nothing is
- * written when they are there already. -ESTALE: somebody else changed it meanwhile. cb is needed.
- */
+ * written when they are there already. only_missing: nothing but where there are none.
+ * -ESTALE: somebody else changed it meanwhile. cb is needed. */
 int dv_kube_webhook_set_ca(struct dv_kube_client *client, const char *name, const char *ca_pem,
-                           dv_kube_callback *cb, void *arg);
+                           bool only_missing, dv_kube_callback *cb, void *arg);
 
 #endif

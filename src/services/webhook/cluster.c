@@ -31,7 +31,8 @@ struct dv_webhook_cluster {
     /* What the Secret had when we last agreed with it, and what is on its way there: the three
      * texts one after the other, or NULL. */
     char *seen, *putting;
-    uint64_t changes, sent; /* of our certificates; as of when the bundle was sent */
+    uint64_t changes, sent,
+        told; /* of our certificates; as of when the bundle was sent, and known */
     bool busy, again;
     int failing; /* the error that was logged */
 };
@@ -98,6 +99,8 @@ static void end(struct dv_webhook_cluster *c, int error, const char *message)
 static void on_configured(void *arg, const struct dv_kube_reply *reply)
 {
     struct dv_webhook_cluster *c = arg;
+    if (!reply->error)
+        c->told = c->sent;
     if (!reply->error && c->sent == c->changes)
         dv_webhook_published(c->webhook);
     end(c, reply->error, reply->message);
@@ -111,7 +114,7 @@ static void configure(struct dv_webhook_cluster *c)
     }
     c->sent = c->changes;
     int r = dv_kube_webhook_set_ca(c->client, c->options.configuration, dv_certs_bundle(c->certs),
-                                   on_configured, c);
+                                   c->options.external && c->told == c->changes, on_configured, c);
     if (r < 0)
         end(c, r, strerror(-r));
 }

@@ -22,7 +22,10 @@ struct dv_webhook_cluster_options {
     const char *kubeconfig;         /* NULL: the pod's own service account */
     const char *namespace, *secret; /* secret NULL: certificates are not shared */
     const char *configuration;      /* NULL: somebody else writes the bundle */
-    uint32_t every_ms;              /* how often the Secret is read; 0: a minute */
+    /* The certificates are somebody else's, and each replica sees a change when it does: who has
+     * not seen it yet shall not take back what the others have told. */
+    bool external;
+    uint32_t every_ms; /* how often the Secret is read; 0: a minute */
 };
 
 struct dv_webhook_cluster;
