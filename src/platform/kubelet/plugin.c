@@ -22,6 +22,15 @@
 /* A kubelet that dropped the list without coming anew gets this long to ask for it by itself: the
  * other one who registered the same resource is not fought. */
 #define LOST_MS 60000u
+/*
+ * A kubelet that has us must not be asked again. Since 1.37 it refuses a socket that it is
+ * connected to, forgets the connection over that, does not notice its end and then refuses the
+ * socket for as long as it lives. So no registration is cut off or repeated on a guess: what may be
+ * no news, and the end of a connection of which it has to hear first, get this long.
+ */
+#define SETTLE_MS 500u
+#define STUCK "already connected" /* its words when it has come to that: another socket helps */
+#define TURNS 10u
 
 /* One open ListAndWatch. */
 struct watcher {
@@ -46,8 +55,9 @@ struct dv_kubelet_plugin {
     enum dv_kubelet_plugin_state state;
     char why[DV_GRPC_TEXT_MAX];
     char path[DV_KUBELET_DIR_PATH_MAX], kubelet_path[DV_KUBELET_DIR_PATH_MAX];
-    char endpoint[DV_KUBELET_DIR_PATH_MAX];
-    char resource[320]; /* a DNS name of 253, a slash, a name of 63 */
+    char endpoint[DV_KUBELET_DIR_PATH_MAX]; /* as configured; in use is that of `path` */
+    uint32_t turn;                          /* 0: the endpoint itself; else ".N" is behind it */
+    char resource[320];                     /* a DNS name of 253, a slash, a name of 63 */
 };
 
 struct dv_kubelet_call {
@@ -323,6 +333,26 @@ static void wait_and_tell(struct dv_kubelet_plugin *p, const char *why)
     tell(p, DV_KUBELET_WAITING, why);
 }
 
+static bool in_place(const struct dv_kubelet_plugin *p)
+{
+    return p->server && dv_grpc_server_in_place(p->server);
+}
+
+/* A name of the socket that this kubelet does not know yet. */
+static void take_turn(struct dv_kubelet_plugin *p)
+{
+    char name[sizeof p->endpoint + 12], path[sizeof p->path];
+    struct dv_err err;
+    uint32_t turn = p->turn % TURNS + 1;
+    snprintf(name, sizeof name, "%s.%u", p->endpoint, turn);
+    if (dv_kubelet_dir_path(p->dir, name, path, &err) < 0)
+        return; /* too long; it stays */
+    p->turn = turn;
+    memcpy(p->path, path, sizeof path);
+    dv_grpc_server_free(p->server);
+    p->server = NULL;
+}
+
 static void on_registered(void *arg, const struct dv_grpc_status *status)
 {
     struct dv_kubelet_plugin *p = arg;
@@ -332,10 +362,12 @@ static void on_registered(void *arg, const struct dv_grpc_status *status)
     if (status->code == DV_GRPC_OK) {
         p->retry_ms = RETRY_FIRST_MS;
         /* The kubelet may have dialled back before it answered; else it has a minute. */
-        dv_loop_timer_set(p->attempt, p->watchers ? DV_NEVER / 2 : LOST_MS, 0);
+        dv_loop_timer_set(p->attempt, p->due ? SETTLE_MS : p->watchers ? DV_NEVER / 2 : LOST_MS, 0);
         tell(p, p->watchers ? DV_KUBELET_WATCHED : DV_KUBELET_REGISTERED, "");
         return;
     }
+    if (!p->watchers && strstr(status->text, STUCK))
+        take_turn(p);
     snprintf(why, sizeof why, "the kubelet refused: %s: %s", dv_grpc_status_name(status->code),
              status->text);
     why[DV_GRPC_TEXT_MAX - 1] = 0;
@@ -346,8 +378,8 @@ static int ask_kubelet(struct dv_kubelet_plugin *p, struct dv_err *err)
 {
     static const struct dv_grpc_call_ops ops = {.end = on_registered};
     struct dv_kubelet_bytes message;
-    int r = dv_kubelet_messages_register(p->endpoint, p->resource, p->ops.pre_start, p->ops.prefer,
-                                         &message);
+    int r = dv_kubelet_messages_register(strrchr(p->path, '/') + 1, p->resource, p->ops.pre_start,
+                                         p->ops.prefer, &message);
     if (r < 0)
         return dv_err_set(err, r, "%s", strerror(-r));
     r = dv_grpc_client_new(dv_kubelet_dir_loop(p->dir), p->kubelet_path, &p->kubelet, err);
@@ -369,23 +401,39 @@ static void drop_registration(struct dv_kubelet_plugin *p)
     p->kubelet = NULL;
 }
 
+/* A server where others can find it; *hung_up: at the cost of one that the kubelet knew. */
+static int make_server(struct dv_kubelet_plugin *p, bool *hung_up, struct dv_err *err)
+{
+    *hung_up = p->server && (p->watchers || p->state == DV_KUBELET_REGISTERED);
+    p->rebuilding = true;
+    dv_grpc_server_free(p->server);
+    p->rebuilding = false;
+    p->server = NULL;
+    return dv_grpc_server_new(dv_kubelet_dir_loop(p->dir), p->path, methods, DV_ARRAY_SIZE(methods),
+                              p, &p->server, err);
+}
+
 /* Our socket, then the kubelet: it dials back while it is being asked. */
 static void on_attempt(void *arg)
 {
     struct dv_kubelet_plugin *p = arg;
     struct dv_err err = {{0}};
+    bool hung_up = false;
     int r = 0;
+    if (p->kubelet)
+        return;
     p->due = false;
-    drop_registration(p);
-    if (p->server && !dv_grpc_server_in_place(p->server)) {
-        p->rebuilding = true;
-        dv_grpc_server_free(p->server);
-        p->rebuilding = false;
-        p->server = NULL;
+    if (p->watchers && in_place(p)) {
+        dv_loop_timer_set(p->attempt, DV_NEVER / 2, 0);
+        return;
     }
-    if (!p->server)
-        r = dv_grpc_server_new(dv_kubelet_dir_loop(p->dir), p->path, methods,
-                               DV_ARRAY_SIZE(methods), p, &p->server, &err);
+    if (!in_place(p))
+        r = make_server(p, &hung_up, &err);
+    if (r >= 0 && hung_up) {
+        dv_loop_timer_set(p->attempt, SETTLE_MS, 0);
+        tell(p, DV_KUBELET_WAITING, "its socket was removed");
+        return;
+    }
     if (r >= 0)
         r = ask_kubelet(p, &err);
     if (r >= 0)
@@ -397,11 +445,14 @@ static void on_attempt(void *arg)
 static void on_dir_changed(struct dv_kubelet_dir_user *user, bool fresh)
 {
     struct dv_kubelet_plugin *p = (struct dv_kubelet_plugin *)user;
-    if (!fresh && p->server && dv_grpc_server_in_place(p->server))
+    if (!fresh && in_place(p))
         return;
     p->retry_ms = RETRY_FIRST_MS;
     p->due = true;
-    dv_loop_timer_set(p->attempt, 0, 0);
+    if (p->kubelet)
+        return; /* its answer comes first */
+    bool known = p->watchers || p->state == DV_KUBELET_REGISTERED;
+    dv_loop_timer_set(p->attempt, known && in_place(p) ? SETTLE_MS : 0, 0);
 }
 
 /* ---- its life ---- */

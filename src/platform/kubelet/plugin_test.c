@@ -32,7 +32,8 @@ struct fixture {
     /* the kubelet */
     struct dv_grpc_server *kubelet;
     int registered;
-    bool turn_away;
+    bool turn_away, stuck, keep_waiting;
+    struct dv_grpc_call *waiting; /* a Register */
     uint8_t last_register[256];
     size_t last_register_size;
     struct dv_grpc_client *client; /* of the plugin */
@@ -126,7 +127,14 @@ static void on_register(void *arg, struct dv_grpc_call *call, const uint8_t *mes
     f->registered++;
     f->last_register_size = DV_MIN(size, sizeof f->last_register);
     memcpy(f->last_register, message, f->last_register_size);
-    if (f->turn_away)
+    if (f->keep_waiting) {
+        f->waiting = call;
+        dv_loop_stop(f->loop);
+        return;
+    }
+    if (f->stuck)
+        dv_grpc_server_fail(call, DV_GRPC_UNKNOWN, "device plugin already connected: gpu.sock");
+    else if (f->turn_away)
         dv_grpc_server_fail(call, DV_GRPC_UNKNOWN, "not that name");
     else
         dv_grpc_server_reply(call, NULL, 0);
@@ -529,6 +537,48 @@ static void test_turned_away(void **state)
     run_until(f, &f->states[DV_KUBELET_REGISTERED], 1);
 }
 
+/* The kubelet's socket is made anew, as far as one can see, while it is being asked, and while it
+ * watches: it is asked once. */
+static void test_asked_once(void **state)
+{
+    struct fixture *f = *state;
+    char aside[128];
+    snprintf(aside, sizeof aside, "%s/aside", f->path);
+    f->keep_waiting = true;
+    start_kubelet(f);
+    assert_int_equal(offer(f, "a", true), 0);
+    run_until(f, &f->registered, 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(rename(f->kubelet_path, aside), 0);
+        assert_int_equal(rename(aside, f->kubelet_path), 0);
+        turn(f, 50);
+        if (i == 0) {
+            dv_grpc_server_reply(f->waiting, NULL, 0);
+            run_until(f, &f->states[DV_KUBELET_REGISTERED], 1);
+            watch(f);
+            run_until(f, &f->lists, 1);
+        }
+    }
+    turn(f, 800);
+    assert_int_equal(f->registered, 1);
+    assert_int_equal(f->watch_ends, 0);
+}
+
+/* A kubelet that has lost its way with our socket is given another. */
+static void test_stuck(void **state)
+{
+    struct fixture *f = *state;
+    f->stuck = true;
+    start_kubelet(f);
+    run_until(f, &f->registered, 1);
+    f->stuck = false;
+    run_until(f, &f->states[DV_KUBELET_REGISTERED], 1);
+    assert_non_null(memmem(f->last_register, f->last_register_size, "\22\12gpu.sock.1", 12));
+    snprintf(f->plugin_path, sizeof f->plugin_path, "%s/gpu.sock.1", f->path);
+    watch(f);
+    run_until(f, &f->states[DV_KUBELET_WATCHED], 1);
+}
+
 static void test_free_in_state(void **state)
 {
     struct fixture *f = *state;
@@ -552,7 +602,8 @@ static void test_many_plugins(void **state)
     }
     start_kubelet(f);
     run_until(f, &f->registered, 41);
-    turn(f, 50); /* some register twice: they began just before the kubelet did */
+    turn(f, 50);
+    assert_int_equal(f->registered, 41); /* also those that began just before the kubelet did */
     f->registered = 0;
     stop_kubelet(f);
     start_kubelet(f);
@@ -576,6 +627,8 @@ int main(void)
         T(test_socket_removed),
         T(test_directory_removed),
         T(test_turned_away),
+        T(test_asked_once),
+        T(test_stuck),
         T(test_free_in_state),
         T(test_many_plugins),
     };
