@@ -183,7 +183,8 @@ static int start_object(struct dv_kubernetes *k, struct dv_err *err)
                    dv_pods_new(dv_node_object_client(k->object), k->node_name, &k->node->pods) < 0))
         r = dv_err_set(err, -ENOMEM, "out of memory");
     if (r == 0 && k->options.mig_config &&
-        dv_mig_label_new(k->node, k->object, k->options.mig_config, &k->mig) < 0)
+        dv_mig_label_new(k->node, k->object, k->options.mig_config, k->options.mig_chosen,
+                         &k->mig) < 0)
         r = dv_err_set(err, -ENOMEM, "out of memory");
     return r;
 }

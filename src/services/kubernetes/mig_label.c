@@ -4,6 +4,7 @@
 #include "kube/pod.h"
 #include "layouts.h"
 #include "model/workload.h"
+#include "sys/clock.h"
 #include "sys/fd.h"
 #include "sys/log.h"
 
@@ -12,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EVICT_NS (5 * DV_NS_PER_S) /* between two tries to evict */
+#define BLOCKERS_NS (5 * DV_NS_PER_S) /* between two looks at who is in the way */
 #define RETRY_NS (2 * DV_NS_PER_S)
 #define CONFIG_SIZE 64
 
@@ -26,11 +27,15 @@ struct dv_mig_label {
     struct dv_node *node;
     struct dv_node_object *object;
     const char *path;
-    char wanted[CONFIG_SIZE]; /* of the label; "": none */
+    const char *usual;        /* what nodes without the label have; "": what they have */
+    char asked[CONFIG_SIZE];  /* by the label; "": nothing */
+    char wanted[CONFIG_SIZE]; /* what the phase is about */
     enum phase phase;
-    const char *state; /* told last */
+    uint64_t generation_seen, retry_ns, look_ns;
+    const char *state; /* what the label about it should say; NULL: as it is */
+    uint64_t state_ns; /* when that was written last */
     char problem[480]; /* why it could not be begun */
-    uint64_t generation_seen, retry_ns, evict_ns;
+    char told[400];    /* who is in the way, as the last event said */
     struct eviction *evictions;
 };
 
@@ -44,7 +49,16 @@ struct eviction {
 static void tell(struct dv_mig_label *l, const char *state)
 {
     l->state = state;
+    l->state_ns = dv_clock_now();
     dv_node_object_set_label(l->object, DV_MIG_LABEL_STATE, state);
+}
+
+/* A write may be lost, or come between what is written and what is known of it. */
+static void tell_again(struct dv_mig_label *l, uint64_t now)
+{
+    const char *there = dv_node_object_label(l->object, DV_MIG_LABEL_STATE);
+    if (l->state && now >= l->state_ns + RETRY_NS && (!there || strcmp(there, l->state) != 0))
+        tell(l, l->state);
 }
 
 static void fail(struct dv_mig_label *l, const char *why)
@@ -82,6 +96,7 @@ static void try(struct dv_mig_label *l, uint64_t now)
     struct dv_err err = {{0}};
     int r = apply(l, &err);
     l->problem[0] = 0;
+    l->told[0] = 0;
     if (r == DV_LAYOUTS_BUSY || r == -EAGAIN) {
         l->phase = TRYING;
         l->retry_ns = now + RETRY_NS;
@@ -103,17 +118,19 @@ static void look_at_label(struct dv_mig_label *l, uint64_t now)
         return;
     l->generation_seen = generation;
     const char *label = dv_node_object_label(l->object, DV_MIG_LABEL);
-    char wanted[CONFIG_SIZE] = "";
-    if (label)
-        snprintf(wanted, sizeof wanted, "%s", label);
-    if (!strcmp(wanted, l->wanted))
+    char asked[CONFIG_SIZE];
+    snprintf(asked, sizeof asked, "%s", label && *label ? label : l->usual);
+    if (!strcmp(asked, l->asked))
         return;
-    memcpy(l->wanted, wanted, sizeof wanted);
+    memcpy(l->asked, asked, sizeof asked);
     l->problem[0] = 0;
-    if (wanted[0])
+    if (asked[0]) {
+        memcpy(l->wanted, asked, sizeof asked);
         try(l, now);
-    else
-        l->phase = IDLE; /* what is there stays, as with NVIDIA's */
+    } else if (l->phase == TRYING) { /* what is there stays, what is under way goes on */
+        tell(l, NULL);
+        l->phase = IDLE;
+    }
 }
 
 /* ---- those in the way ---- */
@@ -167,21 +184,52 @@ static void evict(struct dv_mig_label *l, const struct dv_workload *w)
     l->evictions = e;
 }
 
+static void name_blocker(struct dv_str *text, uint32_t gpu, const struct dv_holding *h)
+{
+    dv_str_addf(text, "%s", text->len ? ", " : "");
+    if (h->workload && h->workload->pod[0])
+        dv_str_addf(text, "pod %s/%s", h->workload->namespace, h->workload->pod);
+    else
+        dv_str_addf(text, "slice s-%llu of %s", (unsigned long long)h->claim.id, h->claim.tenant);
+    dv_str_addf(text, " (GPU %u)", gpu);
+}
+
+static void tell_blockers(struct dv_mig_label *l, const char *blockers, bool evict)
+{
+    char told[sizeof l->told];
+    snprintf(told, sizeof told, "%s", blockers);
+    if (!strcmp(told, l->told))
+        return;
+    memcpy(l->told, told, sizeof told);
+    if (told[0])
+        dv_node_object_event(
+            l->object, false, "MigConfigWaits", "%s waits for %s%s", l->wanted, told,
+            evict ? ""
+                  : "; the node's annotation " DV_MIG_EVICT "=true has pods in the way evicted");
+}
+
+/* Whom the changes wait for is told, and evicted where the node's annotation says so. */
 static void look_at_blockers(struct dv_mig_label *l, uint64_t now)
 {
-    const char *told = dv_node_object_annotation(l->object, DV_MIG_EVICT);
-    if (!told || strcmp(told, "true") != 0 || now < l->evict_ns)
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    const char *value = dv_node_object_annotation(l->object, DV_MIG_EVICT);
+    bool told_to = value && !strcmp(value, "true");
+    if (now < l->look_ns)
         return;
-    l->evict_ns = now + EVICT_NS;
+    l->look_ns = now + BLOCKERS_NS;
     for (uint32_t g = 0; g < DV_FACTS_GPUS_MAX; g++) {
         const struct dv_gpu_change *c = &l->node->layouts->gpu[g];
         for (uint32_t i = 0; c->state == DV_CHANGE_DRAINING && c->plan && i < c->plan->n_blockers;
              i++) {
             const struct dv_holding *h = dv_node_holding(l->node, c->plan->blockers[i].slice);
-            if (h && h->workload && h->workload->pod[0])
+            if (!h)
+                continue;
+            name_blocker(&text, g, h);
+            if (told_to && h->workload && h->workload->pod[0])
                 evict(l, h->workload);
         }
     }
+    tell_blockers(l, dv_str_get(&text), told_to);
 }
 
 /* ---- how it ends ---- */
@@ -211,6 +259,7 @@ void dv_mig_label_tick(struct dv_mig_label *l, uint64_t now)
     look_at_label(l, now);
     if (l->phase == TRYING && now >= l->retry_ns)
         try(l, now);
+    tell_again(l, now);
     if (l->phase != PENDING)
         return;
     look_at_blockers(l, now);
@@ -220,7 +269,7 @@ void dv_mig_label_tick(struct dv_mig_label *l, uint64_t now)
 /* ---- life ---- */
 
 int dv_mig_label_new(struct dv_node *node, struct dv_node_object *object, const char *path,
-                     struct dv_mig_label **ret)
+                     const char *usual, struct dv_mig_label **ret)
 {
     struct dv_mig_label *l = calloc(1, sizeof *l);
     if (!l)
@@ -228,6 +277,7 @@ int dv_mig_label_new(struct dv_node *node, struct dv_node_object *object, const 
     l->node = node;
     l->object = object;
     l->path = path;
+    l->usual = usual ? usual : "";
     *ret = l;
     return 0;
 }
@@ -243,7 +293,7 @@ void dv_mig_label_free(struct dv_mig_label *l)
 
 const char *dv_mig_label_config(const struct dv_mig_label *l)
 {
-    return l->wanted;
+    return l->asked;
 }
 
 const char *dv_mig_label_state(const struct dv_mig_label *l)

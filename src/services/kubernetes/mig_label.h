@@ -23,10 +23,10 @@
 
 struct dv_mig_label;
 
-/* path: of mig-parted's file, which is read anew for each label. A loan, like the others. 0,
- * -ENOMEM. */
+/* path: of mig-parted's file, which is read anew for each label; usual: what nodes without the
+ * label have, NULL or "": what they have stays. Loans, like the others. 0, -ENOMEM. */
 int dv_mig_label_new(struct dv_node *node, struct dv_node_object *object, const char *path,
-                     struct dv_mig_label **ret);
+                     const char *usual, struct dv_mig_label **ret);
 void dv_mig_label_free(struct dv_mig_label *label);
 void dv_mig_label_tick(struct dv_mig_label *label, uint64_t now);
 
