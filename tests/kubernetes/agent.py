@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """divvy in the cluster, installed as a user installs it: the image imported, the chart by Helm, the
 node's configurations as values. The node is a simulated DGX A100."""
+import datetime
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ import subprocess
 import yaml
 
 from cluster import build, control, image, paths, process
-from harness import STAGE, ClusterCase
+from harness import STAGE, ClusterCase, pod
 
 NAMESPACE = "divvy"
 IMAGE = "divvy.dev/divvy:test"
@@ -89,10 +90,13 @@ def values(**more):
 class AgentCase(ClusterCase):
     """divvy is installed before the first test of a class, and removed after the last."""
     more = {}
+    first = {"nvidia.com/gpu.shared": "4"}  # what is offered once all is up
+    sim_socket = "/var/lib/divvy/sim.sock"
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        cls.began = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         image.IMAGES.mkdir(parents=True, exist_ok=True)
         archive = image.IMAGES / "divvy.tar"
         subprocess.run([paths.SOURCE / "packaging/image/build", archive, "--stage", STAGE, "--name",
@@ -105,7 +109,7 @@ class AgentCase(ClusterCase):
         cls.label_node(**{CONFIG_LABEL: None, MIG_LABEL: None})
         helm("upgrade", "--install", "divvy", CHART, "--namespace", NAMESPACE, "--values", file)
         process.wait("divvy's pod to be ready", cls.agent_is_ready, 120)
-        cls.await_capacity({"nvidia.com/gpu.shared": "4"})
+        cls.await_capacity(cls.first)
 
     @classmethod
     def remove(cls):
@@ -139,6 +143,12 @@ class AgentCase(ClusterCase):
         return done
 
     @classmethod
+    def inject(cls, *args):
+        """A fault of the simulated node, whose server runs in the agent's pod."""
+        control.kubectl("-n", NAMESPACE, "exec", cls.agent_pod()["metadata"]["name"], "--",
+                        "divvy-sim", "inject", "--socket", cls.sim_socket, *map(str, args))
+
+    @classmethod
     def divvy_json(cls, *args):
         return json.loads(cls.divvy(*args, "-o", "json").stdout)
 
@@ -165,9 +175,11 @@ class AgentCase(ClusterCase):
         return cls.seen
 
     def node_events(self):
+        """Those since this class began."""
         found = control.get("-n", "default", "events", "--field-selector",
                             f"involvedObject.name={self.node.name}")["items"]
-        return [f"{e['reason']}: {e.get('message', '')}" for e in found]
+        return [f"{e['reason']}: {e.get('message', '')}" for e in found
+                if (e.get("lastTimestamp") or self.began) >= self.began]
 
     def await_event(self, *words, timeout=30):
         try:
@@ -186,3 +198,33 @@ class AgentCase(ClusterCase):
         """The slice of the pod of this case, as `divvy ps` shows it."""
         key = f"{self.namespace}/{name}"
         return process.wait(f"a slice of {key}", lambda: self.slices().get(key), timeout)
+
+    # ---- pods that use a GPU ----
+
+    def hold(self, name, resources):
+        """A pod that waits to be told what to do."""
+        return self.run_pod(pod(name, "sleep 3600", resources=resources))
+
+    def within(self, name, *argv, namespace=None, check=True):
+        """A command in the pod: what it printed."""
+        done = control.kubectl("-n", namespace or self.namespace, "exec", name, "--",
+                               *map(str, argv), check=False)
+        if check and done.returncode:
+            self.fail(f"{name}: {argv}: {done.stdout}{done.stderr}\n{self.agent_logs()}")
+        return done.stdout
+
+    def load(self, name, *args, namespace=None):
+        """divvy-load in the pod: (exit status, its JSON)."""
+        done = control.kubectl("-n", namespace or self.namespace, "exec", name, "--", "divvy-load",
+                               *map(str, args), "-o", "json", check=False)
+        try:
+            return done.returncode, json.loads(done.stdout)
+        except ValueError:
+            self.fail(f"{name}: {done.stdout}{done.stderr}\n{self.story(name)}\n{self.agent_logs()}")
+
+    def assert_untouched(self, before):
+        """The pod is the one that it was, and its containers have not been started again."""
+        now = self.get("pod", before["metadata"]["name"], before["metadata"]["namespace"])
+        self.assertEqual(before["metadata"]["uid"], now["metadata"]["uid"])
+        self.assertEqual("Running", now["status"]["phase"])
+        self.assertEqual([0], [s["restartCount"] for s in now["status"]["containerStatuses"]])

@@ -2,7 +2,6 @@
 """Pods of every kind on one node: what each sees of the GPUs, where it is stopped, and that its
 neighbours do not notice. All by CDI in real containers; what divvy-load does there is what a CUDA
 program does."""
-import json
 import unittest
 
 from agent import AgentCase
@@ -13,19 +12,6 @@ GIB = 1 << 30
 
 
 class Pods(AgentCase):
-    def load(self, name, *args, namespace=None):
-        """divvy-load in the pod: (exit status, its JSON)."""
-        done = control.kubectl("-n", namespace or self.namespace, "exec", name, "--", "divvy-load",
-                               *map(str, args), "-o", "json", check=False)
-        try:
-            return done.returncode, json.loads(done.stdout)
-        except ValueError:
-            self.fail(f"{name}: {done.stdout}{done.stderr}\n{self.story(name)}\n{self.agent_logs()}")
-
-    def hold(self, name, resources):
-        """A pod that waits to be told what to do."""
-        return self.run_pod(pod(name, "sleep 3600", resources=resources))
-
     def held(self, name, resources, cap):
         """It sees one device, has a good part of what it may have, and not a byte more."""
         self.hold(name, resources)
