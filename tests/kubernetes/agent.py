@@ -186,7 +186,8 @@ class AgentCase(ClusterCase):
             return process.wait(f"an event with {words}", lambda: next(
                 (e for e in self.node_events() if all(w in e for w in words)), None), timeout)
         except TimeoutError as late:
-            raise AssertionError(f"{late}; there is {self.node_events()}") from late
+            raise AssertionError(
+                f"{late}; there is {self.node_events()}\n{self.agent_logs()}") from late
 
     def slices(self):
         """By namespace and pod; none while the kubelet lets nobody into the agent's pod."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MIG by the node's label: GPU 4 is cut, cut otherwise and made whole again while pods run on it; what
 is in the way is waited for, or evicted where the node says so; what fails leaves the GPU as it was."""
-import re
 import unittest
 
 from agent import CONFIG_LABEL, MIG_CONFIG, MIG_LABEL, AgentCase
@@ -54,10 +53,11 @@ class MigCase(AgentCase):
                         f"{EVICT}={value}" if value else f"{EVICT}-")
 
     def instance(self, name):
-        """The UUID of the one MIG device that the pod sees."""
-        found = re.findall(r"UUID: (MIG-[0-9a-f-]+)", self.within(name, "nvidia-smi", "-L"))
-        self.assertEqual(1, len(found), found)
-        return found[0]
+        """The UUID of the MIG device that the pod holds."""
+        uuid = self.await_slice(name)["gpu_uuid"]
+        self.assertRegex(uuid, "^MIG-")
+        self.assertIn(uuid, self.within(name, "nvidia-smi", "-L"))
+        return uuid
 
 
 class Mig(MigCase):
