@@ -120,7 +120,7 @@ class Config(AgentCase):
         half = volume / "..half"
         half.mkdir()
         for key, text in CONFIGS.items():
-            (half / key).write_text(text[:text.index("replicas") + 4])
+            (half / key).write_text(text[:text.find("replicas") + 4])
         until_told(Path("..half"), "InvalidConfig", "shares:")
         self.await_capacity({SHARED: "4", PERCENT: "100"})
 

@@ -2,6 +2,7 @@
 """Pods of every kind on one node: what each sees of the GPUs, where it is stopped, and that its
 neighbours do not notice. All by CDI in real containers; what divvy-load does there is what a CUDA
 program does."""
+import json
 import unittest
 
 from agent import AgentCase
