@@ -432,7 +432,9 @@ static int resolve_into(const struct dv_offers *offers, const struct dv_offer *o
             if (u && u->device == g->device)
                 snprintf(to->id, sizeof to->id, "%s", u->id);
         }
-        if (offer->kind == DV_OFFER_WHOLE)
+        /* Turns have no wall: who fits into the memory together is their own affair, as with
+         * NVIDIA's plugin. Who wants a cap has governed shares. */
+        if (offer->kind == DV_OFFER_WHOLE || offer->mode == DV_MODE_TIMESLICE)
             continue;
         to->memory_bytes = g->memory_bytes;
         to->compute = g->compute;
