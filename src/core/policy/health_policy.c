@@ -208,11 +208,20 @@ static void show_hold(struct dv_health *h)
 static void judge(struct dv_health *h, uint64_t now, bool probe)
 {
     struct fault f = standing(h);
+    bool silent = h->verdict.cause == DV_HEALTH_DRIVER;
+    if (f.cause == DV_HEALTH_DRIVER) { /* which says nothing about the GPU: no illness of its own */
+        if (!silent)
+            h->verdict.since_ns = now;
+        show(h, &f);
+        return;
+    }
     if (!dv_health_is_well(f.health)) {
         fall_ill(h, now);
         show(h, &f);
         return;
     }
+    if (silent && !probe && !h->bad)
+        return;
     if (h->bad && (!probe || now - h->bad_ns < hold(h))) {
         show_hold(h);
         return;

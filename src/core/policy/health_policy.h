@@ -16,6 +16,9 @@
  * went by itself. Who falls ill again within DV_HEALTH_FLAP_NS of being well waits twice as long
  * each time, DV_HEALTH_HOLD_MAX_NS at most.
  *
+ * A driver that does not answer says nothing about its GPUs: they are unknown meanwhile, and with
+ * the next answer what they were, without a hold-off.
+ *
  * That a GPU has started anew is seen by its figures: what waited for a reset waits no more, its
  * counters (errors since then, energy) have fallen back, it was lost and is not, or its driver was
  * unloaded in between.

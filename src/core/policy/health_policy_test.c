@@ -139,6 +139,20 @@ static void test_a_reset_alone_is_enough(void **state)
     assert_well();
 }
 
+/* A driver's process that dies, again and again, is no illness of the GPU: it is placed on as soon
+ * as the driver has answered for it. */
+static void test_silence_is_not_held_against_it(void **state)
+{
+    for (int i = 0; i < 5; i++) {
+        dv_health_driver(&h, now, DV_HEALTH_DRIVER_SILENT);
+        assert_verdict(DV_GPU_HEALTH_UNKNOWN, DV_HEALTH_DRIVER, DV_HEALTH_ANSWER);
+        dv_health_driver(&h, now, DV_HEALTH_DRIVER_ANSWERS);
+        assert_false(dv_health_is_well(h.verdict.health));
+        observe(1);
+        assert_well();
+    }
+}
+
 /* How it shows that the GPU has started anew. */
 static void test_signs_of_a_start(void **state)
 {
@@ -435,6 +449,7 @@ int main(void)
         cmocka_unit_test_setup(test_programs_do_not_count, setup),
         cmocka_unit_test_setup(test_what_a_reset_mends, setup),
         cmocka_unit_test_setup(test_a_reset_alone_is_enough, setup),
+        cmocka_unit_test_setup(test_silence_is_not_held_against_it, setup),
         cmocka_unit_test_setup(test_signs_of_a_start, setup),
         cmocka_unit_test_setup(test_a_start_before_the_xid, setup),
         cmocka_unit_test_setup(test_a_silent_driver, setup),
