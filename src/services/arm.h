@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Walls that the driver keeps, set before the tenant may start: a memory limit on the slice's
- * cgroup (a container's own, where it has one), a namespace of its own in the device's MPS daemon. Until they stand the claim is not
- * granted to the outside; a wall that cannot be raised refuses it. After a restart they are raised
- * anew, whatever stands already.
+ * cgroup (a container's own, where it has one), a namespace of its own in the device's MPS daemon.
+ * Until they stand the claim is not granted to the outside; a wall that cannot be raised refuses
+ * it. After a restart they are raised anew, whatever stands already.
  *
  * Sources: nvmlDeviceSetMemoryLimits_v1 (NVML API reference, r615), MPS namespaces (NVIDIA's
  * Multi-Process Service guide, r615).
