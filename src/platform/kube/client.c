@@ -39,6 +39,7 @@ struct dv_kube_call {
     struct dv_kube_reply last;         /* of the try before; no body */
     dv_kube_callback *cb;
     void *arg;
+    void (*drop)(void *arg);
     struct dv_kube_call *next, *previous;
 };
 
@@ -260,6 +261,16 @@ static void call_free(struct dv_kube_client *client, struct dv_kube_call *call)
     free(call);
 }
 
+/* Without its callback. */
+static void call_drop(struct dv_kube_client *client, struct dv_kube_call *call)
+{
+    void (*drop)(void *) = call->drop;
+    void *arg = call->arg;
+    call_free(client, call);
+    if (drop)
+        drop(arg);
+}
+
 static void wake(struct dv_kube_client *client, uint64_t in_ms)
 {
     dv_loop_timer_set(client->dispatch, in_ms, 0);
@@ -428,6 +439,7 @@ static struct dv_kube_call *call_new(struct dv_kube_client *client,
     call->client = client;
     call->verb = request->verb;
     call->once = request->once;
+    call->drop = request->drop;
     call->deadline_ns = dv_clock_now() + ms * DV_NS_PER_MS;
     call->path = strdup(request->path);
     call->body = request->body ? strdup(request->body) : NULL;
@@ -477,7 +489,7 @@ void dv_kube_client_cancel(struct dv_kube_call *call)
     if (!call)
         return;
     struct dv_kube_client *client = call->client;
-    call_free(client, call);
+    call_drop(client, call);
     wake(client, 0);
 }
 
@@ -510,7 +522,7 @@ void dv_kube_client_free(struct dv_kube_client *client)
         return;
     for (struct dv_kube_call *call = client->first, *next; call; call = next) {
         next = call->next;
-        call_free(client, call);
+        call_drop(client, call);
     }
     dv_kube_pump_free(client->pump);
     dv_loop_remove(client->dispatch);

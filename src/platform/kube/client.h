@@ -50,6 +50,9 @@ struct dv_kube_request {
     const char *body;     /* JSON, or NULL; copied */
     uint32_t deadline_ms; /* 0: DV_KUBE_DEADLINE_MS */
     bool once;            /* is not tried again */
+    /* Frees the callback's argument of a call that ends without it (cancelled, or its client
+     * freed); NULL: it is not the call's. */
+    void (*drop)(void *arg);
 };
 
 /* Lent to the callback. */
@@ -83,7 +86,8 @@ struct dv_kube_state {
  * yet. 0, -ENOMEM ... */
 int dv_kube_client_new(struct dv_loop *loop, const struct dv_kube_config *config, uint64_t seed,
                        struct dv_kube_client **ret, struct dv_err *err);
-/* Ends all calls without their callbacks. Watches and recorders must be gone. Accepts NULL. */
+/* Ends all calls without their callbacks (request->drop). Watches and recorders must be gone.
+ * Accepts NULL. */
 void dv_kube_client_free(struct dv_kube_client *client);
 void dv_kube_client_state(const struct dv_kube_client *client, struct dv_kube_state *ret);
 const struct dv_kube_config *dv_kube_client_config(const struct dv_kube_client *client);

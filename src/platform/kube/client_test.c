@@ -223,7 +223,7 @@ static void test_cancel_and_bound(void **state)
 static void try_with(struct dv_kube_config *c, int expected)
 {
     struct dv_kube_client *other = NULL;
-    struct dv_kube_request request = {.path = "/echo", .deadline_ms = 1000};
+    struct dv_kube_request request = {.path = "/echo", .deadline_ms = 20000, .once = true};
     assert_int_equal(dv_kube_client_new(loop, c, 3, &other, &err), 0);
     call_by(other, &request, expected);
     dv_kube_client_free(other);
@@ -401,7 +401,7 @@ static void test_server_away(void **state)
 {
     struct dv_kube_state s;
     struct dv_kube_watch_state w;
-    struct dv_kube_request request = {.path = "/echo", .deadline_ms = 1000};
+    struct dv_kube_request request = {.path = "/echo", .deadline_ms = 20000, .once = true};
     start_watch("/w/restart/pods");
     wait_told("+a S ");
     fake_api_stop(&api);

@@ -184,7 +184,7 @@ int dv_kube_secret_get(struct dv_kube_client *client, const char *namespace, con
         return -ENOMEM;
     }
     *get = (struct secret_get){cb, arg};
-    struct dv_kube_request request = {.verb = DV_KUBE_GET, .path = dv_str_get(&path)};
+    struct dv_kube_request request = {.verb = DV_KUBE_GET, .path = dv_str_get(&path), .drop = free};
     r = dv_kube_client_call(client, &request, on_secret, get, NULL);
     if (r < 0)
         free(get);
@@ -312,7 +312,8 @@ int dv_kube_token_review(struct dv_kube_client *client, const char *token, const
     if (audience)
         dv_output_string(dv_output_array(spec, "audiences"), NULL, audience);
     struct dv_kube_request request = {.verb = DV_KUBE_CREATE,
-                                      .path = "/apis/authentication.k8s.io/v1/tokenreviews"};
+                                      .path = "/apis/authentication.k8s.io/v1/tokenreviews",
+                                      .drop = free};
     int r = dv_kube_client_send(client, &request, &body, on_review, review, NULL);
     if (r < 0)
         free(review);
@@ -330,8 +331,9 @@ struct set_ca {
     bool only_missing;
 };
 
-static void set_ca_free(struct set_ca *op)
+static void set_ca_free(void *arg)
 {
+    struct set_ca *op = arg;
     dv_str_done(&op->path);
     dv_str_done(&op->ca);
     free(op);
@@ -393,7 +395,8 @@ int dv_kube_webhook_set_ca(struct dv_kube_client *client, const char *name, cons
     int r = dv_kube_client_path(
         &op->path, "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/%s", name);
     dv_base64_add(ca_pem, strlen(ca_pem), &op->ca);
-    struct dv_kube_request request = {.verb = DV_KUBE_GET, .path = dv_str_get(&op->path)};
+    struct dv_kube_request request = {
+        .verb = DV_KUBE_GET, .path = dv_str_get(&op->path), .drop = set_ca_free};
     r = r < 0 || op->ca.failed ? -ENOMEM
                                : dv_kube_client_call(client, &request, on_webhooks, op, NULL);
     if (r < 0)

@@ -228,7 +228,7 @@ int dv_kube_pod_evict(struct dv_kube_client *client, const char *namespace, cons
         dv_output_string(dv_output_object(options, "preconditions"), "uid", uid);
     }
     struct dv_kube_request request = {
-        .verb = DV_KUBE_CREATE, .path = dv_str_get(&path), .once = true};
+        .verb = DV_KUBE_CREATE, .path = dv_str_get(&path), .once = true, .drop = free};
     r = dv_kube_client_send(client, &request, &body, on_evicted, evict, NULL);
     if (r < 0)
         free(evict);
