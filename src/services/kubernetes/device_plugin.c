@@ -158,7 +158,9 @@ static void on_prefer(void *arg, struct dv_kubelet_call *call,
     const struct dv_offer *offer = offer_of(s);
     struct dv_kubelet_ids *out = calloc(count, sizeof *out);
     struct dv_err err = {{0}};
-    int r = !out ? -ENOMEM : offer ? 0 : dv_err_set(&err, -ENOENT, "it is no longer offered");
+    int r = !out ? -ENOMEM : offer ? 0 : -ENOENT;
+    if (r == -ENOENT)
+        dv_err_set(&err, r, "it is no longer offered");
     for (size_t i = 0; r == 0 && i < count; i++) {
         const struct dv_kubelet_choice *c = &containers[i];
         const struct dv_offer_request request = {c->available.ids, c->available.count, c->must.ids,
@@ -250,8 +252,10 @@ static int add_server(struct dv_device_plugin *p, struct server **at, const char
     static const struct dv_kubelet_plugin_ops ops = {on_allocate, on_prefer, NULL, on_state};
     struct server *s = calloc(1, sizeof *s);
     char endpoint[DV_PLUGIN_NAME + 16];
-    if (!s)
-        return dv_err_set(err, -ENOMEM, "out of memory");
+    if (!s) {
+        dv_err_set(err, -ENOMEM, "out of memory");
+        return -ENOMEM;
+    }
     s->owner = p;
     s->since_ns = dv_clock_now();
     snprintf(s->resource, sizeof s->resource, "%s", resource);
@@ -261,7 +265,7 @@ static int add_server(struct dv_device_plugin *p, struct server **at, const char
             *c = '_';
     const struct dv_kubelet_plugin_config config = {resource, endpoint, &ops, s};
     int r = dv_kubelet_plugin_new(p->dir, &config, &s->plugin, err);
-    if (r < 0) {
+    if (r != 0) {
         free(s);
         return r;
     }
@@ -276,7 +280,9 @@ static int offer_units(struct server *s, const struct dv_offers *offers,
     struct dv_kubelet_device *list = calloc(offer->n_units ? offer->n_units : 1, sizeof *list);
     int64_t *numa = calloc(offers->n_devices ? offers->n_devices : 1, sizeof *numa);
     uint32_t healthy = 0;
-    int r = list && numa ? 0 : dv_err_set(err, -ENOMEM, "out of memory");
+    int r = list && numa ? 0 : -ENOMEM;
+    if (r < 0)
+        dv_err_set(err, r, "out of memory");
     for (uint32_t i = 0; r == 0 && i < offer->n_units; i++) {
         const struct dv_offer_unit *u = &offer->units[i];
         const struct dv_offer_device *d = &offers->devices[u->device];
@@ -344,20 +350,16 @@ static void hold_back(const struct dv_node *node, struct dv_offers *offers)
 static void refresh(struct dv_device_plugin *p)
 {
     const struct dv_plugin_config *config = dv_settings_config(p->options.settings);
-    struct dv_offers_diff *diff = NULL;
+    struct dv_offers_diff *diff = calloc(1, sizeof *diff);
     struct dv_offers *offers = NULL;
     struct dv_err err = {{0}};
-    int r = dv_offers_make(config, p->node->snapshot, &offers, &err);
-    if (r == 0)
-        hold_back(p->node, offers);
-    if (r == 0 && !(diff = calloc(1, sizeof *diff)))
-        r = dv_err_set(&err, -ENOMEM, "out of memory");
-    if (r < 0) {
-        complain(p, p->problem, err.msg);
-        dv_offers_free(offers);
+    int r = diff ? dv_offers_make(config, p->node->snapshot, &offers, &err) : -ENOMEM;
+    if (r != 0) {
+        complain(p, p->problem, diff ? err.msg : "out of memory");
         free(diff);
         return;
     }
+    hold_back(p->node, offers);
     dv_offers_diff(p->offers, offers, diff);
     struct dv_offers *before = p->offers;
     p->offers = offers;

@@ -105,12 +105,13 @@ static int choose_in(const struct dv_settings *s, char (*names)[NAME_SIZE], char
     const char *list[DV_SETTINGS_NAMES_MAX];
     size_t n = 0, at = 0;
     int r = list_names(s->options.path, names, &n, err);
-    for (size_t i = 0; !r && i < n; i++)
+    if (r != 0)
+        return r;
+    for (size_t i = 0; i < n; i++)
         list[i] = names[i];
-    if (r == 0)
-        r = dv_plugin_config_select(list, n, s->label_set ? s->label : NULL, s->options.chosen, &at,
-                                    err);
-    if (r < 0)
+    r = dv_plugin_config_select(list, n, s->label_set ? s->label : NULL, s->options.chosen, &at,
+                                err);
+    if (r != 0)
         return r;
     ret[0] = 0;
     if (at < n && snprintf(ret, PATH_MAX, "%s/%s", s->options.path, list[at]) >= PATH_MAX)
@@ -210,15 +211,15 @@ bool dv_settings_look(struct dv_settings *s)
     if (!strcmp(path, s->seen) && !memcmp(&signature, &s->signature, sizeof signature) &&
         (there || !path[0]))
         return false;
-    info = calloc(1, sizeof *info);
-    if (!info || read_config(s, path, &text, &config, info, &err) < 0) {
-        free(info);
-        s->signature = signature;
-        snprintf(s->seen, sizeof s->seen, "%s", path);
-        return complain(s, info ? err.msg : "out of memory");
-    }
     s->signature = signature;
     snprintf(s->seen, sizeof s->seen, "%s", path);
+    info = calloc(1, sizeof *info);
+    if (!info)
+        return complain(s, "out of memory");
+    if (read_config(s, path, &text, &config, info, &err) != 0) {
+        free(info);
+        return complain(s, err.msg);
+    }
     /* A node that has no file has had the defaults from its start. */
     bool same = !path[0] && !s->source[0] && !s->problem.msg[0];
     put(s, path, config, text, info);
