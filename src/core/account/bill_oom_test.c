@@ -4,6 +4,7 @@
  * it is -ENOMEM, nothing is handed out, and nothing leaks (which the address sanitizer sees).
  */
 #include "account/bill.h"
+#include "base/testing/oom.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -14,39 +15,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static size_t countdown; /* allocations that still succeed; 0: all do */
-static bool failed;
-
-static bool fails(void)
-{
-    if (!countdown || --countdown)
-        return false;
-    failed = true;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
 
 static int life(enum dv_bill_by by)
 {
@@ -82,11 +50,9 @@ static void test_every_allocation_fails_once(void **state)
     for (int by = 0; by < 5; by++) {
         size_t n = 1;
         for (;; n++) {
-            failed = false;
-            countdown = n;
+            dv_oom_at(n);
             int r = life((enum dv_bill_by)by);
-            countdown = 0;
-            if (!failed) {
+            if (!dv_oom_end()) {
                 assert_int_equal(r, 0);
                 break;
             }

@@ -5,6 +5,7 @@
  * (which the address sanitizer sees).
  */
 #include "base/str.h"
+#include "base/testing/oom.h"
 #include "policy/labels.h"
 #include "policy/layout_plan.h"
 #include "policy/mig_change.h"
@@ -21,43 +22,10 @@
 
 #include <cmocka.h>
 
-static size_t countdown; /* allocations that still succeed; 0: all do */
-static bool failed;
-
-static bool fails(void)
-{
-    if (!countdown || --countdown)
-        return false;
-    failed = true;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
-
 /* 0, or whatever the call said, which is right exactly when an allocation failed. */
 static int met(int r)
 {
-    assert_int_equal(r, failed ? -ENOMEM : 0);
+    assert_int_equal(r, dv_oom_met() ? -ENOMEM : 0);
     return r;
 }
 
@@ -197,11 +165,9 @@ static void test_every_allocation_fails_once(void **state)
 {
     size_t n = 1;
     for (;; n++) {
-        failed = false;
-        countdown = n;
+        dv_oom_at(n);
         int r = life();
-        countdown = 0;
-        if (!failed) {
+        if (!dv_oom_end()) {
             assert_int_equal(r, 0);
             break;
         }

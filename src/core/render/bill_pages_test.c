@@ -5,6 +5,7 @@
  * as a whole is tested in tests/golden.
  */
 #include "account/bill.h"
+#include "base/testing/oom.h"
 #include "render/bill_html.h"
 #include "render/bill_text.h"
 #include "render/focus.h"
@@ -20,39 +21,6 @@
 
 #define FROM INT64_C(1767225600) /* 2026-01-01 */
 #define DAY_NS (86400 * DV_NS_PER_S)
-
-static size_t countdown; /* allocations that still succeed; 0: all do */
-static bool failed;
-
-static bool fails(void)
-{
-    if (!countdown || --countdown)
-        return false;
-    failed = true;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
 
 static const struct dv_zone utc;
 
@@ -152,13 +120,12 @@ static void without_memory(int (*write)(struct dv_output *, struct dv_str *, str
     size_t n = 0;
     do {
         struct dv_str text = {0};
-        failed = false;
-        countdown = ++n;
+        dv_oom_at(++n);
         int r = write(o, &text, &err);
-        countdown = 0;
-        assert_int_equal(r, failed ? -ENOMEM : 0);
+        bool met = dv_oom_end();
+        assert_int_equal(r, met ? -ENOMEM : 0);
         dv_str_done(&text);
-    } while (failed);
+    } while (dv_oom_met());
     assert_true(n > 5);
 }
 

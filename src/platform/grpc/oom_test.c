@@ -4,6 +4,7 @@
  * client and a server talk. Each call still comes to its end, well or badly; nothing leaks (which
  * the address sanitizer sees); and the same server serves the next client.
  */
+#include "base/testing/oom.h"
 #include "grpc/client.h"
 #include "grpc/server.h"
 
@@ -17,56 +18,24 @@
 
 #include <cmocka.h>
 
-static size_t countdown; /* allocations that still succeed; 0: all do */
-static bool failed;
-
-static bool fails(void)
-{
-    if (!countdown || --countdown)
-        return false;
-    failed = true;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t size);
 int __wrap_nghttp2_session_server_new(nghttp2_session **ret,
                                       const nghttp2_session_callbacks *callbacks, void *user);
 int __wrap_nghttp2_session_client_new(nghttp2_session **ret,
                                       const nghttp2_session_callbacks *callbacks, void *user);
 
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
-
 static void *their_malloc(size_t size, void *user)
 {
-    return __wrap_malloc(size);
+    return dv_oom_malloc(size);
 }
 
 static void *their_calloc(size_t n, size_t size, void *user)
 {
-    return __wrap_calloc(n, size);
+    return dv_oom_calloc(n, size);
 }
 
 static void *their_realloc(void *old, size_t size, void *user)
 {
-    return __wrap_realloc(old, size);
+    return dv_oom_realloc(old, size);
 }
 
 static void their_free(void *old, void *user)
@@ -152,12 +121,11 @@ static void test_talk(void **state)
     assert_int_equal(dv_loop_timer(loop, 100000, 0, on_guard, NULL, &guard), 0);
     assert_int_equal(dv_grpc_server_new(loop, path, methods, 2, NULL, &server, NULL), 0);
     do {
-        failed = false;
-        countdown = ++n;
+        dv_oom_at(++n);
         bad += talk(path) < 2;
-        countdown = 0;
+        dv_oom_end();
         assert_int_equal(talk(path), 2);
-    } while (failed);
+    } while (dv_oom_met());
     assert_true(n > 50 && bad > 20);
     dv_grpc_server_free(server);
     dv_loop_free(loop);

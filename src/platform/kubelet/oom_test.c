@@ -4,6 +4,7 @@
  * each message is written and read. Each time it is -ENOMEM, nothing is handed out, and nothing
  * leaks (which the address sanitizer sees).
  */
+#include "base/testing/oom.h"
 #include "kubelet/messages.h"
 
 #include <errno.h>
@@ -13,39 +14,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static size_t countdown; /* allocations that still succeed; 0: all do */
-static bool failed;
-
-static bool fails(void)
-{
-    if (!countdown || --countdown)
-        return false;
-    failed = true;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
 
 static int write_one(int which, struct dv_kubelet_bytes *ret)
 {
@@ -78,14 +46,13 @@ static void test_write(void **state)
         size_t n = 0;
         do {
             struct dv_kubelet_bytes bytes = {0};
-            failed = false;
-            countdown = ++n;
+            dv_oom_at(++n);
             int r = write_one(which, &bytes);
-            countdown = 0;
-            assert_int_equal(r, failed ? -ENOMEM : 0);
-            assert_int_equal(!bytes.data, failed);
+            bool met = dv_oom_end();
+            assert_int_equal(r, met ? -ENOMEM : 0);
+            assert_int_equal(!bytes.data, met);
             free(bytes.data);
-        } while (failed);
+        } while (dv_oom_met());
         assert_true(n > 1);
     }
 }
@@ -115,15 +82,14 @@ static void test_read(void **state)
         do {
             struct dv_kubelet_request request = {0};
             struct dv_kubelet_pods pods = {0};
-            failed = false;
-            countdown = ++n;
+            dv_oom_at(++n);
             int r = read_one(which, &request, &pods);
-            countdown = 0;
-            assert_int_equal(r, failed ? -ENOMEM : 0);
-            assert_int_equal(!request.message && !pods.message, failed);
+            bool met = dv_oom_end();
+            assert_int_equal(r, met ? -ENOMEM : 0);
+            assert_int_equal(!request.message && !pods.message, met);
             dv_kubelet_messages_request_done(&request);
             dv_kubelet_messages_pods_done(&pods);
-        } while (failed);
+        } while (dv_oom_met());
         assert_true(n > 3);
     }
 }

@@ -4,6 +4,7 @@
  * while a price file is read. Each time it is -ENOMEM, nothing is handed out,
  * and nothing leaks (which the address sanitizer sees).
  */
+#include "base/testing/oom.h"
 #include "pricefile/pricefile.h"
 
 #include <errno.h>
@@ -11,60 +12,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
 #include <cmocka.h>
-
-static size_t countdown; /* allocations that still succeed; 0: all do */
-static bool failed;
-
-static bool fails(void)
-{
-    if (!countdown || --countdown)
-        return false;
-    failed = true;
-    return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t size);
-int __real_yaml_parser_initialize(yaml_parser_t *parser);
-int __real_yaml_parser_parse(yaml_parser_t *parser, yaml_event_t *event);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-int __wrap_yaml_parser_initialize(yaml_parser_t *parser);
-int __wrap_yaml_parser_parse(yaml_parser_t *parser, yaml_event_t *event);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
-
-int __wrap_yaml_parser_initialize(yaml_parser_t *parser)
-{
-    return fails() ? 0 : __real_yaml_parser_initialize(parser);
-}
-
-int __wrap_yaml_parser_parse(yaml_parser_t *parser, yaml_event_t *event)
-{
-    if (!fails())
-        return __real_yaml_parser_parse(parser, event);
-    memset(event, 0, sizeof *event);
-    parser->error = YAML_MEMORY_ERROR;
-    return 0;
-}
 
 static const char text[] =
     "apiVersion: divvy/v1\nkind: PriceList\ncurrency: USD\nprices:\n"
@@ -87,11 +36,9 @@ static void test_every_allocation_fails_once(void **state)
 {
     size_t n = 1;
     for (;; n++) {
-        failed = false;
-        countdown = n;
+        dv_oom_at(n);
         int r = life();
-        countdown = 0;
-        if (!failed) {
+        if (!dv_oom_end()) {
             assert_int_equal(r, 0);
             break;
         }
