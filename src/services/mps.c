@@ -201,18 +201,25 @@ static void remember(struct dv_node *node, struct dv_mps_daemon *m, const struct
         now.id = (struct dv_proc_id){0};
     for (uint32_t i = 0; i < DV_MIN(s->n_clients, DV_MPS_CLIENTS_MAX); i++) {
         const struct dv_mps_client *old = client_of(&m->server, s->clients[i]);
-        now.clients[now.n_clients++] = old ? *old : make_client(node, s->clients[i]);
+        /* Whose it is may not have been known at the last look. */
+        now.clients[now.n_clients++] = old && old->slice ? *old : make_client(node, s->clients[i]);
     }
     m->server = now;
 }
 
 /* ---- what went wrong ---- */
 
+/* Each slice once, by whichever of its processes. */
 static void add_victim(struct dv_mps_daemon *m, const struct dv_mps_client *c)
 {
-    for (uint32_t i = 0; i < m->n_victims; i++)
-        if (c->slice ? m->victims[i].slice == c->slice : m->victims[i].pid == c->pid)
-            return;
+    for (uint32_t i = 0; i < m->n_victims; i++) {
+        struct dv_mps_client *v = &m->victims[i];
+        if (v->pid != c->pid && (!c->slice || v->slice != c->slice))
+            continue;
+        if (!v->slice)
+            *v = *c; /* only now it is known whose it was */
+        return;
+    }
     if (m->n_victims < DV_MPS_CLIENTS_MAX)
         m->victims[m->n_victims++] = *c;
 }
@@ -264,17 +271,40 @@ static void incident(struct dv_mps_daemon *m, const char *what)
 
 /* Clients that are not there any more: for a while they may have been a fault's victims, of which
  * the driver's event is still to come. */
+static void forget_gone(struct dv_mps_daemon *m)
+{
+    if (dv_clock_now() - m->gone_ns > RECENT_NS)
+        m->gone.n_clients = 0;
+}
+
+static void add_gone(struct dv_mps_daemon *m, const struct dv_mps_client *c)
+{
+    forget_gone(m);
+    const struct dv_mps_client *known = client_of(&m->gone, c->pid);
+    if (m->gone.n_clients == DV_MPS_CLIENTS_MAX || (known && known->start == c->start))
+        return;
+    m->gone.clients[m->gone.n_clients++] = *c;
+    m->gone_ns = dv_clock_now();
+}
+
 static void note_gone(struct dv_mps_daemon *m, const struct dv_mps_status *s)
 {
-    uint64_t now = dv_clock_now();
-    if (now - m->gone_ns > RECENT_NS)
-        m->gone.n_clients = 0;
-    for (uint32_t i = 0; i < m->server.n_clients; i++) {
-        if (is_listed(s, m->server.clients[i].pid) || m->gone.n_clients == DV_MPS_CLIENTS_MAX)
-            continue;
-        m->gone.clients[m->gone.n_clients++] = m->server.clients[i];
-        m->gone_ns = now;
-    }
+    forget_gone(m);
+    for (uint32_t i = 0; i < m->server.n_clients; i++)
+        if (!is_listed(s, m->server.clients[i].pid))
+            add_gone(m, &m->server.clients[i]);
+}
+
+void dv_mps_left(const struct dv_member *member)
+{
+    const struct dv_holding *h = member->holding;
+    struct dv_mps_daemon *m = h->claim.mode == DV_MODE_MPS ? find(h->node, h->device_uuid) : NULL;
+    if (!m)
+        return;
+    struct dv_mps_client c = {
+        .pid = member->id.pid, .start = member->id.start, .slice = h->claim.id};
+    memcpy(c.tenant, h->claim.tenant, sizeof c.tenant);
+    add_gone(m, &c);
 }
 
 /* in_fault: all that are there have had it. */

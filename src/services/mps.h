@@ -103,6 +103,8 @@ void dv_mps_environment(const struct dv_node *node, const struct dv_slice *slice
 /* The driver has an event of a program's fault (XID) in this GPU instance; gi: UINT32_MAX: not
  * known, or no MIG. */
 void dv_mps_xid(struct dv_node *node, uint32_t gpu, uint32_t gi, uint64_t xid);
+/* A process of a slice has ended. It may have come and gone since the last look at the server. */
+void dv_mps_left(const struct dv_member *member);
 /* What took the slice, or any of the tenant's, down: a line each. */
 void dv_mps_explain(const struct dv_node *node, uint64_t slice, const char *tenant,
                     struct dv_output_node *lines);

@@ -4,6 +4,7 @@
 #include "claims.h"
 #include "keep.h"
 #include "meter.h"
+#include "mps.h"
 #include "sys/clock.h"
 #include "sys/fd.h"
 #include "sys/log.h"
@@ -332,8 +333,10 @@ static void member_gone(struct dv_member *m)
         dv_activity_member(m, dv_clock_now());
     m->ready = false;
     if (h) {
-        if (was_ready)
+        if (was_ready) {
             dv_meter_left(m, dv_clock_now());
+            dv_mps_left(m);
+        }
         uint64_t held = dv_governor_slot_end(&m->slot, &h->pages);
         if (was_ready) {
             announce(m);

@@ -234,23 +234,32 @@ class Failures(MpsCase):
         self.takes_tenants("zoe", "--gpu", "0")
         self.others_are_unhurt()
 
-    def test_fault_whose_victims_end_at_once(self):
-        """Processes that work find out and end before the server is looked at."""
+    def victims_that_end_at_once(self, look):
         self.end(self.ann)
         self.end(self.bob)
+        self.a_while(4)  # longer than one that has left may still have been taken down
         spins = {n: self.node.start_run("--tenant", n, "--gpu", "0", "--mode", "mps", "--memory",
                                         "4GiB", "--", harness.program("divvy-load"), "spin",
                                         "--seconds", "600") for n in ("cat", "dan")}
         held = harness.wait_for(lambda: (lambda h: h if {"cat", "dan"} <= h.keys() and all(
             h[n]["pids"] for n in ("cat", "dan")) else None)(
                 {s["tenant"]: s for s in self.node.slices()}), "they run")
-        self.seen_clients(held["cat"], held["dan"])
+        look(held["cat"], held["dan"])
         self.node.divvy_sim("inject", "--socket", self.node.sim_socket(), "--fault",
                             str(held["cat"]["pids"][0]))
         for run in spins.values():
             self.assertNotEqual(run.wait(harness.PATIENCE), 0)
         self.named(self.fault(), held["cat"], held["dan"], nobody=(self.e, self.g))
         self.takes_tenants("zoe", "--gpu", "0")
+
+    def test_fault_whose_victims_end_at_once(self):
+        """Processes that work find out and end before the server is looked at."""
+        self.victims_that_end_at_once(self.seen_clients)
+
+    def test_fault_whose_victims_were_never_seen(self):
+        """They have come since the last look at the server, and ended before the next."""
+        self.victims_that_end_at_once(lambda *helds: harness.wait_for(
+            lambda: all(self.is_client(h) for h in helds), "they are clients"))
 
 
 class Nested(MpsCase):
