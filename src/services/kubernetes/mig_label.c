@@ -39,7 +39,7 @@ struct dv_mig_label {
     struct eviction *evictions;
 };
 
-/* One that is under way; its answer may come after the label has gone. */
+/* One that is under way. */
 struct eviction {
     struct dv_mig_label *owner;
     struct dv_workload pod;
@@ -140,18 +140,18 @@ static void on_evicted(void *arg, enum dv_kube_evicted result, uint32_t retry_af
 {
     struct eviction *e = arg;
     struct dv_mig_label *l = e->owner;
-    if (l && result == DV_KUBE_EVICT_BLOCKED)
+    if (result == DV_KUBE_EVICT_BLOCKED)
         dv_node_object_event(l->object, true, "MigConfigBlocked",
                              "%s waits for pod %s/%s: a PodDisruptionBudget keeps it", l->wanted,
                              e->pod.namespace, e->pod.pod);
-    if (l && result == DV_KUBE_EVICT_FAILED)
+    if (result == DV_KUBE_EVICT_FAILED)
         dv_node_object_event(l->object, true, "MigConfigBlocked",
                              "%s waits for pod %s/%s, which cannot be evicted: %s", l->wanted,
                              e->pod.namespace, e->pod.pod, reply->message);
-    if (l && result == DV_KUBE_EVICTED)
+    if (result == DV_KUBE_EVICTED)
         dv_node_object_pod_event(l->object, e->pod.namespace, e->pod.pod, e->pod.pod_uid, false,
                                  "EvictedForMig", "its GPU becomes %s", l->wanted);
-    for (struct eviction **at = l ? &l->evictions : NULL; at && *at; at = &(*at)->next) {
+    for (struct eviction **at = &l->evictions; *at; at = &(*at)->next) {
         if (*at == e) {
             *at = e->next;
             break;
@@ -286,8 +286,10 @@ void dv_mig_label_free(struct dv_mig_label *l)
 {
     if (!l)
         return;
-    for (struct eviction *e = l->evictions; e; e = e->next)
-        e->owner = NULL;
+    for (struct eviction *e = l->evictions, *next; e; e = next) {
+        next = e->next;
+        free(e); /* no answer comes any more */
+    }
     free(l);
 }
 

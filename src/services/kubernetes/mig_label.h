@@ -27,6 +27,7 @@ struct dv_mig_label;
  * label have, NULL or "": what they have stays. Loans, like the others. 0, -ENOMEM. */
 int dv_mig_label_new(struct dv_node *node, struct dv_node_object *object, const char *path,
                      const char *usual, struct dv_mig_label **ret);
+/* The object's client is freed next, before the loop runs again: answers to come find nobody. */
 void dv_mig_label_free(struct dv_mig_label *label);
 void dv_mig_label_tick(struct dv_mig_label *label, uint64_t now);
 
