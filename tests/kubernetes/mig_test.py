@@ -56,7 +56,9 @@ class MigCase(AgentCase):
         """The UUID of the MIG device that the pod holds."""
         uuid = self.await_slice(name)["gpu_uuid"]
         self.assertRegex(uuid, "^MIG-")
-        self.assertIn(uuid, self.within(name, "nvidia-smi", "-L"))
+        listed = self.within(name, "nvidia-smi", "-L")
+        self.assertIn(uuid, listed)
+        self.assertEqual(1, listed.count("UUID: MIG-"), listed)
         return uuid
 
 

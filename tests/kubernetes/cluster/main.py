@@ -9,13 +9,35 @@ usage: cluster build          the programs (minutes at first, then cached)
        cluster helm ARG...    likewise
        cluster which PROGRAM  where it is: kubectl, helm, ctr, ...
        cluster shell NODE     a shell inside a node (its mounts and network)
+
+There is one on a machine: up and down wait for tests that run on it, and for each other.
 """
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 
 from . import build, control, node, paths, process
+
+
+@contextlib.contextmanager
+def alone():
+    """Nobody else makes or removes the cluster meanwhile; who comes second waits, and says so. What is
+    started does not inherit it."""
+    with open(paths.LOCK, "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            print(f"cluster: waits for {lock.read().strip() or 'another'}, which has the cluster "
+                  f"({paths.LOCK})", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} ({os.path.basename(sys.argv[0])})\n")
+        lock.flush()
+        yield
 
 
 def up(count):
@@ -57,9 +79,11 @@ def main(argv):
     if verb == "build":
         build.build_all()
     elif verb == "up":
-        up(int(args[0]) if args else 1)
+        with alone():
+            up(int(args[0]) if args else 1)
     elif verb == "down":
-        down()
+        with alone():
+            down()
     elif verb == "status":
         status()
     elif verb == "kubectl":

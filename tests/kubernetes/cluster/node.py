@@ -82,9 +82,10 @@ class Node:
                       prefix=["nsenter", f"--net=/run/netns/{self.netns}"])
 
         def mounted():
-            text = open(f"/proc/{self.holder()}/mounts").read()
-            return all(f" {own} " in text for own in OWN) and "sleep" in \
-                open(f"/proc/{self.holder()}/cmdline").read()
+            proc = Path(f"/proc/{self.holder()}")
+            text = (proc / "mounts").read_text()
+            return all(f" {own} " in text for own in OWN) and \
+                "sleep" in (proc / "cmdline").read_text()
         process.wait(f"{self.name}'s mounts", mounted, 10, (f"{self.name}-holder",))
 
     def make_cgroups(self):

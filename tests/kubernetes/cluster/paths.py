@@ -9,6 +9,8 @@ MODULES = HERE / "modules"
 
 # What is running now: keys, databases, logs. Below /var because the paths of Unix sockets are short.
 STATE = Path(os.environ.get("DIVVY_CLUSTER", "/var/lib/divvy-test-cluster"))
+# Of whoever makes, uses or removes it: bridge, ports and cgroups are there once on a machine.
+LOCK = Path("/run/divvy-test-cluster.lock")
 PKI = STATE / "pki"
 LOGS = STATE / "logs"
 KUBECONFIG = PKI / "admin.kubeconfig"

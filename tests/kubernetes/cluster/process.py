@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from . import paths
 
@@ -19,7 +20,7 @@ def log_file(name):
 def start_time(pid):
     """Field 22 of /proc/PID/stat, so that a pid used again is not taken for ours; None: gone."""
     try:
-        stat = open(f"/proc/{pid}/stat").read()
+        stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
     fields = stat[stat.rindex(")") + 2:].split()
