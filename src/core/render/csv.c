@@ -9,7 +9,7 @@ struct writer {
     struct dv_str *text;
 };
 
-void dv_csv_field(const char *v, struct dv_str *text)
+void dv_csv_quote(const char *v, struct dv_str *text)
 {
     size_t len = strlen(v);
     bool blank = len && (v[0] == ' ' || v[len - 1] == ' ');
@@ -36,7 +36,7 @@ static int add_row(const struct dv_output_node *row, bool outer, void *arg)
             return -ENOMEM;
         if (i)
             dv_str_addc(w->text, ',');
-        dv_csv_field(dv_str_get(&cell), w->text);
+        dv_csv_quote(dv_str_get(&cell), w->text);
     }
     dv_str_add(w->text, "\r\n");
     return 0;
@@ -48,7 +48,7 @@ static void add_heading(const struct dv_table *view, struct dv_str *text)
         const struct dv_table_column *column = &view->columns[i];
         if (i)
             dv_str_addc(text, ',');
-        dv_csv_field(column->csv ? column->csv : column->path, text);
+        dv_csv_quote(column->csv ? column->csv : column->path, text);
     }
     dv_str_add(text, "\r\n");
 }

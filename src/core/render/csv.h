@@ -13,6 +13,6 @@
 /* Appends. The heading is each column's `csv`, or its path. 0, -ENOMEM. */
 int dv_csv_write(const struct dv_table *view, struct dv_output *o, struct dv_str *text);
 /* Appends one field, in quotes where it needs them. */
-void dv_csv_field(const char *v, struct dv_str *text);
+void dv_csv_quote(const char *v, struct dv_str *text);
 
 #endif

@@ -593,7 +593,7 @@ static int add_record(const struct writer *w, const struct row *r)
             dv_str_add(&cell, columns[i].name);
         if (cell.failed)
             return -ENOMEM;
-        dv_csv_field(dv_str_get(&cell), w->text);
+        dv_csv_quote(dv_str_get(&cell), w->text);
     }
     dv_str_add(w->text, "\r\n");
     return w->text->failed ? -ENOMEM : 0;
