@@ -42,6 +42,7 @@ static const struct dv_ui_verb *const verbs[] = {
     &dv_verb_mig_restore,
     &dv_verb_mig_generate,
     &dv_verb_admit,
+    &dv_verb_simulate_modes,
     &dv_verb_bench_modes,
     &dv_verb_help,
     &dv_verb_completion,
@@ -75,7 +76,8 @@ static const struct dv_ui_entry exit_status[] = {
     {"126", "run, baseline: the command cannot be executed."},
     {"127", "run, baseline: the command was not found."},
     {"128+N",
-     "run, baseline: the command was ended by signal N. layout, mig: no longer watched after it."},
+     "run, baseline: the command was ended by signal N. layout, mig: no longer watched after it; "
+     "simulate: the answer is what it had by then."},
     {0},
 };
 

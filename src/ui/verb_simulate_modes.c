@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* divvy simulate modes: latency under MIG, MPS, time-slicing and leases. Needs no daemon, no GPU.
+ */
+#include "fleetfile/arrivals_file.h"
+#include "modes_view.h"
+#include "verbs.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+_Static_assert(DV_MODES_TENANT_NAME == DV_ARRIVALS_FILE_NAME, "names are handed on as they are");
+
+struct values {
+    const char *arrivals, *hostile, *model, *gpu, *modes;
+    int64_t tenants, seed;
+    uint64_t rps_milli, service_ns, duration_ns, kernel_ns, timeslice_ns, switch_ns;
+    uint32_t width, mps_limit;
+};
+
+static const struct dv_option options[] = {
+    {"arrivals", 'a', "CSV", "recorded requests: columns tenant and arrival_s (- is stdin)",
+     DV_OPTION_TEXT, offsetof(struct values, arrivals)},
+    {"tenants", 't', "N", "this many tenants with Poisson arrivals", DV_OPTION_INTEGER,
+     offsetof(struct values, tenants), 1, DV_ARRIVALS_TENANTS_MAX, .otherwise = "7"},
+    {"rps", 'r', "R", "requests per second of each tenant", DV_OPTION_MILLI,
+     offsetof(struct values, rps_milli), 1, INT64_C(10000000000), .otherwise = "12"},
+    {"service", 's', "TIME", "what one request takes on the whole card, alone", DV_OPTION_DURATION,
+     offsetof(struct values, service_ns), DV_NS_PER_US, DV_ARRIVALS_SERVICE_MAX,
+     .otherwise = "10ms"},
+    {"hostile", 0, "T:Sx:Rx",
+     "tenant T's requests take S times the service, and come R times as often (T alone: 10x:2x)",
+     DV_OPTION_TEXT, offsetof(struct values, hostile)},
+    {"duration", 'd', "TIME", "what ends later is not served", DV_OPTION_DURATION,
+     offsetof(struct values, duration_ns), DV_NS_PER_MS, DV_ARRIVALS_DURATION_MAX,
+     .otherwise = "60s"},
+    {"seed", 0, "N", "of the random arrivals", DV_OPTION_INTEGER, offsetof(struct values, seed), 0,
+     INT64_MAX, .otherwise = "1"},
+    {"model", 'm', "MODEL", "the virtual GPU, or the textbook's queueing rules", DV_OPTION_CHOICE,
+     offsetof(struct values, model), .choices = "engine|textbook", .otherwise = "engine"},
+    {"gpu", 'g', "MODEL", "which card the virtual GPU is", DV_OPTION_TEXT,
+     offsetof(struct values, gpu), .otherwise = "A100-80GB"},
+    {"modes", 0, "LIST", "only these: mig, mps, timeslice, governed, exclusive", DV_OPTION_TEXT,
+     offsetof(struct values, modes)},
+    {"width", 0, "SHARE", "how much of the card a request can fill", DV_OPTION_COMPUTE,
+     offsetof(struct values, width), .otherwise = "100%"},
+    {"mps-limit", 0, "SHARE", "most that an MPS client may use", DV_OPTION_COMPUTE,
+     offsetof(struct values, mps_limit), .otherwise = "100%"},
+    {"kernel", 0, "TIME", "length of the kernels that a request is made of", DV_OPTION_DURATION,
+     offsetof(struct values, kernel_ns), DV_NS_PER_US, 10 * DV_NS_PER_S, .otherwise = "1ms"},
+    {"timeslice", 0, "TIME", "length of the hardware's turns", DV_OPTION_DURATION,
+     offsetof(struct values, timeslice_ns), DV_NS_PER_US, 10 * DV_NS_PER_S, .otherwise = "2.048ms"},
+    {"switch", 0, "TIME", "what a change of turns costs", DV_OPTION_DURATION,
+     offsetof(struct values, switch_ns), 0, 10 * DV_NS_PER_MS, .otherwise = "60us"},
+};
+
+/* ---- what is asked -------------------------------------------------------------------------- */
+
+struct asked {
+    struct dv_arrivals_load load;
+    struct dv_modes_config config;
+    struct dv_arrivals_file *file;
+    bool modes[DV_MODES_COUNT];
+};
+
+static int read_modes(const struct dv_ui *ui, const char *list, bool ret[DV_MODES_COUNT])
+{
+    const char *names[DV_MODES_COUNT];
+    for (uint32_t m = 0; m < DV_MODES_COUNT; m++) {
+        names[m] = dv_modes_name(m);
+        ret[m] = !list;
+    }
+    while (list && *list) {
+        char word[32] = "";
+        size_t len = strcspn(list, ",");
+        uint32_t m = 0;
+        if (len < sizeof word)
+            memcpy(word, list, len);
+        while (m < DV_MODES_COUNT && strcmp(word, names[m]) != 0)
+            m++;
+        if (m == DV_MODES_COUNT) {
+            const char *near = dv_str_nearest(word, names, DV_MODES_COUNT);
+            return dv_ui_fail(ui, DV_UI_USAGE, "--modes: no mode '%.*s'%s%s%s", (int)len, list,
+                              near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        }
+        ret[m] = true;
+        list += len + (list[len] == ',');
+    }
+    return DV_UI_OK;
+}
+
+/* "10x", "2.5": thousandths. */
+static bool read_factor(const char *text, size_t len, uint64_t *ret)
+{
+    char word[24] = "", *end;
+    if (len && text[len - 1] == 'x')
+        len--;
+    if (!len || len >= sizeof word || strspn(text, "0123456789.") < len)
+        return false;
+    memcpy(word, text, len);
+    double v = strtod(word, &end);
+    if (*end || v < 0.001 || v > (double)DV_ARRIVALS_FACTOR_MAX / 1000)
+        return false;
+    *ret = (uint64_t)(v * 1000 + 0.5);
+    return true;
+}
+
+static bool find_tenant(const struct asked *a, const char *name, size_t len, uint32_t *ret)
+{
+    char word[DV_ARRIVALS_FILE_NAME] = "", number[16];
+    if (!len || len >= sizeof word)
+        return false;
+    memcpy(word, name, len);
+    for (uint32_t t = 0; t < a->load.tenants; t++) {
+        snprintf(number, sizeof number, "%u", t);
+        if (!strcmp(word, a->file ? a->file->names[t] : number)) {
+            *ret = t;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int read_hostile(const struct dv_ui *ui, const char *text, struct asked *a)
+{
+    struct dv_arrivals_load *l = &a->load;
+    size_t name = strlen(text), first = 0;
+    const char *factors = NULL;
+    l->has_hostile = true;
+    l->hostile_service_milli = 10000;
+    l->hostile_rate_milli = 2000;
+    /* The factors are the last two parts: a tenant's name may have colons. */
+    const char *second = strrchr(text, ':');
+    if (second) {
+        factors = second;
+        while (factors > text && factors[-1] != ':')
+            factors--;
+        first = (size_t)(second - factors);
+        if (factors == text || !read_factor(factors, first, &l->hostile_service_milli) ||
+            !read_factor(second + 1, strlen(second + 1), &l->hostile_rate_milli))
+            return dv_ui_fail(ui, DV_UI_USAGE,
+                              "--hostile: '%s' is not TENANT:SERVICEx:RATEx, as in 1:10x:2x, with "
+                              "factors of 0.001x to 1000x",
+                              text);
+        name = (size_t)(factors - text) - 1;
+    }
+    if (find_tenant(a, text, name, &l->hostile))
+        return DV_UI_OK;
+    if (a->file)
+        return dv_ui_fail(ui, DV_UI_USAGE,
+                          "--hostile: no tenant '%.*s' in the file; its first is '%s'", (int)name,
+                          text, a->file->names[0]);
+    return dv_ui_fail(ui, DV_UI_USAGE, "--hostile: no tenant '%.*s'; they are numbered 0 to %u",
+                      (int)name, text, l->tenants - 1);
+}
+
+static int read_load(const struct dv_ui *ui, struct asked *a)
+{
+    const struct values *v = ui->values;
+    struct dv_err err = {{0}};
+    a->load = (struct dv_arrivals_load){
+        .tenants = (uint32_t)v->tenants,
+        .duration_ns = v->duration_ns,
+        .service_ns = v->service_ns,
+        .rate_milli = v->rps_milli,
+        .seed = (uint64_t)v->seed,
+    };
+    int r = v->arrivals ? dv_arrivals_file_load(v->arrivals, &a->file, &err) : 0;
+    if (r < 0)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);
+    if (a->file) {
+        a->load.tenants = a->file->tenants;
+        a->load.recorded = a->file->recorded;
+    }
+    int exit = v->hostile ? read_hostile(ui, v->hostile, a) : DV_UI_OK;
+    if (exit == DV_UI_OK && dv_arrivals_check(&a->load, &err) < 0)
+        exit = dv_ui_fail(ui, DV_UI_USAGE, "%s", err.msg);
+    return exit;
+}
+
+static int read_config(const struct dv_ui *ui, struct asked *a)
+{
+    const struct values *v = ui->values;
+    struct dv_err err = {{0}};
+    dv_modes_config_default(&a->config);
+    a->config.model = strcmp(v->model, "textbook") ? DV_MODES_ENGINE : DV_MODES_TEXTBOOK;
+    a->config.gpu = dv_gpu_model_find(v->gpu, &err);
+    if (!a->config.gpu)
+        return dv_ui_fail(ui, DV_UI_USAGE, "%s", err.msg);
+    a->config.width = v->width;
+    a->config.mps_limit = v->mps_limit;
+    a->config.kernel_ns = v->kernel_ns;
+    a->config.timeslice_ns = v->timeslice_ns;
+    a->config.switch_ns = v->switch_ns;
+    if (dv_modes_config_check(&a->config, &err) < 0)
+        return dv_ui_fail(ui, DV_UI_USAGE, "%s", err.msg);
+    return DV_UI_OK;
+}
+
+/* ---- the run -------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int signal)
+{
+    interrupted = signal;
+}
+
+struct progress {
+    const char *mode;
+    bool shown;
+    uint64_t duration_ns;
+    unsigned percent;
+};
+
+static bool look(void *ctx, uint64_t simulated_ns)
+{
+    struct progress *p = ctx;
+    unsigned percent = (unsigned)((double)simulated_ns / (double)p->duration_ns * 100);
+    if (p->shown && percent != p->percent)
+        fprintf(stderr, "\r%-10s %3u%% ", p->mode, percent);
+    p->percent = percent;
+    return !interrupted;
+}
+
+static int run_mode(const struct asked *a, enum dv_modes_mode mode, struct dv_modes_view *view)
+{
+    struct progress p = {dv_modes_name(mode), isatty(STDERR_FILENO), a->load.duration_ns, 0};
+    struct dv_modes_watch watch = {look, &p};
+    int r = dv_modes_run(&a->load, &a->config, mode, &watch, &view->results[view->n]);
+    if (r < 0)
+        return r;
+    view->n++;
+    if (!a->load.has_hostile || interrupted)
+        return 0;
+    struct dv_arrivals_load calm = a->load;
+    calm.hostile_service_milli = calm.hostile_rate_milli = 1000;
+    r = dv_modes_run(&calm, &a->config, mode, &watch, &view->calm[view->n_calm]);
+    view->n_calm += r == 0;
+    return r;
+}
+
+static int run_all(const struct dv_ui *ui, const struct asked *a, struct dv_modes_view *view)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    int r = 0;
+    for (uint32_t m = 0; m < DV_MODES_COUNT && r == 0 && !interrupted; m++)
+        if (a->modes[m])
+            r = run_mode(a, m, view);
+    if (isatty(STDERR_FILENO))
+        fputs("\r                \r", stderr);
+    return r < 0 ? dv_ui_fail(ui, DV_UI_FAILURE, "out of memory") : DV_UI_OK;
+}
+
+static int answer(const struct dv_ui *ui, const struct asked *a, const struct dv_modes_view *view)
+{
+    dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new("ModeSimulation");
+    dv_modes_view_add(view, dv_output_root(o));
+    int exit = DV_UI_OK;
+    if (interrupted)
+        exit = dv_ui_fail(ui, DV_UI_RUN_SIGNAL + interrupted,
+                          "stopped before the end: what was simulated so far");
+    return dv_ui_answer(ui, o, a->load.has_hostile ? &dv_modes_table_hostile : &dv_modes_table,
+                        NULL, exit);
+}
+
+static int run(const struct dv_ui *ui)
+{
+    const struct values *v = ui->values;
+    struct asked a = {.file = NULL};
+    struct dv_modes_view *view = calloc(1, sizeof *view);
+    int exit = view ? DV_UI_OK : dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
+    if (exit == DV_UI_OK)
+        exit = read_config(ui, &a);
+    if (exit == DV_UI_OK)
+        exit = read_modes(ui, v->modes, a.modes);
+    if (!v->modes && a.config.model == DV_MODES_TEXTBOOK)
+        a.modes[DV_MODES_GOVERNED] = false; /* which has no rule there */
+    if (exit == DV_UI_OK)
+        exit = read_load(ui, &a);
+    if (exit == DV_UI_OK) {
+        view->load = &a.load;
+        view->config = &a.config;
+        view->names = a.file ? a.file->names : NULL;
+        exit = run_all(ui, &a, view);
+    }
+    if (exit == DV_UI_OK)
+        exit = answer(ui, &a, view);
+    dv_arrivals_file_free(a.file);
+    free(view);
+    return exit;
+}
+
+static const struct dv_ui_example examples[] = {
+    {"seven tenants with 12 requests a second each, on an A100",
+     "divvy simulate modes --tenants 7 --rps 12 --service 10ms --duration 60s"},
+    {"recorded requests, by the textbook's rules, for a script",
+     "divvy simulate modes --arrivals arrivals.csv --model textbook -o json"},
+    {"what a tenant with ten times the service and twice the rate does to the others",
+     "divvy simulate modes --tenants 7 --rps 8 --hostile 1:10x:2x"},
+};
+
+const struct dv_ui_verb dv_verb_simulate_modes = {
+    .name = "simulate modes",
+    .summary = "how long requests take under MIG, MPS, time-slicing and leases",
+    .details =
+        "The same requests run through each way of sharing one card. Latency is from a request's "
+        "arrival to its end. By default the card is the virtual GPU that divvy-sim presents, in "
+        "virtual time; with --model textbook it is a set of queueing rules. Exclusive gives each "
+        "tenant a card of its own: what the others are to be measured against.\n\n"
+        "With --hostile the table has the 99th percentile of the other tenants, and what it is "
+        "when all behave alike. Interrupted, it prints what it has.",
+    .options = options,
+    .n_options = DV_ARRAY_SIZE(options),
+    .values_size = sizeof(struct values),
+    .examples = examples,
+    .n_examples = DV_ARRAY_SIZE(examples),
+    .prints = true,
+    .run = run,
+};
