@@ -147,7 +147,8 @@ class CommandLine(Case):
         p.stderr.readline()
         p.send_signal(signal.SIGINT)
         self.assertEqual(p.wait(PATIENCE), 128 + signal.SIGINT)
-        self.assertEqual(self.methods()[-1], "DELETE")
+        # The daemon's threads may note the question that was cut off after it.
+        self.assertEqual(self.methods().count("DELETE"), 1)
 
     # -- run: the command's life
 

@@ -112,21 +112,22 @@ static int make_labels(void *arg, struct dv_labels *ret, struct dv_err *err)
     return dv_node_labels_make(arg, NULL, ret, err);
 }
 
-static void start_file(struct dv_labeller *l)
+static void start_file(struct dv_labeller *l, struct dv_labels_file *old)
 {
     struct dv_err err = {{0}};
     const struct dv_labels_file_options options = {
         .path = l->path,
         .interval_ms = l->interval_ns == DV_NEVER ? 0 : l->interval_ns / DV_NS_PER_MS,
         .oneshot = l->oneshot};
-    if (dv_labels_file_new(l->node->loop, &options, make_labels, l->node, &l->file, &err) < 0)
+    if (dv_labels_file_follow(old, l->node->loop, &options, make_labels, l->node, &l->file, &err) <
+        0)
         complain(l, err.msg);
 }
 
 static void take_way(struct dv_labeller *l)
 {
     enum dv_labeller_way way = choose(l);
-    dv_labels_file_free(l->file);
+    struct dv_labels_file *old = l->file;
     dv_kube_client_cancel(l->call);
     l->file = NULL;
     l->call = NULL;
@@ -136,7 +137,9 @@ static void take_way(struct dv_labeller *l)
     l->is_told = l->cleared = false;
     l->look_ns = 0;
     if (way == DV_LABELLER_FILE)
-        start_file(l);
+        start_file(l, old);
+    else
+        dv_labels_file_free(old);
 }
 
 /* ---- the configuration ---- */

@@ -22,6 +22,7 @@ struct dv_labels_file {
     struct dv_loop_source *timer;
     struct dv_labels written; /* what the file has */
     bool is_written;
+    bool is_there;                              /* a file of ours, be it from the one before */
     char said[sizeof((struct dv_err *)0)->msg]; /* the last problem that was logged */
     bool waits;                                 /* that is none, only not now */
 };
@@ -57,7 +58,7 @@ static int write_labels(struct dv_labels_file *f, struct dv_labels *labels, stru
     dv_labels_done(&f->written);
     f->written = *labels;
     *labels = (struct dv_labels){0};
-    f->is_written = true;
+    f->is_written = f->is_there = true;
     dv_log(DV_LOG_INFO, "labels.written", "labels=%zu", f->written.n);
     return 0;
 }
@@ -112,12 +113,26 @@ int dv_labels_file_new(struct dv_loop *loop, const struct dv_labels_file_options
     return 0;
 }
 
+int dv_labels_file_follow(struct dv_labels_file *old, struct dv_loop *loop,
+                          const struct dv_labels_file_options *options,
+                          dv_labels_file_source *source, void *arg, struct dv_labels_file **ret,
+                          struct dv_err *err)
+{
+    int r = dv_labels_file_new(loop, options, source, arg, ret, err);
+    if (r == 0 && old && !strcmp(old->path, (*ret)->path)) {
+        (*ret)->is_there = old->is_there;
+        old->is_there = false;
+    }
+    dv_labels_file_free(old);
+    return r;
+}
+
 void dv_labels_file_free(struct dv_labels_file *f)
 {
     if (!f)
         return;
     bool keep = f->options.keep || f->options.oneshot || !f->options.interval_ms;
-    if (f->is_written && !keep && unlink(f->path) < 0 && errno != ENOENT)
+    if (f->is_there && !keep && unlink(f->path) < 0 && errno != ENOENT)
         say(f, strerror(errno));
     dv_loop_remove(f->timer);
     dv_labels_done(&f->written);

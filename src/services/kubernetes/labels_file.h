@@ -33,6 +33,13 @@ struct dv_labels_file;
 int dv_labels_file_new(struct dv_loop *loop, const struct dv_labels_file_options *options,
                        dv_labels_file_source *source, void *arg, struct dv_labels_file **ret,
                        struct dv_err *err);
+/* The same, in the place of `old` (which may be NULL), whose file stays until it is replaced when
+ * the path is the same: who reads it must not see it gone in between. `old` is freed, also on
+ * failure. */
+int dv_labels_file_follow(struct dv_labels_file *old, struct dv_loop *loop,
+                          const struct dv_labels_file_options *options,
+                          dv_labels_file_source *source, void *arg, struct dv_labels_file **ret,
+                          struct dv_err *err);
 /* Takes NULL. Removes the file, unless told to keep it. */
 void dv_labels_file_free(struct dv_labels_file *file);
 /* Looks now: something has changed. */

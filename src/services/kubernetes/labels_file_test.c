@@ -135,6 +135,21 @@ static void test_without_an_interval(void **state)
     assert_file("nvidia.com/gfd.timestamp=1\nnvidia.com/gpu.count=7\n");
 }
 
+/* A reader would take a file that is gone for a GPU-less node, be it for a moment. */
+static void test_the_next_keeps_the_file(void **state)
+{
+    struct dv_labels_file_options options = {.path = path, .interval_ms = 10};
+    begin(options);
+    answer = -EAGAIN;
+    assert_int_equal(dv_labels_file_follow(file, loop, &options, source, NULL, &file, NULL), 0);
+    run(1);
+    assert_file("nvidia.com/gfd.timestamp=1\nnvidia.com/gpu.count=8\n");
+    assert_false(dv_labels_file_written(file));
+    options.path = "/nonexistent/gfd"; /* another path: the old goes */
+    assert_int_equal(dv_labels_file_follow(file, loop, &options, source, NULL, &file, NULL), 0);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 static void test_a_folder_that_comes_later(void **state)
 {
     struct dv_labels_file_options options = {.path = "/nonexistent/gfd", .interval_ms = 10};
@@ -155,6 +170,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_cannot_be_said_changes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_oneshot, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_an_interval, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_next_keeps_the_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_folder_that_comes_later, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,8 +63,9 @@ static int call(enum dv_kube_verb verb, const char *path, const char *body)
     struct dv_kube_request request = {.verb = verb, .path = path, .body = body};
     bool done = false;
     assert_int_equal(dv_kube_client_call(client, &request, on_reply, &done, NULL), 0);
-    for (uint64_t ms = 0; !done; ms += 5) {
-        assert_true(ms < LONG_MS);
+    uint64_t ms = 0;
+    while (!done) { /* on_reply's word */
+        assert_true((ms += 5) < LONG_MS);
         run_for(5);
     }
     return last.error;
