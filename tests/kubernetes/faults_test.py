@@ -75,9 +75,19 @@ class Faults(AgentCase):
         return self.node.path(f"{SOCKETS}/divvy-{resource.replace('/', '_')}.sock")
 
     def on_node(self, *args):
-        """`divvy` on the node itself, for when nothing leads into pods."""
-        return self.node.run(STAGE / "bin/divvy", "--socket", "/run/divvy/divvyd.sock", *args,
-                             capture_output=True, text=True).stdout
+        """`divvy` on the node itself, for when nothing leads into pods; "" where nobody answers."""
+        done = subprocess.run([*self.node.enter(), str(STAGE / "bin/divvy"), "--socket",
+                               "/run/divvy/divvyd.sock", *args], capture_output=True, text=True,
+                              check=False)
+        return done.stdout if done.returncode == 0 else ""
+
+    def restart_server(self):
+        control.start_apiserver()
+        process.wait("the server", control.answers, 120, ("kube-apiserver",))
+        process.wait("the node to be ready", self.node.is_ready, 90)
+
+    def on_node_sim(self, *args):
+        self.node.run(STAGE / "bin/divvy-sim", *args, "--socket", SIM, capture_output=True)
 
     def test_a_killed_agent_leaves_pods_at_their_caps_and_finds_them_again(self):
         leak = "divvy-load leak --first 19GiB --rate 256MiB --seconds 600 -o json; sleep 3600"
@@ -139,6 +149,62 @@ class Faults(AgentCase):
         self.await_all()
         self.assert_untouched(steady)
         self.hold("new", {PERCENT: 10})
+
+    def test_a_kubelet_that_stands_still(self):
+        """It answers Register too late and does not read its lists; then it goes on."""
+        steady = self.hold("steady", {PERCENT: 10})
+        kubelet = process.running(f"{self.node.name}-kubelet")
+        self.addCleanup(self.await_all)
+        self.addCleanup(self.label_node, **{CONFIG_LABEL: None})
+        os.kill(kubelet, signal.SIGSTOP)
+        try:
+            self.socket(SHARED).unlink()  # must be registered anew
+            deadline = time.monotonic() + 25  # a Register is given up after 15 s
+            while time.monotonic() < deadline:
+                for config in ("whole", None, "eight"):
+                    self.label_node(**{CONFIG_LABEL: config})
+                    time.sleep(0.7)
+                self.assertTrue(json.loads(self.on_node("status", "-o", "json"))["gpus"])
+        finally:
+            os.kill(kubelet, signal.SIGCONT)
+        process.wait("the node to be ready", self.node.is_ready, 60)
+        self.await_capacity({SHARED: "8", PERCENT: "100", "nvidia.com/gpu": "5"}, timeout=120)
+        self.assert_untouched(steady)
+        self.hold("new", {SHARED: 1})
+        self.assertEqual(0, self.load("new", "spin", "--seconds", "0.5")[0])
+
+    def test_the_api_server_is_gone_for_minutes(self):
+        """Containers start again, GPUs fall ill and recover, the agent itself dies meanwhile."""
+        self.restartable("restarts")
+        steady = self.hold("steady", {"nvidia.com/gpu.governed": 1})
+        first, agent = self.task(self.get("pod", "restarts")), self.task(self.agent_pod())
+        process.stop("kube-apiserver")
+        self.addCleanup(self.restart_server)
+        began = time.monotonic()
+        os.kill(first, signal.SIGKILL)
+        while time.monotonic() < began + 60:
+            for gpu in ("0", "5", "6"):
+                for what in (("--xid", "48"), ("--reset",)):
+                    self.on_node_sim("inject", "--gpu", gpu, *what)
+                    time.sleep(1.2)
+        os.kill(agent, signal.SIGKILL)
+        # Without a server it offers what it knows of the node by itself.
+        process.wait("another agent", lambda: self.on_node("status"), 60)
+        self.on_node_sim("inject", "--gpu", "6", "--xid", "79")
+        time.sleep(max(0, began + 120 - time.monotonic()))
+        slices = {s.get("pod"): s for s in json.loads(self.on_node("ps", "-o", "json"))["slices"]}
+        self.assertEqual({"restarts", "steady"}, {"restarts", "steady"} & set(slices))
+        self.restart_server()
+        self.await_capacity({PERCENT: "100", SHARED: "4", "nvidia.com/gpu": "4"}, timeout=120)
+        process.wait("the condition", lambda: [
+            c for c in control.get("node", self.node.name)["status"]["conditions"]
+            if c["type"] == "DivvyGPUHealthy" and c["status"] == "False" and "GPU 6" in c["message"]
+            and "GPU 5" not in c["message"]], 90)
+        self.on_node_sim("inject", "--gpu", "6", "--reset")
+        self.assert_untouched(steady)
+        self.await_all()
+        self.hold("new", {PERCENT: 10})
+        self.assertEqual(0, self.load("new", "spin", "--seconds", "0.5")[0])
 
     def test_the_api_server_is_away(self):
         self.restartable("steady")

@@ -3,7 +3,7 @@
 is in the way is waited for, or evicted where the node says so; what fails leaves the GPU as it was."""
 import unittest
 
-from agent import CONFIG_LABEL, MIG_CONFIG, MIG_LABEL, AgentCase
+from agent import CONFIG_LABEL, CONFIGS, MIG_CONFIG, MIG_LABEL, AgentCase
 from cluster import control, process
 from harness import pod
 
@@ -19,6 +19,16 @@ LAYOUTS = {"one-cut": CUT, "one-cut-otherwise": OTHERWISE, "all-disabled": WHOLE
 IMPOSSIBLE = """\
   impossible:
   - {devices: [4], mig-enabled: true, mig-devices: {1g.10gb: 5, 3g.40gb: 1}}
+"""
+EVEN = """\
+  all-1g.10gb:
+  - {devices: all, mig-enabled: true, mig-devices: {1g.10gb: 7}}
+"""
+STRATEGY = """\
+version: v1
+flags:
+  migStrategy: %s
+  plugin: {deviceListStrategy: cdi-cri}
 """
 
 
@@ -185,6 +195,49 @@ class MigDefault(MigCase):
         self.label_node(**{MIG_LABEL: None, STATE: None})
         self.await_state("success")
         self.await_capacity(CUT)
+
+
+class Strategies(MigCase):
+    """migStrategy single and none; all other tests have mixed."""
+    more = {"migManager": {"config": {"data": {"config.yaml": MIG_CONFIG + EVEN}}},
+            "config": {"map": {**CONFIGS, **{s: STRATEGY % s for s in ("single", "none")}},
+                       "default": "single"}}
+    first = {"nvidia.com/gpu": "8"}
+
+    def setUp(self):
+        self.addCleanup(self.cut_to, "all-disabled", {"nvidia.com/gpu": "8"})
+
+    def cut_to(self, name, capacity):
+        self.ask(name)
+        self.await_state("success", 120)
+        self.await_capacity(capacity)
+
+    def test_single(self):
+        self.cut_to("all-1g.10gb", {"nvidia.com/gpu": "56", SMALL: None})
+        for name in ("one", "two"):
+            self.hold(name, {"nvidia.com/gpu": 1})
+        self.assertNotEqual(self.instance("one"), self.instance("two"))
+        status, said = self.load("one", "alloc", "--bytes", 8 * GIB)
+        self.assertEqual(0, status, said)
+        status, said = self.load("one", "alloc", "--bytes", 10 * GIB)
+        self.assertEqual((1, 2), (status, said["cuda_error"]), said)
+        self.assertEqual(0, self.load("two", "spin", "--seconds", "0.5")[0])
+        labels = control.get("node", self.node.name)["metadata"]["labels"]
+        self.assertEqual("single", labels["nvidia.com/mig.strategy"])
+        self.assertIn("MIG-1g.10gb", labels["nvidia.com/gpu.product"])
+        self.delete("one", "two")
+        # GPUs that are cut in different ways are no one resource: that is told.
+        self.ask("one-cut")
+        self.await_event("ConfigNotOffered", "single", timeout=120)
+
+    def test_none(self):
+        self.addCleanup(self.label_node, **{CONFIG_LABEL: None})
+        self.label_node(**{CONFIG_LABEL: "none"})
+        self.cut_to("one-cut", {"nvidia.com/gpu": "7", SMALL: None, MIDDLE: None, LARGE: None})
+        self.hold("whole", {"nvidia.com/gpu": 1})
+        self.assertNotRegex(self.await_slice("whole")["gpu_uuid"], "^MIG-")
+        labels = control.get("node", self.node.name)["metadata"]["labels"]
+        self.assertNotIn("nvidia.com/mig.strategy", labels)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The client and its watches against a server that misbehaves: testing/fake_api.py. */
 #include "kube/client.h"
+#include "kube/internal.h"
 #include "kube/json.h"
 #include "kube/testing/fake_api.h"
 #include "kube/watch.h"
@@ -429,6 +430,28 @@ static void test_server_away(void **state)
     dv_kube_watch_free(watch);
 }
 
+/* How often a server that is away is asked, by a clock of its own: an hour, a year. */
+static void test_pauses_for_hours(void **state)
+{
+    const uint64_t first = 500, cap = 30000, hour = 3600 * 1000;
+    struct dv_rng rng = {7};
+    for (uint64_t hours = 1; hours <= 24 * 365; hours = hours == 1 ? 24 * 365 : hours + 1) {
+        uint64_t now = 0, longest = 0;
+        uint32_t tries = 0;
+        while (now < hours * hour) {
+            uint64_t ms = dv_kube_client_pause_ms(&rng, ++tries, first, cap);
+            uint64_t full = tries < 7 ? first << (tries - 1) : cap;
+            assert_in_range(ms, DV_MIN(full, cap) / 2, DV_MIN(full, cap));
+            now += ms;
+            longest = DV_MAX(longest, ms);
+        }
+        /* Half of the cap at least, all of it at most: 120 to 250 questions an hour. */
+        assert_in_range(tries, hours * 120, hours * 250);
+        assert_true(longest <= cap); /* so late at most is a server noticed that is back */
+    }
+    assert_in_range(dv_kube_client_pause_ms(&rng, UINT32_MAX, first, cap), cap / 2, cap);
+}
+
 /* ---- all ------------------------------------------------------------------------------------ */
 
 static int setup(void **state)
@@ -469,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_watch_large),
         cmocka_unit_test(test_watch_forbidden),
         cmocka_unit_test(test_watch_free),
+        cmocka_unit_test(test_pauses_for_hours),
         cmocka_unit_test(test_server_away),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

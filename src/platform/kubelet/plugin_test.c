@@ -579,6 +579,56 @@ static void test_stuck(void **state)
     run_until(f, &f->states[DV_KUBELET_WATCHED], 1);
 }
 
+/* A kubelet that takes its time: with its answer to Register, and then with its list, which it does
+ * not read while the devices change a thousand times. It gets the last of them, and not all. */
+static void test_slow(void **state)
+{
+    enum { DEVICES = 1000, CHANGES = 1000, LAST = 7 };
+    static char ids[DEVICES][DV_KUBELET_ID_MAX + 1];
+    static struct dv_kubelet_device devices[DEVICES];
+    struct fixture *f = *state;
+    struct dv_loop *own = f->loop;
+    struct dv_err err = {{0}};
+    for (int i = 0; i < DEVICES; i++) {
+        snprintf(ids[i], sizeof ids[i], "GPU-00000000-0000-0000-0000-%012u", (unsigned)i % 1000);
+        devices[i] = (struct dv_kubelet_device){.id = ids[i], .healthy = true};
+    }
+    f->keep_waiting = true;
+    start_kubelet(f);
+    run_until(f, &f->registered, 1);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(dv_kubelet_plugin_offer(f->plugin, devices, (size_t)i + 1, &err), 0);
+        turn(f, 100);
+    }
+    assert_int_equal(f->registered, 1); /* not asked again while it thinks */
+    dv_grpc_server_reply(f->waiting, NULL, 0);
+    run_until(f, &f->states[DV_KUBELET_REGISTERED], 1);
+    /* Its side in a loop of its own, which does not turn by itself. */
+    assert_int_equal(dv_loop_new(&f->loop), 0);
+    struct dv_loop *far = f->loop;
+    watch(f);
+    turn(f, 50);
+    f->loop = own;
+    run_until(f, &f->states[DV_KUBELET_WATCHED], 1);
+    for (int i = 0; i < CHANGES; i++) {
+        devices[i % DEVICES].healthy = i % 2;
+        assert_int_equal(dv_kubelet_plugin_offer(f->plugin, devices, DEVICES - i % 2, &err), 0);
+        turn(f, 0);
+    }
+    assert_int_equal(dv_kubelet_plugin_offer(f->plugin, devices, LAST, &err), 0);
+    for (int i = 0; i < 200 && (!f->lists || f->list_size > LAST * 60); i++) {
+        f->loop = far;
+        turn(f, 5);
+        f->loop = own;
+        turn(f, 5);
+    }
+    assert_in_range(f->list_size, LAST * 50, LAST * 60); /* a device is 53 or 55 bytes */
+    assert_in_range(f->lists, 1, CHANGES / 10);
+    dv_grpc_client_free(f->client);
+    f->client = NULL;
+    dv_loop_free(far);
+}
+
 static void test_free_in_state(void **state)
 {
     struct fixture *f = *state;
@@ -629,6 +679,7 @@ int main(void)
         T(test_turned_away),
         T(test_asked_once),
         T(test_stuck),
+        T(test_slow),
         T(test_free_in_state),
         T(test_many_plugins),
     };

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from . import paths
 
+STARTED = []  # they outlive this program, and their objects must live as long as it does
+
 
 def pid_file(name):
     return paths.STATE / "run" / f"{name}.pid"
@@ -46,6 +48,7 @@ def start(name, argv, prefix=(), env=None):
         child = subprocess.Popen([*map(str, prefix), *map(str, argv)], stdin=subprocess.DEVNULL,
                                  stdout=log, stderr=log, start_new_session=True,
                                  env=dict(os.environ, **(env or {})))
+    STARTED.append(child)
     pid_file(name).write_text(f"{child.pid} {start_time(child.pid)}")
 
 
