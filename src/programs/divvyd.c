@@ -52,6 +52,9 @@ static const char help[] =
     "    --plugin-default KEY which of them nodes without the label "
     "nvidia.com/device-plugin.config\n"
     "                         have (default $DEFAULT_CONFIG, else \"default\", or the only one)\n"
+    "    --cluster-policy     the GPU Operator's ClusterPolicy counts, too: its MIG strategy and "
+    "the\n"
+    "                         ConfigMap that it names (default $CLUSTER_POLICY)\n"
     "    --mig-config FILE    mig-parted's configurations, chosen by the label "
     "nvidia.com/mig.config\n"
     "    --mig-default NAME   which of them nodes without that label have (default "
@@ -89,6 +92,7 @@ enum {
     TOKEN_FILE,
     DCGM_HOSTNAME,
     KUBERNETES,
+    CLUSTER_POLICY,
     NODE_NAME,
     KUBECONFIG,
     PLUGIN_CONFIG,
@@ -124,6 +128,7 @@ static const struct option options[] = {
     {"token-file", required_argument, NULL, TOKEN_FILE},
     {"dcgm-hostname", required_argument, NULL, DCGM_HOSTNAME},
     {"kubernetes", no_argument, NULL, KUBERNETES},
+    {"cluster-policy", no_argument, NULL, CLUSTER_POLICY},
     {"node-name", required_argument, NULL, NODE_NAME},
     {"kubeconfig", required_argument, NULL, KUBECONFIG},
     {"plugin-config", required_argument, NULL, PLUGIN_CONFIG},
@@ -247,6 +252,8 @@ static bool parse_kubernetes(int c, struct dv_kubernetes_options *k)
                            &k->driver_root, &k->mps_shm};
     if (c == KUBERNETES)
         k->on = true;
+    else if (c == CLUSTER_POLICY)
+        k->cluster_policy = true;
     else if (c >= NODE_NAME && c <= MPS_SHM)
         *text[c - NODE_NAME] = optarg;
     else if (c >= PLUGIN_FLAG)
@@ -271,7 +278,7 @@ static int finish_kubernetes(struct dv_kubernetes_options *k)
 {
     if (!k->on && (k->node_name || k->kubeconfig || k->plugin_config || k->plugin_chosen ||
                    k->mig_config || k->mig_chosen || k->kubelet_dir || k->cdi_dir ||
-                   k->driver_root || k->mps_shm || n_settings))
+                   k->driver_root || k->mps_shm || k->cluster_policy || n_settings))
         return usage("options of --kubernetes need --kubernetes");
     if (!k->on)
         return -1;
@@ -286,6 +293,8 @@ static int finish_kubernetes(struct dv_kubernetes_options *k)
         k->mig_chosen = getenv("DEFAULT_MIG_CONFIG");
     if (k->plugin_config && !*k->plugin_config)
         k->plugin_config = NULL;
+    const char *policy = getenv("CLUSTER_POLICY");
+    k->cluster_policy |= policy && *policy && !is_off(policy);
     k->no_labels = is_off(getenv("GFD_ENABLED"));
     k->pod_namespace = getenv("POD_NAMESPACE");
     k->over = settings;

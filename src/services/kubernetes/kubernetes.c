@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubernetes/kubernetes.h"
 
+#include "kubernetes/cluster_policy.h"
 #include "kubernetes/containers.h"
 #include "kubernetes/health_report.h"
 #include "kubernetes/host_files.h"
@@ -36,12 +37,13 @@ struct dv_kubernetes {
     struct dv_node_object *object;   /* NULL: no API server */
     struct dv_mig_label *mig;        /* NULL: no configurations */
     struct dv_health_report *health; /* NULL: nobody to tell */
+    struct dv_policy *policy;        /* NULL: not asked for */
     struct dv_labeller *labeller;
     uint64_t labelled; /* generation of the settings that it has */
     struct dv_loop_source *timer;
     uint64_t labels_seen, told_generation;
     uint64_t told_fault_ns; /* of MPS, the last that was told */
-    char told_problem[480], told_offer[480];
+    char told_problem[480], told_offer[480], told_policy[480];
 };
 
 int dv_kubernetes_prepare(const char *lib, const char *state, char *ret_lib, size_t size,
@@ -144,6 +146,8 @@ static void on_tick(void *arg)
     dv_labeller_tick(k->labeller, now, dv_device_plugin_generation(k->plugin));
     if (k->health)
         dv_health_report_tick(k->health, now, dv_device_plugin_offers(k->plugin));
+    if (k->policy)
+        tell_problem(k, k->told_policy, dv_policy_problem(k->policy), "InvalidClusterPolicy");
     tell_problem(k, k->told_offer, dv_device_plugin_problem(k->plugin), "ConfigNotOffered");
     if (k->mig)
         dv_mig_label_tick(k->mig, now);
@@ -189,6 +193,33 @@ static int start_object(struct dv_kubernetes *k, struct dv_err *err)
     return r;
 }
 
+static void on_policy(void *arg)
+{
+    struct dv_kubernetes *k = arg;
+    dv_settings_policy(k->settings, dv_policy_settings(k->policy));
+    dv_loop_timer_set(k->timer, 0, TICK_MS);
+}
+
+static const char *pod_namespace(const struct dv_kubernetes *k)
+{
+    const char *said = k->options.pod_namespace;
+    return !k->object || (said && *said)
+               ? said
+               : dv_kube_client_config(dv_node_object_client(k->object))->namespace;
+}
+
+static int start_policy(struct dv_kubernetes *k, struct dv_err *err)
+{
+    if (!k->options.cluster_policy)
+        return 0;
+    struct dv_kube_client *client = k->object ? dv_node_object_client(k->object) : NULL;
+    if (dv_policy_new(client, pod_namespace(k), k->node->config.state_dir, on_policy, k,
+                      &k->policy) < 0)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    dv_settings_policy(k->settings, dv_policy_settings(k->policy));
+    return 0;
+}
+
 static const char *cdi_dir(const struct dv_kubernetes *k)
 {
     return k->options.cdi_dir ? k->options.cdi_dir : "/var/run/cdi";
@@ -208,10 +239,7 @@ static int start_holders(struct dv_kubernetes *k, struct dv_err *err)
 
 static int start_labeller(struct dv_kubernetes *k, struct dv_err *err)
 {
-    const char *namespace = k->options.pod_namespace;
-    if (k->object && (!namespace || !*namespace))
-    namespace = dv_kube_client_config(dv_node_object_client(k->object))->namespace;
-    const struct dv_labeller_options options = {k->options.no_labels, k->object, namespace};
+    const struct dv_labeller_options options = {k->options.no_labels, k->object, pod_namespace(k)};
     if (dv_labeller_new(k->node, &options, &k->labeller) < 0)
         return dv_err_set(err, -ENOMEM, "out of memory");
     follow_config(k);
@@ -260,6 +288,8 @@ int dv_kubernetes_new(struct dv_node *node, const struct dv_kubernetes_options *
     if (r == 0)
         r = start_object(k, err);
     if (r == 0)
+        r = start_policy(k, err);
+    if (r == 0)
         r = start_labeller(k, err);
     if (r == 0)
         r = dv_loop_timer(node->loop, 1, TICK_MS, on_tick, k, &k->timer);
@@ -283,6 +313,7 @@ void dv_kubernetes_free(struct dv_kubernetes *k)
     dv_labeller_free(k->labeller);
     dv_health_report_free(k->health);
     dv_mig_label_free(k->mig);
+    dv_policy_free(k->policy);
     dv_unit_holders_free(k->holders);
     dv_device_plugin_free(k->plugin);
     dv_pods_free(k->node->pods);

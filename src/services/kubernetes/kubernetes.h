@@ -30,6 +30,7 @@ struct dv_kubernetes_options {
     /* Of the device plugin's own flags, as options and variables. */
     const struct dv_plugin_setting *over;
     size_t n_over;
+    bool cluster_policy;       /* the GPU Operator's counts, too */
     bool no_labels;            /* the node gets no labels from here */
     const char *pod_namespace; /* of our pod: where its objects go; NULL: the credentials' */
 };

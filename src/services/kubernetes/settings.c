@@ -25,6 +25,11 @@ struct dv_settings {
     struct dv_settings_options options;
     char label[NAME_SIZE];
     bool label_set;
+    bool has_strategy; /* what a ClusterPolicy says */
+    enum dv_mig_strategy strategy;
+    char policy_path[PATH_MAX]; /* "": the options' */
+    char policy_chosen[NAME_SIZE];
+    bool policy_is_new;
 
     struct dv_plugin_config *config;
     struct dv_layoutfile_info info;
@@ -75,7 +80,27 @@ void dv_settings_label(struct dv_settings *s, const char *label)
     snprintf(s->label, sizeof s->label, "%s", label ? label : "");
 }
 
+void dv_settings_policy(struct dv_settings *s, const struct dv_settings_policy *p)
+{
+    const char *path = p->path ? p->path : "", *chosen = p->path && p->chosen ? p->chosen : "";
+    s->policy_is_new |= s->has_strategy != p->has_mig_strategy || s->strategy != p->mig_strategy;
+    s->has_strategy = p->has_mig_strategy;
+    s->strategy = p->mig_strategy;
+    snprintf(s->policy_path, sizeof s->policy_path, "%s", path);
+    snprintf(s->policy_chosen, sizeof s->policy_chosen, "%s", chosen);
+}
+
 /* ---- which file ---- */
+
+static const char *path_of(const struct dv_settings *s)
+{
+    return s->policy_path[0] ? s->policy_path : s->options.path;
+}
+
+static const char *chosen_of(const struct dv_settings *s)
+{
+    return !s->policy_path[0] ? s->options.chosen : s->policy_chosen[0] ? s->policy_chosen : NULL;
+}
 
 static int by_name(const void *a, const void *b)
 {
@@ -104,31 +129,31 @@ static int choose_in(const struct dv_settings *s, char (*names)[NAME_SIZE], char
 {
     const char *list[DV_SETTINGS_NAMES_MAX];
     size_t n = 0, at = 0;
-    int r = list_names(s->options.path, names, &n, err);
+    int r = list_names(path_of(s), names, &n, err);
     if (r != 0)
         return r;
     for (size_t i = 0; i < n; i++)
         list[i] = names[i];
-    r = dv_plugin_config_select(list, n, s->label_set ? s->label : NULL, s->options.chosen, &at,
-                                err);
+    r = dv_plugin_config_select(list, n, s->label_set ? s->label : NULL, chosen_of(s), &at, err);
     if (r != 0)
         return r;
     ret[0] = 0;
-    if (at < n && snprintf(ret, PATH_MAX, "%s/%s", s->options.path, list[at]) >= PATH_MAX)
-        return dv_err_set(err, -ENAMETOOLONG, "%s: the path is too long", s->options.path);
+    if (at < n && snprintf(ret, PATH_MAX, "%s/%s", path_of(s), list[at]) >= PATH_MAX)
+        return dv_err_set(err, -ENAMETOOLONG, "%s: the path is too long", path_of(s));
     return 0;
 }
 
 static int choose(const struct dv_settings *s, char ret[PATH_MAX], struct dv_err *err)
 {
+    const char *path = path_of(s);
     struct stat st;
     ret[0] = 0;
-    if (!s->options.path)
+    if (!path)
         return 0;
-    if (stat(s->options.path, &st) < 0)
-        return dv_err_set(err, -errno, "%s: %s", s->options.path, strerror(errno));
+    if (stat(path, &st) < 0)
+        return dv_err_set(err, -errno, "%s: %s", path, strerror(errno));
     if (!S_ISDIR(st.st_mode)) {
-        snprintf(ret, PATH_MAX, "%s", s->options.path);
+        snprintf(ret, PATH_MAX, "%s", path);
         return 0;
     }
     char(*names)[NAME_SIZE] = calloc(DV_SETTINGS_NAMES_MAX, NAME_SIZE);
@@ -149,6 +174,14 @@ static bool sign(const char *path, struct signature *ret)
 
 /* ---- reading ---- */
 
+/* The strategy of the ClusterPolicy, then what was said to this program. */
+static int overlay(const struct dv_settings *s, struct dv_plugin_flags *flags, struct dv_err *err)
+{
+    if (s->has_strategy)
+        flags->mig_strategy = s->strategy;
+    return dv_plugin_flags_overlay(flags, s->options.over, s->options.n_over, err);
+}
+
 static int read_config(const struct dv_settings *s, const char *path, char **ret_text,
                        struct dv_plugin_config **ret, struct dv_layoutfile_info *info,
                        struct dv_err *err)
@@ -165,7 +198,7 @@ static int read_config(const struct dv_settings *s, const char *path, char **ret
         r = dv_plugin_config_new(ret);
     }
     if (r == 0)
-        r = dv_plugin_flags_overlay(&(*ret)->flags, s->options.over, s->options.n_over, err);
+        r = overlay(s, &(*ret)->flags, err);
     if (r == 0)
         return 0;
     dv_plugin_config_free(*ret);
@@ -208,7 +241,9 @@ bool dv_settings_look(struct dv_settings *s)
         return complain(s, err.msg);
     }
     bool there = sign(path, &signature);
-    if (!strcmp(path, s->seen) && !memcmp(&signature, &s->signature, sizeof signature) &&
+    bool news = s->policy_is_new;
+    s->policy_is_new = false;
+    if (!news && !strcmp(path, s->seen) && !memcmp(&signature, &s->signature, sizeof signature) &&
         (there || !path[0]))
         return false;
     s->signature = signature;
@@ -221,7 +256,7 @@ bool dv_settings_look(struct dv_settings *s)
         return complain(s, err.msg);
     }
     /* A node that has no file has had the defaults from its start. */
-    bool same = !path[0] && !s->source[0] && !s->problem.msg[0];
+    bool same = !news && !path[0] && !s->source[0] && !s->problem.msg[0];
     put(s, path, config, text, info);
     free(info);
     if (same)

@@ -29,6 +29,15 @@ struct dv_settings_options {
     size_t n_over;
 };
 
+/* What a ClusterPolicy says (cluster_policy.h): its strategy goes over the file's and below `over`,
+ * its files are instead of the options'. */
+struct dv_settings_policy {
+    bool has_mig_strategy;
+    enum dv_mig_strategy mig_strategy;
+    const char *path;   /* NULL: the options' path and chosen */
+    const char *chosen; /* as in the options; only with a path */
+};
+
 struct dv_settings;
 
 /* In force are the defaults with `over`. 0; -EINVAL with a message: `over` is wrong; -ENOMEM. */
@@ -37,6 +46,8 @@ int dv_settings_new(const struct dv_settings_options *options, struct dv_setting
 void dv_settings_free(struct dv_settings *settings);
 /* Counts from the next look on. */
 void dv_settings_label(struct dv_settings *settings, const char *label);
+/* Likewise; copied. */
+void dv_settings_policy(struct dv_settings *settings, const struct dv_settings_policy *policy);
 /* True: another configuration is in force, or what is wrong has changed. Reads only what has
  * changed since the last look. */
 bool dv_settings_look(struct dv_settings *settings);

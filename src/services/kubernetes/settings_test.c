@@ -99,6 +99,32 @@ static void options_and_variables_go_over_the_file(void **state)
     assert_false(dv_settings_config(w->settings)->flags.fail_on_init_error);
 }
 
+static void a_cluster_policy_goes_over_the_file_and_below_options(void **state)
+{
+    struct world *w = *state;
+    const struct dv_plugin_setting over[] = {{"MIG_STRATEGY", "none"}};
+    const struct dv_settings_policy mixed = {true, DV_MIG_STRATEGY_MIXED, NULL, NULL};
+    put(w, "c.yaml", "version: v1\nflags: {migStrategy: single}\n");
+    char path[160];
+    snprintf(path, sizeof path, "%s", path_of(w, "c.yaml"));
+    for (size_t n_over = 0; n_over < 2; n_over++) {
+        start(w, &(struct dv_settings_options){.path = path, .over = over, .n_over = n_over});
+        assert_true(dv_settings_look(w->settings));
+        dv_settings_policy(w->settings, &mixed);
+        assert_true(dv_settings_look(w->settings));
+        assert_int_equal(n_over ? DV_MIG_STRATEGY_NONE : DV_MIG_STRATEGY_MIXED,
+                         dv_settings_config(w->settings)->flags.mig_strategy);
+        dv_settings_policy(w->settings, &mixed);
+        assert_false(dv_settings_look(w->settings)); /* the same words again */
+        dv_settings_policy(w->settings, &(struct dv_settings_policy){0});
+        assert_true(dv_settings_look(w->settings));
+        assert_int_equal(n_over ? DV_MIG_STRATEGY_NONE : DV_MIG_STRATEGY_SINGLE,
+                         dv_settings_config(w->settings)->flags.mig_strategy);
+        dv_settings_free(w->settings);
+        w->settings = NULL;
+    }
+}
+
 static void a_wrong_variable_is_an_error_at_the_start(void **state)
 {
     (void)state;
@@ -200,6 +226,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_node_without_a_file_has_the_defaults),
         T(options_and_variables_go_over_the_file),
+        T(a_cluster_policy_goes_over_the_file_and_below_options),
         T(a_wrong_variable_is_an_error_at_the_start),
         T(a_change_is_seen_and_nothing_else),
         T(what_is_wrong_leaves_the_last_good_in_force),

@@ -108,6 +108,8 @@ objects are "not set". Two that are set and differ end the rendering. Answers {"
 {{- $_ := set $s "gfd" (ne (toJson $v.gfd.enabled) "false") }}
 {{- $_ := set $s "nodeFeatures" (and $s.gfd (eq (toJson $v.nfd.enabled) "true") (ne (toJson $v.nfd.enableNodeFeatureApi) "false")) }}
 {{- $_ := set $s "featuresFile" (and $s.gfd (eq (toJson $v.nfd.enabled) "true") (not $s.nodeFeatures)) }}
+{{- /* Where nobody says, a cluster that has the resource when this is installed. */}}
+{{- $_ := set $s "clusterPolicy" (ternary (.Capabilities.APIVersions.Has "nvidia.com/v1/ClusterPolicy") (eq (toJson $v.clusterPolicy.enabled) "true") (kindIs "invalid" $v.clusterPolicy.enabled)) }}
 {{- $_ := set $s "remoteMetrics" (and $s.metrics (not (empty $v.metrics.tlsSecret))) }}
 {{- if and (or $s.serviceMonitor $v.metrics.podMonitor.enabled) (not $s.remoteMetrics) }}
   {{- fail "\n\nmetrics.serviceMonitor.enabled (dcgmExporter.serviceMonitor.enabled) or metrics.podMonitor.enabled is true, but metrics leave a pod only encrypted: give metrics.tlsSecret, and leave metrics.enabled (dcgmExporter.enabled) true" }}
