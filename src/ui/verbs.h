@@ -23,6 +23,9 @@ extern const struct dv_ui_verb dv_verb_status, dv_verb_topo, dv_verb_run, dv_ver
     dv_verb_baseline, dv_verb_baseline_list, dv_verb_baseline_show, dv_verb_baseline_rm,
     dv_verb_admit, dv_verb_kubernetes, dv_verb_simulate_modes;
 
+/* What is asked before anything runs. */
+extern const struct dv_ui_verb dv_verb_lint;
+
 extern const struct dv_ui_program dv_divvy_program;
 
 #endif

@@ -55,6 +55,10 @@ int dv_layoutfile_read_plugin(const char *name, const char *text, size_t len, co
                               struct dv_plugin_config **ret, struct dv_layoutfile_info *ret_info,
                               struct dv_err *err);
 
+/* Where a key of the device plugin's configuration belongs that stands at a wrong place, in words
+ * ("it belongs under flags"); NULL where that is not known. */
+const char *dv_layoutfile_plugin_hint(const char *key);
+
 /* The names of a file's configurations, in its order. Returns how many, or a negative errno. */
 int dv_layoutfile_configs(const char *name, const char *text, size_t len,
                           char ret[DV_LAYOUTFILE_CONFIGS_MAX][64], struct dv_err *err);

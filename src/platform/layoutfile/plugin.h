@@ -5,8 +5,6 @@
 
 #include "layoutfile/internal.h"
 
-/* Where a key that is not known belongs, or NULL. */
-const char *dv_layoutfile_plugin_hint(const char *key);
 /* A resource's name, with its prefix; `own`: divvy.dev/ is one too. */
 int dv_layoutfile_plugin_name(struct dv_layoutfile_reader *in, const struct dv_yaml_node *node,
                               const char *key, bool own, char ret[DV_PLUGIN_NAME]);
