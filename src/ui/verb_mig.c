@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* divvy mig profiles, divvy mig plan: what a GPU can be cut into. Need neither daemon nor GPU. */
+#include "mig_node_view.h"
 #include "model/gpu_model.h"
 #include "policy/mig_change.h"
 #include "render/verdict_text.h"
@@ -294,6 +295,12 @@ static int run_plan(const struct dv_ui *ui)
 {
     const struct plan_values *v = ui->values;
     struct plan plan = {0};
+    if (v->change && v->have && strchr(v->have, '/')) {
+        struct dv_err err = {{0}};
+        const struct dv_gpu_model *model = dv_gpu_model_find(v->gpu ? v->gpu : "", &err);
+        if (model && model->mig && v->want)
+            return dv_mig_node_answer(ui, model, v->have, v->in_use, v->want);
+    }
     int exit = read_plan(ui, &plan);
     if (exit != DV_UI_OK)
         return exit;
@@ -328,6 +335,9 @@ static const struct dv_ui_example plan_examples[] = {
     {"what would have to go, and what stays, on the way to another layout",
      "divvy mig plan --gpu A100-80GB --change --have 1g.10gb@0,1g.10gb@4 --in-use 1g.10gb@4 "
      "--want 3g.40gb,1g.10gb"},
+    {"the same over three GPUs, a '/' between them: which GPU gets what",
+     "divvy mig plan --gpu A100-80GB --change --have 1g.10gb@0,1g.10gb@4/3g.40gb@4/ "
+     "--in-use 1g.10gb@4 --want 2x3g.40gb,4x1g.10gb"},
 };
 
 const struct dv_ui_verb dv_verb_mig_plan = {
@@ -337,7 +347,8 @@ const struct dv_ui_verb dv_verb_mig_plan = {
                "refused with the rule that it breaks (exit status 3). LIST names profiles, or "
                "their ids, separated by commas: 3g.40gb, 3g.40gb@4 for a place, 2x1g.10gb for "
                "several. With --change, --want is all that there shall be: the fewest in use "
-               "are destroyed, and of these ways the one that destroys and creates fewest.",
+               "are destroyed, and of these ways the one that destroys and creates fewest; with "
+               "several GPUs in --have, of all of them together.",
     .options = plan_options,
     .n_options = DV_ARRAY_SIZE(plan_options),
     .values_size = sizeof(struct plan_values),

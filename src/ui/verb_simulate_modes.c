@@ -274,9 +274,9 @@ static int run(const struct dv_ui *ui)
     const struct values *v = ui->values;
     struct asked a = {.file = NULL};
     struct dv_modes_view *view = calloc(1, sizeof *view);
-    int exit = view ? DV_UI_OK : dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
-    if (exit == DV_UI_OK)
-        exit = read_config(ui, &a);
+    if (!view)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
+    int exit = read_config(ui, &a);
     if (exit == DV_UI_OK)
         exit = read_modes(ui, v->modes, a.modes);
     if (!v->modes && a.config.model == DV_MODES_TEXTBOOK)
