@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "simulate_cluster_view.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const uint32_t marks[] = {95, 100, 110, 120, 130};
+
+static double share(double part, double whole)
+{
+    return whole > 0 ? part * 100 / whole : 0;
+}
+
+static void add_hundredths(struct dv_output_node *parent, const char *key, double v)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.2f", v);
+    dv_output_number(parent, key, text);
+}
+
+static void add_marks(struct dv_output_node *root, const struct dv_cluster_sim_result *r)
+{
+    struct dv_output_node *allocated = dv_output_object(root, "allocated_percent_at");
+    struct dv_output_node *fragmented = dv_output_object(root, "fragmented_percent_at");
+    for (size_t i = 0; i < DV_ARRAY_SIZE(marks); i++) {
+        char key[16];
+        const struct dv_cluster_sim_point *p = &r->points[marks[i]];
+        snprintf(key, sizeof key, "%u", marks[i]);
+        if (p->rows) {
+            add_hundredths(allocated, key, p->allocated_percent);
+            add_hundredths(fragmented, key, p->fragmented_percent);
+        } else {
+            dv_output_null(allocated, key);
+            dv_output_null(fragmented, key);
+        }
+    }
+}
+
+static void add_counts(struct dv_output_node *root, const struct dv_cluster_sim_result *r)
+{
+    struct dv_output_node *failures = dv_output_object(root, "failures");
+    for (int i = 0; i < DV_PLACE_LACKS; i++)
+        dv_output_uint(failures, dv_place_lack_name((enum dv_place_lack)i), r->failures[i]);
+    struct dv_output_node *classes = dv_output_object(root, "free_gpu_milli_by_class");
+    for (int i = 0; i < DV_FRAG_CLASSES; i++)
+        dv_output_uint(classes, dv_frag_class_name((enum dv_frag_class)i),
+                       (uint64_t)(r->fragmented_by[i] + 0.5));
+}
+
+/* Every percent that has rows; for people every tenth and those that are compared. */
+static void add_series(struct dv_output_node *root, const struct dv_cluster_sim_result *r,
+                       bool for_people)
+{
+    struct dv_output_node *series = dv_output_array(root, "series");
+    for (uint32_t i = 0; i <= DV_CLUSTER_SIM_PERCENT_MAX; i++) {
+        const struct dv_cluster_sim_point *p = &r->points[i];
+        if (!p->rows || (for_people && i % 10 && i != 95))
+            continue;
+        struct dv_output_node *row = dv_output_object(series, NULL);
+        dv_output_uint(row, "arrived_percent", i);
+        dv_output_uint(row, "arrivals", p->rows);
+        add_hundredths(row, "allocated_percent", p->allocated_percent);
+        add_hundredths(row, "fragmented_percent", p->fragmented_percent);
+    }
+}
+
+static void add_totals(struct dv_output_node *root, const struct dv_simulate_cluster_view *view)
+{
+    const struct dv_cluster_sim_result *r = &view->result;
+    const struct dv_cluster_sim_config *c = view->config;
+    double idle = (double)(r->total_gpu_milli - r->used_gpu_milli);
+    dv_output_string(root, "policy", c->policy->name);
+    dv_output_bool(root, "partial", view->partial);
+    dv_output_uint(root, "nodes", dv_cluster_nodes(c->cluster));
+    dv_output_uint(root, "arrived", r->arrived);
+    dv_output_uint(root, "placed", r->placed);
+    dv_output_uint(root, "failed", r->failed);
+    dv_output_uint(root, "arrived_gpu_milli", r->arrived_gpu_milli);
+    dv_output_uint(root, "used_gpu_milli", r->used_gpu_milli);
+    dv_output_uint(root, "total_gpu_milli", r->total_gpu_milli);
+    dv_output_uint(root, "used_cpu_milli", r->used_cpu_milli);
+    dv_output_uint(root, "total_cpu_milli", r->total_cpu_milli);
+    dv_output_uint(root, "used_memory_mib", r->used_memory_mib);
+    dv_output_uint(root, "total_memory_mib", r->total_memory_mib);
+    dv_output_uint(root, "free_gpus", r->idle_gpus);
+    dv_output_uint(root, "fragmented_gpu_milli", (uint64_t)(r->fragmented_milli + 0.5));
+    add_hundredths(root, "fragmented_percent_of_free", share(r->fragmented_milli, idle));
+    if (c->times) {
+        dv_output_uint(root, "departed", r->departed);
+        dv_output_uint(root, "simulated_seconds", r->span_s);
+        add_hundredths(root, "mean_allocated_percent", r->mean_allocated_percent);
+        add_hundredths(root, "peak_allocated_percent", r->peak_allocated_percent);
+    }
+    if (c->migrate) {
+        dv_output_uint(root, "migrations", r->migrations);
+        dv_output_uint(root, "placed_by_migration", r->migrated_for);
+    }
+}
+
+static const struct dv_table_column columns[] = {
+    {"ARRIVED", "arrived_percent", .right = true, .suffix = "%"},
+    {"PODS", "arrivals", .right = true},
+    {"ALLOCATED", "allocated_percent", .right = true, .suffix = "%"},
+    {"FRAGMENTED", "fragmented_percent", .right = true, .suffix = "%"},
+};
+static const struct dv_table table = {"series", columns, DV_ARRAY_SIZE(columns)};
+
+static void describe(const struct dv_simulate_cluster_view *view, struct dv_str *s)
+{
+    const struct dv_cluster_sim_result *r = &view->result;
+    double total = (double)r->total_gpu_milli, idle = total - (double)r->used_gpu_milli;
+    dv_str_addf(s, "%s: %u of %u pods placed on %u nodes, %u not%s\n", view->config->policy->name,
+                r->placed, r->arrived, dv_cluster_nodes(view->config->cluster), r->failed,
+                view->partial ? " (partial)" : "");
+    dv_str_addf(s, "%.2f of %.0f GPUs allocated (%.2f%%), %.2f%% of the rest is fragmented\n",
+                (double)r->used_gpu_milli / 1000, total / 1000,
+                share((double)r->used_gpu_milli, total), share(r->fragmented_milli, idle));
+    if (view->config->times)
+        dv_str_addf(s, "over time %.2f%% allocated, at most %.2f%%; %u pods left\n",
+                    r->mean_allocated_percent, r->peak_allocated_percent, r->departed);
+    if (view->config->migrate)
+        dv_str_addf(s, "%u pods moved to make room for %u\n", r->migrations, r->migrated_for);
+    const char *before = "not placed for want of: ";
+    for (int i = 0; r->failed && i < DV_PLACE_LACKS; i++) {
+        if (!r->failures[i])
+            continue;
+        dv_str_addf(s, "%s%s %u", before, dv_place_lack_name((enum dv_place_lack)i),
+                    r->failures[i]);
+        before = ", ";
+    }
+    dv_str_add(s, r->failed ? "\n\n" : "\n");
+}
+
+int dv_simulate_cluster_answer(const struct dv_ui *ui, const struct dv_simulate_cluster_view *view)
+{
+    dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new("ClusterSimulation");
+    struct dv_output_node *root = dv_output_root(o);
+    bool for_people = !dv_ui_is(ui, "json") && !dv_ui_is(ui, "csv");
+    add_totals(root, view);
+    add_marks(root, &view->result);
+    add_counts(root, &view->result);
+    double seconds = (double)view->took_ns / 1e9;
+    dv_output_uint(root, "placements_per_second",
+                   seconds > 0 ? (uint64_t)(view->result.arrived / seconds) : 0);
+    add_series(root, &view->result, for_people);
+    if (for_people) {
+        dv_cleanup(dv_str_done) struct dv_str text = {0};
+        describe(view, &text);
+        int r = dv_ui_print(dv_str_get(&text));
+        if (r)
+            return r;
+    }
+    return dv_ui_answer(ui, o, &table, "no pod asked for a GPU", DV_UI_OK);
+}

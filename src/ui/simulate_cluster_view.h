@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The answer of divvy simulate cluster (docs/reference/simulate-cluster.md). */
+#ifndef DV_UI_SIMULATE_CLUSTER_VIEW_H
+#define DV_UI_SIMULATE_CLUSTER_VIEW_H
+
+#include "simulate/cluster/cluster_sim.h"
+#include "ui.h"
+
+struct dv_simulate_cluster_view {
+    const struct dv_cluster_sim_config *config;
+    struct dv_cluster_sim_result result;
+    bool partial;
+    uint64_t took_ns; /* of the decisions alone */
+};
+
+/* Returns the exit status. */
+int dv_simulate_cluster_answer(const struct dv_ui *ui, const struct dv_simulate_cluster_view *view);
+
+#endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* divvy simulate cluster: a trace of pods against a cluster and a placement policy. */
+#include "fleetfile/nodes.h"
+#include "fleetfile/pods.h"
+#include "simulate/cluster/arrivals.h"
+#include "simulate/cluster/cluster_sim.h"
+#include "simulate_cluster_view.h"
+#include "sys/clock.h"
+#include "verbs.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct values {
+    const char *nodes, *pods, *arrivals, *node_order, *policy;
+    int64_t seed, load, learn;
+    uint64_t compress_milli;
+    bool departures, migrate, unknown_models;
+};
+
+static const struct dv_option options[] = {
+    {"nodes", 'n', "CSV", "the cluster's nodes; needed", DV_OPTION_TEXT,
+     offsetof(struct values, nodes)},
+    {"pods", 0, "CSV", "the pods; needed", DV_OPTION_TEXT, offsetof(struct values, pods)},
+    {"policy", 'p', "NAME", "who decides; an unknown name lists all", DV_OPTION_TEXT,
+     offsetof(struct values, policy)},
+    {"arrivals", 'a', "FILE", "in which order pods come: their names, one per line", DV_OPTION_TEXT,
+     offsetof(struct values, arrivals)},
+    {"node-order", 0, "FILE", "which node comes first among equals: their names, one per line",
+     DV_OPTION_TEXT, offsetof(struct values, node_order)},
+    {"seed", 's', "N", "of the shuffles of pods and nodes, and of chance in a policy",
+     DV_OPTION_INTEGER, offsetof(struct values, seed), 0, INT64_MAX, .otherwise = "42"},
+    {"load", 0, "PERCENT",
+     "repeat or drop pods until they ask for so much of all GPUs; 0: as they are",
+     DV_OPTION_INTEGER, offsetof(struct values, load), 0, 100000, .otherwise = "130"},
+    {"departures", 'd', NULL, "pods come and go by creation_time and deletion_time", DV_OPTION_FLAG,
+     offsetof(struct values, departures)},
+    {"compress", 0, "FACTOR", "with --departures: they come so many times faster", DV_OPTION_MILLI,
+     offsetof(struct values, compress_milli), 1, INT64_C(1000000000000), .otherwise = "1"},
+    {"migrate", 0, NULL, "a pod that fits nowhere may have others moved", DV_OPTION_FLAG,
+     offsetof(struct values, migrate)},
+    {"learn", 0, "N", "the policy knows only who has come, and looks again every N pods",
+     DV_OPTION_INTEGER, offsetof(struct values, learn), 0, 1000000000, .otherwise = "0"},
+    {"unknown-models", 0, NULL, "pods may ask for GPU models that no node has", DV_OPTION_FLAG,
+     offsetof(struct values, unknown_models)},
+};
+
+/* ---- what is asked -------------------------------------------------------------------------- */
+
+struct asked {
+    struct dv_cluster *cluster;
+    struct dv_fleet_pods pods;
+    struct dv_cluster_sim_times *times;
+    uint32_t *arrivals, n_arrivals;
+    struct dv_cluster_sim_config config;
+};
+
+static void asked_done(struct asked *a)
+{
+    dv_cluster_free(a->cluster);
+    dv_fleet_pods_done(&a->pods);
+    free(a->times);
+    free(a->arrivals);
+}
+
+static int check_values(const struct dv_ui *ui, const struct dv_place_policy **ret)
+{
+    const struct values *v = ui->values;
+    struct dv_err err = {{0}};
+    if (!v->nodes || !v->pods)
+        return dv_ui_fail(ui, DV_UI_USAGE, "--%s CSV is missing", v->nodes ? "pods" : "nodes");
+    if (v->departures && v->arrivals)
+        return dv_ui_fail(ui, DV_UI_USAGE,
+                          "--departures: pods come by creation_time, not by --arrivals");
+    if (!v->departures && v->compress_milli != 1000)
+        return dv_ui_fail(ui, DV_UI_USAGE, "--compress goes with --departures");
+    *ret = v->policy ? dv_place_policy_find(v->policy, &err) : dv_place_policy_at(0);
+    return *ret ? DV_UI_OK : dv_ui_fail(ui, DV_UI_USAGE, "--policy: %s", err.msg);
+}
+
+/* By time; of pods that come together the file's order. */
+static int compare_created(const void *a, const void *b, void *times)
+{
+    const struct dv_cluster_sim_times *t = times;
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    if (t[x].created_s != t[y].created_s)
+        return t[x].created_s < t[y].created_s ? -1 : 1;
+    return (x > y) - (x < y);
+}
+
+static int arrive_by_time(struct asked *a, const char *path, struct dv_err *err)
+{
+    const struct dv_fleet_pods *p = &a->pods;
+    if (!p->times)
+        return dv_err_set(err, -EINVAL,
+                          "%s: --departures needs the columns creation_time and deletion_time",
+                          path);
+    a->times = malloc(p->n * sizeof *a->times);
+    a->arrivals = malloc(p->n * sizeof *a->arrivals);
+    if (!a->times || !a->arrivals)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    for (uint32_t i = 0; i < p->n; i++) {
+        a->times[i] = (struct dv_cluster_sim_times){p->times[i].created_s, p->times[i].deleted_s};
+        a->arrivals[i] = i;
+    }
+    a->n_arrivals = p->n;
+    qsort_r(a->arrivals, p->n, sizeof *a->arrivals, compare_created, a->times);
+    return 0;
+}
+
+static int arrive_by_chance(struct asked *a, uint64_t load, uint64_t seed, struct dv_err *err)
+{
+    uint64_t milli = dv_cluster_total(a->cluster).gpu_milli * load / 100;
+    int r = dv_arrivals_make(a->pods.v, a->pods.n, milli, seed, &a->arrivals, &a->n_arrivals);
+    return r < 0 ? dv_err_set(err, r, r == -E2BIG ? "--load: more than %u pods" : "out of memory",
+                              DV_ARRIVALS_MAX)
+                 : 0;
+}
+
+static int read_files(const struct values *v, struct asked *a, struct dv_err *err)
+{
+    struct dv_rng seeds = {(uint64_t)v->seed};
+    uint64_t of_arrivals = dv_rng_next(&seeds);
+    struct dv_fleet_nodes_order order = {.by = v->node_order ? DV_FLEET_ORDER_FILE
+                                                             : DV_FLEET_ORDER_SEED,
+                                         .seed = dv_rng_next(&seeds),
+                                         .path = v->node_order};
+    a->config.seed = dv_rng_next(&seeds);
+    int r = dv_fleet_nodes_read(v->nodes, &order, &a->cluster, err);
+    if (!r)
+        r = dv_fleet_pods_read(v->pods, a->cluster, v->unknown_models, &a->pods, err);
+    if (r < 0)
+        return r;
+    if (v->departures)
+        return arrive_by_time(a, v->pods, err);
+    if (v->arrivals)
+        return dv_fleet_arrivals_read(v->arrivals, &a->pods, &a->arrivals, &a->n_arrivals, err);
+    return arrive_by_chance(a, (uint64_t)v->load, of_arrivals, err);
+}
+
+static int read_asked(const struct dv_ui *ui, struct asked *a)
+{
+    const struct values *v = ui->values;
+    struct dv_err err = {{0}};
+    const struct dv_place_policy *policy = NULL;
+    int exit = check_values(ui, &policy);
+    if (exit != DV_UI_OK)
+        return exit;
+    if (read_files(v, a, &err) < 0)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);
+    a->config.cluster = a->cluster;
+    a->config.policy = policy;
+    a->config.pods = a->pods.v;
+    a->config.n_pods = a->pods.n;
+    a->config.arrivals = a->arrivals;
+    a->config.n_arrivals = a->n_arrivals;
+    a->config.times = a->times;
+    a->config.compress = (double)v->compress_milli / 1000;
+    a->config.migrate = v->migrate;
+    a->config.learn_every = (uint32_t)v->learn;
+    return DV_UI_OK;
+}
+
+/* ---- the run -------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int signal)
+{
+    interrupted = signal;
+}
+
+/* On a terminal, ten times a second. */
+static void show_progress(const struct asked *a, uint32_t done, uint64_t started_ns)
+{
+    static uint64_t last_ns;
+    uint64_t now = dv_clock_now();
+    if (now - last_ns < DV_NS_PER_S / 10)
+        return;
+    last_ns = now;
+    double rate = done / ((double)(now - started_ns) / 1e9);
+    fprintf(stderr, "\r%u of %u pods, %.0f/s, %.0f s left  ", done, a->n_arrivals, rate,
+            (a->n_arrivals - done) / rate);
+}
+
+static int run_steps(const struct asked *a, struct dv_cluster_sim *sim)
+{
+    bool shown = isatty(STDERR_FILENO);
+    uint64_t started_ns = dv_clock_now();
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    int r = 0;
+    for (uint32_t i = 1; !interrupted && (r = dv_cluster_sim_step(sim)) == 0; i++)
+        if (shown && i % 256 == 0)
+            show_progress(a, i, started_ns);
+    if (shown)
+        fputs("\r\033[K", stderr);
+    return r;
+}
+
+static int run_cluster(const struct dv_ui *ui)
+{
+    struct dv_err err = {{0}};
+    dv_cleanup(asked_done) struct asked a = {.cluster = NULL};
+    dv_cleanup(dv_cluster_sim_freep) struct dv_cluster_sim *sim = NULL;
+    int exit = read_asked(ui, &a);
+    if (exit != DV_UI_OK)
+        return exit;
+    if (dv_cluster_sim_new(&a.config, &sim, &err) < 0)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);
+    uint64_t started_ns = dv_clock_now();
+    int r = run_steps(&a, sim);
+    uint64_t took_ns = dv_clock_now() - started_ns;
+    if (r < 0)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "%s", strerror(-r));
+    struct dv_simulate_cluster_view view = {
+        .config = &a.config, .partial = r != 1, .took_ns = took_ns};
+    dv_cluster_sim_result(sim, &view.result);
+    if (view.partial)
+        dv_ui_fail(ui, 0, "interrupted after %u of %u pods", view.result.arrived, a.n_arrivals);
+    return dv_simulate_cluster_answer(ui, &view);
+}
+
+static const struct dv_ui_example examples[] = {
+    {"the published experiment, as it was published",
+     "divvy simulate cluster --nodes nodes.csv --pods pods.csv --policy fgd "
+     "--arrivals order.txt --node-order prefixes.txt -o json"},
+    {"another policy on the same shuffle",
+     "divvy simulate cluster --nodes nodes.csv --pods pods.csv --policy best-fit --seed 7"},
+    {"pods that come and go, 100 times faster than they did",
+     "divvy simulate cluster --nodes nodes.csv --pods pods.csv --departures --compress 100"},
+};
+
+const struct dv_ui_verb dv_verb_simulate_cluster = {
+    .name = "simulate cluster",
+    .summary = "how much of a cluster a placement policy can allocate",
+    .details =
+        "Replays pods against nodes: each pod is placed when it comes, or is dropped. Shown is "
+        "what share of all GPUs is allocated and fragmented when pods have asked for so many "
+        "percent of them (ARRIVED). Without --arrivals pods come in an order of chance, repeated "
+        "until they ask for --load percent; without --node-order nodes are in an order of chance "
+        "too, both by --seed.\n\n"
+        "Nodes: columns sn, cpu_milli, memory_mib, gpu, model. Pods: columns name, cpu_milli, "
+        "memory_mib, num_gpu, gpu_milli and, if there, gpu_spec, creation_time, deletion_time.\n\n"
+        "When interrupted it answers with what has been so far, marked partial.",
+    .options = options,
+    .n_options = DV_ARRAY_SIZE(options),
+    .values_size = sizeof(struct values),
+    .examples = examples,
+    .n_examples = DV_ARRAY_SIZE(examples),
+    .prints = true,
+    .run = run_cluster,
+};
