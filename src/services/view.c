@@ -10,6 +10,7 @@
 #include "kubernetes/kubernetes_view.h"
 #include "meter.h"
 #include "mps.h"
+#include "policy/unblock.h"
 #include "render/json.h"
 #include "render/verdict_text.h"
 #include "sys/clock.h"
@@ -565,7 +566,47 @@ static void explain_slice(struct dv_output_node *lines, struct dv_holding *h)
                  (int)h->owner.pid);
 }
 
-static void explain_holding(struct dv_output_node *lines, struct dv_holding *h)
+/* "s-3 (alice), s-4 (bob) and 2 more" */
+static void name_slices(const struct dv_snapshot *s, const struct dv_unblock *u,
+                        struct dv_str *text)
+{
+    uint32_t named = DV_MIN(u->n, 4u);
+    for (uint32_t i = 0; i < named; i++) {
+        const struct dv_slice *slice = dv_snapshot_slice(s, u->slices[i]);
+        dv_str_addf(text, "%ss-%llu (%s)",
+                    !i                                ? ""
+                    : i + 1 == named && u->n == i + 1 ? " and "
+                                                      : ", ",
+                    (unsigned long long)u->slices[i], slice ? slice->tenant : "?");
+    }
+    if (u->n > named)
+        dv_str_addf(text, " and %u more", u->n - named);
+}
+
+/* What a waiting claim waits for, by name. */
+static void explain_unblock(struct dv_output_node *lines, struct dv_output_node *ids,
+                            const struct dv_holding *h)
+{
+    dv_cleanup(dv_str_done) struct dv_str names = {0};
+    struct dv_unblock u;
+    if (h->state != DV_HOLDING_QUEUED || dv_unblock_find(h->node->snapshot, h->claim.id, &u) < 0)
+        return;
+    uint32_t position = dv_claims_position(h->node, h);
+    name_slices(h->node->snapshot, &u, &names);
+    if (!u.n && position > 1)
+        add_line(lines, "there is room for it: it waits for those ahead of it in the queue");
+    else if (u.n)
+        add_line(lines, "the end of %s on device %s would make room for it%s", dv_str_get(&names),
+                 u.device, position > 1 ? ", once those ahead of it have what they asked for" : "");
+    for (uint32_t i = 0; ids && i < DV_MIN(u.n, (uint32_t)DV_UNBLOCK_MAX); i++) {
+        char id[32];
+        snprintf(id, sizeof id, "s-%llu", (unsigned long long)u.slices[i]);
+        dv_output_string(ids, NULL, id);
+    }
+}
+
+static void explain_holding(struct dv_output_node *lines, struct dv_output_node *ids,
+                            struct dv_holding *h)
 {
     dv_cleanup(dv_str_done) struct dv_str text = {0};
     struct dv_verdict v;
@@ -575,6 +616,7 @@ static void explain_holding(struct dv_output_node *lines, struct dv_holding *h)
         add_line(lines, "claim c-%llu of tenant %s waits at position %u: %s",
                  (unsigned long long)h->claim.id, h->claim.tenant, dv_claims_position(h->node, h),
                  dv_str_get(&text));
+        explain_unblock(lines, ids, h);
     } else {
         explain_slice(lines, h);
     }
@@ -611,7 +653,7 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *h, co
     struct dv_output_node *lines = dv_output_array(root, "lines");
     if (h) {
         struct dv_verdict v;
-        explain_holding(lines, h);
+        explain_holding(lines, dv_output_array(root, "unblocked_by"), h);
         dv_mps_explain(node, h->claim.id, h->claim.tenant, lines);
         dv_claims_verdict(node, h, &v);
         add_verdict(root, &v);
@@ -626,7 +668,7 @@ struct dv_output *dv_view_explain(struct dv_node *node, struct dv_holding *h, co
     for (h = node->holdings; h; h = h->next) {
         if (strcmp(h->claim.tenant, tenant) != 0)
             continue;
-        explain_holding(lines, h);
+        explain_holding(lines, NULL, h);
         dv_baselines_explain(h, baselines, lines);
         any = true;
     }

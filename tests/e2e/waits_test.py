@@ -104,6 +104,11 @@ class Waits(unittest.TestCase):
             explained = harness.wait_for(
                 lambda: (e := node.json("explain", "cyd"))["queued_seconds"] > 1 and e, "it shows")
             self.assertEqual({r["holder"] for r in explained["queue"]}, {"ann", "bob"})
+            waiting = node.json("queue")["claims"][0]["id"]
+            why = node.json("explain", waiting)
+            # 80 of 100 are there only when both are gone.
+            self.assertEqual(set(why["unblocked_by"]), {x["id"] for x in node.slices()})
+            self.assertIn("would make room for it", node.divvy("explain", waiting).stdout)
             for row in explained["queue"]:
                 self.assertAlmostEqual(row["permille"], 500, delta=2)
             self.assertEqual(explained["held_seconds"], 0)
