@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/rng.h"
+#include "policy/fleet/fleet_plan.h"
+#include "policy/fleet/fleet_testing.h"
+#include "policy/mig_plan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct dv_fleet_workload workloads[8];
+static struct dv_fleet fleet;
+static struct dv_fleet_plan *plan;
+
+static void start(const char *model, uint32_t count)
+{
+    memset(workloads, 0, sizeof workloads);
+    fleet = (struct dv_fleet){.n_groups = 1, .workloads = workloads, .currency = "USD"};
+    fleet.groups[0] = dv_fleet_testing_group(model, count);
+}
+
+static struct dv_fleet_workload *add(const char *name, uint32_t count)
+{
+    struct dv_fleet_workload *w = &workloads[fleet.n_workloads++];
+    snprintf(w->name, sizeof w->name, "%s", name);
+    w->count = count;
+    w->processes = 1;
+    return w;
+}
+
+static void make(void)
+{
+    struct dv_fleet_options options = {.aim = DV_FLEET_CARDS};
+    struct dv_err err = {{0}};
+    dv_fleet_plan_freep(&plan);
+    if (dv_fleet_check(&fleet, NULL, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_int_equal(dv_fleet_plan_new(&fleet, &options, &plan), 0);
+    dv_fleet_testing_check(plan);
+}
+
+static uint32_t cards_of(enum dv_fleet_mode mode)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < plan->n_cards; i++)
+        n += plan->cards[i].mode == mode;
+    return n;
+}
+
+/* ---- worked examples ---- */
+
+static void add_ten(void)
+{
+    struct dv_fleet_workload *w = add("training", 4);
+    w->gpus = 1;
+    w->training = true;
+    w = add("inference", 20);
+    w->memory_bytes = 10 * GB;
+    w->isolation = DV_WALL_HARDWARE;
+    w = add("notebook", 30);
+    w->memory_bytes = 2 * DV_GIB;
+    w->interactive = true;
+}
+
+static void test_ten_a100s(void **state)
+{
+    start("A100-80GB", 10);
+    add_ten();
+    make();
+    assert_true(plan->feasible && plan->proven);
+    assert_int_equal(plan->n_cards, 10);
+    assert_int_equal(cards_of(DV_FLEET_EXCLUSIVE), 4);
+    assert_int_equal(cards_of(DV_FLEET_MIG), 3);
+    assert_int_equal(cards_of(DV_FLEET_TIMESLICE), 3);
+    for (uint32_t i = 0; i < plan->n_cards; i++) {
+        const struct dv_fleet_card *c = &plan->cards[i];
+        if (c->mode == DV_FLEET_MIG) {
+            assert_int_equal(c->n_devices, 7);
+            assert_string_equal(dv_fleet_plan_profile(plan, c, 6), "1g.10gb");
+        }
+        if (c->mode == DV_FLEET_TIMESLICE)
+            assert_int_equal(c->n_slices, 10);
+    }
+}
+
+static void test_headroom(void **state)
+{
+    start("A100-80GB", 0);
+    add_ten();
+    fleet.headroom = DV_COMPUTE_FULL / 4;
+    make();
+    assert_true(plan->feasible && plan->proven);
+    assert_int_equal(plan->n_cards, 6 + 4 + 4);
+    fleet.groups[0] = dv_fleet_testing_group("A100-80GB", 10);
+    make(); /* tenants come first */
+    assert_true(!plan->feasible && plan->proven_infeasible);
+    assert_int_equal(plan->needed_cards, 14);
+    for (uint32_t w = 0; w < 3; w++)
+        assert_int_equal(plan->unplaced[w].replicas, 0);
+    workloads[0].has_headroom = workloads[2].has_headroom = true; /* none for these */
+    make();
+    assert_int_equal(plan->needed_cards, 4 + 4 + 3);
+}
+
+static void test_packing_bound(void **state)
+{
+    struct dv_fleet_bound b;
+    start("A100-80GB", 1);
+    struct dv_fleet_workload *w = add("replica", 8);
+    w->memory_bytes = 6 * GB;
+    w->compute = DV_COMPUTE_FULL * 12 / 100;
+    make();
+    assert_true(plan->feasible);
+    dv_fleet_fit_bound(w, &plan->view->sides[0], &b);
+    assert_int_equal(b.by_memory, 13);
+    assert_int_equal(b.by_compute, 8);
+    assert_int_equal(b.fits, 8);
+    assert_int_equal(b.binds, DV_FLEET_COMPUTE);
+    assert_int_equal(b.mig_fits, 7);
+    w->count = 9;
+    make();
+    assert_int_equal(plan->needed_cards, 2);
+}
+
+static void test_course(void **state)
+{
+    start("A100-80GB", 8);
+    struct dv_fleet_workload *w = add("student", 120);
+    w->gpus = 1;
+    make();
+    assert_int_equal(w->count - plan->unplaced[0].replicas, 8);
+    assert_int_equal(plan->needed_cards, 120);
+    w->gpus = 0;
+    w->memory_bytes = 10 * GB;
+    w->isolation = DV_WALL_HARDWARE;
+    make();
+    assert_int_equal(w->count - plan->unplaced[0].replicas, 56);
+    assert_int_equal(plan->needed_cards, 18);
+    w->isolation = DV_WALL_NONE; /* 15 taking turns on each */
+    w->interactive = true;
+    w->memory_bytes = 4 * GB;
+    w->compute = DV_COMPUTE_FULL / 15;
+    make();
+    assert_true(plan->feasible);
+    assert_int_equal(cards_of(DV_FLEET_TIMESLICE), 8);
+}
+
+static void test_t4(void **state)
+{
+    start("T4", 1);
+    fleet.groups[0].slices_max = 8;
+    struct dv_fleet_workload *w = add("tenant", 8);
+    w->memory_bytes = 2 * GB;
+    w->context_said = true; /* all included */
+    w->modes = DV_FLEET_BIT(DV_FLEET_TIMESLICE);
+    make();
+    assert_int_equal(plan->unplaced[0].replicas, 1);
+    w->count = 7;
+    make();
+    assert_true(plan->feasible);
+    w->context_said = false; /* 304 MiB each, which the seventh does not find */
+    make();
+    assert_int_equal(plan->unplaced[0].replicas, 1);
+}
+
+static void test_lacks(void **state)
+{
+    start("T4", 2);
+    fleet.groups[1] = dv_fleet_testing_group("A100-80GB", 12);
+    fleet.groups[1].per_node = 4;
+    fleet.n_groups = 2;
+    struct dv_fleet_workload *w = add("mode", 1);
+    w->memory_bytes = GB;
+    w->trust = DV_TRUST_UNTRUSTED;
+    w->modes = DV_FLEET_BIT(DV_FLEET_TIMESLICE);
+    w = add("model", 1);
+    w->gpus = 1;
+    w->models[w->n_models++] = dv_gpu_model_find("H200", NULL);
+    w = add("size", 2);
+    w->memory_bytes = 90 * GB;
+    w = add("node", 4);
+    w->gpus = 3;
+    make();
+    assert_true(!plan->feasible && !plan->possible && plan->proven_infeasible);
+    assert_int_equal(plan->unplaced[0].lack, DV_FLEET_LACK_MODE);
+    assert_int_equal(plan->unplaced[1].lack, DV_FLEET_LACK_MODEL);
+    assert_int_equal(plan->unplaced[2].lack, DV_FLEET_LACK_SIZE);
+    assert_int_equal(plan->unplaced[2].replicas, 2);
+    assert_int_equal(plan->unplaced[3].lack, DV_FLEET_LACK_NODE);
+    assert_int_equal(plan->unplaced[3].replicas, 1); /* 12 cards, but 3 of each 4 */
+    w->topology = DV_FLEET_SPREAD;
+    make();
+    assert_int_equal(plan->unplaced[3].replicas, 0);
+}
+
+static void test_mps_parts(void **state)
+{
+    start("A100-80GB", 1);
+    struct dv_fleet_workload *w = add("small", 5);
+    w->memory_bytes = 3 * GB;
+    w->isolation = DV_WALL_DRIVER;
+    w = add("large", 1);
+    w->memory_bytes = 12 * GB;
+    w->isolation = DV_WALL_DRIVER;
+    make(); /* a sixth holds the large one, so six equal parts hold all */
+    assert_true(plan->feasible && plan->proven);
+    assert_int_equal(plan->cards[0].mode, DV_FLEET_MPS);
+    assert_int_equal(plan->cards[0].n_slices, 6);
+    assert_int_equal(plan->slices[0].compute, DV_COMPUTE_FULL / 6);
+    w->count = 2; /* two and four are six again, but 15 GB need a fifth */
+    workloads[0].count = 4;
+    w->memory_bytes = 15 * GB;
+    make(); /* two 1g.20gb and four 1g.10gb */
+    assert_int_equal(plan->needed_cards, 1);
+    workloads[0].modes = w->modes = DV_FLEET_BIT(DV_FLEET_MPS);
+    make();
+    assert_int_equal(plan->needed_cards, 2);
+}
+
+static void test_cost(void **state)
+{
+    start("A100-80GB", 0);
+    fleet.groups[0].micros_per_hour = 3060000;
+    fleet.groups[0].priced = true;
+    fleet.groups[1] = dv_fleet_testing_group("T4", 0);
+    fleet.groups[1].micros_per_hour = 350000;
+    fleet.groups[1].priced = true;
+    fleet.n_groups = 2;
+    struct dv_fleet_workload *w = add("notebook", 30);
+    w->memory_bytes = GB;
+    w->interactive = true;
+    struct dv_fleet_options options = {.aim = DV_FLEET_COST};
+    dv_fleet_plan_freep(&plan);
+    assert_int_equal(dv_fleet_plan_new(&fleet, &options, &plan), 0);
+    dv_fleet_testing_check(plan);
+    assert_int_equal(plan->used[1], 3); /* ten on each */
+    assert_int_equal(plan->cost, 3 * 350000);
+    assert_true(plan->proven);
+}
+
+/* ---- against brute force ---- */
+
+#define TYPES 3
+#define COUNT_MAX 3
+#define STATES ((COUNT_MAX + 1) * (COUNT_MAX + 1) * (COUNT_MAX + 1))
+
+struct brute {
+    const struct dv_fleet_view *view;
+    uint32_t side;
+    uint32_t left[TYPES];
+};
+
+static bool shares(const struct brute *b, uint32_t kind, enum dv_fleet_mode mode)
+{
+    const struct dv_fleet_side *side = &b->view->sides[b->side];
+    uint64_t memory = 0, compute = 0, n = 0;
+    for (uint32_t w = 0; w < TYPES; w++) {
+        struct dv_fleet_need need = {0};
+        if (!b->left[w])
+            continue;
+        if (b->view->gpus[w] || !(b->view->choices[w].modes & DV_FLEET_BIT(mode)) ||
+            !dv_fleet_fit_is(&b->view->fleet->workloads[w], side, kind, mode))
+            return false;
+        need = dv_fleet_fit_need(&b->view->fleet->workloads[w], side, mode);
+        if (mode == DV_FLEET_MPS) { /* judged one by one below */
+            need.memory_bytes = need.compute = 0;
+        }
+        memory += b->left[w] * need.memory_bytes;
+        compute += b->left[w] * need.compute;
+        n += b->left[w];
+    }
+    for (uint32_t w = 0; mode == DV_FLEET_MPS && w < TYPES; w++) {
+        struct dv_fleet_need need =
+            dv_fleet_fit_need(&b->view->fleet->workloads[w], side, DV_FLEET_MPS);
+        if (b->left[w] && (need.memory_bytes > side->kinds[0].memory_bytes / n / DV_MIB * DV_MIB ||
+                           need.compute > DV_COMPUTE_FULL / n))
+            return false;
+    }
+    return memory <= side->kinds[kind].memory_bytes && compute <= side->kinds[kind].compute;
+}
+
+static uint32_t total(const struct brute *b)
+{
+    return b->left[0] + b->left[1] + b->left[2];
+}
+
+/* Can what is left be on a device of this kind, all of it? */
+static bool holds(const struct brute *b, uint32_t kind)
+{
+    enum dv_fleet_mode own = kind ? DV_FLEET_MIG : DV_FLEET_EXCLUSIVE;
+    for (uint32_t w = 0; w < TYPES; w++)
+        if (b->left[w] == 1 && total(b) == 1 && (b->view->choices[w].modes & DV_FLEET_BIT(own)) &&
+            dv_fleet_fit_is(&b->view->fleet->workloads[w], &b->view->sides[b->side], kind, own))
+            return true;
+    return shares(b, kind, DV_FLEET_GOVERNED) || shares(b, kind, DV_FLEET_TIMESLICE) ||
+           (!kind && shares(b, 0, DV_FLEET_MPS));
+}
+
+/* Can what is left be in the MIG devices of this cut from kind k on, used[k] of them taken? */
+static bool cut_holds(struct brute *b, const struct dv_fleet_cut *cut, uint32_t k, uint32_t used)
+{
+    if (!total(b))
+        return true;
+    if (k == b->view->sides[b->side].n_kinds)
+        return false;
+    if (used == cut->count[k])
+        return cut_holds(b, cut, k + 1, 0);
+    for (uint32_t s = 0; s < STATES; s++) { /* what this device gets */
+        uint32_t part[TYPES] = {s % 4, s / 4 % 4, s / 16};
+        struct brute one = {b->view, b->side, {part[0], part[1], part[2]}};
+        bool ok = part[0] <= b->left[0] && part[1] <= b->left[1] && part[2] <= b->left[2];
+        if (!ok || (s && !holds(&one, k)))
+            continue;
+        struct brute rest = *b;
+        for (uint32_t w = 0; w < TYPES; w++)
+            rest.left[w] -= part[w];
+        if (cut_holds(&rest, cut, k, used + 1))
+            return true;
+    }
+    return false;
+}
+
+static bool card_holds(struct brute *b)
+{
+    const struct dv_fleet_side *side = &b->view->sides[b->side];
+    if (holds(b, 0))
+        return true;
+    for (uint32_t c = 0; c < side->n_cuts; c++)
+        if (cut_holds(b, &side->cuts[c], 1, 0))
+            return true;
+    return false;
+}
+
+/* The fewest cards that hold all; UINT32_MAX: none do. */
+static uint32_t brute_force(const struct dv_fleet_view *view)
+{
+    static uint32_t least[STATES];
+    static bool can[STATES];
+    uint32_t goal = 0;
+    for (uint32_t w = 0, unit = 1; w < TYPES; w++, unit *= 4)
+        goal += unit * view->fleet->workloads[w].count;
+    for (uint32_t s = 0; s < STATES; s++) {
+        can[s] = false;
+        for (uint32_t side = 0; !can[s] && side < view->n_sides; side++) {
+            struct brute b = {view, side, {s % 4, s / 4 % 4, s / 16}};
+            can[s] = s && card_holds(&b);
+        }
+    }
+    for (uint32_t s = 0; s < STATES; s++) {
+        least[s] = s ? UINT32_MAX : 0;
+        for (uint32_t t = 1; t <= s; t++) {
+            bool part = t % 4 <= s % 4 && t / 4 % 4 <= s / 4 % 4 && t / 16 <= s / 16;
+            if (part && can[t] && least[s - t] != UINT32_MAX)
+                least[s] = DV_MIN(least[s], least[s - t] + 1);
+        }
+    }
+    return least[goal];
+}
+
+static void random_workload(struct dv_rng *rng, struct dv_fleet_workload *w)
+{
+    static const enum dv_wall walls[] = {DV_WALL_NONE, DV_WALL_NONE, DV_WALL_COOPERATIVE,
+                                         DV_WALL_DRIVER, DV_WALL_HARDWARE};
+    w->count = 1 + (uint32_t)dv_rng_below(rng, COUNT_MAX);
+    w->processes = 1 + (dv_rng_below(rng, 5) == 0);
+    if (dv_rng_below(rng, 8) == 0) {
+        w->gpus = 1;
+        return;
+    }
+    w->memory_bytes = (1 + dv_rng_below(rng, 14)) * GB;
+    if (dv_rng_below(rng, 3) == 0)
+        w->memory_bytes = (10 + dv_rng_below(rng, 40)) * GB;
+    if (dv_rng_below(rng, 2))
+        w->compute = 200 + 100 * (uint32_t)dv_rng_below(rng, 40);
+    w->isolation = walls[dv_rng_below(rng, DV_ARRAY_SIZE(walls))];
+    w->interactive = dv_rng_below(rng, 3) == 0;
+    if (dv_rng_below(rng, 5) == 0)
+        w->trust = DV_TRUST_UNTRUSTED;
+    if (dv_rng_below(rng, 5) == 0)
+        w->p99_ns = (1 + dv_rng_below(rng, 100)) * DV_NS_PER_MS;
+}
+
+static void random_fleet(struct dv_rng *rng)
+{
+    static const char *const models[] = {"A100-40GB", "A30", "T4", "H100-80GB", "A100-80GB"};
+    start(models[dv_rng_below(rng, DV_ARRAY_SIZE(models))], 0);
+    if (dv_rng_below(rng, 3) == 0) {
+        const char *model = models[dv_rng_below(rng, DV_ARRAY_SIZE(models))];
+        fleet.groups[1] = dv_fleet_testing_group(model, 0);
+        fleet.n_groups = 2;
+    }
+    static const char *const names[] = {"a", "b", "c"};
+    for (int i = 0; i < TYPES; i++)
+        random_workload(rng, add(names[i], 1));
+}
+
+static void test_brute_force(void **state)
+{
+    struct dv_rng rng = {42};
+    uint32_t proven = 0, best = 0, n = 0;
+    for (int i = 0; i < 500; i++) {
+        random_fleet(&rng);
+        make();
+        uint32_t least = brute_force(plan->view);
+        assert_int_equal(plan->possible, least != UINT32_MAX);
+        if (!plan->possible)
+            continue;
+        assert_true(plan->feasible);
+        assert_true(plan->least_cards <= least && least <= plan->needed_cards);
+        if (plan->proven)
+            assert_int_equal(plan->needed_cards, least);
+        n++;
+        proven += plan->proven;
+        best += plan->needed_cards == least;
+    }
+    print_message("%u fleets: %u with the fewest cards, %u proven, without a solver\n", n, best,
+                  proven);
+    assert_true(n > 250 && best * 100 >= n * 98 && proven * 100 >= n * 90);
+}
+
+/* Larger fleets with few cards, headroom, several GPUs: the promises hold whatever is asked. */
+static void test_invariants(void **state)
+{
+    struct dv_rng rng = {7};
+    for (int i = 0; i < 150; i++) {
+        random_fleet(&rng);
+        for (uint32_t g = 0; g < fleet.n_groups; g++) {
+            fleet.groups[g].count = 1 + (uint32_t)dv_rng_below(&rng, 12);
+            fleet.groups[g].open = dv_rng_below(&rng, 6) == 0;
+            fleet.groups[g].per_node = 1 + (uint32_t)dv_rng_below(&rng, 8);
+        }
+        for (uint32_t w = 0; w < fleet.n_workloads; w++) {
+            workloads[w].count = 1 + (uint32_t)dv_rng_below(&rng, 60);
+            if (workloads[w].gpus)
+                workloads[w].gpus = 1 + (uint32_t)dv_rng_below(&rng, 9);
+            workloads[w].has_tier = dv_rng_below(&rng, 3) == 0;
+        }
+        fleet.headroom = dv_rng_below(&rng, 2) ? 0 : (uint32_t)dv_rng_below(&rng, 4000);
+        make();
+    }
+}
+
+static int end(void **state)
+{
+    dv_fleet_plan_freep(&plan);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ten_a100s),
+        cmocka_unit_test(test_headroom),
+        cmocka_unit_test(test_packing_bound),
+        cmocka_unit_test(test_course),
+        cmocka_unit_test(test_t4),
+        cmocka_unit_test(test_lacks),
+        cmocka_unit_test(test_mps_parts),
+        cmocka_unit_test(test_cost),
+        cmocka_unit_test(test_brute_force),
+        cmocka_unit_test(test_invariants),
+    };
+    return cmocka_run_group_tests(tests, NULL, end);
+}
