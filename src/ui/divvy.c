@@ -41,6 +41,7 @@ static const struct dv_ui_verb *const verbs[] = {
     &dv_verb_mig_checkpoint,
     &dv_verb_mig_restore,
     &dv_verb_mig_generate,
+    &dv_verb_plan,
     &dv_verb_admit,
     &dv_verb_lint,
     &dv_verb_simulate_cluster,
@@ -69,9 +70,8 @@ static const struct dv_ui_entry exit_status[] = {
     {"0", "Done."},
     {"1", "It failed, or the policy refused it."},
     {"2", "Misuse: an unknown command, option or a value out of range."},
-    {"3", "doctor or lint found problems, ledger verify a broken chain; what mig plan or layout "
-          "plan was "
-          "asked is infeasible."},
+    {"3", "doctor or lint found problems, ledger verify a broken chain; what mig plan, layout "
+          "plan or plan was asked is infeasible."},
     {"4", "Not permitted."},
     {"5", "No daemon, or the hardware does not answer."},
     {"124", "run, baseline: no slice within --wait-timeout."},
