@@ -11,25 +11,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SIZES_MAX 255u
+#define STEPS_MAX DV_CLUSTER_MILLI
+#define TABLE_MAX (UINT64_C(1) << 25) /* entries, of 8 bytes */
 #define WEIGHT_MAX (UINT64_C(1) << 40)
 
 struct size { /* a GPU size of typical pods */
     uint16_t milli;
     uint8_t gpus;
-    uint8_t step; /* its milli's place among the steps */
+    uint16_t step; /* its milli's place among the steps */
 };
 
 struct dv_frag {
     uint32_t typical;
     int64_t weight;
     uint32_t n_sizes, n_steps, n_cpus, n_models;
-    struct size sizes[SIZES_MAX];
-    uint16_t steps[SIZES_MAX]; /* typical milli, ascending */
-    uint32_t cpus[SIZES_MAX];  /* typical CPU sizes, ascending */
+    struct size *sizes;
+    uint32_t *cpus;            /* typical CPU sizes, ascending */
+    uint16_t steps[STEPS_MAX]; /* typical milli, ascending */
     /* milli free -> how many steps it covers */
-    uint8_t covered[DV_CLUSTER_MILLI + 1];
-    int64_t without[SIZES_MAX + 1]; /* by CPU sizes covered: pods without GPU that have their CPU */
+    uint16_t covered[DV_CLUSTER_MILLI + 1];
+    int64_t *without; /* by CPU sizes covered: pods without GPU that have their CPU */
     int64_t without_all;
     int64_t *fit; /* [model][CPU sizes covered][size]: pods that may run there and have their CPU */
 };
@@ -79,34 +80,28 @@ static uint32_t size_of(const struct dv_frag *f, const struct dv_cluster_pod *po
 static int find_sizes(struct dv_frag *f, const struct dv_popularity *p, const uint32_t *head)
 {
     uint32_t n = f->typical, n_milli = 0;
-    uint32_t *cpus = malloc(DV_MAX(n, 1) * sizeof *cpus);
     uint32_t *milli = malloc(DV_MAX(n, 1) * sizeof *milli);
-    int r = cpus && milli ? 0 : -ENOMEM;
-    for (uint32_t i = 0; !r && i < n; i++) {
+    f->cpus = malloc(DV_MAX(n, 1) * sizeof *f->cpus);
+    f->sizes = malloc(DV_MAX(n, 1) * sizeof *f->sizes);
+    if (!milli || !f->cpus || !f->sizes) {
+        free(milli);
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < n; i++) {
         const struct dv_cluster_pod *pod = &p->kinds[head[i]].pod;
-        cpus[i] = pod->cpu_milli;
+        f->cpus[i] = pod->cpu_milli;
         if (!pod->gpus)
             continue;
         milli[n_milli++] = pod->gpu_milli;
-        uint32_t at = size_of(f, pod);
-        if (at == SIZES_MAX)
-            r = -E2BIG;
-        else if (at == f->n_sizes)
+        if (size_of(f, pod) == f->n_sizes)
             f->sizes[f->n_sizes++] = (struct size){.milli = pod->gpu_milli, .gpus = pod->gpus};
     }
-    if (!r) {
-        f->n_cpus = unique(cpus, n);
-        f->n_steps = unique(milli, n_milli);
-        if (f->n_cpus > SIZES_MAX)
-            r = -E2BIG;
-    }
-    for (uint32_t i = 0; !r && i < f->n_cpus; i++)
-        f->cpus[i] = cpus[i];
-    for (uint32_t i = 0; !r && i < f->n_steps; i++)
+    f->n_cpus = unique(f->cpus, n);
+    f->n_steps = unique(milli, n_milli);
+    for (uint32_t i = 0; i < f->n_steps; i++)
         f->steps[i] = (uint16_t)milli[i];
-    free(cpus);
     free(milli);
-    return r;
+    return 0;
 }
 
 static void find_steps(struct dv_frag *f)
@@ -114,10 +109,10 @@ static void find_steps(struct dv_frag *f)
     for (uint32_t v = 0, step = 0; v <= DV_CLUSTER_MILLI; v++) {
         while (step < f->n_steps && f->steps[step] <= v)
             step++;
-        f->covered[v] = (uint8_t)step;
+        f->covered[v] = (uint16_t)step;
     }
     for (uint32_t i = 0; i < f->n_sizes; i++)
-        f->sizes[i].step = (uint8_t)(f->covered[f->sizes[i].milli] - 1);
+        f->sizes[i].step = (uint16_t)(f->covered[f->sizes[i].milli] - 1);
 }
 
 static uint32_t cpus_covered(const struct dv_frag *f, uint32_t cpu)
@@ -141,8 +136,11 @@ static const int64_t *row(const struct dv_frag *f, uint32_t model, uint32_t cove
 static int sum_up(struct dv_frag *f, const struct dv_popularity *p, const uint32_t *head)
 {
     size_t rows = (size_t)f->n_models * (f->n_cpus + 1);
+    if ((uint64_t)rows * f->n_sizes > TABLE_MAX)
+        return -E2BIG;
     f->fit = calloc(DV_MAX(rows * f->n_sizes, 1), sizeof *f->fit);
-    if (!f->fit)
+    f->without = calloc(f->n_cpus + 1, sizeof *f->without);
+    if (!f->fit || !f->without)
         return -ENOMEM;
     for (uint32_t i = 0; i < f->typical; i++) {
         const struct dv_popularity_kind *k = &p->kinds[head[i]];
@@ -202,6 +200,9 @@ void dv_frag_free(struct dv_frag *frag)
     if (!frag)
         return;
     free(frag->fit);
+    free(frag->without);
+    free(frag->sizes);
+    free(frag->cpus);
     free(frag);
 }
 
@@ -224,8 +225,8 @@ int64_t dv_frag_weight(const struct dv_frag *frag)
 
 /* Of each step: GPUs that have less free, and how much that is in all. */
 struct cover {
-    uint16_t few[SIZES_MAX + 1];
-    uint16_t below[SIZES_MAX + 1];
+    uint16_t few[STEPS_MAX + 1];
+    uint16_t below[STEPS_MAX + 1];
 };
 
 static void look(const struct dv_frag *f, const struct dv_cluster_state *s, struct cover *ret)

@@ -39,7 +39,7 @@ struct dv_frag;
 const char *dv_frag_class_name(enum dv_frag_class class);
 
 /* The typical pods of a popularity as it is now; nothing of it is kept. 0, -ENOMEM, -E2BIG (counts
- * above 2^40, or more than 256 kinds of CPU or GPU sizes among the typical). */
+ * above 2^40, or GPU models times typical CPU sizes times typical GPU sizes above 2^25). */
 int dv_frag_new(const struct dv_popularity *popularity, uint32_t permille, struct dv_frag **ret);
 void dv_frag_free(struct dv_frag *frag);
 void dv_frag_freep(struct dv_frag **frag);

@@ -8,6 +8,8 @@
 /* A node that lacks something has this value plus the lack; all scores lie above. */
 #define DV_PLACE_UNFIT INT64_MIN
 #define DV_PLACE_SCORE_MIN (-(INT64_C(1) << 62))
+/* What a way that wastes more is behind one that wastes less; more than any two scores differ. */
+#define DV_PLACE_TIER (INT64_C(1) << 52)
 
 /* Scores of all nodes for one kind of pod, and who wins. */
 struct dv_place_tree {
@@ -18,7 +20,6 @@ struct dv_place_tree {
 
 struct dv_place_kind {
     struct dv_cluster_pod pod;
-    struct dv_cluster_pod plain;
     uint64_t mask; /* allowed models */
     struct dv_place_tree tree;
     bool built;
@@ -65,8 +66,13 @@ int64_t dv_place_value(struct dv_place *place, uint32_t kind, uint32_t node, boo
 /* Does the node lack CPU, memory or models? */
 bool dv_place_lacks_plain(const struct dv_place *place, const struct dv_place_kind *k,
                           uint32_t node, enum dv_place_lack *ret);
+/* What the policy gives for this taking by a pod of these sizes. */
 int64_t dv_place_ask(struct dv_place *place, uint32_t kind, uint32_t node,
-                     const struct dv_cluster_taking *taking);
+                     const struct dv_cluster_pod *pod, const struct dv_cluster_taking *taking);
+/* The same of a fraction, on the GPU that the policy's rule or its score chooses. */
+int64_t dv_place_fraction(struct dv_place *place, uint32_t kind, uint32_t node,
+                          const struct dv_cluster_pod *pod, bool final,
+                          struct dv_cluster_taking *taking);
 /* The same as dv_place_value() for pods with wishes. */
 int64_t dv_place_wish_value(struct dv_place *place, uint32_t kind, uint32_t node,
                             struct dv_cluster_taking *ret);

@@ -23,14 +23,14 @@ bool dv_place_lacks_plain(const struct dv_place *place, const struct dv_place_ki
 }
 
 int64_t dv_place_ask(struct dv_place *place, uint32_t kind, uint32_t node,
-                     const struct dv_cluster_taking *taking)
+                     const struct dv_cluster_pod *pod, const struct dv_cluster_taking *taking)
 {
     if (!place->policy->score)
         return 0;
     struct dv_place_ask ask = {.place = place,
                                .node = node,
                                .before = dv_cluster_state(place->cluster, node),
-                               .pod = &place->kinds[kind].plain,
+                               .pod = pod,
                                .taking = taking,
                                .kind = kind};
     return place->policy->score(place->state, &ask);
@@ -83,7 +83,7 @@ static bool is_twin(const struct dv_cluster_state *s, uint32_t gpu)
 }
 
 static int64_t best_of_gpus(struct dv_place *place, uint32_t kind, uint32_t node,
-                            struct dv_cluster_taking *taking)
+                            const struct dv_cluster_pod *pod, struct dv_cluster_taking *taking)
 {
     const struct dv_cluster_state *s = dv_cluster_state(place->cluster, node);
     int64_t best = DV_PLACE_UNFIT + DV_PLACE_LACK_GPU_SHARE;
@@ -92,7 +92,7 @@ static int64_t best_of_gpus(struct dv_place *place, uint32_t kind, uint32_t node
         if (s->gpu[i] < taking->milli || is_twin(s, i))
             continue;
         taking->gpus[0] = (uint8_t)i;
-        int64_t value = dv_place_ask(place, kind, node, taking);
+        int64_t value = dv_place_ask(place, kind, node, pod, taking);
         if (value > best) {
             best = value;
             at = (uint8_t)i;
@@ -102,16 +102,17 @@ static int64_t best_of_gpus(struct dv_place *place, uint32_t kind, uint32_t node
     return best;
 }
 
-static int64_t fraction_value(struct dv_place *place, uint32_t kind, uint32_t node, bool final,
-                              struct dv_cluster_taking *taking)
+int64_t dv_place_fraction(struct dv_place *place, uint32_t kind, uint32_t node,
+                          const struct dv_cluster_pod *pod, bool final,
+                          struct dv_cluster_taking *taking)
 {
     if (place->policy->gpu == DV_PLACE_GPU_BEST)
-        return best_of_gpus(place, kind, node, taking);
+        return best_of_gpus(place, kind, node, pod, taking);
     uint32_t gpu = pick(place, dv_cluster_state(place->cluster, node), taking->milli, final);
     if (gpu == DV_CLUSTER_GPUS_MAX)
         return DV_PLACE_UNFIT + DV_PLACE_LACK_GPU_SHARE;
     taking->gpus[0] = (uint8_t)gpu;
-    return dv_place_ask(place, kind, node, taking);
+    return dv_place_ask(place, kind, node, pod, taking);
 }
 
 int64_t dv_place_value(struct dv_place *place, uint32_t kind, uint32_t node, bool final,
@@ -130,10 +131,10 @@ int64_t dv_place_value(struct dv_place *place, uint32_t kind, uint32_t node, boo
                                   .n = pod->gpus};
     int64_t value = 0;
     if (pod->gpus == 1 && pod->gpu_milli < DV_CLUSTER_MILLI)
-        value = fraction_value(place, kind, node, final, &t);
+        value = dv_place_fraction(place, kind, node, pod, final, &t);
     else if (dv_place_tightest(dv_cluster_state(place->cluster, node), pod->gpus, pod->gpu_milli,
                                t.gpus))
-        value = dv_place_ask(place, kind, node, &t);
+        value = dv_place_ask(place, kind, node, pod, &t);
     else
         value = DV_PLACE_UNFIT + (pod->gpu_milli == DV_CLUSTER_MILLI ? DV_PLACE_LACK_GPU_COUNT
                                                                      : DV_PLACE_LACK_GPU_SHARE);

@@ -159,8 +159,8 @@ static int kind_of(struct dv_place *p, const struct dv_cluster_pod *pod, uint32_
         return -E2BIG;
     if (p->n_kinds == p->kinds_capacity && grow_kinds(p) < 0)
         return -ENOMEM;
-    p->kinds[p->n_kinds] = (struct dv_place_kind){
-        .pod = *pod, .plain = *pod, .mask = dv_cluster_spec_mask(p->cluster, pod->spec)};
+    p->kinds[p->n_kinds] =
+        (struct dv_place_kind){.pod = *pod, .mask = dv_cluster_spec_mask(p->cluster, pod->spec)};
     p->slots[slot_of(p, pod)] = p->n_kinds + 1;
     *ret = p->n_kinds++;
     return 0;
@@ -294,7 +294,12 @@ static void fill(struct dv_place *p, uint32_t kind, struct dv_place_verdict *ret
         return;
     }
     ret->node = p->policy->random ? draw(p, k) : p->n > 1 ? k->tree.winners[1] : 0;
-    ret->score = dv_place_value(p, kind, ret->node, true, &ret->taking);
+    int64_t value = dv_place_value(p, kind, ret->node, true, &ret->taking);
+    while (value < -DV_PLACE_TIER / 2) {
+        value += DV_PLACE_TIER;
+        ret->waste++;
+    }
+    ret->score = value;
 }
 
 int dv_place_find(struct dv_place *place, const struct dv_cluster_pod *pod,

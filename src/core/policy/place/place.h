@@ -42,7 +42,8 @@ struct dv_place_ask {
     const struct dv_place *place; /* dv_place_cluster(), dv_place_popularity() */
     uint32_t node;
     const struct dv_cluster_state *before; /* the node now */
-    const struct dv_cluster_pod *pod;      /* plain sizes, as asked */
+    /* What is asked; of a wish for memory milli are as many as the memory takes. */
+    const struct dv_cluster_pod *pod;
     const struct dv_cluster_taking *taking;
     uint32_t kind; /* of the pod: small numbers, for tables of a policy's own; see below */
 };
@@ -61,7 +62,7 @@ struct dv_place_policy {
      * done. 0, -ENOMEM, -EINVAL with a message. */
     int (*init)(const struct dv_place *place, void **ret_state, struct dv_err *err);
     void (*done)(void *state);
-    /* Higher is better; in -2^62 .. 2^62. Depends on nothing but the ask, the state as
+    /* Higher is better; in -2^50 .. 2^50. Depends on nothing but the ask, the state as
      * `refresh` and `init` left it, and what `changed` saw of this node: scores are kept. */
     int64_t (*score)(void *state, const struct dv_place_ask *ask);
     /* Of two nodes with equal scores for this pod: is a to be taken before b? Neither: the one with
@@ -116,6 +117,9 @@ struct dv_place_verdict {
     uint32_t node; /* placed */
     struct dv_cluster_taking taking;
     int64_t score;
+    /* 0: it takes what it needs; more: of its wishes a less sparing one (an instance that cuts
+     * another GPU, a whole GPU), or GPUs that lie apart */
+    uint32_t waste;
     uint32_t fitted; /* nodes where it would have gone */
     /* nodes by what they lack; with `fitted` they are all nodes */
     uint32_t lacks[DV_PLACE_LACKS];

@@ -18,13 +18,14 @@ const struct dv_place_policy *dv_place_policy_at(size_t i)
 const struct dv_place_policy *dv_place_policy_find(const char *name, struct dv_err *err)
 {
     const char *names[DV_ARRAY_SIZE(policies)];
-    dv_cleanup(dv_str_done) struct dv_str all = {0};
     for (size_t i = 0; i < DV_ARRAY_SIZE(policies); i++) {
         names[i] = policies[i]->name;
         if (!strcmp(name, names[i]))
             return policies[i];
-        dv_str_addf(&all, "%s%s", i ? ", " : "", names[i]);
     }
+    dv_cleanup(dv_str_done) struct dv_str all = {0};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(names); i++)
+        dv_str_addf(&all, "%s%s", i ? ", " : "", names[i]);
     const char *near = dv_str_nearest(name, names, DV_ARRAY_SIZE(names));
     dv_err_set(err, 0, "no placement policy '%s'%s%s%s; there are %s", name,
                near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "",
