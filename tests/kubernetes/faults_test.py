@@ -72,7 +72,10 @@ class Faults(AgentCase):
         return self.run_pod(pod(name, "sleep 3600", resources={PERCENT: 10}, restartPolicy="Always"))
 
     def socket(self, resource=PERCENT):
-        return self.node.path(f"{SOCKETS}/divvy-{resource.replace('/', '_')}.sock")
+        """The one in use: another has a number behind its name (platform/kubelet)."""
+        plain = self.node.path(f"{SOCKETS}/divvy-{resource.replace('/', '_')}.sock")
+        return max(plain.parent.glob(f"{plain.name}*"), key=lambda f: f.stat().st_ctime_ns,
+                   default=plain)
 
     def on_node(self, *args):
         """`divvy` on the node itself, for when nothing leads into pods; "" where nobody answers."""
@@ -121,7 +124,7 @@ class Faults(AgentCase):
         steady = self.hold("steady", {PERCENT: 10})
         for i in range(3):
             self.socket().unlink()
-            process.wait("another socket", self.socket().exists, 20)
+            process.wait("another socket", lambda: self.socket().exists(), 20)
             # The kubelet has lost the list with it, for a moment.
             time.sleep(1)
             self.await_all()
@@ -172,6 +175,11 @@ class Faults(AgentCase):
         self.assert_untouched(steady)
         self.hold("new", {SHARED: 1})
         self.assertEqual(0, self.load("new", "spin", "--seconds", "0.5")[0])
+        self.delete("new", "steady")
+        # It notices that plugins end, whatever it was asked while it stood.
+        self.label_node(**{CONFIG_LABEL: "whole"})
+        self.await_capacity({SHARED: None, PERCENT: None, "nvidia.com/gpu.governed": None,
+                             "nvidia.com/gpu": "8"})
 
     def test_the_api_server_is_gone_for_minutes(self):
         """Containers start again, GPUs fall ill and recover, the agent itself dies meanwhile."""

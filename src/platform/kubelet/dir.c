@@ -18,6 +18,8 @@ struct dv_kubelet_dir {
     struct dv_loop *loop;
     struct dv_loop_source *watch, *look;
     struct dv_kubelet_dir_user *users;
+    bool cut_off;
+    uint32_t turn;
     int fd;         /* inotify's */
     int descriptor; /* of the directory in it; -1: not watched */
     char path[DV_KUBELET_DIR_PATH_MAX];
@@ -26,6 +28,7 @@ struct dv_kubelet_dir {
 static void tell(struct dv_kubelet_dir *dir, bool fresh)
 {
     struct dv_kubelet_dir_user *user;
+    dir->cut_off &= !fresh;
     DL_FOREACH(dir->users, user)
     user->changed(user, fresh);
 }
@@ -121,6 +124,21 @@ int dv_kubelet_dir_path(const struct dv_kubelet_dir *dir, const char *name,
         return 0;
     return dv_err_set(err, -ENAMETOOLONG, "%s/%.80s: a socket's path has at most %d bytes",
                       dir->path, name, DV_KUBELET_DIR_PATH_MAX - 1);
+}
+
+void dv_kubelet_dir_cut_off(struct dv_kubelet_dir *dir)
+{
+    dir->cut_off = true;
+}
+
+bool dv_kubelet_dir_is_cut_off(const struct dv_kubelet_dir *dir)
+{
+    return dir->cut_off;
+}
+
+uint32_t dv_kubelet_dir_turn(struct dv_kubelet_dir *dir)
+{
+    return ++dir->turn;
 }
 
 static int set_up(struct dv_kubelet_dir *dir)

@@ -22,5 +22,11 @@ struct dv_loop *dv_kubelet_dir_loop(const struct dv_kubelet_dir *dir);
 /* DIR/name. 0, -ENAMETOOLONG with a message. */
 int dv_kubelet_dir_path(const struct dv_kubelet_dir *dir, const char *name,
                         char ret[DV_KUBELET_DIR_PATH_MAX], struct dv_err *err);
+/* A registration of ours was cut off, which this kubelet may find yet: until there is another
+ * kubelet, no socket of before may be registered again. */
+void dv_kubelet_dir_cut_off(struct dv_kubelet_dir *dir);
+bool dv_kubelet_dir_is_cut_off(const struct dv_kubelet_dir *dir);
+/* A number for the name of a socket, from 1 on, each once. */
+uint32_t dv_kubelet_dir_turn(struct dv_kubelet_dir *dir);
 
 #endif

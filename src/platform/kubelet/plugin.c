@@ -26,11 +26,12 @@
  * A kubelet that has us must not be asked again. Since 1.37 it refuses a socket that it is
  * connected to, forgets the connection over that, does not notice its end and then refuses the
  * socket for as long as it lives. So no registration is cut off or repeated on a guess: what may be
- * no news, and the end of a connection of which it has to hear first, get this long.
+ * no news, and the end of a connection of which it has to hear first, get this long. One that stood
+ * still finds all that was asked meanwhile, what was cut off too, and forgets all of one socket
+ * over it: after that, as when it has come to it, another socket helps.
  */
 #define SETTLE_MS 500u
-#define STUCK "already connected" /* its words when it has come to that: another socket helps */
-#define TURNS 10u
+#define STUCK "already connected" /* its words when it has come to that */
 
 /* One open ListAndWatch. */
 struct watcher {
@@ -55,8 +56,7 @@ struct dv_kubelet_plugin {
     enum dv_kubelet_plugin_state state;
     char why[DV_GRPC_TEXT_MAX];
     char path[DV_KUBELET_DIR_PATH_MAX], kubelet_path[DV_KUBELET_DIR_PATH_MAX];
-    char endpoint[DV_KUBELET_DIR_PATH_MAX]; /* as configured; in use is that of `path` */
-    uint32_t turn;                          /* 0: the endpoint itself; else ".N" is behind it */
+    char endpoint[DV_KUBELET_DIR_PATH_MAX]; /* as configured; `path` may have ".N" behind it */
     char resource[320];                     /* a DNS name of 253, a slash, a name of 63 */
 };
 
@@ -343,13 +343,13 @@ static void take_turn(struct dv_kubelet_plugin *p)
 {
     char name[sizeof p->endpoint + 12], path[sizeof p->path];
     struct dv_err err;
-    uint32_t turn = p->turn % TURNS + 1;
-    snprintf(name, sizeof name, "%s.%u", p->endpoint, turn);
+    snprintf(name, sizeof name, "%s.%u", p->endpoint, dv_kubelet_dir_turn(p->dir));
     if (dv_kubelet_dir_path(p->dir, name, path, &err) < 0)
         return; /* too long; it stays */
-    p->turn = turn;
     memcpy(p->path, path, sizeof path);
+    p->rebuilding = true;
     dv_grpc_server_free(p->server);
+    p->rebuilding = false;
     p->server = NULL;
 }
 
@@ -359,14 +359,17 @@ static void on_registered(void *arg, const struct dv_grpc_status *status)
     char why[DV_GRPC_TEXT_MAX + 64];
     dv_grpc_client_free(p->kubelet);
     p->kubelet = NULL;
-    if (status->code == DV_GRPC_OK) {
+    bool late = status->code == DV_GRPC_DEADLINE_EXCEEDED;
+    if (status->code == DV_GRPC_OK || (late && p->watchers)) {
         p->retry_ms = RETRY_FIRST_MS;
         /* The kubelet may have dialled back before it answered; else it has a minute. */
         dv_loop_timer_set(p->attempt, p->due ? SETTLE_MS : p->watchers ? DV_NEVER / 2 : LOST_MS, 0);
         tell(p, p->watchers ? DV_KUBELET_WATCHED : DV_KUBELET_REGISTERED, "");
         return;
     }
-    if (!p->watchers && strstr(status->text, STUCK))
+    if (late)
+        dv_kubelet_dir_cut_off(p->dir);
+    if (late || strstr(status->text, STUCK))
         take_turn(p);
     snprintf(why, sizeof why, "the kubelet refused: %s: %s", dv_grpc_status_name(status->code),
              status->text);
@@ -499,6 +502,8 @@ int dv_kubelet_plugin_new(struct dv_kubelet_dir *dir, const struct dv_kubelet_pl
         free(p);
         return r;
     }
+    if (dv_kubelet_dir_is_cut_off(dir))
+        take_turn(p);
     dv_kubelet_dir_join(dir, &p->user);
     *ret = p;
     return 0;
@@ -509,6 +514,8 @@ void dv_kubelet_plugin_free(struct dv_kubelet_plugin *p)
     if (!p)
         return;
     dv_kubelet_dir_leave(p->dir, &p->user);
+    if (p->kubelet)
+        dv_kubelet_dir_cut_off(p->dir);
     p->rebuilding = true;
     drop_registration(p);
     dv_grpc_server_free(p->server);

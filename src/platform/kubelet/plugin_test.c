@@ -629,6 +629,55 @@ static void test_slow(void **state)
     dv_loop_free(far);
 }
 
+/* It finds two Registers of ours at once: it answers the second so although it watches. */
+static void test_stuck_while_it_watches(void **state)
+{
+    struct fixture *f = *state;
+    f->keep_waiting = true;
+    start_kubelet(f);
+    assert_int_equal(offer(f, "a", true), 0);
+    run_until(f, &f->registered, 1);
+    watch(f);
+    run_until(f, &f->lists, 1);
+    f->keep_waiting = false;
+    dv_grpc_server_fail(f->waiting, DV_GRPC_UNKNOWN, "device plugin already connected: gpu.sock");
+    run_until(f, &f->states[DV_KUBELET_REGISTERED], 1);
+    assert_non_null(memmem(f->last_register, f->last_register_size, "\22\12gpu.sock.1", 12));
+    assert_int_equal(f->states[DV_KUBELET_LOST], 0);
+    dv_grpc_client_free(f->client);
+    f->client = NULL;
+    snprintf(f->plugin_path, sizeof f->plugin_path, "%s/gpu.sock.1", f->path);
+    watch(f);
+    run_until(f, &f->lists, 2);
+}
+
+/* A plugin goes while the kubelet thinks about it; who comes next has a socket of its own, until
+ * there is another kubelet. */
+static void test_cut_off(void **state)
+{
+    struct fixture *f = *state;
+    f->keep_waiting = true;
+    start_kubelet(f);
+    run_until(f, &f->registered, 1);
+    for (int i = 0; i < 2; i++) {
+        dv_kubelet_plugin_free(f->plugin);
+        new_plugin(f);
+        run_until(f, &f->registered, 2 + i);
+        const char *wanted[] = {"\22\12gpu.sock.1", "\22\12gpu.sock.2"};
+        assert_non_null(memmem(f->last_register, f->last_register_size, wanted[i], 12));
+    }
+    stop_kubelet(f);
+    dv_kubelet_plugin_free(f->plugin);
+    f->keep_waiting = false;
+    f->registered = 0;
+    f->plugin = NULL;
+    start_kubelet(f);
+    turn(f, 50); /* it is seen */
+    new_plugin(f);
+    run_until(f, &f->registered, 1);
+    assert_non_null(memmem(f->last_register, f->last_register_size, "\22\10gpu.sock", 10));
+}
+
 static void test_free_in_state(void **state)
 {
     struct fixture *f = *state;
@@ -679,7 +728,9 @@ int main(void)
         T(test_turned_away),
         T(test_asked_once),
         T(test_stuck),
+        T(test_stuck_while_it_watches),
         T(test_slow),
+        T(test_cut_off),
         T(test_free_in_state),
         T(test_many_plugins),
     };
