@@ -21,7 +21,8 @@ void dv_lintfile_api(struct dv_lintfile *l, const struct dv_yaml_node *object)
         return;
     struct dv_lint_finding *f =
         dv_lintfile_add(l, version, rules[a.result], kind, text, a.right, a.since);
-    if (a.drop_in)
+    /* A cluster that has the old beta may be too old for what came after it. */
+    if (a.drop_in && a.result != DV_LINT_VERSION_OLD)
         dv_lintfile_edit_scalar(l, f, version, a.right);
 }
 

@@ -411,6 +411,8 @@ void dv_lint_command_smi(struct dv_lint_run *run, const struct dv_lint_words *w)
             judge_fields(run, word);
         else if (!o)
             judge_unknown(run, word, smi_options, DV_ARRAY_SIZE(smi_options));
+        if (!strcmp(word->text, "-cip") && i + 1 < w->n)
+            judge_set(run, &w->words[i + 1], w->words[i + 1].text);
         if (!o)
             continue;
         device = device || !strcmp(o->name, "-i");
