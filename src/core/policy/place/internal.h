@@ -81,6 +81,7 @@ bool dv_place_tightest(const struct dv_cluster_state *state, uint32_t n, uint16_
                        uint8_t *ret_gpus);
 
 /* ---- policies: each file gives its own ---- */
+extern const struct dv_place_policy dv_place_own;
 extern const struct dv_place_policy dv_place_fgd;
 extern const struct dv_place_policy dv_place_best_fit, dv_place_dot_product, dv_place_packing,
     dv_place_clustering;

@@ -6,8 +6,9 @@
 #include <string.h>
 
 static const struct dv_place_policy *const policies[] = {
-    &dv_place_fgd,         &dv_place_best_fit,  &dv_place_packing, &dv_place_clustering,
-    &dv_place_dot_product, &dv_place_first_fit, &dv_place_spread,  &dv_place_random,
+    &dv_place_own,       &dv_place_fgd,        &dv_place_best_fit,
+    &dv_place_packing,   &dv_place_clustering, &dv_place_dot_product,
+    &dv_place_first_fit, &dv_place_spread,     &dv_place_random,
 };
 
 const struct dv_place_policy *dv_place_policy_at(size_t i)

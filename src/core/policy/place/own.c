@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/place/own.h"
+
+#include "policy/place/internal.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SCORE_UNIT                                                                                 \
+    1073741824.0         /* costs are compared in 2^-30 GPU: what is less is no difference         \
+                          */
+#define REFRESH_EVERY 20 /* placements */
+/* Scarcity and prices change as the cluster fills. New ones void all scores, so the old ones stay
+ * until one of them is off by this, as a natural logarithm. */
+#define SCARCITY_OFF 0.5
+#define PRICE_OFF 0.2
+#define SCARCITY_NONE 1e-4 /* below, differences do not count */
+#define PRICE_NONE 1e-3
+#define PRICE_ROUNDS 60
+/* What has been learnt is read again once there is this much more of it. */
+#define LEARN_MORE 1.1
+
+struct own_node {
+    struct dv_own_rest rest;
+    double sum; /* dv_own_terms_sum() */
+    uint64_t changed;
+};
+
+struct own {
+    struct dv_own_world world;
+    struct dv_program_solver solver;
+    const struct dv_cluster *cluster;
+    struct own_node *nodes;
+    uint32_t n;
+    uint64_t changes;
+    int64_t worth[DV_CLUSTER_MODELS_MAX]; /* sums over the nodes of each model */
+    int64_t all_worth;
+    uint64_t hosts[DV_OWN_SHAPES_MAX]; /* GPUs in places for this shape */
+    uint64_t learnt;                   /* popularity->total when it was read */
+};
+
+/* ---- sums over the cluster ------------------------------------------------------------------ */
+
+/* times: 1 puts the node's share into the sums, -1 takes it out. */
+static void sum_node(struct own *own, uint32_t node, int times)
+{
+    const struct dv_own_rest *rest = &own->nodes[node].rest;
+    own->worth[dv_cluster_state(own->cluster, node)->model] += times * rest->worth;
+    own->all_worth += times * rest->worth;
+    for (uint32_t i = 0; i < own->world.demand.n_shapes; i++) {
+        const struct dv_own_shape *shape = &own->world.demand.shapes[i];
+        uint64_t gpus = (uint64_t)shape->gpus * dv_own_hosts(shape, rest);
+        own->hosts[i] += times > 0 ? gpus : -gpus;
+    }
+}
+
+static void look_at(struct own *own, uint32_t node)
+{
+    struct dv_own_terms terms;
+    struct own_node *n = &own->nodes[node];
+    dv_own_rest_of(&own->world, dv_cluster_state(own->cluster, node), &n->rest);
+    dv_own_terms_of(&own->world, &n->rest, &terms);
+    n->sum = dv_own_terms_sum(&own->world, &terms);
+}
+
+static void look_at_all(struct own *own)
+{
+    memset(own->worth, 0, sizeof own->worth);
+    memset(own->hosts, 0, sizeof own->hosts);
+    own->all_worth = 0;
+    for (uint32_t i = 0; i < own->n; i++) {
+        look_at(own, i);
+        sum_node(own, i, 1);
+    }
+}
+
+static void own_changed(void *state, uint32_t node, const struct dv_cluster_pod *pod,
+                        const struct dv_cluster_taking *taking, bool taken)
+{
+    struct own *own = state;
+    sum_node(own, node, -1);
+    look_at(own, node);
+    sum_node(own, node, 1);
+    own->nodes[node].changed = ++own->changes;
+}
+
+/* ---- scarcity and prices -------------------------------------------------------------------- */
+
+/* The GPUs that a shape will ask for, if what is free is asked for as always, over the GPUs that
+ * there is a place for it on. Squared: little while there are plenty. */
+static void find_scarcity(const struct own *own, double ret[DV_OWN_SHAPES_MAX])
+{
+    double free_gpus = (double)own->all_worth / DV_OWN_UNIT;
+    for (uint32_t i = 0; i < own->world.demand.n_shapes; i++) {
+        double want = own->world.demand.shapes[i].share * free_gpus;
+        double q = own->hosts[i] ? DV_MIN(want / (double)own->hosts[i], 1) : 1;
+        ret[i] = q * q;
+    }
+}
+
+/* Where the pods of a class go: parts of each model, which sum to 1. */
+struct spread {
+    double part[DV_OWN_CLASSES_MAX][DV_CLUSTER_MODELS_MAX];
+};
+
+static void normalise(double *part, uint32_t models)
+{
+    double sum = 0;
+    for (uint32_t m = 0; m < models; m++)
+        sum += part[m];
+    for (uint32_t m = 0; m < models && sum > 0; m++)
+        part[m] /= sum;
+}
+
+static void loads_of(const struct own *own, const struct spread *s, uint32_t models, double *ret)
+{
+    const struct dv_own_demand *d = &own->world.demand;
+    memset(ret, 0, models * sizeof *ret);
+    for (uint32_t c = 0; c < d->n_classes; c++)
+        for (uint32_t m = 0; m < models; m++)
+            ret[m] += s->part[c][m] * d->classes[c].share * (double)own->all_worth;
+}
+
+/* Demand of the classes over what is free, per model, as even as the classes allow. Squared. */
+static int find_prices(const struct own *own, double ret[DV_CLUSTER_MODELS_MAX])
+{
+    const struct dv_own_demand *d = &own->world.demand;
+    uint32_t models = dv_cluster_models(own->cluster);
+    memset(ret, 0, DV_CLUSTER_MODELS_MAX * sizeof *ret);
+    if (!d->n_classes)
+        return 0;
+    struct spread *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    double loads[DV_CLUSTER_MODELS_MAX];
+    for (uint32_t c = 0; c < d->n_classes; c++) {
+        for (uint32_t m = 0; m < models; m++)
+            s->part[c][m] = d->classes[c].models >> m & 1 ? (double)own->worth[m] : 0;
+        normalise(s->part[c], models);
+    }
+    for (int round = 1; round < PRICE_ROUNDS; round++) {
+        loads_of(own, s, models, loads);
+        for (uint32_t m = 0; m < models; m++)
+            if (loads[m] > 0)
+                loads[m] = sqrt((double)DV_MAX(own->worth[m], 1) / loads[m]);
+        for (uint32_t c = 0; c < d->n_classes; c++) {
+            for (uint32_t m = 0; m < models; m++)
+                s->part[c][m] *= loads[m];
+            normalise(s->part[c], models);
+        }
+    }
+    loads_of(own, s, models, loads);
+    for (uint32_t m = 0; m < models; m++) {
+        double q = own->worth[m] > 0 ? loads[m] / (double)own->worth[m] : 0;
+        ret[m] = q * q;
+    }
+    free(s);
+    return 0;
+}
+
+static bool off(const double *now, const double *used, uint32_t n, double none, double by)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (fabs(log((now[i] + none) / (used[i] + none))) > by)
+            return true;
+    return false;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static void own_done(void *state)
+{
+    struct own *own = state;
+    if (!own)
+        return;
+    free(own->nodes);
+    free(own);
+}
+
+/* With new values of all kinds: scarcity and prices as they are now. */
+static int begin(struct own *own)
+{
+    look_at_all(own);
+    find_scarcity(own, own->world.scarcity);
+    int r = find_prices(own, own->world.prices);
+    if (r == 0)
+        look_at_all(own);
+    return r;
+}
+
+static int read_world(struct own *own, const struct dv_popularity *popularity, struct dv_err *err)
+{
+    struct dv_own_world *world = malloc(sizeof *world);
+    if (!world)
+        return -ENOMEM;
+    int r = dv_own_world_read(world, popularity, own->cluster, &own->solver, err);
+    if (r == 0) {
+        own->world = *world;
+        own->learnt = popularity ? popularity->total : 0;
+        r = begin(own);
+    }
+    free(world);
+    return r;
+}
+
+static int own_init(const struct dv_place *place, void **ret_state, struct dv_err *err)
+{
+    struct own *own = calloc(1, sizeof *own);
+    if (!own)
+        return dv_err_set(err, -ENOMEM, "out of memory");
+    const struct dv_own_hint *hint = dv_place_hint(place);
+    if (hint)
+        own->solver = hint->solver;
+    own->cluster = dv_place_cluster(place);
+    own->n = dv_cluster_nodes(own->cluster);
+    own->nodes = calloc((size_t)own->n + 1, sizeof *own->nodes);
+    int r = own->nodes ? read_world(own, dv_place_popularity(place), err) : -ENOMEM;
+    if (r < 0) {
+        own_done(own);
+        return r == -ENOMEM ? dv_err_set(err, r, "out of memory") : r;
+    }
+    *ret_state = own;
+    return 0;
+}
+
+/* Without memory for new numbers the old ones do. */
+static bool own_refresh(void *state, const struct dv_place *place)
+{
+    struct own *own = state;
+    const struct dv_popularity *popularity = dv_place_popularity(place);
+    if (popularity && ((double)popularity->total > (double)own->learnt * LEARN_MORE ||
+                       popularity->total < own->learnt))
+        return read_world(own, popularity, NULL) == 0;
+    double scarcity[DV_OWN_SHAPES_MAX] = {0}, prices[DV_CLUSTER_MODELS_MAX];
+    find_scarcity(own, scarcity);
+    if (find_prices(own, prices) < 0 ||
+        (!off(scarcity, own->world.scarcity, own->world.demand.n_shapes, SCARCITY_NONE,
+              SCARCITY_OFF) &&
+         !off(prices, own->world.prices, dv_cluster_models(own->cluster), PRICE_NONE, PRICE_OFF)))
+        return false;
+    memcpy(own->world.scarcity, scarcity, sizeof scarcity);
+    memcpy(own->world.prices, prices, sizeof prices);
+    look_at_all(own);
+    return true;
+}
+
+/* ---- one placement -------------------------------------------------------------------------- */
+
+/* What would be left, and what the cut loses on the GPUs, in 1/DV_OWN_UNIT. */
+static int64_t cut(const struct own *own, const struct dv_place_ask *ask, struct dv_own_rest *after)
+{
+    const struct dv_own_values *v = &own->world.values;
+    const struct dv_cluster_taking *t = ask->taking;
+    int64_t lost = 0;
+    *after = own->nodes[ask->node].rest;
+    after->cpu_milli -= t->cpu_milli;
+    after->memory_mib -= t->memory_mib;
+    for (uint32_t i = 0; i < t->n; i++) {
+        uint16_t had = ask->before->gpu[t->gpus[i]];
+        /* A GPU that is cut into MIG instances has nothing left for fractions. */
+        uint16_t has = t->mig ? 0 : (uint16_t)(had - t->milli);
+        int64_t less = v->rest[had] - v->rest[has];
+        after->worth -= less;
+        after->whole = (uint8_t)(after->whole - (had == DV_CLUSTER_MILLI));
+        after->open = (uint8_t)(after->open + (v->rest[has] > 0) -
+                                (had != DV_CLUSTER_MILLI && v->rest[had] > 0));
+        lost += less - (t->mig ? 0 : v->size[t->milli]);
+    }
+    return lost;
+}
+
+static double size_of(const struct dv_cluster_taking *t)
+{
+    return t->mig ? t->n : (double)t->n * t->milli / DV_CLUSTER_MILLI;
+}
+
+static int64_t own_score(void *state, const struct dv_place_ask *ask)
+{
+    const struct own *own = state;
+    struct dv_own_rest after;
+    struct dv_own_terms terms;
+    double lost = (double)cut(own, ask, &after) / DV_OWN_UNIT;
+    dv_own_terms_of(&own->world, &after, &terms);
+    double cost = lost + dv_own_terms_sum(&own->world, &terms) - own->nodes[ask->node].sum +
+                  own->world.prices[ask->before->model] * size_of(ask->taking);
+    return -(int64_t)llrint(cost * SCORE_UNIT);
+}
+
+/* ---- who is first of equals ----------------------------------------------------------------- */
+
+static int order(int64_t a, int64_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
+static void sorted(const struct dv_cluster_state *s, uint16_t ret[DV_CLUSTER_GPUS_MAX])
+{
+    for (uint32_t i = 0; i < s->n_gpus; i++) {
+        uint32_t at = i;
+        for (; at > 0 && ret[at - 1] > s->gpu[i]; at--)
+            ret[at] = ret[at - 1];
+        ret[at] = s->gpu[i];
+    }
+}
+
+static int order_gpus(const struct dv_cluster_state *a, const struct dv_cluster_state *b)
+{
+    uint16_t x[DV_CLUSTER_GPUS_MAX], y[DV_CLUSTER_GPUS_MAX];
+    if (a->n_gpus != b->n_gpus)
+        return order(a->n_gpus, b->n_gpus);
+    sorted(a, x);
+    sorted(b, y);
+    return memcmp(x, y, a->n_gpus * sizeof x[0]);
+}
+
+/* Least free of GPUs, CPU, memory; then what the nodes are made of; then the one that nobody has
+ * touched for longer. What is left are nodes that nothing tells apart. */
+static bool own_before(const void *state, const struct dv_place *place, uint32_t a, uint32_t b)
+{
+    const struct own *own = state;
+    const struct dv_cluster_state *x = dv_cluster_state(own->cluster, a);
+    const struct dv_cluster_state *y = dv_cluster_state(own->cluster, b);
+    int by = order(x->gpu_milli, y->gpu_milli);
+    by = by ? by : order(x->model, y->model);
+    by = by ? by : order(x->cpu_milli, y->cpu_milli);
+    by = by ? by : order(x->memory_mib, y->memory_mib);
+    by = by ? by : order_gpus(x, y);
+    if (by)
+        return by < 0;
+    const struct dv_cluster_fixed *f = dv_cluster_fixed(own->cluster, a);
+    const struct dv_cluster_fixed *g = dv_cluster_fixed(own->cluster, b);
+    by = order(f->cpu_milli, g->cpu_milli);
+    by = by ? by : order(f->memory_mib, g->memory_mib);
+    return by ? by < 0 : own->nodes[a].changed < own->nodes[b].changed;
+}
+
+const struct dv_place_policy dv_place_own = {
+    .name = "divvy",
+    .summary = "where it costs least of what will be needed later: the default",
+    .gpu = DV_PLACE_GPU_BEST,
+    .refresh_every = REFRESH_EVERY,
+    .init = own_init,
+    .done = own_done,
+    .score = own_score,
+    .before = own_before,
+    .changed = own_changed,
+    .refresh = own_refresh,
+};
+
+/* ---- reasons -------------------------------------------------------------------------------- */
+
+static int64_t micro(double gpus)
+{
+    return llrint(gpus * 1e6);
+}
+
+void dv_own_explain(const struct dv_place *place, uint32_t node, const struct dv_cluster_pod *pod,
+                    const struct dv_cluster_taking *taking, struct dv_own_reasons *ret)
+{
+    const struct own *own = place->state;
+    const struct dv_own_weights *k = &own->world.weights;
+    const struct dv_place_ask ask = {.place = place,
+                                     .node = node,
+                                     .before = dv_cluster_state(own->cluster, node),
+                                     .pod = pod,
+                                     .taking = taking};
+    struct dv_own_rest after;
+    struct dv_own_terms was, is;
+    double lost = (double)cut(own, &ask, &after) / DV_OWN_UNIT;
+    dv_own_terms_of(&own->world, &own->nodes[node].rest, &was);
+    dv_own_terms_of(&own->world, &after, &is);
+    *ret = (struct dv_own_reasons){
+        .pattern = micro(lost),
+        .stranded = micro(k->stranded * (is.stranded - was.stranded)),
+        .gradient = micro(k->stranded * k->gradient * (is.gradient - was.gradient)),
+        .reserve = micro(k->stranded * k->reserve * (was.reserve - is.reserve)),
+        .open = micro(k->open * (is.open - was.open)),
+        .price = micro(own->world.prices[ask.before->model] * size_of(taking)),
+    };
+    ret->cost =
+        ret->pattern + ret->stranded + ret->gradient + ret->reserve + ret->open + ret->price;
+}
