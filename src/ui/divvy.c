@@ -35,6 +35,7 @@ static const struct dv_ui_verb *const verbs[] = {
     &dv_verb_layout_undo,
     &dv_verb_mig_profiles,
     &dv_verb_mig_plan,
+    &dv_verb_mig_forecast,
     &dv_verb_mig_apply,
     &dv_verb_mig_assert,
     &dv_verb_mig_export,
