@@ -92,9 +92,11 @@ static int grow(struct reader *in)
     struct dv_demand_file *f = in->file;
     if (f->rows < in->room)
         return 0;
-    if (f->rows == DV_DEMAND_FILE_ROWS_MAX)
-        return dv_csv_fail(in->csv, DV_CSV_ROW, in->err, -E2BIG, "more than %u rows",
-                           DV_DEMAND_FILE_ROWS_MAX);
+    if (f->rows == DV_DEMAND_FILE_ROWS_MAX) {
+        dv_csv_fail(in->csv, DV_CSV_ROW, in->err, -E2BIG, "more than %u rows",
+                    DV_DEMAND_FILE_ROWS_MAX);
+        return -E2BIG;
+    }
     size_t room = in->room ? in->room * 2 : 1024;
     struct row *rows = realloc(in->rows, room * sizeof *rows);
     if (rows)
@@ -102,8 +104,10 @@ static int grow(struct reader *in)
     int32_t *values = realloc(in->values, room * DV_MAX(f->n_profiles, 1) * sizeof *values);
     if (values)
         in->values = values;
-    if (!rows || !values)
-        return dv_err_set(in->err, -ENOMEM, "out of memory");
+    if (!rows || !values) {
+        dv_err_set(in->err, -ENOMEM, "out of memory");
+        return -ENOMEM;
+    }
     in->room = room;
     return 0;
 }
@@ -199,7 +203,7 @@ static void fill_steps(struct reader *in)
 static int make_steps(struct reader *in)
 {
     struct dv_demand_file *f = in->file;
-    if (!f->rows)
+    if (!f->rows || !in->rows)
         return dv_csv_fail(in->csv, DV_CSV_ROW, in->err, -EINVAL, "no rows, only a header");
     qsort(in->rows, f->rows, sizeof *in->rows, by_time);
     for (size_t i = 1; i < f->rows; i++)
