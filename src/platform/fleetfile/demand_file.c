@@ -129,7 +129,6 @@ static int read_time(struct reader *in, int64_t *ret)
 {
     static const struct dv_zone utc = {.name = ""};
     const char *text = dv_csv_field(in->csv, 0).text;
-    struct dv_err why = {{0}};
     char whole[24] = "";
     size_t digits = strspn(text, "0123456789");
     if (text[digits] == '.' && digits < sizeof whole &&
@@ -137,8 +136,10 @@ static int read_time(struct reader *in, int64_t *ret)
         memcpy(whole, text, digits);
         text = whole;
     }
-    if (dv_zone_parse(&utc, text, ret, &why) < 0)
-        return dv_csv_fail(in->csv, 0, in->err, -EINVAL, "%s", why.msg);
+    if (dv_zone_parse(&utc, text, ret, NULL) < 0)
+        return dv_csv_fail(in->csv, 0, in->err, -EINVAL,
+                           "not a time between 1970 and 2100; write 2026-03-29T14:30Z, or seconds "
+                           "since 1970");
     return 0;
 }
 
@@ -217,7 +218,7 @@ static int make_steps(struct reader *in)
                            "the rows span %llu steps; at most %u can be used: take a longer step",
                            (unsigned long long)n, DV_MIG_FORECAST_STEPS_MAX);
     f->n = (size_t)n;
-    f->demand = calloc(f->n * f->n_profiles, sizeof *f->demand);
+    f->demand = calloc(DV_MAX(f->n * f->n_profiles, 1), sizeof *f->demand);
     if (!f->demand)
         return dv_err_set(in->err, -ENOMEM, "out of memory");
     fill_steps(in);
