@@ -55,10 +55,8 @@ static bool is_profile(const char *column, const char *profile)
 static int no_profile(struct reader *in, const struct dv_mig_geometry *g)
 {
     return dv_csv_fail(in->csv, DV_CSV_ROW, in->err, -EINVAL,
-                       "no column is called like a MIG profile of this GPU (as '%s'); there is "
-                       "'%s'%s",
-                       g->profiles[0].name, dv_csv_header(in->csv, 0),
-                       dv_csv_header(in->csv, 1) ? ", ..." : "");
+                       "no column is called like a MIG profile of this GPU, as '%s'",
+                       g->profiles[0].name);
 }
 
 static int select_columns(struct reader *in, const struct dv_mig_geometry *g)

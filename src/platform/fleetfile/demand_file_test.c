@@ -80,8 +80,7 @@ static void test_kubernetes_names(void **state)
 static void test_refused(void **state)
 {
     assert_refused("time,1g.5gb\n1793494800.25,1\n",
-                   "d.csv:1: no column is called like a MIG profile of this GPU (as '1g.10gb'); "
-                   "there is 'time', ...");
+                   "d.csv:1: no column is called like a MIG profile of this GPU, as '1g.10gb'");
     assert_refused("when,1g.10gb\n1793494800.25,1\n",
                    "d.csv:1: no column 'time'; there are 'when', '1g.10gb'");
     assert_refused("time,1g.10gb,nvidia.com/mig-1g.10gb\n1793494800.25,1,1\n",
