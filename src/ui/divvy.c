@@ -44,6 +44,7 @@ static const struct dv_ui_verb *const verbs[] = {
     &dv_verb_mig_generate,
     &dv_verb_plan,
     &dv_verb_admit,
+    &dv_verb_audit,
     &dv_verb_lint,
     &dv_verb_simulate_cluster,
     &dv_verb_simulate_modes,

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/audit/audit.h"
+
+#include "policy/audit/audit_judge.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct entry {
+    struct dv_audit_workload w;
+    uint64_t hash;
+    char text[]; /* the name, a NUL, the GPU, a NUL */
+};
+
+struct dv_audit {
+    struct entry **entries;
+    uint32_t n, cap;
+    uint32_t *table; /* open addressing: index + 1; 0 is free */
+    uint32_t table_size;
+    uint64_t out_of_order, duplicates, conflicts, late;
+    struct dv_audit_fleet fleet;
+};
+
+struct dv_audit *dv_audit_new(void)
+{
+    return calloc(1, sizeof(struct dv_audit));
+}
+
+void dv_audit_free(struct dv_audit *a)
+{
+    if (!a)
+        return;
+    for (uint32_t i = 0; i < a->n; i++)
+        free(a->entries[i]);
+    free(a->entries);
+    free(a->table);
+    free(a);
+}
+
+/* ---- workloads by name ---------------------------------------------------------------------- */
+
+/* FNV-1a (Fowler, Noll, Vo), over both texts with their ends. */
+static uint64_t hash_of(const char *name, const char *gpu)
+{
+    uint64_t h = UINT64_C(14695981039346656037);
+    const char *const texts[] = {name, gpu};
+    for (size_t i = 0; i < 2; i++) {
+        for (const char *p = texts[i]; *p; p++)
+            h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
+        h *= UINT64_C(1099511628211);
+    }
+    return h ^ h >> 32;
+}
+
+/* Where it is, or the free place where it would be. */
+static uint32_t seek(const struct dv_audit *a, uint64_t hash, const char *name, const char *gpu)
+{
+    uint32_t mask = a->table_size - 1, i = (uint32_t)hash & mask;
+    for (; a->table[i]; i = (i + 1) & mask) {
+        const struct entry *e = a->entries[a->table[i] - 1];
+        if (e->hash == hash && !strcmp(e->w.name, name) && !strcmp(e->w.gpu, gpu))
+            break;
+    }
+    return i;
+}
+
+static int grow(struct dv_audit *a)
+{
+    if (a->n == a->cap) {
+        uint32_t cap = a->cap ? a->cap * 2 : 64;
+        struct entry **more = realloc(a->entries, cap * sizeof(struct entry *));
+        if (!more)
+            return -ENOMEM;
+        a->entries = more;
+        a->cap = cap;
+    }
+    if (a->table && a->table_size > 2 * a->n)
+        return 0;
+    uint32_t size = a->table_size ? a->table_size * 2 : 256;
+    uint32_t *table = calloc(size, sizeof *table);
+    if (!table)
+        return -ENOMEM;
+    free(a->table);
+    a->table = table;
+    a->table_size = size;
+    for (uint32_t i = 0; i < a->n; i++)
+        table[seek(a, a->entries[i]->hash, a->entries[i]->w.name, a->entries[i]->w.gpu)] = i + 1;
+    return 0;
+}
+
+static int add_entry(struct dv_audit *a, uint64_t hash, const char *name, const char *gpu)
+{
+    size_t n = strlen(name) + 1, m = strlen(gpu) + 1;
+    if (n == 1 || n > DV_AUDIT_NAME_MAX + 1 || m > DV_AUDIT_NAME_MAX + 1)
+        return -EINVAL;
+    if (a->n == DV_AUDIT_WORKLOADS_MAX)
+        return -E2BIG;
+    int r = grow(a);
+    if (r < 0)
+        return r;
+    struct entry *e = calloc(1, sizeof *e + n + m);
+    if (!e)
+        return -ENOMEM;
+    memcpy(e->text, name, n);
+    memcpy(e->text + n, gpu, m);
+    e->hash = hash;
+    e->w.name = e->text;
+    e->w.gpu = e->text + n;
+    a->entries[a->n++] = e;
+    a->table[seek(a, hash, name, gpu)] = a->n;
+    return 0;
+}
+
+int dv_audit_find(struct dv_audit *a, const char *name, const char *gpu, uint32_t *ret)
+{
+    uint64_t hash = hash_of(name, gpu);
+    uint32_t at = a->table ? a->table[seek(a, hash, name, gpu)] : 0;
+    if (!at) {
+        int r = add_entry(a, hash, name, gpu);
+        if (r < 0)
+            return r;
+        at = a->n;
+    }
+    *ret = at - 1;
+    return 0;
+}
+
+uint32_t dv_audit_count(const struct dv_audit *a)
+{
+    return a->n;
+}
+
+const struct dv_audit_workload *dv_audit_at(const struct dv_audit *a, uint32_t i)
+{
+    return i < a->n ? &a->entries[i]->w : NULL;
+}
+
+const struct dv_audit_fleet *dv_audit_fleet(const struct dv_audit *a)
+{
+    return &a->fleet;
+}
+
+/* ---- samples -------------------------------------------------------------------------------- */
+
+static enum dv_audit_add count(struct dv_audit *a, enum dv_audit_add added)
+{
+    a->out_of_order += added == DV_AUDIT_ADDED_OUT_OF_ORDER;
+    a->duplicates += added == DV_AUDIT_DUPLICATE || added == DV_AUDIT_CONFLICT;
+    a->conflicts += added == DV_AUDIT_CONFLICT;
+    a->late += added == DV_AUDIT_LATE;
+    return added;
+}
+
+enum dv_audit_add dv_audit_busy(struct dv_audit *a, uint32_t workload, int64_t unix_ns,
+                                double percent)
+{
+    return count(a, dv_audit_series_busy(&a->entries[workload]->w.series, unix_ns, percent));
+}
+
+enum dv_audit_add dv_audit_memory(struct dv_audit *a, uint32_t workload, int64_t unix_ns,
+                                  double bytes)
+{
+    return count(a, dv_audit_series_memory(&a->entries[workload]->w.series, unix_ns, bytes));
+}
+
+/* ---- figures -------------------------------------------------------------------------------- */
+
+/* The step that most samples came at: that of the workload in the middle, by samples, would be
+ * dearer to find; the longest series' is as good. */
+static uint64_t common_step(const struct dv_audit *a)
+{
+    uint64_t best = 0, step = 0;
+    for (uint32_t i = 0; i < a->n; i++) {
+        const struct dv_audit_times *t = &a->entries[i]->w.series.busy_times;
+        struct dv_audit_spacing spacing;
+        if (t->n <= best)
+            continue;
+        dv_audit_series_spacing(t, &spacing);
+        if (!spacing.step_ns)
+            continue;
+        best = t->n;
+        step = spacing.step_ns;
+    }
+    return step;
+}
+
+static void figures(struct dv_audit_workload *w, uint64_t common)
+{
+    const struct dv_audit_series *s = &w->series;
+    double n = (double)s->busy_times.n;
+    dv_audit_series_spacing(&s->busy_times, &w->spacing);
+    if (!w->spacing.step_ns)
+        w->spacing.step_ns = common;
+    w->memory_mean = s->memory_times.n ? s->memory_sum / (double)s->memory_times.n : 0;
+    if (!s->busy_times.n)
+        return;
+    w->mean_percent = s->busy_sum / n;
+    double variance = s->busy_squares / n - w->mean_percent * w->mean_percent;
+    w->deviation = variance > 0 ? sqrt(variance) : 0;
+    w->p95_percent = DV_MIN(dv_audit_series_quantile(s, 0.95), s->busy_peak);
+    w->idle_share = (double)s->idle / n;
+    w->covered_ns = s->busy_times.n * w->spacing.step_ns;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* How many workloads there were at once, at most. */
+static int find_peak(const struct dv_audit *a, uint32_t *ret)
+{
+    size_t n = 0;
+    int64_t *times = calloc(2 * (size_t)a->n + 1, sizeof *times), *ends = times + a->n;
+    if (!times)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < a->n; i++) {
+        const struct dv_audit_workload *w = &a->entries[i]->w;
+        if (!w->series.busy_times.n)
+            continue;
+        times[n] = w->series.busy_times.first_ns;
+        ends[n++] = w->series.busy_times.last_ns;
+    }
+    qsort(times, n, sizeof *times, by_time);
+    qsort(ends, n, sizeof *ends, by_time);
+    size_t peak = 0, gone = 0;
+    for (size_t i = 0; i < n; i++) {
+        while (ends[gone] < times[i])
+            gone++;
+        peak = DV_MAX(peak, i + 1 - gone);
+    }
+    free(times);
+    *ret = (uint32_t)peak;
+    return 0;
+}
+
+static void add_to_fleet(struct dv_audit_fleet *f, const struct dv_audit_workload *w,
+                         double *percent_sum)
+{
+    const struct dv_audit_series *s = &w->series;
+    f->memory_samples += s->memory_times.n;
+    if (!s->busy_times.n) {
+        f->memory_only++;
+        return;
+    }
+    f->first_ns =
+        f->workloads ? DV_MIN(f->first_ns, s->busy_times.first_ns) : s->busy_times.first_ns;
+    f->last_ns = f->workloads ? DV_MAX(f->last_ns, s->busy_times.last_ns) : s->busy_times.last_ns;
+    f->workloads++;
+    f->samples += s->busy_times.n;
+    f->idle_samples += s->idle;
+    f->gaps += w->spacing.gaps;
+    f->missing += w->spacing.missing;
+    f->gpu_ns += w->covered_ns;
+    f->busy_ns += (double)w->covered_ns * w->mean_percent / 100;
+    f->by_class[w->class]++;
+    *percent_sum += s->busy_sum;
+}
+
+int dv_audit_finish(struct dv_audit *a, const struct dv_audit_wish *wish)
+{
+    struct dv_audit_fleet f = {.step_ns = common_step(a),
+                               .out_of_order = a->out_of_order,
+                               .duplicates = a->duplicates,
+                               .conflicts = a->conflicts,
+                               .late = a->late};
+    double percent_sum = 0;
+    for (uint32_t i = 0; i < a->n; i++) {
+        struct dv_audit_workload *w = &a->entries[i]->w;
+        figures(w, f.step_ns);
+        dv_audit_judge(w, wish);
+        add_to_fleet(&f, w, &percent_sum);
+    }
+    f.mean_percent = f.samples ? percent_sum / (double)f.samples : 0;
+    double span = (double)(f.last_ns - f.first_ns) + (double)f.step_ns;
+    f.gpus_mean = span > 0 ? (double)f.gpu_ns / span : f.workloads;
+    int r = find_peak(a, &f.gpus_peak);
+    if (r == 0)
+        a->fleet = f;
+    return r;
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/audit/audit_pack.h"
+
+#include "policy/mig_plan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A GPU while it is packed. */
+struct open_gpu {
+    uint64_t memory;  /* shared: held */
+    uint32_t compute; /* shared: held; MIG: compute slices */
+    uint32_t n;       /* workloads on it now */
+    uint32_t pieces;  /* MIG: of the memory grid */
+    struct dv_mig_instance instances[DV_MIG_INSTANCES_MAX];
+    uint32_t owners[DV_MIG_INSTANCES_MAX];
+};
+
+struct item {
+    int64_t start_ns, end_ns;
+    double size; /* the larger of its shares of memory and compute */
+    uint32_t workload;
+};
+
+struct packing {
+    const struct dv_audit *audit;
+    const struct dv_audit_wish *wish;
+    struct dv_audit_plan *plan;
+    struct open_gpu *gpus;
+    uint32_t cap;
+    /* Held by all workloads that are there now, for the bound. */
+    uint64_t memory[5];
+    uint64_t compute[5], pieces[5];
+    uint32_t whole;
+};
+
+/* ---- one workload on one GPU ---------------------------------------------------------------- */
+
+static bool is_whole(enum dv_audit_how how)
+{
+    return how == DV_AUDIT_KEEP || how == DV_AUDIT_EXCLUSIVE;
+}
+
+static int fits_mig(const struct packing *k, struct open_gpu *g, const struct dv_audit_workload *w,
+                    uint32_t *ret_start)
+{
+    const struct dv_mig_geometry *geometry = k->wish->mig;
+    const struct dv_mig_profile *p = &geometry->profiles[w->profile];
+    if (g->n == DV_MIG_INSTANCES_MAX || g->compute + p->slices > geometry->slices ||
+        g->pieces + p->size > geometry->grid)
+        return 0;
+    struct dv_mig_instance want = {w->profile, DV_MIG_UNPLACED};
+    struct dv_mig_plan found;
+    int r = dv_mig_plan_find(geometry, g->instances, g->n, &want, 1, &found);
+    if (r < 0 || found.rule != DV_MIG_OK)
+        return r;
+    *ret_start = found.instances[0].start;
+    return 1;
+}
+
+/* 1: it fits, 0: it does not. */
+static int fits(const struct packing *k, uint32_t gpu, const struct dv_audit_workload *w,
+                uint32_t *ret_start)
+{
+    struct open_gpu *g = &k->gpus[gpu];
+    if (k->plan->gpus[gpu].how != w->how && !(is_whole(w->how) && is_whole(k->plan->gpus[gpu].how)))
+        return 0;
+    if (is_whole(w->how))
+        return !g->n;
+    if (w->how == DV_AUDIT_MIG)
+        return fits_mig(k, g, w, ret_start);
+    return !g->n || (g->n < DV_AUDIT_TENANTS_MAX &&
+                     g->memory + w->memory_bytes <= k->wish->gpu_memory_bytes &&
+                     g->compute + w->compute <= DV_COMPUTE_FULL - k->wish->headroom);
+}
+
+static void put(struct packing *k, uint32_t gpu, uint32_t workload, uint32_t start)
+{
+    const struct dv_audit_workload *w = dv_audit_at(k->audit, workload);
+    struct open_gpu *g = &k->gpus[gpu];
+    k->plan->gpu_of[workload] = gpu;
+    if (w->how == DV_AUDIT_MIG) {
+        const struct dv_mig_profile *p = &k->wish->mig->profiles[w->profile];
+        g->instances[g->n] = (struct dv_mig_instance){w->profile, start};
+        g->owners[g->n] = workload;
+        g->compute += p->slices;
+        g->pieces += p->size;
+    } else if (!is_whole(w->how)) {
+        g->memory += w->memory_bytes;
+        g->compute += w->compute;
+    }
+    g->n++;
+    struct dv_audit_gpu *of_plan = &k->plan->gpus[gpu];
+    of_plan->workloads++;
+    of_plan->workloads_peak = DV_MAX(of_plan->workloads_peak, g->n);
+}
+
+static void take_away(struct packing *k, uint32_t workload)
+{
+    const struct dv_audit_workload *w = dv_audit_at(k->audit, workload);
+    struct open_gpu *g = &k->gpus[k->plan->gpu_of[workload]];
+    g->n--;
+    if (w->how == DV_AUDIT_MIG) {
+        const struct dv_mig_profile *p = &k->wish->mig->profiles[w->profile];
+        uint32_t i = 0;
+        while (g->owners[i] != workload)
+            i++;
+        g->instances[i] = g->instances[g->n];
+        g->owners[i] = g->owners[g->n];
+        g->compute -= p->slices;
+        g->pieces -= p->size;
+    } else if (!is_whole(w->how)) {
+        g->memory -= w->memory_bytes;
+        g->compute -= w->compute;
+    }
+}
+
+static int open_another(struct packing *k, enum dv_audit_how how)
+{
+    struct dv_audit_plan *plan = k->plan;
+    if (plan->n_gpus == k->cap) {
+        uint32_t cap = k->cap ? k->cap * 2 : 64;
+        struct dv_audit_gpu *more = realloc(plan->gpus, cap * sizeof *more);
+        if (!more)
+            return -ENOMEM;
+        plan->gpus = more;
+        struct open_gpu *gpus = realloc(k->gpus, cap * sizeof *gpus);
+        if (!gpus)
+            return -ENOMEM;
+        k->gpus = gpus;
+        k->cap = cap;
+    }
+    memset(&k->gpus[plan->n_gpus], 0, sizeof k->gpus[0]);
+    plan->gpus[plan->n_gpus++] = (struct dv_audit_gpu){.how = how};
+    plan->by_how[how]++;
+    return 0;
+}
+
+static int place(struct packing *k, uint32_t workload)
+{
+    const struct dv_audit_workload *w = dv_audit_at(k->audit, workload);
+    uint32_t start = 0, gpu = 0;
+    for (; gpu < k->plan->n_gpus; gpu++) {
+        int r = fits(k, gpu, w, &start);
+        if (r < 0)
+            return r;
+        if (r)
+            break;
+    }
+    int r = gpu == k->plan->n_gpus ? open_another(k, w->how) : 0;
+    if (r == 0 && w->how == DV_AUDIT_MIG && !k->gpus[gpu].n)
+        r = fits(k, gpu, w, &start); /* where an empty GPU has it */
+    if (r < 0)
+        return r;
+    put(k, gpu, workload, start);
+    return 0;
+}
+
+/* ---- the bound ------------------------------------------------------------------------------ */
+
+static uint64_t ceil_div(uint64_t a, uint64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static void count_held(struct packing *k, uint32_t workload, bool comes)
+{
+    const struct dv_audit_workload *w = dv_audit_at(k->audit, workload);
+    uint64_t memory = w->memory_bytes, compute = w->compute, pieces = 0;
+    if (w->how == DV_AUDIT_MIG) {
+        compute = k->wish->mig->profiles[w->profile].slices;
+        pieces = k->wish->mig->profiles[w->profile].size;
+    }
+    k->whole += is_whole(w->how) ? (comes ? 1u : UINT32_MAX) : 0;
+    k->memory[w->how] += comes ? memory : 0 - memory;
+    k->compute[w->how] += comes ? compute : 0 - compute;
+    k->pieces[w->how] += comes ? pieces : 0 - pieces;
+}
+
+static void raise_bound(struct packing *k)
+{
+    uint64_t least = k->whole, by_memory = 0, by_compute = 0;
+    for (enum dv_audit_how how = DV_AUDIT_MPS; how <= DV_AUDIT_GOVERNED; how++) {
+        uint64_t m = ceil_div(k->memory[how], k->wish->gpu_memory_bytes);
+        uint64_t c = ceil_div(k->compute[how], DV_COMPUTE_FULL - k->wish->headroom);
+        by_memory += m;
+        by_compute += c;
+        least += DV_MAX(m, c);
+    }
+    if (k->wish->mig)
+        least += DV_MAX(ceil_div(k->compute[DV_AUDIT_MIG], k->wish->mig->slices),
+                        ceil_div(k->pieces[DV_AUDIT_MIG], k->wish->mig->grid));
+    if (least > k->plan->gpus_at_least) {
+        k->plan->gpus_at_least = (uint32_t)least;
+        k->plan->memory_binds = by_memory >= by_compute;
+    }
+}
+
+/* ---- in order of time ----------------------------------------------------------------------- */
+
+static int by_start(const void *a, const void *b)
+{
+    const struct item *x = a, *y = b;
+    if (x->start_ns != y->start_ns)
+        return x->start_ns < y->start_ns ? -1 : 1;
+    if (x->size != y->size)
+        return x->size > y->size ? -1 : 1;
+    return (x->workload > y->workload) - (x->workload < y->workload);
+}
+
+static int by_end(const void *a, const void *b)
+{
+    const struct item *x = a, *y = b;
+    if (x->end_ns != y->end_ns)
+        return x->end_ns < y->end_ns ? -1 : 1;
+    return (x->workload > y->workload) - (x->workload < y->workload);
+}
+
+static size_t make_items(const struct packing *k, struct item *items)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < k->plan->n_workloads; i++) {
+        const struct dv_audit_workload *w = dv_audit_at(k->audit, i);
+        k->plan->gpu_of[i] = DV_AUDIT_NONE;
+        if (!w->series.busy_times.n)
+            continue;
+        double memory = (double)w->memory_bytes / (double)k->wish->gpu_memory_bytes;
+        double compute = (double)w->compute / (DV_COMPUTE_FULL - k->wish->headroom);
+        items[n++] = (struct item){w->series.busy_times.first_ns, w->series.busy_times.last_ns,
+                                   is_whole(w->how) ? 2 : DV_MAX(memory, compute), i};
+    }
+    return n;
+}
+
+static int pack_all(struct packing *k, struct item *starts, struct item *ends)
+{
+    size_t n = make_items(k, starts), gone = 0;
+    memcpy(ends, starts, n * sizeof *ends);
+    qsort(starts, n, sizeof *starts, by_start);
+    qsort(ends, n, sizeof *ends, by_end);
+    for (size_t i = 0; i < n; i++) {
+        for (; ends[gone].end_ns < starts[i].start_ns; gone++) {
+            take_away(k, ends[gone].workload);
+            count_held(k, ends[gone].workload, false);
+        }
+        int r = place(k, starts[i].workload);
+        if (r < 0)
+            return r;
+        count_held(k, starts[i].workload, true);
+        if (i + 1 == n || starts[i + 1].start_ns != starts[i].start_ns)
+            raise_bound(k);
+    }
+    return 0;
+}
+
+int dv_audit_pack(const struct dv_audit *a, const struct dv_audit_wish *wish,
+                  struct dv_audit_plan **ret)
+{
+    struct dv_audit_plan *plan = calloc(1, sizeof *plan);
+    if (!plan)
+        return -ENOMEM;
+    struct packing k = {.audit = a, .wish = wish, .plan = plan};
+    plan->n_workloads = dv_audit_count(a);
+    plan->gpu_of = calloc((size_t)plan->n_workloads + 1, sizeof *plan->gpu_of);
+    struct item *items = calloc(2 * (size_t)plan->n_workloads + 1, sizeof *items);
+    int r = plan->gpu_of && items ? pack_all(&k, items, items + plan->n_workloads) : -ENOMEM;
+    free(items);
+    free(k.gpus);
+    if (r < 0)
+        dv_audit_plan_free(plan);
+    else
+        *ret = plan;
+    return r;
+}
+
+void dv_audit_plan_free(struct dv_audit_plan *plan)
+{
+    if (!plan)
+        return;
+    free(plan->gpu_of);
+    free(plan->gpus);
+    free(plan);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/rng.h"
+#include "policy/audit/audit_series.h"
+
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define S ((int64_t)DV_NS_PER_S)
+
+static void test_order(void **state)
+{
+    struct dv_audit_series s = {0};
+    static const struct {
+        int64_t at;
+        double value;
+        enum dv_audit_add added;
+    } steps[] = {
+        {100, 1, DV_AUDIT_ADDED},
+        {200, 2, DV_AUDIT_ADDED},
+        {150, 3, DV_AUDIT_ADDED_OUT_OF_ORDER},
+        {150, 3, DV_AUDIT_DUPLICATE},
+        {150, 4, DV_AUDIT_CONFLICT},
+        {200, 2, DV_AUDIT_DUPLICATE},
+        {50, 5, DV_AUDIT_ADDED_OUT_OF_ORDER}, /* before all */
+        {50, 5, DV_AUDIT_DUPLICATE},
+        {201, 6, DV_AUDIT_ADDED},
+    };
+    for (size_t i = 0; i < DV_ARRAY_SIZE(steps); i++)
+        assert_int_equal(dv_audit_series_busy(&s, steps[i].at * S, steps[i].value), steps[i].added);
+    assert_int_equal(s.busy_times.n, 5);
+    assert_true(s.busy_times.first_ns == 50 * S && s.busy_times.last_ns == 201 * S);
+    assert_true(s.busy_sum == 1 + 2 + 3 + 5 + 6);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(dv_audit_series_busy(&s, (300 + i) * S, 0), DV_AUDIT_ADDED);
+    assert_int_equal(dv_audit_series_busy(&s, 60 * S, 0), DV_AUDIT_LATE);
+    assert_int_equal(dv_audit_series_busy(&s, 200 * S, 0), DV_AUDIT_LATE); /* or a duplicate */
+    assert_int_equal(dv_audit_series_busy(&s, 319 * S - 1, 0), DV_AUDIT_ADDED_OUT_OF_ORDER);
+}
+
+/* Whatever the order within the window, the figures are those of the ordered samples, and each
+ * distance is counted once. */
+static void test_any_order_is_the_same(void **state)
+{
+    struct dv_rng rng = {.state = 3};
+    for (int round = 0; round < 300; round++) {
+        struct dv_audit_series ordered = {0}, mixed = {0};
+        int64_t at[200];
+        for (size_t i = 0; i < 200; i++)
+            at[i] = (int64_t)(i * 60 + dv_rng_below(&rng, 20)) * S;
+        for (size_t i = 0; i < 200; i++)
+            dv_audit_series_busy(&ordered, at[i], (double)(at[i] % 97));
+        for (size_t i = 0; i < 200; i++) { /* within blocks of eight */
+            size_t k = i - i % 8 + dv_rng_below(&rng, 8);
+            int64_t t = at[i];
+            at[i] = at[k];
+            at[k] = t;
+        }
+        for (size_t i = 0; i < 200; i++)
+            assert_true(dv_audit_series_busy(&mixed, at[i], (double)(at[i] % 97)) <=
+                        DV_AUDIT_ADDED_OUT_OF_ORDER);
+        assert_int_equal(mixed.busy_times.n, 200);
+        assert_memory_equal(ordered.busy_times.gaps, mixed.busy_times.gaps,
+                            sizeof ordered.busy_times.gaps);
+        assert_memory_equal(ordered.bins, mixed.bins, sizeof ordered.bins);
+        assert_true(ordered.busy_times.first_ns == mixed.busy_times.first_ns);
+        assert_true(ordered.busy_times.last_ns == mixed.busy_times.last_ns);
+        double gap = 0, mixed_gap = 0;
+        for (size_t i = 0; i < DV_AUDIT_GAP_BINS; i++) {
+            gap += ordered.busy_times.gap_ns[i];
+            mixed_gap += mixed.busy_times.gap_ns[i];
+        }
+        assert_true(fabs(gap - mixed_gap) < 1000);
+    }
+}
+
+static void test_spacing(void **state)
+{
+    struct dv_audit_series s = {0};
+    struct dv_audit_spacing spacing;
+    dv_audit_series_spacing(&s.busy_times, &spacing);
+    assert_int_equal(spacing.step_ns, 0);
+    int64_t at = 1000;
+    for (int i = 0; i < 1000; i++) {
+        dv_audit_series_busy(&s, at * S + (i % 3) * 20000000, 1); /* 20 ms of jitter */
+        at += i == 300 ? 600 : i % 100 == 99 ? 120 : 60;
+    }
+    dv_audit_series_spacing(&s.busy_times, &spacing);
+    assert_in_range(spacing.step_ns, 59 * DV_NS_PER_S, 61 * DV_NS_PER_S);
+    assert_int_equal(spacing.gaps, 9 + 1); /* i = 99 .. 899, and 300 */
+    assert_int_equal(spacing.missing, 9 + 9);
+    assert_in_range(spacing.longest_gap_ns, 599 * DV_NS_PER_S, 601 * DV_NS_PER_S);
+}
+
+/* A step on the edge of two octaves of milliseconds (65.536 s), with jitter to both sides. */
+static void test_spacing_on_an_edge(void **state)
+{
+    struct dv_audit_series s = {0};
+    struct dv_audit_spacing spacing;
+    for (int64_t i = 0; i < 500; i++)
+        dv_audit_series_busy(&s, S + i * 65536000000 + (i % 2) * 30000000, 1);
+    dv_audit_series_spacing(&s.busy_times, &spacing);
+    assert_in_range(spacing.step_ns, UINT64_C(65500000000), UINT64_C(65570000000));
+    assert_int_equal(spacing.gaps, 0);
+    assert_int_equal(spacing.missing, 0);
+}
+
+static void test_quantiles(void **state)
+{
+    struct dv_audit_series s = {0};
+    for (int i = 0; i <= 100; i++)
+        dv_audit_series_busy(&s, (i + 1) * S, i);
+    assert_true(dv_audit_series_quantile(&s, 0.005) == 0); /* exactly idle, not "up to half" */
+    assert_true(fabs(dv_audit_series_quantile(&s, 0.5) - 50) <= 0.5);
+    assert_true(fabs(dv_audit_series_quantile(&s, 0.95) - 95) <= 0.5);
+    assert_true(fabs(dv_audit_series_quantile(&s, 1) - 100) <= 0.5);
+    assert_int_equal(s.idle, 1);
+    assert_true(s.busy_peak == 100);
+    struct dv_audit_series none = {0};
+    assert_true(dv_audit_series_quantile(&none, 0.95) == 0);
+}
+
+static void test_idle_runs(void **state)
+{
+    struct dv_audit_series s = {0};
+    static const double busy[] = {0, 0, 5, 0, 0, 0, 0, 7, 0, 0};
+    for (int i = 0; i < 10; i++)
+        dv_audit_series_busy(&s, (i + 1) * 60 * S, busy[i]);
+    assert_int_equal(s.longest_idle_ns,
+                     4 * 60 * S); /* from the first idle sample to the next busy */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_order),     cmocka_unit_test(test_any_order_is_the_same),
+        cmocka_unit_test(test_spacing),   cmocka_unit_test(test_spacing_on_an_edge),
+        cmocka_unit_test(test_quantiles), cmocka_unit_test(test_idle_runs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/audit/audit.h"
+
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define S ((int64_t)DV_NS_PER_S)
+
+static const struct dv_audit_wish wish = {.gpu_memory_bytes = 80 * DV_GIB, .headroom = 1400};
+
+static void test_names(void **state)
+{
+    struct dv_audit *a = dv_audit_new();
+    uint32_t i = 0, k = 0;
+    char text[400], name[32];
+    assert_non_null(a);
+    for (uint32_t n = 0; n < 5000; n++) {
+        snprintf(name, sizeof name, "w%u", n);
+        assert_int_equal(dv_audit_find(a, name, n % 2 ? "1" : "", &i), 0);
+        assert_int_equal(i, n);
+    }
+    for (uint32_t n = 0; n < 5000; n++) {
+        snprintf(name, sizeof name, "w%u", n);
+        assert_int_equal(dv_audit_find(a, name, n % 2 ? "1" : "", &i), 0);
+        assert_int_equal(i, n);
+        assert_string_equal(dv_audit_at(a, i)->name, name);
+    }
+    /* Where name and GPU meet does not matter. */
+    assert_int_equal(dv_audit_find(a, "a", "bc", &i), 0);
+    assert_int_equal(dv_audit_find(a, "ab", "c", &k), 0);
+    assert_int_not_equal(i, k);
+    assert_int_equal(dv_audit_find(a, "", "x", &i), -EINVAL);
+    memset(text, 'x', sizeof text);
+    text[DV_AUDIT_NAME_MAX + 1] = 0;
+    assert_int_equal(dv_audit_find(a, text, "", &i), -EINVAL);
+    text[DV_AUDIT_NAME_MAX] = 0;
+    assert_int_equal(dv_audit_find(a, text, "", &i), 0);
+    dv_audit_free(a);
+}
+
+static void test_fleet(void **state)
+{
+    struct dv_audit *a = dv_audit_new();
+    uint32_t x, y, z;
+    assert_non_null(a);
+    assert_int_equal(dv_audit_find(a, "x", "", &x), 0);
+    assert_int_equal(dv_audit_find(a, "y", "", &y), 0);
+    assert_int_equal(dv_audit_find(a, "z", "", &z), 0);
+    for (int i = 0; i < 60; i++) { /* x all of the time, y then z: two at once at most */
+        dv_audit_busy(a, x, (1000 + i * 60) * S, 50);
+        dv_audit_busy(a, i < 30 ? y : z, (1000 + i * 60) * S, i < 30 ? 0 : 10);
+        dv_audit_memory(a, x, (1000 + i * 60) * S, 1e9 + i);
+    }
+    uint32_t only = 0;
+    assert_int_equal(dv_audit_find(a, "memory alone", "", &only), 0);
+    dv_audit_memory(a, only, 1000 * S, 5);
+    assert_int_equal(dv_audit_busy(a, x, 1000 * S, 50), DV_AUDIT_LATE);
+    assert_int_equal(dv_audit_busy(a, z, (1000 + 59 * 60) * S, 10), DV_AUDIT_DUPLICATE);
+    assert_int_equal(dv_audit_busy(a, z, (1000 + 59 * 60) * S, 11), DV_AUDIT_CONFLICT);
+    assert_int_equal(dv_audit_finish(a, &wish), 0);
+    const struct dv_audit_fleet *f = dv_audit_fleet(a);
+    assert_int_equal(f->workloads, 3);
+    assert_int_equal(f->memory_only, 1);
+    assert_int_equal(f->samples, 120);
+    assert_int_equal(f->memory_samples, 61);
+    assert_int_equal(f->idle_samples, 30);
+    assert_true(fabs(f->mean_percent - (60 * 50 + 30 * 10) / 120.0) < 1e-9);
+    assert_int_equal(f->late, 1);
+    assert_int_equal(f->duplicates, 2);
+    assert_int_equal(f->conflicts, 1);
+    assert_int_equal(f->step_ns, 60 * DV_NS_PER_S);
+    assert_int_equal(f->gpus_peak, 2);
+    assert_true(fabs(f->gpus_mean - 2) < 1e-9);
+    assert_int_equal(f->gpu_ns, 120 * 60 * DV_NS_PER_S);
+    assert_int_equal(f->by_class[DV_AUDIT_STEADY], 2);
+    assert_int_equal(f->by_class[DV_AUDIT_IDLE], 1);
+    assert_int_equal(dv_audit_at(a, x)->series.memory_peak, 1000000059);
+    dv_audit_free(a);
+}
+
+static void test_nothing(void **state)
+{
+    struct dv_audit *a = dv_audit_new();
+    assert_non_null(a);
+    assert_int_equal(dv_audit_finish(a, &wish), 0);
+    assert_int_equal(dv_audit_fleet(a)->samples, 0);
+    assert_null(dv_audit_at(a, 0));
+    dv_audit_free(a);
+    dv_audit_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_fleet),
+        cmocka_unit_test(test_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
