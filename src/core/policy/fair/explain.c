@@ -52,14 +52,19 @@ static void find_position(const struct dv_fair *f, uint32_t w, struct dv_fair_ve
 static void room(struct dv_fair *f, const struct workload *w, struct dv_fair_verdict *v)
 {
     const struct dv_fair_spec *s = &w->spec;
+    if (v->reserved)
+        dv_fair_reserve_open(f, true); /* what is kept for it is free to it */
     v->free = dv_fair_pool_free_gpus(f->pool) * DV_COMPUTE_FULL;
     v->members = dv_fair_pool_slots(f->pool, &s->request, s->min);
-    if (v->members >= s->min) {
+    if (v->members >= s->min)
         v->reason = v->position > 1 ? DV_FAIR_BEHIND : DV_FAIR_FITS;
+    else
+        v->reason = v->free >= v->asked ? DV_FAIR_FRAGMENTED : DV_FAIR_NO_ROOM;
+    if (v->reserved) {
+        dv_fair_reserve_open(f, false);
         return;
     }
-    v->reason = v->free >= v->asked ? DV_FAIR_FRAGMENTED : DV_FAIR_NO_ROOM;
-    if (f->kept.holder == NONE || v->reserved)
+    if (f->kept.holder == NONE || v->members >= s->min)
         return;
     dv_fair_reserve_open(f, true);
     if (dv_fair_pool_slots(f->pool, &s->request, s->min) >= s->min) {

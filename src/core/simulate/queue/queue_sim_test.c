@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "simulate/queue/queue_sim.h"
+#include "simulate/queue/shapes.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define GPU ((uint64_t)DV_COMPUTE_FULL)
+#define S DV_NS_PER_S
+
+struct run {
+    struct dv_queue_scenario *scenario;
+    struct dv_queue_sim *sim;
+    const struct dv_queue_sim_result *result;
+};
+
+static struct run run(struct dv_queue_scenario *scenario)
+{
+    struct run x = {.scenario = scenario};
+    struct dv_err err = {{0}};
+    int r;
+    assert_int_equal(dv_queue_sim_new(scenario, NULL, &x.sim, &err), 0);
+    while (!(r = dv_queue_sim_step(x.sim)))
+        ;
+    assert_int_equal(r, 1);
+    assert_int_equal(dv_queue_sim_finish(x.sim), 0);
+    x.result = dv_queue_sim_result(x.sim);
+    return x;
+}
+
+static struct run run_shape(const char *name)
+{
+    struct dv_queue_scenario *s = NULL;
+    const struct dv_queue_shape *shape = dv_queue_shape_find(name, NULL);
+    assert_non_null(shape);
+    assert_int_equal(dv_queue_shape_make(shape, &s), 0);
+    return run(s);
+}
+
+static void done(struct run *x)
+{
+    dv_queue_sim_free(x->sim);
+    dv_queue_scenario_free(x->scenario);
+}
+
+/* GPU time held is what the workloads ran. */
+static void test_allocate(void **state)
+{
+    struct run x = run_shape("allocate-4000x500");
+    const struct dv_queue_sim_result *r = x.result;
+    assert_int_equal(r->started, 4000);
+    assert_int_equal(r->ended, 4000);
+    assert_int_equal(r->evicted, 0);
+    assert_int_equal(r->waits.max, 0);
+    assert_true(r->held_unit_ns == (unsigned __int128)4000 * GPU * 3600 * S);
+    assert_int_equal(r->queues[0].started, 2000);
+    assert_int_equal(r->queues[1].started, 1000);
+    done(&x);
+}
+
+static void test_unschedulable(void **state)
+{
+    struct run x = run_shape("gang-unschedulable");
+    assert_int_equal(x.result->pending, 1);
+    assert_int_equal(x.result->n_explained, 1);
+    assert_int_equal(x.result->explained[0].verdict.reason, DV_FAIR_NO_ROOM);
+    assert_int_equal(x.result->explained[0].verdict.members, 0);
+    assert_int_equal(x.result->explained[0].verdict.min, 10);
+    done(&x);
+}
+
+static void test_reclaim(void **state)
+{
+    for (uint32_t nodes = 20; nodes <= 200; nodes += 60) {
+        struct dv_queue_scenario *s = NULL;
+        assert_int_equal(dv_queue_shape_reclaim(nodes, &s), 0);
+        struct run x = run(s);
+        assert_int_equal(x.result->evicted, nodes / 10 * 8); /* not one more than it needs */
+        assert_int_equal(x.result->queues[1].started, 1);
+        assert_int_equal(x.result->pending, nodes / 10 * 8);
+        done(&x);
+    }
+}
+
+static void test_consolidate_and_topology(void **state)
+{
+    struct run x = run_shape("consolidate-410");
+    assert_int_equal(x.result->moved, 410);
+    assert_int_equal(x.result->evicted, 0);
+    assert_int_equal(x.result->pending, 0);
+    done(&x);
+    x = run_shape("topology-512");
+    assert_int_equal(x.result->started, 1);
+    done(&x);
+}
+
+static void test_many_queues(void **state)
+{
+    struct run x = run_shape("kueue-15000x30");
+    assert_int_equal(x.result->ended, 15000);
+    assert_int_equal(x.result->pending, 0);
+    done(&x);
+}
+
+/* After it came, the late team gets more than half until what the other used has faded. */
+static void test_time_is_fair(void **state)
+{
+    struct run x = run_shape("fair-week");
+    const struct dv_queue_sim_result *r = x.result;
+    uint64_t day = 24 * 3600 * S, late[3] = {0}, n[3] = {0};
+    for (uint32_t b = 0; b < r->buckets; b++) {
+        uint64_t from = b * r->bucket_ns, to = from + r->bucket_ns;
+        if (from < 3 * day && to > 3 * day)
+            continue;
+        uint32_t k = to <= 3 * day ? 0 : from < 4 * day ? 1 : 2;
+        late[k] += r->queues[1].held[b];
+        n[k]++;
+    }
+    assert_true(n[0] && n[1] && n[2]);
+    assert_true(late[0] / n[0] < GPU / 2);
+    assert_true(late[1] / n[1] > 9 * GPU);
+    assert_true(late[2] / n[2] > 7 * GPU && late[2] / n[2] < 12 * GPU);
+    done(&x);
+}
+
+/* Eviction with a time of grace, elastic members, work that starts anew. */
+static void test_grace_and_elastic(void **state)
+{
+    struct dv_queue_scenario *s = dv_queue_scenario_new();
+    struct dv_queue_nodes *n = dv_queue_scenario_add_nodes(s);
+    *n = (struct dv_queue_nodes){.model = "T4", .count = 1, .gpus = 4};
+    dv_queue_scenario_add_queue(s, "low");
+    dv_queue_scenario_add_queue(s, "owner")->conf.guarantee = 2 * GPU;
+    struct dv_queue_jobs *j = dv_queue_scenario_add_jobs(s, "elastic");
+    j->spec.request.kind = DV_FAIR_WHOLE;
+    j->spec.request.gpus = 1;
+    j->spec.max = 4;
+    j->duration_ns = 100 * S;
+    j = dv_queue_scenario_add_jobs(s, "urgent");
+    j->spec.queue = 1;
+    j->spec.request.kind = DV_FAIR_WHOLE;
+    j->spec.request.gpus = 2;
+    j->arrival_ns = 50 * S;
+    j->duration_ns = 30 * S;
+    s->grace_ns = 5 * S;
+    struct run x = run(s);
+    assert_int_equal(x.result->shrunk, 1);
+    assert_int_equal(x.result->evicted, 0);
+    assert_int_equal(x.result->grown, 2);
+    assert_int_equal(x.result->queues[1].waits.max, 5 * S);
+    /* Half done after 50 s, 35 s with half of the members, the rest with all. */
+    assert_int_equal(x.result->now_ns, 50 * S + 35 * S + (50 * S - 35 * S / 2));
+    done(&x);
+}
+
+static void test_shapes_have_names(void **state)
+{
+    struct dv_err err = {{0}};
+    assert_null(dv_queue_shape_find("reclaim-10000", &err));
+    assert_non_null(strstr(err.msg, "did you mean 'reclaim-1000'"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_allocate),          cmocka_unit_test(test_unschedulable),
+        cmocka_unit_test(test_reclaim),           cmocka_unit_test(test_consolidate_and_topology),
+        cmocka_unit_test(test_many_queues),       cmocka_unit_test(test_time_is_fair),
+        cmocka_unit_test(test_grace_and_elastic), cmocka_unit_test(test_shapes_have_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
