@@ -22,10 +22,10 @@ extern const struct dv_ui_verb dv_verb_status, dv_verb_topo, dv_verb_run, dv_ver
     dv_verb_ledger_export, dv_verb_ledger_backup, dv_verb_ledger_correct, dv_verb_ledger_rename,
     dv_verb_baseline, dv_verb_baseline_list, dv_verb_baseline_show, dv_verb_baseline_rm,
     dv_verb_admit, dv_verb_kubernetes, dv_verb_plan, dv_verb_simulate_modes,
-    dv_verb_simulate_cluster, dv_verb_mig_forecast;
+    dv_verb_simulate_cluster, dv_verb_simulate_queue, dv_verb_mig_forecast;
 
 /* What is asked before anything runs. */
-extern const struct dv_ui_verb dv_verb_lint, dv_verb_audit, dv_verb_advise;
+extern const struct dv_ui_verb dv_verb_lint, dv_verb_audit;
 
 extern const struct dv_ui_program dv_divvy_program;
 
