@@ -18,6 +18,11 @@
 #define PRICE_OFF 0.2
 #define SCARCITY_NONE 1e-4 /* below, differences do not count */
 #define PRICE_NONE 1e-3
+/* Where pods leave, places for many GPUs are wanted again and again, and are lost for long once
+ * single pods lie on them: how much more they count, by how few are free now, and by how few there
+ * would be in the empty cluster. */
+#define CHURN_NOW 4.0
+#define CHURN_EVER 8.0
 #define PRICE_ROUNDS 60
 /* What has been learnt is read again once there is this much more of it. */
 #define LEARN_MORE 1.1
@@ -38,7 +43,10 @@ struct own {
     int64_t worth[DV_CLUSTER_MODELS_MAX]; /* sums over the nodes of each model */
     int64_t all_worth;
     uint64_t hosts[DV_OWN_SHAPES_MAX]; /* GPUs in places for this shape */
-    uint64_t learnt;                   /* popularity->total when it was read */
+    uint64_t total_milli;
+    uint64_t built[DV_OWN_SHAPES_MAX];
+    uint64_t learnt;     /* popularity->total when it was read */
+    uint64_t come, gone; /* GPU milli, lately: halved whenever a cluster has come */
 };
 
 /* ---- sums over the cluster ------------------------------------------------------------------ */
@@ -84,19 +92,34 @@ static void own_changed(void *state, uint32_t node, const struct dv_cluster_pod 
     look_at(own, node);
     sum_node(own, node, 1);
     own->nodes[node].changed = ++own->changes;
+    uint64_t milli = (uint64_t)taking->n * (taking->mig ? DV_CLUSTER_MILLI : taking->milli);
+    *(taken ? &own->come : &own->gone) += milli;
+    if (own->come > own->total_milli) {
+        own->come /= 2;
+        own->gone /= 2;
+    }
 }
 
 /* ---- scarcity and prices -------------------------------------------------------------------- */
 
 /* The GPUs that a shape will ask for, if what is free is asked for as always, over the GPUs that
  * there is a place for it on. Squared: little while there are plenty. */
+static double churn(const struct own *own)
+{
+    return own->come ? DV_MIN((double)own->gone / (double)own->come, 1) : 0;
+}
+
 static void find_scarcity(const struct own *own, double ret[DV_OWN_SHAPES_MAX])
 {
     double free_gpus = (double)own->all_worth / DV_OWN_UNIT;
+    double all = (double)own->total_milli / DV_CLUSTER_MILLI;
+    free_gpus += churn(own) * DV_MAX(all - free_gpus, 0);
     for (uint32_t i = 0; i < own->world.demand.n_shapes; i++) {
         double want = own->world.demand.shapes[i].share * free_gpus;
         double q = own->hosts[i] ? DV_MIN(want / (double)own->hosts[i], 1) : 1;
-        ret[i] = q * q;
+        want = own->world.demand.shapes[i].share * all;
+        double ever = own->built[i] ? DV_MIN(want / (double)own->built[i], 1) : 0;
+        ret[i] = q * q + churn(own) * (CHURN_NOW * q * q + CHURN_EVER * ever * ever);
     }
 }
 
@@ -182,6 +205,16 @@ static void own_done(void *state)
 /* With new values of all kinds: scarcity and prices as they are now. */
 static int begin(struct own *own)
 {
+    memset(own->built, 0, sizeof own->built);
+    for (uint32_t i = 0; i < own->n; i++) {
+        const struct dv_cluster_state *s = dv_cluster_state(own->cluster, i);
+        const struct dv_cluster_fixed *f = dv_cluster_fixed(own->cluster, i);
+        struct dv_own_rest rest = {
+            .cpu_milli = f->cpu_milli, .memory_mib = f->memory_mib, .whole = s->n_gpus};
+        for (uint32_t k = 0; k < own->world.demand.n_shapes; k++)
+            own->built[k] += (uint64_t)own->world.demand.shapes[k].gpus *
+                             dv_own_hosts(&own->world.demand.shapes[k], &rest);
+    }
     look_at_all(own);
     find_scarcity(own, own->world.scarcity);
     int r = find_prices(own, own->world.prices);
@@ -215,6 +248,7 @@ static int own_init(const struct dv_place *place, void **ret_state, struct dv_er
         own->solver = hint->solver;
     own->cluster = dv_place_cluster(place);
     own->n = dv_cluster_nodes(own->cluster);
+    own->total_milli = dv_cluster_total(own->cluster).gpu_milli;
     own->nodes = calloc((size_t)own->n + 1, sizeof *own->nodes);
     int r = own->nodes ? read_world(own, dv_place_popularity(place), err) : -ENOMEM;
     if (r < 0) {

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define PRIOR_PODS 30 /* with all GPUs of a node: see expect_big() */
+
 /* Pods that ask for one number of GPUs, by CPU. */
 struct level {
     uint32_t cpu_milli;
@@ -141,6 +143,32 @@ static int read_classes(const struct dv_popularity *p, const struct dv_cluster *
     return 0;
 }
 
+/* The most GPUs that one node has. */
+static uint32_t largest(const struct dv_cluster *cluster)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; cluster && i < dv_cluster_nodes(cluster); i++)
+        most = DV_MAX(most, (uint32_t)dv_cluster_state(cluster, i)->n_gpus);
+    return most;
+}
+
+/* Rare is not never: until somebody has asked for so many GPUs it is as if some pods had, for all
+ * GPUs of the largest node, with the CPU and memory that usually come with them. */
+static void expect_big(const struct dv_cluster *cluster, uint64_t total, struct dv_own_demand *ret)
+{
+    uint32_t most = largest(cluster);
+    uint32_t group = most < 2 ? 0 : most == 2 ? 2 : most <= 4 ? 4 : 8;
+    if (!group || (ret->n_shapes && ret->shapes[ret->n_shapes - 1].gpus >= group))
+        return;
+    uint64_t milli = (uint64_t)PRIOR_PODS * group * DV_CLUSTER_MILLI;
+    double share = (double)milli / (double)(total + milli);
+    for (uint32_t i = 0; i < ret->n_shapes; i++)
+        ret->shapes[i].share = ret->shapes[i].share * (1 - share) + share;
+    ret->shapes[ret->n_shapes++] =
+        (struct dv_own_shape){group, (uint32_t)(group * ret->cpu_per_gpu),
+                              (uint32_t)(group * ret->memory_per_gpu), share};
+}
+
 int dv_own_demand_read(const struct dv_popularity *p, const struct dv_cluster *cluster,
                        struct dv_own_demand *ret)
 {
@@ -161,5 +189,6 @@ int dv_own_demand_read(const struct dv_popularity *p, const struct dv_cluster *c
         return -ENOMEM;
     read_shapes(p, total, levels, ret);
     free(levels);
+    expect_big(cluster, total, ret);
     return read_classes(p, cluster, total, ret);
 }

@@ -9,8 +9,8 @@
 
 #include "policy/place/popularity.h"
 
-#define DV_OWN_LEVELS 4u /* of CPU, for each number of GPUs */
-#define DV_OWN_SHAPES_MAX 12u
+#define DV_OWN_LEVELS 4u      /* of CPU, for each number of GPUs */
+#define DV_OWN_SHAPES_MAX 12u /* three numbers of GPUs */
 #define DV_OWN_CLASSES_MAX 64u
 
 /* Pods with n GPUs and up to this much CPU and memory: nodes are kept free for them. */

@@ -7,8 +7,8 @@
  * spread and reach are of the mean CPU per GPU, so that cores of another speed change nothing. */
 const struct dv_own_weights dv_own_weights_default = {
     .stranded = 0.05,
-    .gradient = 0.3,
-    .reserve = 0.03,
+    .gradient = 0.5,
+    .reserve = 0.06,
     .open = 0.01,
     .spread = 0.32,
     .reach = 0.276,

@@ -18,7 +18,7 @@
 
 #define DV_OWN_UNIT 1048576
 /* Distinct sizes in the program; rarer ones beyond are left out: their value is that of a rest. */
-#define DV_OWN_SIZES_MAX 120
+#define DV_OWN_SIZES_MAX 64
 
 struct dv_own_values {
     int32_t rest[DV_CLUSTER_MILLI + 1]; /* u, by milli */
