@@ -129,7 +129,7 @@ static void fgd_changed(void *state, uint32_t node, const struct dv_cluster_pod 
 }
 
 /* When memory is short the measure stays as it was. */
-static bool fgd_refresh(void *state, const struct dv_place *place)
+static bool fgd_refresh(void *state, struct dv_place *place)
 {
     return measure(state, place) == 0;
 }

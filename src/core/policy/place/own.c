@@ -64,13 +64,18 @@ static void sum_node(struct own *own, uint32_t node, int times)
     }
 }
 
-static void look_at(struct own *own, uint32_t node)
+static double sum_of(const struct own *own, const struct dv_own_rest *rest)
 {
     struct dv_own_terms terms;
+    dv_own_terms_of(&own->world, rest, &terms);
+    return dv_own_terms_sum(&own->world, &terms);
+}
+
+static void look_at(struct own *own, uint32_t node)
+{
     struct own_node *n = &own->nodes[node];
     dv_own_rest_of(&own->world, dv_cluster_state(own->cluster, node), &n->rest);
-    dv_own_terms_of(&own->world, &n->rest, &terms);
-    n->sum = dv_own_terms_sum(&own->world, &terms);
+    n->sum = sum_of(own, &n->rest);
 }
 
 static void look_at_all(struct own *own)
@@ -259,25 +264,41 @@ static int own_init(const struct dv_place *place, void **ret_state, struct dv_er
     return 0;
 }
 
+/* Only nodes with several free GPUs can be a place for pods of many. */
+static void touch_reserves(struct own *own, struct dv_place *place)
+{
+    for (uint32_t i = 0; i < own->n; i++) {
+        struct own_node *n = &own->nodes[i];
+        if (n->rest.whole < 2)
+            continue;
+        n->sum = sum_of(own, &n->rest);
+        dv_place_touch(place, i);
+    }
+}
+
 /* Without memory for new numbers the old ones do. */
-static bool own_refresh(void *state, const struct dv_place *place)
+static bool own_refresh(void *state, struct dv_place *place)
 {
     struct own *own = state;
+    struct dv_own_world *w = &own->world;
     const struct dv_popularity *popularity = dv_place_popularity(place);
     if (popularity && ((double)popularity->total > (double)own->learnt * LEARN_MORE ||
                        popularity->total < own->learnt))
         return read_world(own, popularity, NULL) == 0;
-    double scarcity[DV_OWN_SHAPES_MAX] = {0}, prices[DV_CLUSTER_MODELS_MAX];
+    double scarcity[DV_OWN_SHAPES_MAX] = {0}, prices[DV_CLUSTER_MODELS_MAX] = {0};
+    uint32_t models = dv_cluster_models(own->cluster);
     find_scarcity(own, scarcity);
-    if (find_prices(own, prices) < 0 ||
-        (!off(scarcity, own->world.scarcity, own->world.demand.n_shapes, SCARCITY_NONE,
-              SCARCITY_OFF) &&
-         !off(prices, own->world.prices, dv_cluster_models(own->cluster), PRICE_NONE, PRICE_OFF)))
-        return false;
-    memcpy(own->world.scarcity, scarcity, sizeof scarcity);
-    memcpy(own->world.prices, prices, sizeof prices);
-    look_at_all(own);
-    return true;
+    if (find_prices(own, prices) == 0 && off(prices, w->prices, models, PRICE_NONE, PRICE_OFF)) {
+        memcpy(w->scarcity, scarcity, sizeof scarcity);
+        memcpy(w->prices, prices, sizeof prices);
+        look_at_all(own);
+        return true;
+    }
+    if (off(scarcity, w->scarcity, w->demand.n_shapes, SCARCITY_NONE, SCARCITY_OFF)) {
+        memcpy(w->scarcity, scarcity, sizeof scarcity);
+        touch_reserves(own, place);
+    }
+    return false;
 }
 
 /* ---- one placement -------------------------------------------------------------------------- */
@@ -314,10 +335,8 @@ static int64_t own_score(void *state, const struct dv_place_ask *ask)
 {
     const struct own *own = state;
     struct dv_own_rest after;
-    struct dv_own_terms terms;
     double lost = (double)cut(own, ask, &after) / DV_OWN_UNIT;
-    dv_own_terms_of(&own->world, &after, &terms);
-    double cost = lost + dv_own_terms_sum(&own->world, &terms) - own->nodes[ask->node].sum +
+    double cost = lost + sum_of(own, &after) - own->nodes[ask->node].sum +
                   own->world.prices[ask->before->model] * size_of(ask->taking);
     return -(int64_t)llrint(cost * SCORE_UNIT);
 }
@@ -349,18 +368,23 @@ static int order_gpus(const struct dv_cluster_state *a, const struct dv_cluster_
     return memcmp(x, y, a->n_gpus * sizeof x[0]);
 }
 
+static int order_states(const struct dv_cluster_state *a, const struct dv_cluster_state *b)
+{
+    if (!memcmp(a, b, sizeof *a))
+        return 0;
+    int by = order(a->gpu_milli, b->gpu_milli);
+    by = by ? by : order(a->model, b->model);
+    by = by ? by : order(a->cpu_milli, b->cpu_milli);
+    by = by ? by : order(a->memory_mib, b->memory_mib);
+    return by ? by : order_gpus(a, b);
+}
+
 /* Least free of GPUs, CPU, memory; then what the nodes are made of; then the one that nobody has
  * touched for longer. What is left are nodes that nothing tells apart. */
 static bool own_before(const void *state, const struct dv_place *place, uint32_t a, uint32_t b)
 {
     const struct own *own = state;
-    const struct dv_cluster_state *x = dv_cluster_state(own->cluster, a);
-    const struct dv_cluster_state *y = dv_cluster_state(own->cluster, b);
-    int by = order(x->gpu_milli, y->gpu_milli);
-    by = by ? by : order(x->model, y->model);
-    by = by ? by : order(x->cpu_milli, y->cpu_milli);
-    by = by ? by : order(x->memory_mib, y->memory_mib);
-    by = by ? by : order_gpus(x, y);
+    int by = order_states(dv_cluster_state(own->cluster, a), dv_cluster_state(own->cluster, b));
     if (by)
         return by < 0;
     const struct dv_cluster_fixed *f = dv_cluster_fixed(own->cluster, a);

@@ -59,13 +59,6 @@ static double excess(const struct dv_own_world *w, double mean, double deviation
     return deviation * (w->excess[i] + (at - i) * (w->excess[i + 1] - w->excess[i]));
 }
 
-/* GPUs that this much of CPU or memory leaves idle when random pods fill `gpus`. */
-static double stranded(const struct dv_own_world *w, double gpus, double root, double have,
-                       double per_gpu)
-{
-    return excess(w, per_gpu * gpus - have, w->weights.spread * per_gpu * root) / per_gpu;
-}
-
 uint32_t dv_own_hosts(const struct dv_own_shape *shape, const struct dv_own_rest *rest)
 {
     uint64_t n = rest->whole / shape->gpus;
@@ -102,15 +95,11 @@ void dv_own_terms_of(const struct dv_own_world *w, const struct dv_own_rest *res
     if (!rest->worth || d->cpu_per_gpu <= 0)
         return;
     double gpus = (double)rest->worth / DV_OWN_UNIT;
-    double root = sqrt(gpus);
-    ret->stranded = stranded(w, gpus, root, rest->cpu_milli, d->cpu_per_gpu);
     double cover = rest->cpu_milli / d->cpu_per_gpu;
-    if (d->memory_per_gpu > 0) {
-        double by_memory = stranded(w, gpus, root, rest->memory_mib, d->memory_per_gpu);
-        ret->stranded = DV_MAX(ret->stranded, by_memory);
+    if (d->memory_per_gpu > 0)
         cover = DV_MIN(cover, rest->memory_mib / d->memory_per_gpu);
-    }
-    ret->gradient = gpus * exp(-cover / gpus / w->weights.reach);
+    ret->stranded = excess(w, gpus - cover, w->weights.spread * sqrt(gpus));
+    ret->gradient = gpus * exp(-cover / (gpus * w->weights.reach));
     ret->reserve = reserve(w, rest);
 }
 

@@ -322,11 +322,16 @@ int dv_place_find(struct dv_place *place, const struct dv_cluster_pod *pod,
 
 /* ---- changing ------------------------------------------------------------------------------- */
 
+void dv_place_touch(struct dv_place *place, uint32_t node)
+{
+    place->log[place->changes & (place->log_size - 1)] = node;
+    place->last[node] = place->changes++;
+}
+
 static void note(struct dv_place *p, uint32_t node, const struct dv_cluster_pod *pod,
                  const struct dv_cluster_taking *taking, bool taken)
 {
-    p->log[p->changes & (p->log_size - 1)] = node;
-    p->last[node] = p->changes++;
+    dv_place_touch(p, node);
     if (p->policy->changed)
         p->policy->changed(p->state, node, pod, taking, taken);
 }

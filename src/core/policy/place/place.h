@@ -71,8 +71,9 @@ struct dv_place_policy {
     /* The node has changed by this taking. NULL: no interest. */
     void (*changed)(void *state, uint32_t node, const struct dv_cluster_pod *pod,
                     const struct dv_cluster_taking *taking, bool taken);
-    /* Looks at the cluster and the popularity again; true: all scores that were given are void. */
-    bool (*refresh)(void *state, const struct dv_place *place);
+    /* Looks at the cluster and the popularity again; true: all scores that were given are void.
+     * Where only some are, dv_place_touch() says which, and it is false. */
+    bool (*refresh)(void *state, struct dv_place *place);
 };
 
 /* The policies there are, the default first; NULL past the end. */
@@ -152,6 +153,8 @@ int dv_place_give_back(struct dv_place *place, uint32_t node, const struct dv_cl
                        const struct dv_cluster_taking *taking);
 /* The popularity has changed: the policy looks again, scores are forgotten where it says so. */
 void dv_place_refresh(struct dv_place *place);
+/* For policies: what was scored of this node is void. */
+void dv_place_touch(struct dv_place *place, uint32_t node);
 
 /* The score of this node for this pod from scratch, past everything that is kept: for tests and for
  * explanations. 0, or 1: it lacks *ret_lack. */
