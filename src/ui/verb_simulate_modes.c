@@ -2,15 +2,14 @@
 /* divvy simulate modes: latency under MIG, MPS, time-slicing and leases. Needs no daemon, no GPU.
  */
 #include "fleetfile/arrivals_file.h"
+#include "long_run.h"
 #include "modes_view.h"
 #include "verbs.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 _Static_assert(DV_MODES_TENANT_NAME == DV_ARRIVALS_FILE_NAME, "names are handed on as they are");
 
@@ -202,58 +201,50 @@ static int read_config(const struct dv_ui *ui, struct asked *a)
 
 /* ---- the run -------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int signal)
-{
-    interrupted = signal;
-}
-
 struct progress {
-    const char *mode;
-    bool shown;
-    uint64_t duration_ns;
-    unsigned percent;
+    struct dv_long_run run;
+    double requests_per_ns;
 };
 
 static bool look(void *ctx, uint64_t simulated_ns)
 {
     struct progress *p = ctx;
-    unsigned percent = (unsigned)((double)simulated_ns / (double)p->duration_ns * 100);
-    if (p->shown && percent != p->percent)
-        fprintf(stderr, "\r%-10s %3u%% ", p->mode, percent);
-    p->percent = percent;
-    return !interrupted;
+    return dv_long_run_at(&p->run, (uint64_t)((double)simulated_ns * p->requests_per_ns));
+}
+
+static int run_once(const struct dv_arrivals_load *load, const struct dv_modes_config *config,
+                    enum dv_modes_mode mode, struct dv_modes_result *ret)
+{
+    uint64_t expected = dv_arrivals_expected(load);
+    struct progress p = {.requests_per_ns = (double)expected / (double)load->duration_ns};
+    const struct dv_modes_watch watch = {look, &p};
+    dv_long_run_begin(&p.run, dv_modes_name(mode), "requests", expected);
+    int r = dv_modes_run(load, config, mode, &watch, ret);
+    dv_long_run_end(&p.run);
+    return r;
 }
 
 static int run_mode(const struct asked *a, enum dv_modes_mode mode, struct dv_modes_view *view)
 {
-    struct progress p = {dv_modes_name(mode), isatty(STDERR_FILENO), a->load.duration_ns, 0};
-    struct dv_modes_watch watch = {look, &p};
-    int r = dv_modes_run(&a->load, &a->config, mode, &watch, &view->results[view->n]);
+    int r = run_once(&a->load, &a->config, mode, &view->results[view->n]);
     if (r < 0)
         return r;
     view->n++;
-    if (!a->load.has_hostile || interrupted)
+    if (!a->load.has_hostile || dv_long_run_signal())
         return 0;
     struct dv_arrivals_load calm = a->load;
     calm.hostile_service_milli = calm.hostile_rate_milli = 1000;
-    r = dv_modes_run(&calm, &a->config, mode, &watch, &view->calm[view->n_calm]);
+    r = run_once(&calm, &a->config, mode, &view->calm[view->n_calm]);
     view->n_calm += r == 0;
     return r;
 }
 
 static int run_all(const struct dv_ui *ui, const struct asked *a, struct dv_modes_view *view)
 {
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
     int r = 0;
-    for (uint32_t m = 0; m < DV_MODES_COUNT && r == 0 && !interrupted; m++)
+    for (uint32_t m = 0; m < DV_MODES_COUNT && r == 0 && !dv_long_run_signal(); m++)
         if (a->modes[m])
             r = run_mode(a, m, view);
-    if (isatty(STDERR_FILENO))
-        fputs("\r                \r", stderr);
     return r < 0 ? dv_ui_fail(ui, DV_UI_FAILURE, "out of memory") : DV_UI_OK;
 }
 
@@ -262,8 +253,8 @@ static int answer(const struct dv_ui *ui, const struct asked *a, const struct dv
     dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new("ModeSimulation");
     dv_modes_view_add(view, dv_output_root(o));
     int exit = DV_UI_OK;
-    if (interrupted)
-        exit = dv_ui_fail(ui, DV_UI_RUN_SIGNAL + interrupted,
+    if (dv_long_run_signal())
+        exit = dv_ui_fail(ui, DV_UI_RUN_SIGNAL + dv_long_run_signal(),
                           "stopped before the end: what was simulated so far");
     return dv_ui_answer(ui, o, a->load.has_hostile ? &dv_modes_table_hostile : &dv_modes_table,
                         NULL, exit);

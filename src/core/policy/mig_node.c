@@ -9,6 +9,7 @@
 #define BLOCKED_UNIT (UINT32_C(1) << 18)
 #define MOVED_UNIT (UINT32_C(1) << 6)
 #define NO_WAY UINT32_MAX
+#define TRIES 8 /* bounds that are tried before all is searched */
 _Static_assert(DV_MIG_NODE_GPUS_MAX < MOVED_UNIT, "touched GPUs fit");
 _Static_assert(2 * DV_MIG_NODE_GPUS_MAX * DV_MIG_INSTANCES_MAX * MOVED_UNIT < BLOCKED_UNIT,
                "moved fit");
@@ -23,16 +24,33 @@ struct option {
     uint32_t cost;
 };
 
+/* What is on a GPU and those after it, and what they could hold. */
+struct rest {
+    uint32_t have, spare_in_use; /* all of them; in use of profiles that nobody wants */
+    uint32_t of[DV_MIG_NODE_PROFILES_MAX], in_use[DV_MIG_NODE_PROFILES_MAX];
+    uint32_t slices, pieces;
+};
+
+/* Remainders of the wanted set, each with the least cost at which the GPUs so far leave it. */
+struct layer {
+    uint32_t *cost; /* by remainder; 0: not reached, else the cost and 1 */
+    uint32_t *list; /* those that were reached */
+    uint32_t n;
+};
+
 struct search {
     const struct dv_mig_node_gpu *gpus;
     const struct dv_mig_node_want *want;
     size_t n_gpus, n_want;
     uint32_t stride[DV_MIG_NODE_PROFILES_MAX];
+    uint32_t slices[DV_MIG_NODE_PROFILES_MAX], pieces[DV_MIG_NODE_PROFILES_MAX]; /* at least */
     uint32_t states; /* remainders, by number: the sum of count * stride */
+    struct rest rest[DV_MIG_NODE_GPUS_MAX + 1];
     struct option *options;
     size_t n_options[DV_MIG_NODE_GPUS_MAX]; /* of each GPU, OPTIONS_MAX apart */
-    uint32_t *best, *next;                  /* cost of the GPUs so far, by remainder */
-    uint16_t *taken;                        /* by GPU and remainder left: the option */
+    struct layer now, next;
+    uint16_t *taken;      /* by GPU and remainder left: the option */
+    uint32_t bound, over; /* costs beyond the bound are not looked at; the least of those */
 };
 
 static struct option *options_of(const struct search *s, size_t gpu)
@@ -136,34 +154,153 @@ static int gpu_options(struct search *s, size_t gpu)
     return r < 0 ? r : find_options(s, gpu, 0, count, 0);
 }
 
+/* ---- what the GPUs from one on must cost at least ---- */
+
+static uint32_t least_of(const struct search *s, size_t p, bool pieces)
+{
+    uint32_t least = UINT32_MAX;
+    for (size_t i = 0; i < s->n_gpus; i++) {
+        const struct dv_mig_geometry *g = s->gpus[i].geometry;
+        uint32_t profile = profile_named(g, s->want[p].profile);
+        if (profile != UINT32_MAX)
+            least = DV_MIN(least, pieces ? g->profiles[profile].size : g->profiles[profile].slices);
+    }
+    return least == UINT32_MAX ? 1 : least;
+}
+
+static void count_rest(struct search *s)
+{
+    for (size_t p = 0; p < s->n_want; p++) {
+        s->slices[p] = least_of(s, p, false);
+        s->pieces[p] = least_of(s, p, true);
+    }
+    for (size_t i = s->n_gpus; i-- > 0;) {
+        const struct dv_mig_node_gpu *g = &s->gpus[i];
+        struct rest *r = &s->rest[i];
+        *r = s->rest[i + 1];
+        r->have += (uint32_t)g->n_have;
+        r->slices += g->geometry->slices;
+        r->pieces += g->geometry->grid;
+        for (size_t k = 0; k < g->n_have; k++) {
+            const char *name = g->geometry->profiles[g->have[k].profile].name;
+            size_t p = 0;
+            while (p < s->n_want && strcmp(s->want[p].profile, name) != 0)
+                p++;
+            if (p == s->n_want) {
+                r->spare_in_use += g->have[k].in_use;
+                continue;
+            }
+            r->of[p]++;
+            r->in_use[p] += g->have[k].in_use;
+        }
+    }
+}
+
+/* No more can be kept of a profile than is there and is wanted. NO_WAY: they cannot hold it. */
+static uint32_t at_least(const struct search *s, size_t gpu, const uint32_t *left)
+{
+    const struct rest *r = &s->rest[gpu];
+    uint32_t moved = r->have, blocked = r->spare_in_use, slices = 0, pieces = 0;
+    for (size_t p = 0; p < s->n_want; p++) {
+        moved += left[p];
+        moved -= 2 * DV_MIN(r->of[p], left[p]);
+        blocked += r->in_use[p] > left[p] ? r->in_use[p] - left[p] : 0;
+        slices += left[p] * s->slices[p];
+        pieces += left[p] * s->pieces[p];
+    }
+    if (slices > r->slices || pieces > r->pieces)
+        return NO_WAY;
+    return blocked * BLOCKED_UNIT + moved * MOVED_UNIT;
+}
+
 /* ---- GPU by GPU ---- */
 
-static bool fits_into(const struct search *s, const struct option *o, uint32_t state)
+static void reach(struct search *s, size_t gpu, uint32_t state, uint32_t cost, size_t option)
 {
-    for (size_t p = 0; p < s->n_want; p++)
-        if (o->count[p] > state / s->stride[p] % (s->want[p].count + 1))
+    uint32_t *known = &s->next.cost[state];
+    if (*known && *known <= cost + 1)
+        return;
+    if (!*known)
+        s->next.list[s->next.n++] = state;
+    *known = cost + 1;
+    s->taken[gpu * s->states + state] = (uint16_t)option;
+}
+
+/* What is left when the GPU takes this part; false: more than there is. */
+static bool subtract(const struct search *s, const uint32_t *have, const struct option *o,
+                     uint32_t *ret)
+{
+    for (size_t p = 0; p < s->n_want; p++) {
+        if (o->count[p] > have[p])
             return false;
+        ret[p] = have[p] - o->count[p];
+    }
     return true;
 }
 
-static void add_gpu(struct search *s, size_t gpu)
+/* The GPU takes each part of the remainder that it can. A path is followed as long as it can still
+ * end within the bound, GPUs touched not counted: so none that is as good is lost. */
+static void spread_state(struct search *s, size_t gpu, uint32_t state)
 {
-    uint16_t *taken = s->taken + gpu * s->states;
     const struct option *o = options_of(s, gpu);
-    for (uint32_t left = 0; left < s->states; left++)
-        s->next[left] = NO_WAY;
-    for (uint32_t state = 0; state < s->states; state++)
-        for (size_t i = 0; s->best[state] != NO_WAY && i < s->n_options[gpu]; i++) {
-            uint32_t cost = s->best[state] + o[i].cost;
-            if (o[i].step > state || !fits_into(s, &o[i], state) ||
-                cost >= s->next[state - o[i].step])
-                continue;
-            s->next[state - o[i].step] = cost;
-            taken[state - o[i].step] = (uint16_t)i;
-        }
-    uint32_t *swap = s->best;
-    s->best = s->next;
-    s->next = swap;
+    uint32_t have[DV_MIG_NODE_PROFILES_MAX], left[DV_MIG_NODE_PROFILES_MAX];
+    for (size_t p = 0; p < s->n_want; p++)
+        have[p] = state / s->stride[p] % (s->want[p].count + 1);
+    for (size_t i = 0; i < s->n_options[gpu]; i++) {
+        if (!subtract(s, have, &o[i], left))
+            continue;
+        uint32_t more = at_least(s, gpu + 1, left);
+        if (more == NO_WAY)
+            continue;
+        uint32_t cost = s->now.cost[state] - 1 + o[i].cost;
+        uint32_t sum = cost / MOVED_UNIT * MOVED_UNIT + more;
+        if (sum > s->bound)
+            s->over = DV_MIN(s->over, sum);
+        else
+            reach(s, gpu, state - o[i].step, cost, i);
+    }
+}
+
+static void forget(struct layer *l)
+{
+    for (uint32_t i = 0; i < l->n; i++)
+        l->cost[l->list[i]] = 0;
+    l->n = 0;
+}
+
+/* Is there a way within the bound? Then s->taken has the cheapest. */
+static bool find_within(struct search *s)
+{
+    s->over = NO_WAY;
+    forget(&s->now);
+    s->now.cost[s->states - 1] = 1; /* all of it remains */
+    s->now.list[s->now.n++] = s->states - 1;
+    for (size_t gpu = 0; gpu < s->n_gpus; gpu++) {
+        forget(&s->next);
+        for (uint32_t i = 0; i < s->now.n; i++)
+            spread_state(s, gpu, s->now.list[i]);
+        struct layer swap = s->now;
+        s->now = s->next;
+        s->next = swap;
+    }
+    return s->now.cost[0] != 0;
+}
+
+/* Bounds from below, each the least that the last one cut off; in the end none. */
+static bool find_cheapest(struct search *s)
+{
+    uint32_t all[DV_MIG_NODE_PROFILES_MAX];
+    for (size_t p = 0; p < s->n_want; p++)
+        all[p] = s->want[p].count;
+    s->bound = at_least(s, 0, all);
+    for (int i = 0; s->bound != NO_WAY; i++) {
+        if (find_within(s))
+            return true;
+        s->bound = i < TRIES ? s->over : NO_WAY - 1;
+        if (s->over == NO_WAY)
+            return false;
+    }
+    return false;
 }
 
 /* ---- the answer ---- */
@@ -197,12 +334,8 @@ static int search_all(struct search *s, struct dv_mig_node_change *ret)
         r = gpu_options(s, gpu);
     if (r < 0)
         return r;
-    for (uint32_t i = 0; i < s->states; i++)
-        s->best[i] = NO_WAY;
-    s->best[s->states - 1] = 0; /* all of it remains */
-    for (size_t gpu = 0; gpu < s->n_gpus; gpu++)
-        add_gpu(s, gpu);
-    return s->best[0] == NO_WAY ? 0 : take(s, ret);
+    count_rest(s);
+    return find_cheapest(s) ? take(s, ret) : 0;
 }
 
 static int count_states(struct search *s)
@@ -221,6 +354,20 @@ static int count_states(struct search *s)
     return 0;
 }
 
+static int layer_init(struct layer *l, uint32_t states)
+{
+    l->n = 0;
+    l->cost = calloc(states, sizeof *l->cost);
+    l->list = calloc(states, sizeof *l->list);
+    return l->cost && l->list ? 0 : -ENOMEM;
+}
+
+static void layer_done(struct layer *l)
+{
+    free(l->cost);
+    free(l->list);
+}
+
 int dv_mig_node_find(const struct dv_mig_node_gpu *gpus, size_t n_gpus,
                      const struct dv_mig_node_want *want, size_t n_want,
                      struct dv_mig_node_change **ret)
@@ -233,18 +380,18 @@ int dv_mig_node_find(const struct dv_mig_node_gpu *gpus, size_t n_gpus,
         return r;
     struct dv_mig_node_change *change = calloc(1, sizeof *change);
     s.options = calloc(n_gpus * OPTIONS_MAX, sizeof *s.options);
-    s.best = calloc(s.states, sizeof *s.best);
-    s.next = calloc(s.states, sizeof *s.next);
     s.taken = calloc(n_gpus * s.states, sizeof *s.taken);
-    r = change && s.options && s.best && s.next && s.taken ? 0 : -ENOMEM;
+    int layers = layer_init(&s.now, s.states);
+    layers = DV_MIN(layers, layer_init(&s.next, s.states));
+    r = change && s.options && s.taken ? layers : -ENOMEM;
     if (r == 0) {
         change->n_gpus = (uint32_t)n_gpus;
         r = search_all(&s, change);
     }
     free(s.options);
-    free(s.best);
-    free(s.next);
     free(s.taken);
+    layer_done(&s.now);
+    layer_done(&s.next);
     if (r < 0)
         free(change);
     else

@@ -15,7 +15,9 @@
  *     dv_mig_node_free(change);
  *
  * How: what a GPU's part costs does not depend on the others, so after each GPU the best for every
- * remainder of the wanted set is worked out once, from the best of the GPUs before it.
+ * remainder of the wanted set is worked out once, from the best of the GPUs before it; only for
+ * those remainders from which the GPUs to come could still end within a bound, which is raised from
+ * below until there is a way.
  */
 #ifndef DV_POLICY_MIG_NODE_H
 #define DV_POLICY_MIG_NODE_H
