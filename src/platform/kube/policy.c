@@ -50,6 +50,11 @@ static char *text_of(struct json_object *object)
     struct json_object *spec = dv_kube_json_at(object, "spec", NULL);
     const char *name = dv_kube_json_text(object, "metadata", "name", NULL);
     char *text = NULL;
+    if (!o || !meta) {
+        json_object_put(o);
+        json_object_put(meta);
+        return NULL;
+    }
     json_object_object_add(o, "apiVersion", json_object_new_string("nvidia.com/v1"));
     json_object_object_add(o, "kind", json_object_new_string("ClusterPolicy"));
     json_object_object_add(meta, "name", json_object_new_string(name));
