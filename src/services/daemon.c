@@ -35,6 +35,8 @@
 #define EXIT_UNAVAILABLE 5
 #define RT_PRIORITY 10u
 #define SIM_START_MS 30000
+#define TRIM_FIRST_MS 5000u /* what the start took */
+#define TRIM_MS 60000u
 #define LARGE_BLOCK (256 * 1024) /* is given back to the kernel when it is freed */
 #define TENANT_FOLDER ".tenant"  /* behind the API socket's path: */
 #define TENANT_NAME "/sock"      /* what is in it */
@@ -579,9 +581,15 @@ static int make_node(struct daemon *d)
     return 0;
 }
 
+/* What reading a configuration or a plan took, and nobody needs now. */
+static void on_trim(void *arg)
+{
+    malloc_trim(0);
+}
+
 static int serve(struct daemon *d)
 {
-    struct dv_loop_source *sources[3];
+    struct dv_loop_source *sources[4];
     int r = dv_loop_new(&d->loop);
     if (r < 0)
         return fail(1, "cannot make the event loop: %s", strerror(-r));
@@ -592,6 +600,8 @@ static int serve(struct daemon *d)
         r = dv_loop_signal(d->loop, SIGINT, on_stop, d, &sources[1]);
     if (r == 0)
         r = dv_loop_signal(d->loop, SIGCHLD, on_child, d, &sources[2]);
+    if (r == 0)
+        r = dv_loop_timer(d->loop, TRIM_FIRST_MS, TRIM_MS, on_trim, NULL, &sources[3]);
     if (r < 0)
         return fail(1, "cannot watch signals: %s", strerror(-r));
     int status = make_node(d);

@@ -674,6 +674,10 @@ void dv_reconcile_tick(struct dv_node *node, uint64_t now)
     for (size_t i = 0; i < node->snapshot->n_gpus; i++) {
         uint32_t gpu = node->snapshot->gpus[i].index;
         struct dv_gpu_change *c = change_of(node, gpu);
+        if (!is_active(c) && !c->asked && c->plan && !c->plan->n_blockers) {
+            free(c->plan); /* done with; it is 50 KiB */
+            c->plan = NULL;
+        }
         if (!is_active(c) || c->asked || now < c->retry_ns)
             continue;
         c->retry_ns = 0;

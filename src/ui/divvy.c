@@ -46,6 +46,7 @@ static const struct dv_ui_verb *const verbs[] = {
     &dv_verb_admit,
     &dv_verb_audit,
     &dv_verb_lint,
+    &dv_verb_advise,
     &dv_verb_simulate_cluster,
     &dv_verb_simulate_modes,
     &dv_verb_simulate_queue,

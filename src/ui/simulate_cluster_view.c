@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "simulate_cluster_view.h"
 
+#include "report_file.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -105,6 +107,28 @@ static const struct dv_table_column columns[] = {
 };
 static const struct dv_table table = {"series", columns, DV_ARRAY_SIZE(columns)};
 
+static const struct dv_table_column totals[] = {
+    {"Policy", "policy"},
+    {"Nodes", "nodes"},
+    {"Pods that came", "arrived"},
+    {"Placed", "placed"},
+    {"Not placed", "failed"},
+    {"Wholly free GPUs", "free_gpus"},
+    {"Fragmented, of what is free", "fragmented_percent_of_free", .suffix = " %"},
+};
+static const struct dv_table totals_table = {"", totals, DV_ARRAY_SIZE(totals)};
+static const struct dv_report_series lines[] = {{"allocated_percent", "allocated"},
+                                                {"fragmented_percent", "fragmented"}};
+static const struct dv_report_part parts[] = {
+    {DV_REPORT_TILES, .table = &totals_table},
+    {DV_REPORT_LINES, "Allocated and fragmented",
+     "Percent of all GPUs, when pods had asked for so many percent of them.", .rows = "series",
+     .x = "arrived_percent", .x_title = "arrived, %", .y_title = "%", .series = lines,
+     .n_series = DV_ARRAY_SIZE(lines), .from_zero = true},
+    {DV_REPORT_TABLE, "By arrival", .table = &table},
+};
+static const struct dv_report report = {"Cluster simulation", parts, DV_ARRAY_SIZE(parts)};
+
 static void describe(const struct dv_simulate_cluster_view *view, struct dv_str *s)
 {
     const struct dv_cluster_sim_result *r = &view->result;
@@ -128,27 +152,48 @@ static void describe(const struct dv_simulate_cluster_view *view, struct dv_str 
                     r->failures[i]);
         before = ", ";
     }
-    dv_str_add(s, r->failed ? "\n\n" : "\n");
+    if (r->failed)
+        dv_str_add(s, "\n");
+    if (view->explain)
+        dv_str_addf(s, "%s: %s\n", view->explain,
+                    view->explained.len ? dv_str_get(&view->explained) : "did not come");
+    dv_str_add(s, "\n");
 }
 
-int dv_simulate_cluster_answer(const struct dv_ui *ui, const struct dv_simulate_cluster_view *view)
+static struct dv_output *make(const struct dv_simulate_cluster_view *view, bool for_people)
 {
-    dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new("ClusterSimulation");
+    struct dv_output *o = dv_output_new("ClusterSimulation");
     struct dv_output_node *root = dv_output_root(o);
-    bool for_people = !dv_ui_is(ui, "json") && !dv_ui_is(ui, "csv");
     add_totals(root, view);
     add_marks(root, &view->result);
     add_counts(root, &view->result);
     double seconds = (double)view->took_ns / 1e9;
     dv_output_uint(root, "placements_per_second",
                    seconds > 0 ? (uint64_t)(view->result.arrived / seconds) : 0);
+    if (view->explain) {
+        struct dv_output_node *pod = dv_output_object(root, "explained");
+        dv_output_string(pod, "pod", view->explain);
+        dv_output_string(pod, "reason",
+                         view->explained.len ? dv_str_get(&view->explained) : NULL);
+    }
     add_series(root, &view->result, for_people);
+    return o;
+}
+
+int dv_simulate_cluster_answer(const struct dv_ui *ui, const struct dv_simulate_cluster_view *view)
+{
+    bool for_people = !dv_ui_is(ui, "json") && !dv_ui_is(ui, "csv");
+    dv_cleanup(dv_output_free) struct dv_output *o = make(view, for_people);
+    dv_cleanup(dv_output_free) struct dv_output *page = view->html ? make(view, false) : NULL;
+    int failed = dv_report_file_write(ui, &report, page, view->html);
+    if (failed)
+        return failed;
     if (for_people) {
         dv_cleanup(dv_str_done) struct dv_str text = {0};
         describe(view, &text);
-        int r = dv_ui_print(dv_str_get(&text));
-        if (r)
-            return r;
+        failed = dv_ui_print(dv_str_get(&text));
+        if (failed)
+            return failed;
     }
-    return dv_ui_answer(ui, o, &table, "no pod asked for a GPU", DV_UI_OK);
+    return dv_ui_answer(ui, o, &table, "no pod asked for a GPU", view->exit);
 }

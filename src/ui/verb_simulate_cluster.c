@@ -2,6 +2,10 @@
 /* divvy simulate cluster: a trace of pods against a cluster and a placement policy. */
 #include "fleetfile/nodes.h"
 #include "fleetfile/pods.h"
+#include "long_run.h"
+#include "model/names.h"
+#include "render/place_text.h"
+#include "report_file.h"
 #include "simulate/cluster/arrivals.h"
 #include "simulate/cluster/cluster_sim.h"
 #include "simulate_cluster_view.h"
@@ -9,14 +13,11 @@
 #include "verbs.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct values {
-    const char *nodes, *pods, *arrivals, *node_order, *policy;
+    const char *nodes, *pods, *arrivals, *node_order, *policy, *explain, *html;
     int64_t seed, load, learn;
     uint64_t compress_milli;
     bool departures, migrate, unknown_models;
@@ -47,6 +48,9 @@ static const struct dv_option options[] = {
      DV_OPTION_INTEGER, offsetof(struct values, learn), 0, 1000000000, .otherwise = "0"},
     {"unknown-models", 0, NULL, "pods may ask for GPU models that no node has", DV_OPTION_FLAG,
      offsetof(struct values, unknown_models)},
+    {"explain", 'e', "POD", "say why this pod went where it went, or nowhere", DV_OPTION_TEXT,
+     offsetof(struct values, explain)},
+    {DV_REPORT_FILE_OPTION, offsetof(struct values, html)},
 };
 
 /* ---- what is asked -------------------------------------------------------------------------- */
@@ -56,6 +60,7 @@ struct asked {
     struct dv_fleet_pods pods;
     struct dv_cluster_sim_times *times;
     uint32_t *arrivals, n_arrivals;
+    uint32_t explain; /* a pod; DV_NAMES_NONE: none */
     struct dv_cluster_sim_config config;
 };
 
@@ -152,6 +157,10 @@ static int read_asked(const struct dv_ui *ui, struct asked *a)
         return exit;
     if (read_files(v, a, &err) < 0)
         return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);
+    if (v->explain)
+        a->explain = dv_names_find(&a->pods.names, v->explain);
+    if (v->explain && a->explain == DV_NAMES_NONE)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "--explain: no pod '%s' in %s", v->explain, v->pods);
     a->config.cluster = a->cluster;
     a->config.policy = policy;
     a->config.pods = a->pods.v;
@@ -167,63 +176,63 @@ static int read_asked(const struct dv_ui *ui, struct asked *a)
 
 /* ---- the run -------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int signal)
+static void explain(const struct asked *a, const struct dv_cluster_sim *sim, uint32_t arrival,
+                    struct dv_simulate_cluster_view *view)
 {
-    interrupted = signal;
+    const struct dv_place_verdict *verdict = dv_cluster_sim_last(sim);
+    struct dv_place_most most;
+    uint32_t node = dv_cluster_sim_node(sim, arrival);
+    dv_cluster_sim_most(sim, arrival, &most);
+    dv_place_text(a->cluster, &a->pods.v[a->arrivals[arrival]], verdict, &most, &view->explained);
+    if (!verdict->placed && node != DV_CLUSTER_NONE)
+        dv_str_addf(&view->explained, "; others were moved, and it went to node %s",
+                    dv_cluster_fixed(a->cluster, node)->name);
 }
 
-/* On a terminal, ten times a second. */
-static void show_progress(const struct asked *a, uint32_t done, uint64_t started_ns)
+/* 1: all have come; 0: interrupted. */
+static int run_steps(const struct asked *a, struct dv_cluster_sim *sim,
+                     struct dv_simulate_cluster_view *view, int *ret_exit)
 {
-    static uint64_t last_ns;
-    uint64_t now = dv_clock_now();
-    if (now - last_ns < DV_NS_PER_S / 10)
-        return;
-    last_ns = now;
-    double rate = done / ((double)(now - started_ns) / 1e9);
-    fprintf(stderr, "\r%u of %u pods, %.0f/s, %.0f s left  ", done, a->n_arrivals, rate,
-            (a->n_arrivals - done) / rate);
-}
-
-static int run_steps(const struct asked *a, struct dv_cluster_sim *sim)
-{
-    bool shown = isatty(STDERR_FILENO);
-    uint64_t started_ns = dv_clock_now();
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    struct dv_long_run run;
+    bool wanted = a->explain != DV_NAMES_NONE;
     int r = 0;
-    for (uint32_t i = 1; !interrupted && (r = dv_cluster_sim_step(sim)) == 0; i++)
-        if (shown && i % 256 == 0)
-            show_progress(a, i, started_ns);
-    if (shown)
-        fputs("\r\033[K", stderr);
+    dv_long_run_begin(&run, "placing", "pods", a->n_arrivals);
+    for (uint32_t i = 0; dv_long_run_at(&run, i) && (r = dv_cluster_sim_step(sim)) == 0; i++) {
+        if (!wanted || a->arrivals[i] != a->explain)
+            continue;
+        explain(a, sim, i, view);
+        wanted = false;
+    }
+    *ret_exit = dv_long_run_end(&run);
     return r;
 }
 
 static int run_cluster(const struct dv_ui *ui)
 {
+    const struct values *v = ui->values;
     struct dv_err err = {{0}};
-    dv_cleanup(asked_done) struct asked a = {.cluster = NULL};
+    dv_cleanup(asked_done) struct asked a = {.explain = DV_NAMES_NONE};
     dv_cleanup(dv_cluster_sim_freep) struct dv_cluster_sim *sim = NULL;
     int exit = read_asked(ui, &a);
     if (exit != DV_UI_OK)
         return exit;
     if (dv_cluster_sim_new(&a.config, &sim, &err) < 0)
         return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);
-    uint64_t started_ns = dv_clock_now();
-    int r = run_steps(&a, sim);
-    uint64_t took_ns = dv_clock_now() - started_ns;
-    if (r < 0)
-        return dv_ui_fail(ui, DV_UI_FAILURE, "%s", strerror(-r));
     struct dv_simulate_cluster_view view = {
-        .config = &a.config, .partial = r != 1, .took_ns = took_ns};
+        .config = &a.config, .explain = v->explain, .html = v->html};
+    uint64_t started_ns = dv_clock_now();
+    int r = run_steps(&a, sim, &view, &view.exit);
+    view.took_ns = dv_clock_now() - started_ns;
+    if (r < 0)
+        exit = dv_ui_fail(ui, DV_UI_FAILURE, "%s", strerror(-r));
+    view.partial = r == 0;
     dv_cluster_sim_result(sim, &view.result);
-    if (view.partial)
+    if (r == 0)
         dv_ui_fail(ui, 0, "interrupted after %u of %u pods", view.result.arrived, a.n_arrivals);
-    return dv_simulate_cluster_answer(ui, &view);
+    if (r >= 0)
+        exit = dv_simulate_cluster_answer(ui, &view);
+    dv_str_done(&view.explained);
+    return exit;
 }
 
 static const struct dv_ui_example examples[] = {
@@ -247,7 +256,9 @@ const struct dv_ui_verb dv_verb_simulate_cluster = {
         "too, both by --seed.\n\n"
         "Nodes: columns sn, cpu_milli, memory_mib, gpu, model. Pods: columns name, cpu_milli, "
         "memory_mib, num_gpu, gpu_milli and, if there, gpu_spec, creation_time, deletion_time.\n\n"
-        "When interrupted it answers with what has been so far, marked partial.",
+        "When interrupted it answers with what has been so far, marked partial, and ends with 128 "
+        "and "
+        "the signal.",
     .options = options,
     .n_options = DV_ARRAY_SIZE(options),
     .values_size = sizeof(struct values),

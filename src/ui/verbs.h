@@ -25,7 +25,7 @@ extern const struct dv_ui_verb dv_verb_status, dv_verb_topo, dv_verb_run, dv_ver
     dv_verb_simulate_cluster, dv_verb_simulate_queue, dv_verb_mig_forecast;
 
 /* What is asked before anything runs. */
-extern const struct dv_ui_verb dv_verb_lint, dv_verb_audit;
+extern const struct dv_ui_verb dv_verb_lint, dv_verb_audit, dv_verb_advise;
 
 extern const struct dv_ui_program dv_divvy_program;
 

@@ -95,6 +95,24 @@ def check_migration():
     assert move["used_gpu_milli"] > stay["used_gpu_milli"], (move["used_gpu_milli"], stay["used_gpu_milli"])
 
 
+def check_words():
+    """--explain and --html."""
+    order = ("--policy", "fgd", "--arrivals", path("order.txt"), "--node-order", path("prefixes.txt"))
+    with tempfile.TemporaryDirectory() as tmp:
+        page = os.path.join(tmp, "page.html")
+        placed = run(*order, "--explain", "pod-047", "--html", page)["explained"]
+        assert placed["reason"].startswith("node node-"), placed
+        with open(page, encoding="utf-8") as f:
+            text = f.read()
+        assert "<svg" in text and "Cluster simulation" in text
+    with open(path("order.txt"), encoding="utf-8") as f:
+        last = f.read().split()[-41]  # of the originals
+    failed = run(*order, "--explain", last)["explained"]
+    assert failed["reason"].startswith("on none of 24 nodes: "), (last, failed)
+    done = subprocess.run(command("--explain", "pod-x"), capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "pod-x" in done.stderr
+
+
 def check_interrupt():
     for wait in (0.3, 1, 3, 9):
         with subprocess.Popen(command("--load", "100000", "--migrate", "-o", "json"), stdout=subprocess.PIPE,
@@ -105,7 +123,7 @@ def check_interrupt():
         if p.returncode != -signal.SIGINT:  # it may come before it is caught
             break
     answer = json.loads(out)
-    assert p.returncode == 0 and answer["partial"], (p.returncode, err)
+    assert p.returncode == 128 + signal.SIGINT and answer["partial"], (p.returncode, err)
     assert answer["placed"] + answer["failed"] == answer["arrived"] and "interrupted after" in err
 
 
@@ -157,5 +175,6 @@ check_golden("--update" in sys.argv)
 check_sums()
 check_row_order()
 check_migration()
+check_words()
 check_interrupt()
 check_bad_files()

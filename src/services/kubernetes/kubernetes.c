@@ -336,15 +336,24 @@ static void read_server(const struct dv_kubernetes *k, struct dv_kubernetes_stat
     s->server_since_ns = dv_node_object_since(k->object);
 }
 
+/* The file's name, where it is one of a directory. */
+static void read_key(const char *source, const char *dir, char *ret, size_t size)
+{
+    size_t len = dir ? strlen(dir) : 0;
+    if (len && !strncmp(source, dir, len) && source[len] == '/')
+        snprintf(ret, size, "%s", source + len + 1);
+}
+
 static void read_config(const struct dv_kubernetes *k, struct dv_kubernetes_status *s)
 {
-    const char *dir = k->options.plugin_config;
-    size_t len = dir ? strlen(dir) : 0;
+    const struct dv_settings_policy *policy = k->policy ? dv_policy_settings(k->policy) : NULL;
     s->config_source = dv_settings_source(k->settings);
-    if (len && !strncmp(s->config_source, dir, len) && s->config_source[len] == '/')
-        snprintf(s->config_key, sizeof s->config_key, "%s", s->config_source + len + 1);
+    read_key(s->config_source, policy && policy->path ? policy->path : k->options.plugin_config,
+             s->config_key, sizeof s->config_key);
     s->config_label = k->object ? dv_node_object_label(k->object, DV_SETTINGS_LABEL) : NULL;
     s->config_problem = dv_settings_problem(k->settings);
+    if (!s->config_problem[0] && k->policy)
+        s->config_problem = dv_policy_problem(k->policy);
     s->offer_problem = dv_device_plugin_problem(k->plugin);
 }
 

@@ -105,7 +105,8 @@ int dv_lint_mig_set(const char *const *names, size_t n, const struct dv_gpu_mode
                     struct dv_lint_mig_answer *ret)
 {
     const struct dv_gpu_model *m;
-    struct dv_lint_mig_answer best = {.result = n ? DV_LINT_MIG_NO_MIG : DV_LINT_MIG_FITS};
+    struct dv_lint_mig_answer best = {.result = n ? DV_LINT_MIG_NO_MIG : DV_LINT_MIG_FITS,
+                                      .model = model};
     n = DV_MIN(n, ASKED_MAX); /* so many never fit */
     for (size_t i = 0; best.result != DV_LINT_MIG_FITS && (m = next_model(model, &i));) {
         struct dv_lint_mig_answer one;

@@ -23,6 +23,7 @@ struct scanner {
         bool strip;
     } pending[PENDING_MAX];
     unsigned n_pending;
+    bool in_ticks; /* a '`' ends the list in hand */
     bool failed;
 };
 
@@ -165,6 +166,8 @@ static char *scan_word(struct scanner *s, size_t *ret_exact)
     char first = s->text[s->at];
     while (s->at < s->len && !ends_word(s->text[s->at])) {
         char c = s->text[s->at];
+        if (c == '`' && s->in_ticks)
+            break;
         if (c == '"') {
             scan_double(s, &text);
         } else if (c == '\'') {
@@ -368,6 +371,8 @@ static void parse_list(struct scanner *s, char stop)
 {
     struct line l = {.command = NOBODY, .upstream = NOBODY};
     unsigned open = 0;
+    bool was_in_ticks = s->in_ticks;
+    s->in_ticks = stop == '`';
     s->depth++;
     while (s->at < s->len) {
         char c = s->text[s->at];
@@ -390,6 +395,7 @@ static void parse_list(struct scanner *s, char stop)
         }
     }
     s->depth--;
+    s->in_ticks = was_in_ticks;
 }
 
 int dv_shell_scan(const char *text, size_t len, struct dv_shell *ret)

@@ -125,6 +125,17 @@ uint32_t dv_cluster_sim_node(const struct dv_cluster_sim *sim, uint32_t arrival)
     return arrival < sim->config.n_arrivals ? sim->runs[arrival].node : DV_CLUSTER_NONE;
 }
 
+const struct dv_place_verdict *dv_cluster_sim_last(const struct dv_cluster_sim *sim)
+{
+    return &sim->last;
+}
+
+void dv_cluster_sim_most(const struct dv_cluster_sim *sim, uint32_t arrival,
+                         struct dv_place_most *ret)
+{
+    dv_place_most(sim->place, dv_cluster_sim_pod(sim, arrival), ret);
+}
+
 static void look_at(struct dv_cluster_sim *sim, uint32_t node, const struct dv_cluster_pod *pod,
                     bool taken)
 {
@@ -241,17 +252,17 @@ static int learn(struct dv_cluster_sim *sim, const struct dv_cluster_pod *pod)
 
 static int put(struct dv_cluster_sim *sim, uint32_t arrival)
 {
-    struct dv_place_verdict verdict;
+    struct dv_place_verdict *verdict = &sim->last;
     const struct dv_cluster_pod *pod = dv_cluster_sim_pod(sim, arrival);
-    int r = dv_place_find(sim->place, pod, &verdict);
+    int r = dv_place_find(sim->place, pod, verdict);
     if (r < 0)
         return r;
     if (!r)
-        return dv_cluster_sim_settle(sim, arrival, verdict.node, &verdict.taking);
+        return dv_cluster_sim_settle(sim, arrival, verdict->node, &verdict->taking);
     if (sim->config.migrate)
         r = dv_cluster_sim_make_room(sim, arrival);
     if (r == 1) {
-        sim->result.failures[verdict.reason]++;
+        sim->result.failures[verdict->reason]++;
         sim->result.failed++;
     }
     return r;

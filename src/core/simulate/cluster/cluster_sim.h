@@ -75,6 +75,11 @@ void dv_cluster_sim_freep(struct dv_cluster_sim **sim);
 /* The next arrival. 0: it came; 1: all have; -ENOMEM, -EINVAL, -E2BIG. */
 int dv_cluster_sim_step(struct dv_cluster_sim *sim);
 void dv_cluster_sim_result(const struct dv_cluster_sim *sim, struct dv_cluster_sim_result *ret);
+/* What was found for the latest arrival, before others were moved for it; none came: not placed. */
+const struct dv_place_verdict *dv_cluster_sim_last(const struct dv_cluster_sim *sim);
+/* The operands of a verdict about this arrival, as the cluster is now. */
+void dv_cluster_sim_most(const struct dv_cluster_sim *sim, uint32_t arrival,
+                         struct dv_place_most *ret);
 /* Where the arrival went: its node, or DV_CLUSTER_NONE; before it came, too. */
 uint32_t dv_cluster_sim_node(const struct dv_cluster_sim *sim, uint32_t arrival);
 

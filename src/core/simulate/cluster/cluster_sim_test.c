@@ -184,7 +184,7 @@ static void sums_are_those_of_the_cluster(void **unused)
                                                .times = p % 2 ? times : NULL,
                                                .compress = 2,
                                                .migrate = true,
-                                               .learn_every = p % 3 ? 0 : 10,
+                                               .learn_every = p % 3 ? 0 : 60,
                                                .seed = p};
         dv_cleanup(dv_cluster_sim_freep) struct dv_cluster_sim *sim = NULL;
         assert_int_equal(dv_cluster_sim_new(&config, &sim, NULL), 0);

@@ -29,6 +29,7 @@ struct dv_cluster_sim {
     struct dv_cluster_leave *heap;
     uint32_t n_heap;
     uint32_t next; /* arrival to come */
+    struct dv_place_verdict last;
     struct dv_cluster_sim_result result;
     struct {
         uint32_t rows;

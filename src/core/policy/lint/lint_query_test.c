@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/lint/lint_query.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* The ids of what is found, in the order of places, joined by blanks. */
+static void check(const char *text, enum dv_lint_query kind, const char *want)
+{
+    static const struct dv_lint_at start = {.line = 1, .column = 1};
+    struct dv_lint_report r = {0};
+    dv_cleanup(dv_str_done) struct dv_str got = {0};
+    dv_lint_begin(&r, "query", NULL, 1);
+    dv_lint_query(&r, &start, text, strlen(text), kind);
+    dv_lint_finish(&r, text, strlen(text), NULL);
+    for (uint32_t i = 0; i < r.n_findings; i++)
+        dv_str_addf(&got, "%s%s", i ? " " : "", dv_lint_rule(r.findings[i].rule)->id);
+    if (strcmp(dv_str_get(&got), want) != 0)
+        print_message("%s\n", text);
+    assert_string_equal(dv_str_get(&got), want);
+    dv_lint_report_done(&r);
+}
+
+#define QUERY DV_LINT_QUERY_ALONE
+#define ALERT DV_LINT_QUERY_ALERT
+
+static void test_names(void **state)
+{
+    check("DCGM_FI_DEV_FB_USED", QUERY, "");
+    check("node_load1 > 5", QUERY, "");
+    check("dcgm_fb_used", QUERY, "DV501");
+    check("sum(dcgm_something) by (uuid)", QUERY, "DV501");
+    check("DCGM_FI_DEV_FB_USD", QUERY, "DV505");
+    check("DCGM_FI_DEV_NVLINK_SOMETHING_QUITE_DIFFERENT_L17", QUERY, "");
+    check("DCGM_FI_DEV_FB_USED{uuid=\"x\"}", QUERY, "DV502");
+    check("DCGM_FI_DEV_FB_USED{UUID=\"uuid\"}", QUERY, "");
+    check("up{uuid=\"x\"} * on (gpu) DCGM_FI_DEV_FB_USED", QUERY, "");
+    check("DCGM_FI_DEV_FB_USED{Hostname=\"x\"}", QUERY, "DV506");
+    check("# dcgm_fb_used\nDCGM_FI_DEV_FB_USED", QUERY, "");
+}
+
+static void test_mig(void **state)
+{
+    check("DCGM_FI_DEV_GPU_UTIL", QUERY, "DV504");
+    check("DCGM_FI_DEV_GPU_UTIL > 90", ALERT, "DV503");
+    check("DCGM_FI_DEV_GPU_UTIL < 20", ALERT, "DV503 DV510");
+    check("DCGM_FI_DEV_GPU_UTIL{pod!=\"\"} < 20", ALERT, "DV503");
+    check("DCGM_FI_PROF_GR_ENGINE_ACTIVE < 0.2", ALERT, "DV510");
+    check("DCGM_FI_PROF_GR_ENGINE_ACTIVE < 0.2 and on (pod) kube_pod_info", ALERT, "");
+    check("(DCGM_FI_DEV_GPU_UTIL / 100 or DCGM_FI_PROF_GR_ENGINE_ACTIVE) > 0.9", ALERT, "");
+}
+
+static void test_functions(void **state)
+{
+    check("rate(DCGM_FI_DEV_FB_USED[5m])", QUERY, "DV507");
+    check("rate(DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION[5m])", QUERY, "");
+    check("avg_over_time(DCGM_FI_DEV_FB_USED[5m])", QUERY, "");
+    check("increase(DCGM_FI_DEV_XID_ERRORS[5m]) > 0", ALERT, "DV507");
+    check("rate(sum(DCGM_FI_DEV_FB_USED)[5m:1m])", QUERY, "");
+    check("DCGM_FI_PROF_GR_ENGINE_ACTIVE > 50", QUERY, "DV508");
+    check("DCGM_FI_PROF_GR_ENGINE_ACTIVE * 100 > 50", QUERY, "");
+    check("DCGM_FI_PROF_GR_ENGINE_ACTIVE > 0.5", QUERY, "");
+    check("DCGM_FI_PROF_GR_ENGINE_ACTIVE > bool 50", QUERY, "DV508");
+    check("DCGM_FI_DEV_GPU_TEMP > 90 and DCGM_FI_PROF_SM_ACTIVE < 0.1", QUERY, "");
+}
+
+static void test_syntax(void **state)
+{
+    check("sum(DCGM_FI_DEV_FB_USED", QUERY, "DV509");
+    check("sum(DCGM_FI_DEV_FB_USED])", QUERY, "DV509");
+    check("DCGM_FI_DEV_FB_USED{gpu=\"0}", QUERY, "DV509");
+    check("DCGM_FI_DEV_FB_USED{gpu=~\"$gpu\"}[$__interval]", QUERY, "");
+}
+
+static void test_lengths(void **state)
+{
+    static const char text[] = "a{x=\"1\"}\nb\n  + c\n# d\nsum by (x) (\n  e\n)\nand f\ng";
+    static const size_t want[] = {9, 10, 28, 1};
+    size_t at = 0;
+    for (size_t i = 0; i < DV_ARRAY_SIZE(want); i++) {
+        size_t n = dv_lint_query_length(text + at, sizeof text - 1 - at);
+        at += n;
+        if (i < 2)
+            assert_true(n > 0);
+    }
+    assert_int_equal(at, sizeof text - 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_mig),
+        cmocka_unit_test(test_functions), cmocka_unit_test(test_syntax),
+        cmocka_unit_test(test_lengths),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "render/place_text.h"
+
+#include "base/units.h"
+
+/* 12000 -> "12", 1500 -> "1.5", 250 -> "0.25". */
+static void add_milli(struct dv_str *s, uint32_t milli)
+{
+    uint32_t rest = milli % 1000, digits = 3;
+    while (digits && rest % 10 == 0) {
+        rest /= 10;
+        digits--;
+    }
+    if (digits)
+        dv_str_addf(s, "%u.%0*u", milli / 1000, (int)digits, rest);
+    else
+        dv_str_addf(s, "%u", milli / 1000);
+}
+
+static void add_memory(struct dv_str *s, uint32_t mib)
+{
+    char text[DV_UNITS_TEXT];
+    dv_str_add(s, dv_units_format_bytes(mib * DV_MIB, text));
+}
+
+static void add_cpu(const struct dv_cluster_pod *pod, const struct dv_place_most *most,
+                    struct dv_str *s)
+{
+    dv_str_add(s, " (asked ");
+    add_milli(s, pod->cpu_milli);
+    dv_str_add(s, " cores, at most ");
+    add_milli(s, most->cpu_milli);
+    dv_str_add(s, " free on one node)");
+}
+
+static void add_node_memory(const struct dv_cluster_pod *pod, const struct dv_place_most *most,
+                            struct dv_str *s)
+{
+    dv_str_add(s, " (asked ");
+    add_memory(s, pod->memory_mib);
+    dv_str_add(s, ", at most ");
+    add_memory(s, most->memory_mib);
+    dv_str_add(s, " free on one node)");
+}
+
+static void add_share(const struct dv_cluster_pod *pod, const struct dv_place_most *most,
+                      struct dv_str *s)
+{
+    dv_str_add(s, " (asked ");
+    add_milli(s, pod->gpu_milli);
+    dv_str_addf(s, " of %u GPU%s, ", pod->gpus, pod->gpus == 1 ? "" : "s");
+    if (pod->gpus == 1) {
+        dv_str_add(s, "at most ");
+        add_milli(s, most->gpu_milli);
+        dv_str_add(s, " free on one)");
+    } else {
+        dv_str_addf(s, "at most %u with that much free on one node)", most->gpu_count);
+    }
+}
+
+static void add_lack(const struct dv_cluster *cluster, const struct dv_cluster_pod *pod,
+                     enum dv_place_lack lack, const struct dv_place_most *most, struct dv_str *s)
+{
+    const struct dv_cluster_wish *wish = dv_cluster_wish_at(cluster, pod->wish);
+    switch (lack) {
+    case DV_PLACE_LACK_MODEL:
+        dv_str_addf(s, "have no GPU of a model that would do%s%s%s", pod->spec ? " (" : "",
+                    dv_cluster_spec_text(cluster, pod->spec), pod->spec ? ")" : "");
+        break;
+    case DV_PLACE_LACK_LABEL:
+        dv_str_addf(s, "are not in %s%s%s", dv_cluster_label(cluster, wish->rack),
+                    wish->rack && wish->zone ? ", " : "", dv_cluster_label(cluster, wish->zone));
+        break;
+    case DV_PLACE_LACK_SIZE:
+        dv_str_add(s, "are too small even when empty");
+        break;
+    case DV_PLACE_LACK_CPU:
+        dv_str_add(s, "lack CPU");
+        add_cpu(pod, most, s);
+        break;
+    case DV_PLACE_LACK_MEMORY:
+        dv_str_add(s, "lack memory");
+        add_node_memory(pod, most, s);
+        break;
+    case DV_PLACE_LACK_GPU_COUNT:
+        dv_str_addf(s, "lack whole GPUs (asked %u, at most %u free on one node)", pod->gpus,
+                    most->gpus);
+        break;
+    case DV_PLACE_LACK_GPU_SHARE:
+        dv_str_add(s, "lack room on a GPU");
+        add_share(pod, most, s);
+        break;
+    case DV_PLACE_LACK_GPU_MEMORY:
+        dv_str_add(s, "have GPUs with less memory (asked ");
+        add_memory(s, wish->gpu_memory_mib);
+        dv_str_add(s, ")");
+        break;
+    case DV_PLACE_LACK_WALL:
+        dv_str_addf(s, "have no wall as strong (asked %s)", dv_device_wall_name(wish->wall));
+        break;
+    case DV_PLACE_LACK_MIG:
+        dv_str_addf(s, "lack room for a MIG instance%s%s", *wish->profile ? " " : "",
+                    wish->profile);
+        break;
+    case DV_PLACE_LACK_NEAR:
+        dv_str_addf(s, "have the GPUs, but not %s",
+                    wish->near == DV_CLUSTER_NEAR_NUMA ? "on one NUMA node" : "joined by NVLinks");
+        break;
+    case DV_PLACE_LACKS:
+        break;
+    }
+}
+
+static void add_placed(const struct dv_cluster *cluster, const struct dv_place_verdict *v,
+                       struct dv_str *s)
+{
+    const struct dv_cluster_fixed *f = dv_cluster_fixed(cluster, v->node);
+    dv_str_addf(s, "node %s", f->name);
+    for (uint32_t i = 0; i < v->taking.n; i++)
+        dv_str_addf(s, "%s%u",
+                    i                 ? ", "
+                    : v->taking.n > 1 ? ", GPUs "
+                                      : ", GPU ",
+                    v->taking.gpus[i]);
+    if (v->taking.mig && f->mig)
+        dv_str_addf(s, " (%s)", f->mig->profiles[v->taking.profile].name);
+    dv_str_addf(s, "; it would have fitted on %u of %u nodes", v->fitted,
+                dv_cluster_nodes(cluster));
+}
+
+void dv_place_text(const struct dv_cluster *cluster, const struct dv_cluster_pod *pod,
+                   const struct dv_place_verdict *verdict, const struct dv_place_most *most,
+                   struct dv_str *text)
+{
+    if (verdict->placed) {
+        add_placed(cluster, verdict, text);
+        return;
+    }
+    dv_str_addf(text, "on none of %u nodes", dv_cluster_nodes(cluster));
+    bool said[DV_PLACE_LACKS] = {false};
+    for (const char *before = ": ";; before = ", ") { /* what lacks most often first */
+        int best = DV_PLACE_LACKS;
+        for (int i = 0; i < DV_PLACE_LACKS; i++)
+            if (!said[i] && verdict->lacks[i] &&
+                (best == DV_PLACE_LACKS || verdict->lacks[i] > verdict->lacks[best]))
+                best = i;
+        if (best == DV_PLACE_LACKS)
+            return;
+        said[best] = true;
+        dv_str_addf(text, "%s%u ", before, verdict->lacks[best]);
+        add_lack(cluster, pod, (enum dv_place_lack)best, most, text);
+    }
+}
