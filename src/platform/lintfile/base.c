@@ -129,8 +129,10 @@ struct dv_lint_at dv_lintfile_text_at(const struct dv_lintfile *l, const struct 
 {
     struct dv_lint_at at = dv_lintfile_at(l, node);
     uint32_t indent = 0;
-    if (at.pinned)
+    if (at.pinned || node->kind != DV_YAML_SCALAR) {
+        at.pinned = true;
         return at;
+    }
     if (node->literal && indent_of(l->yaml, node, &indent)) {
         at.indent = l->at.indent + indent;
         at.column = at.indent + 1;

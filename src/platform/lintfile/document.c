@@ -20,11 +20,39 @@ static bool is_fragment(const struct dv_yaml_node *root)
     return has(r, "limits") || has(r, "requests");
 }
 
+/* Has the map a key that is one of these, or nearly? */
+static bool has_like(const struct dv_yaml_node *map, const char *const *names, size_t n)
+{
+    for (uint32_t i = 0; map && map->kind == DV_YAML_MAP && i < map->n; i++)
+        if (dv_str_nearest(map->items[2 * i]->text, names, n))
+            return true;
+    return false;
+}
+
+static bool has_flag(const struct dv_yaml_node *flags)
+{
+    const struct dv_plugin_flag *f;
+    for (size_t i = 0; (f = dv_plugin_flags_at(i)); i++)
+        if (has(flags, f->key) || has(dv_lintfile_map(flags, "plugin"), f->key))
+            return true;
+    return false;
+}
+
+/* Other programs have a `version: v1` and `flags` too. */
 static bool is_plugin(const struct dv_yaml_node *root)
 {
-    return has(root, "sharing") || has(root, "imex") || dv_lintfile_map(root, "flags") ||
-           (dv_yaml_is(dv_lintfile_get(root, "version"), "v1") && !has(root, "mig-configs") &&
-            !has(root, "hooks") && !has(root, "systemd-services"));
+    static const char *const tops[] = {"sharing", "flags", "imex"};
+    static const char *const sections[] = {"timeSlicing", "mps", "governed"};
+    bool v1 = dv_yaml_is(dv_lintfile_get(root, "version"), "v1");
+    return has_like(dv_lintfile_map(root, "sharing"), sections, DV_ARRAY_SIZE(sections)) ||
+           has_flag(dv_lintfile_map(root, "flags")) ||
+           (v1 && has_like(root, tops, DV_ARRAY_SIZE(tops)));
+}
+
+static bool is_rules(const struct dv_yaml_node *root)
+{
+    const struct dv_yaml_node *groups = dv_lintfile_list(root, "groups");
+    return groups && groups->n && has(groups->items[0], "rules");
 }
 
 /* Values of a chart are known by what no other file has. */
@@ -49,7 +77,7 @@ static bool judge_config(struct dv_lintfile *l, const struct dv_yaml_node *root)
         dv_lintfile_mig_parted(l, root);
     else if (is_plugin(root))
         dv_lintfile_plugin(l, root);
-    else if (has(root, "groups"))
+    else if (is_rules(root))
         dv_lintfile_rules(l, root);
     else if (has(root, "panels") || has(dv_lintfile_map(root, "dashboard"), "panels"))
         dv_lintfile_dashboard(l, root);
@@ -68,7 +96,7 @@ static const char *config_kind(const struct dv_yaml_node *root)
         return "mig-parted configuration";
     if (is_plugin(root))
         return "device plugin configuration";
-    if (has(root, "groups"))
+    if (is_rules(root))
         return "Prometheus rules";
     if (has(root, "panels") || has(root, "dashboard"))
         return "dashboard";
@@ -80,13 +108,12 @@ static const char *config_kind(const struct dv_yaml_node *root)
 /* ---- ConfigMaps ----------------------------------------------------------------------------- */
 
 /* A text in a ConfigMap, if it is a configuration that is known here. */
-static void judge_entry(struct dv_lintfile *l, const struct dv_yaml_node *key,
-                        const struct dv_yaml_node *value)
+static void judge_entry(struct dv_lintfile *l, const struct dv_yaml_node *value)
 {
     struct dv_lint_at at = dv_lintfile_text_at(l, value);
     const char *text = dv_lintfile_scalar(value);
-    bool looks = strstr(text, "sharing:") || strstr(text, "mig-configs:") ||
-                 strstr(text, "version: v1") || strstr(text, "groups:") ||
+    bool looks = strstr(text, "sharing") || strstr(text, "mig-configs") ||
+                 strstr(text, "version: v1") || strstr(text, "groups") ||
                  strstr(text, "\"panels\"");
     dv_cleanup(dv_yaml_freep) struct dv_yaml *inner = NULL;
     struct dv_err err = {{0}};
@@ -106,14 +133,13 @@ static void judge_entry(struct dv_lintfile *l, const struct dv_yaml_node *key,
         if (judge_config(&here, inner->roots[i]))
             dv_lint_in_scope(l->report);
     l->failed = l->failed || here.failed;
-    (void)key;
 }
 
 static void judge_config_map(struct dv_lintfile *l, const struct dv_yaml_node *object)
 {
     const struct dv_yaml_node *data = dv_lintfile_map(object, "data");
     for (uint32_t i = 0; data && i < data->n; i++)
-        judge_entry(l, data->items[2 * i], data->items[2 * i + 1]);
+        judge_entry(l, data->items[2 * i + 1]);
 }
 
 /* ---- objects -------------------------------------------------------------------------------- */

@@ -387,6 +387,19 @@ static void judge(struct dv_lint_report *r)
         r->verdict = DV_MAX(r->verdict, r->objects[i].verdict);
 }
 
+/* A parser that wants more complains behind the end: the last line stands for that. */
+static void keep_inside(struct dv_lint_report *r, const char *text, size_t len)
+{
+    uint32_t lines = 1;
+    for (size_t i = 0; i + 1 < len; i++)
+        lines += text[i] == '\n';
+    for (uint32_t i = 0; i < r->n_findings; i++)
+        if (r->findings[i].line > lines && len) {
+            r->findings[i].line = lines;
+            r->findings[i].column = 1;
+        }
+}
+
 void dv_lint_finish(struct dv_lint_report *r, const char *text, size_t len,
                     const struct dv_lint_filter *filter)
 {
@@ -406,6 +419,7 @@ void dv_lint_finish(struct dv_lint_report *r, const char *text, size_t len,
                         NULL, NULL);
     }
     free(comments);
+    keep_inside(r, text, len);
     if (r->n_findings)
         qsort(r->findings, r->n_findings, sizeof *r->findings, compare);
     judge(r);
