@@ -12,6 +12,23 @@ static void close_file(FILE **f)
         (void)fclose(*f);
 }
 
+static bool is_printable(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 127)
+            return false;
+    return true;
+}
+
+int dv_fleet_check_printable(const struct dv_csv *csv, const size_t *columns, size_t n,
+                             struct dv_err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!is_printable(dv_csv_field(csv, columns[i]).text))
+            return dv_csv_fail(csv, columns[i], err, -EINVAL, "control characters");
+    return 0;
+}
+
 /* The line's text without its end; NULL: too long, or bytes in it that no name has. */
 static char *trim(char *line, bool last)
 {
@@ -20,9 +37,8 @@ static char *trim(char *line, bool last)
         return NULL;
     while (len && strchr(" \t\r\n", line[len - 1]))
         line[--len] = '\0';
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)line[i] < ' ')
-            return NULL;
+    if (!is_printable(line))
+        return NULL;
     return line + strspn(line, " \t");
 }
 

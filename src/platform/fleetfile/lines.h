@@ -3,7 +3,7 @@
 #ifndef DV_FLEETFILE_LINES_H
 #define DV_FLEETFILE_LINES_H
 
-#include "base/err.h"
+#include "csv/csv.h"
 
 #define DV_FLEET_LINE_MAX 1024u
 #define DV_FLEET_LINES_MAX 20000000u
@@ -13,5 +13,10 @@
  * message. */
 int dv_fleet_lines(const char *path, int (*visit)(void *arg, const char *line, struct dv_err *err),
                    void *arg, struct dv_err *err);
+
+/* Is every one of these columns of the current row fit to be shown (no control characters)? 0, or
+ * -EINVAL with a message that does not show it. */
+int dv_fleet_check_printable(const struct dv_csv *csv, const size_t *columns, size_t n,
+                             struct dv_err *err);
 
 #endif

@@ -119,7 +119,10 @@ static int parse_node(const struct dv_csv *csv, struct dv_cluster_node *node,
                                      .model = dv_csv_field(csv, MODEL).text,
                                      .rack = dv_csv_field(csv, RACK).text,
                                      .zone = dv_csv_field(csv, ZONE).text};
-    int r = number(csv, CPU, DV_CLUSTER_CPU_MAX, &node->cpu_milli, err);
+    static const size_t shown[] = {NAME, MODEL, RACK, ZONE};
+    int r = dv_fleet_check_printable(csv, shown, DV_ARRAY_SIZE(shown), err);
+    if (!r)
+        r = number(csv, CPU, DV_CLUSTER_CPU_MAX, &node->cpu_milli, err);
     if (!r)
         r = number(csv, MEMORY, DV_CLUSTER_MEMORY_MAX, &node->memory_mib, err);
     if (!r)

@@ -205,6 +205,7 @@ static int reserve(struct dv_fleet_pods *pods, bool with_times)
 static int read_pods(struct dv_csv *csv, struct dv_cluster *cluster, bool unknown_models,
                      struct dv_fleet_pods *pods, struct dv_err *err)
 {
+    static const size_t shown[] = {NAME, SPEC, MIG, RACK, ZONE};
     int r = dv_csv_select(csv, columns, COLUMNS, err);
     bool times = r >= 0 && dv_csv_has(csv, CREATED) && dv_csv_has(csv, DELETED);
     while (r >= 0 && (r = dv_csv_next(csv, err)) > 0) {
@@ -212,6 +213,9 @@ static int read_pods(struct dv_csv *csv, struct dv_cluster *cluster, bool unknow
         if (pods->n == DV_FLEET_PODS_MAX)
             return dv_csv_fail(csv, DV_CSV_ROW, err, -E2BIG, "more than %u pods",
                                DV_FLEET_PODS_MAX);
+        r = dv_fleet_check_printable(csv, shown, DV_ARRAY_SIZE(shown), err);
+        if (r < 0)
+            return r;
         const char *name = dv_csv_field(csv, NAME).text;
         if (!*name || strlen(name) >= DV_CLUSTER_NAME_SIZE)
             return dv_csv_fail(csv, NAME, err, -EINVAL, "a pod's name has 1 to %d letters",

@@ -165,7 +165,7 @@ static void sums_are_those_of_the_cluster(void **unused)
             .cpu_milli = (uint32_t)dv_rng_below(&rng, 9000),
             .memory_mib = (uint32_t)dv_rng_below(&rng, 9000),
             .gpus = (uint8_t)(fraction ? 1 : dv_rng_below(&rng, 4)),
-            .gpu_milli = (uint16_t)(fraction ? 1 + dv_rng_below(&rng, 999) : 1000)};
+            .gpu_milli = (uint16_t)(fraction ? 10 + 70 * dv_rng_below(&rng, 14) : 1000)};
         if (!pods[i].gpus)
             pods[i].gpu_milli = 0;
         times[i].created_s = i * 10;
