@@ -207,31 +207,36 @@ static int run_steps(const struct asked *a, struct dv_cluster_sim *sim,
     return r;
 }
 
-static int run_cluster(const struct dv_ui *ui)
+static int run_asked(const struct dv_ui *ui, struct asked *a)
 {
     const struct values *v = ui->values;
     struct dv_err err = {{0}};
-    dv_cleanup(asked_done) struct asked a = {.explain = DV_NAMES_NONE};
     dv_cleanup(dv_cluster_sim_freep) struct dv_cluster_sim *sim = NULL;
-    int exit = read_asked(ui, &a);
+    int exit = read_asked(ui, a);
     if (exit != DV_UI_OK)
         return exit;
-    if (dv_cluster_sim_new(&a.config, &sim, &err) < 0)
+    if (dv_cluster_sim_new(&a->config, &sim, &err) < 0)
         return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);
     struct dv_simulate_cluster_view view = {
-        .config = &a.config, .explain = v->explain, .html = v->html};
+        .config = &a->config, .explain = v->explain, .html = v->html};
     uint64_t started_ns = dv_clock_now();
-    int r = run_steps(&a, sim, &view, &view.exit);
+    int r = run_steps(a, sim, &view, &view.exit);
     view.took_ns = dv_clock_now() - started_ns;
-    if (r < 0)
-        exit = dv_ui_fail(ui, DV_UI_FAILURE, "%s", strerror(-r));
     view.partial = r == 0;
     dv_cluster_sim_result(sim, &view.result);
     if (r == 0)
-        dv_ui_fail(ui, 0, "interrupted after %u of %u pods", view.result.arrived, a.n_arrivals);
-    if (r >= 0)
-        exit = dv_simulate_cluster_answer(ui, &view);
+        dv_ui_fail(ui, 0, "interrupted after %u of %u pods", view.result.arrived, a->n_arrivals);
+    exit = r < 0 ? dv_ui_fail(ui, DV_UI_FAILURE, "%s", strerror(-r))
+                 : dv_simulate_cluster_answer(ui, &view);
     dv_str_done(&view.explained);
+    return exit;
+}
+
+static int run_cluster(const struct dv_ui *ui)
+{
+    struct asked a = {.explain = DV_NAMES_NONE};
+    int exit = run_asked(ui, &a);
+    asked_done(&a);
     return exit;
 }
 

@@ -28,7 +28,7 @@ static void try_pods(struct dv_cluster *c, const struct dv_fleet_pods *pods, uin
     size_t n = 0;
     while (dv_place_policy_at(n))
         n++;
-    struct dv_place_config config = {.cluster = c, .policy = dv_place_policy_at(which % n)};
+    struct dv_place_config config = {.cluster = c, .policy = dv_place_policy_at(n ? which % n : 0)};
     dv_cleanup(dv_place_freep) struct dv_place *place = NULL;
     if (dv_place_new(&config, &place, NULL) < 0)
         return;

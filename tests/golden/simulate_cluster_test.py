@@ -89,6 +89,22 @@ def check_row_order():
         assert run(*seeded, nodes=nodes) == run(*seeded)
 
 
+def check_nameless():
+    """The default policy places alike whatever nodes are called and in which order they stand."""
+    order = ("--arrivals", path("order.txt"))
+    first = run(*order, "--node-order", path("prefixes.txt"))
+    assert first["policy"] == "divvy"
+    with tempfile.TemporaryDirectory() as tmp:
+        renamed = os.path.join(tmp, "nodes.csv")
+        with open(path("nodes.csv"), encoding="utf-8") as f:
+            rows = f.read().splitlines()
+        with open(renamed, "w", encoding="utf-8") as f:
+            f.write("\n".join([rows[0]] + [f"{i * 7919 % 101:03}-{row}" for i, row in enumerate(rows[1:])]) + "\n")
+        assert run(*order, nodes=renamed) == first
+    for seed in range(5):
+        assert run(*order, "--seed", str(seed)) == first
+
+
 def check_migration():
     stay, move = run("--policy", "spread", "--seed", "1"), run("--policy", "spread", "--seed", "1", "--migrate")
     assert "migrations" not in stay and move["migrations"] > 0
@@ -174,6 +190,7 @@ def check_bad_files():
 check_golden("--update" in sys.argv)
 check_sums()
 check_row_order()
+check_nameless()
 check_migration()
 check_words()
 check_interrupt()

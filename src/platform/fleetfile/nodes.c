@@ -66,7 +66,7 @@ static int parse_groups(const struct dv_csv *csv, size_t column, uint32_t gpus,
 static int parse_topology(const struct dv_csv *csv, struct dv_cluster_node *node,
                           struct dv_topology *topology, struct dv_err *err)
 {
-    int32_t nvlink[DV_CLUSTER_GPUS_MAX], numa[DV_CLUSTER_GPUS_MAX];
+    int32_t nvlink[DV_CLUSTER_GPUS_MAX] = {0}, numa[DV_CLUSTER_GPUS_MAX] = {0};
     if (!dv_csv_field(csv, NVLINK).len && !dv_csv_field(csv, NUMA).len)
         return 0;
     int r = parse_groups(csv, NVLINK, node->gpus, nvlink, err);
@@ -378,7 +378,7 @@ static int sort_names(struct dv_names *names)
     struct dv_names sorted = {0};
     char **v = malloc(DV_MAX(names->n, 1) * sizeof *v);
     int r = v ? 0 : -ENOMEM;
-    if (!r) {
+    if (!r && names->n) {
         memcpy(v, names->v, names->n * sizeof *v);
         qsort(v, names->n, sizeof *v, compare_names);
     }
@@ -397,14 +397,18 @@ static int sort_names(struct dv_names *names)
 int dv_fleet_nodes_from(struct dv_csv *csv, const struct dv_fleet_nodes_order *order,
                         struct dv_cluster **ret, struct dv_err *err)
 {
-    dv_cleanup(rows_done) struct rows rows = {0};
-    dv_cleanup(table_done) struct table t = {{0}};
+    struct rows rows = {0};
+    struct table t = {{0}};
     int r = read_rows(csv, &rows, &t.names, err);
     if (!r && sort_names(&t.names) < 0)
         r = dv_err_set(err, -ENOMEM, "out of memory");
     if (!r)
         r = order_rows(&t, order, err);
-    return r < 0 ? r : build(&rows, &t, ret, err);
+    if (!r)
+        r = build(&rows, &t, ret, err);
+    rows_done(&rows);
+    table_done(&t);
+    return r;
 }
 
 int dv_fleet_nodes_read(const char *path, const struct dv_fleet_nodes_order *order,
