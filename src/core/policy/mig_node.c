@@ -381,9 +381,10 @@ int dv_mig_node_find(const struct dv_mig_node_gpu *gpus, size_t n_gpus,
     struct dv_mig_node_change *change = calloc(1, sizeof *change);
     s.options = calloc(n_gpus * OPTIONS_MAX, sizeof *s.options);
     s.taken = calloc(n_gpus * s.states, sizeof *s.taken);
-    int layers = layer_init(&s.now, s.states);
-    layers = DV_MIN(layers, layer_init(&s.next, s.states));
-    r = change && s.options && s.taken ? layers : -ENOMEM;
+    int now = layer_init(&s.now, s.states), next = layer_init(&s.next, s.states);
+    r = change && s.options && s.taken ? 0 : -ENOMEM;
+    r = r < 0 ? r : now;
+    r = r < 0 ? r : next;
     if (r == 0) {
         change->n_gpus = (uint32_t)n_gpus;
         r = search_all(&s, change);

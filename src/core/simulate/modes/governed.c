@@ -335,9 +335,12 @@ static uint64_t tenant_next(const struct tenant *t)
 
 static uint64_t next(const struct world *w)
 {
-    uint64_t t = DV_MIN(dv_engine_next(w->engine), w->arbiter_ns);
-    for (uint32_t i = 0; i < w->n; i++)
-        t = DV_MIN(t, tenant_next(&w->tenants[i]));
+    uint64_t t = dv_engine_next(w->engine);
+    t = DV_MIN(t, w->arbiter_ns);
+    for (uint32_t i = 0; i < w->n; i++) {
+        uint64_t tenant = tenant_next(&w->tenants[i]);
+        t = DV_MIN(t, tenant);
+    }
     return t;
 }
 
