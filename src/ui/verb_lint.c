@@ -33,7 +33,8 @@ static const struct dv_option options[] = {
     {"no-comments", 0, NULL, "heed no comments that silence findings", DV_OPTION_FLAG,
      AT(no_comments)},
     {"fix", 0, NULL, "mend what is safe to mend, in the files", DV_OPTION_FLAG, AT(fix)},
-    {"print", 'p', "WHAT", "with --fix: diff shows what would change, and changes nothing",
+    {"print", 'p', "WHAT",
+     "with --fix: diff shows what would change, and changes nothing (exit status 3)",
      DV_OPTION_CHOICE, AT(print), .choices = "findings|diff", .otherwise = "findings"},
     {"format", 0, "FORMAT", "as -o, and sarif (SARIF 2.1.0, for code scanning)", DV_OPTION_CHOICE,
      AT(format), .choices = "table|json|csv|sarif"},
@@ -137,7 +138,7 @@ static int write_back(const char *path, const struct dv_str *text, struct dv_err
 
 /* The text as it is to be judged in `now`: mended where that is asked for. */
 static int mend(struct lint *l, const char *path, const char *name, const char *text, size_t len,
-                struct dv_str *now, struct dv_err *err)
+                struct dv_str *now, uint32_t *ret_mended, struct dv_err *err)
 {
     bool diff = !strcmp(l->v->print, "diff"), is_stdin = !strcmp(path, "-");
     dv_cleanup(dv_str_done) struct dv_str before = {0}, after = {0};
@@ -157,8 +158,9 @@ static int mend(struct lint *l, const char *path, const char *name, const char *
     else if (!is_stdin)
         r = write_back(path, now, err);
     if (r == 0)
-        fprintf(stderr, "%s: %u finding%s %s\n", name, n, n > 1 ? "s" : "",
-                diff ? "could be mended" : "mended");
+        *ret_mended = n;
+    /* What would change is a problem as long as it has not. */
+    l->problems = l->problems || (diff && n);
     return r;
 }
 
@@ -169,9 +171,10 @@ static void lint_file(struct lint *l, const struct dv_collect_file *file)
     struct dv_err err = {{0}};
     char *text = NULL;
     size_t len = 0;
+    uint32_t mended = 0;
     int r = dv_fd_read_file(file->path, DV_LINTFILE_MAX, &text, &len, &err);
     if (r == 0 && l->v->fix)
-        r = mend(l, file->path, name, text, len, &now, &err);
+        r = mend(l, file->path, name, text, len, &now, &mended, &err);
     else if (r == 0)
         dv_str_addn(&now, text, len);
     if (r == 0)
@@ -188,7 +191,7 @@ static void lint_file(struct lint *l, const struct dv_collect_file *file)
         return;
     }
     l->problems = l->problems || dv_lint_has_problems(&l->reports[l->n]);
-    l->files[l->n] = (struct dv_lint_file){name, &l->reports[l->n]};
+    l->files[l->n] = (struct dv_lint_file){name, &l->reports[l->n], mended};
     l->n++;
 }
 
@@ -225,8 +228,8 @@ static int answer(struct lint *l)
         dv_lint_output_lines(l->files, l->n, &text);
     if (r < 0 || text.failed || l->diff.failed || l->filtered.failed)
         return dv_ui_fail(l->ui, DV_UI_FAILURE, "out of memory");
-    bool other = !strcmp(l->v->print, "diff") || l->filtered.len;
-    if (other && dv_ui_is(&as, "table"))
+    bool diff = !strcmp(l->v->print, "diff"), other = diff || l->filtered.len;
+    if (other && !diff && dv_ui_is(&as, "table"))
         fputs(dv_str_get(&text), stderr);
     if (other)
         r = dv_ui_print(dv_str_get(l->filtered.len ? &l->filtered : &l->diff));

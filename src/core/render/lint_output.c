@@ -40,6 +40,7 @@ static void add_file(struct dv_output_node *list, const struct dv_lint_file *fil
     struct dv_output_node *row = dv_output_object(list, NULL);
     dv_output_string(row, "file", file->name);
     dv_output_string(row, "verdict", dv_lint_verdict_name(r->verdict));
+    dv_output_uint(row, "mended", file->mended);
     dv_output_uint(row, "suppressed", r->n_suppressed);
     dv_output_uint(row, "dropped", r->n_dropped);
     struct dv_output_node *objects = dv_output_array(row, "objects");
@@ -252,6 +253,10 @@ int dv_lint_output_sarif(const struct dv_lint_file *files, size_t n, const char 
 static void add_lines(const struct dv_lint_file *file, struct dv_str *text)
 {
     const struct dv_lint_report *r = file->report;
+    if (file->mended) {
+        dv_value_clean(file->name, text);
+        dv_str_addf(text, ": %u finding%s mended\n", file->mended, file->mended > 1 ? "s" : "");
+    }
     for (uint32_t i = 0; i < r->n_findings; i++) {
         const struct dv_lint_finding *f = &r->findings[i];
         dv_value_clean(file->name, text);

@@ -17,6 +17,7 @@
 struct dv_lint_file {
     const char *name;
     const struct dv_lint_report *report;
+    uint32_t mended; /* findings that are no longer in it */
 };
 
 /* NULL when memory is out. The rows of a table or CSV are files.findings. */
