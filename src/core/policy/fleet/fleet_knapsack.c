@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #define WEIGHTS 5 /* of memory against compute: 0, 1/4 .. 1 */
-#define NODES_MAX 20000
 #define DEPTH_MAX 1100
 
 struct densities { /* of the things from one on */
@@ -74,7 +73,7 @@ static void fill(struct search *s, uint32_t i, uint64_t memory, uint32_t compute
     }
     if (i == k->n || !most || i == DEPTH_MAX)
         return;
-    if (s->nodes++ >= NODES_MAX) {
+    if (s->nodes++ >= k->steps) {
         s->cut_short = true;
         return;
     }

@@ -22,7 +22,8 @@ struct dv_fleet_thing {
 struct dv_fleet_knapsack {
     uint64_t memory;
     uint32_t compute;
-    uint32_t most; /* things in all */
+    uint32_t most;  /* things in all */
+    uint32_t steps; /* of the search, at most */
     uint32_t n;
     struct dv_fleet_thing *items; /* the caller's; sorted anew by the search */
     int64_t value, upper;         /* out: of `taken`; no filling is worth more than upper */

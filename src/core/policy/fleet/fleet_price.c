@@ -10,6 +10,8 @@
 #define DISLIKE 16 /* of a mode that is not the preferred one */
 #define DISLIKE_CARD 64
 #define DISLIKE_INSIDE 4
+#define STEPS_BOUND 50000u /* of a knapsack */
+#define STEPS_FIND 2000u
 
 int64_t dv_fleet_price_dislike(const struct dv_fleet_view *view, uint32_t workload,
                                enum dv_fleet_mode mode, bool inside_mig)
@@ -86,8 +88,9 @@ struct search {
     uint32_t side_index;
     const struct dv_fleet_price *price;
     uint64_t *left; /* of each workload, while a pattern of several devices is filled */
-    struct dv_fleet_pattern best;
-    int64_t best_value, upper;
+    bool turns;     /* somebody may be in TIMESLICE who may not be GOVERNED */
+    struct dv_fleet_pattern best[DV_FLEET_MODES];
+    int64_t best_value[DV_FLEET_MODES], upper;
 };
 
 static int64_t worth(const struct search *s, uint32_t w, enum dv_fleet_mode mode, bool inside)
@@ -105,10 +108,11 @@ static bool may(const struct search *s, uint32_t w, enum dv_fleet_mode mode)
 /* Takes the pattern when it is better than the best; it is not ours any more. */
 static void offer(struct search *s, struct dv_fleet_pattern *p, int64_t value)
 {
-    if (value > s->best_value) {
-        dv_fleet_pattern_done(&s->best);
-        s->best = *p;
-        s->best_value = value;
+    enum dv_fleet_mode mode = p->mode;
+    if (value > s->best_value[mode]) {
+        dv_fleet_pattern_done(&s->best[mode]);
+        s->best[mode] = *p;
+        s->best_value[mode] = value;
         *p = (struct dv_fleet_pattern){0};
     }
     dv_fleet_pattern_done(p);
@@ -187,7 +191,8 @@ static int fill_knapsack(const struct search *s, uint32_t kind, enum dv_fleet_mo
         &s->view->shared[(size_t)s->side_index * s->view->n_workloads];
     struct dv_fleet_knapsack k = {.memory = s->side->kinds[kind].memory_bytes,
                                   .compute = s->side->kinds[kind].compute,
-                                  .most = slices_max(s)};
+                                  .most = slices_max(s),
+                                  .steps = s->price->bound ? STEPS_BOUND : STEPS_FIND};
     k.items = calloc(s->view->n_workloads, sizeof *k.items);
     if (!k.items)
         return -ENOMEM;
@@ -304,7 +309,8 @@ static int best_filling(const struct search *s, uint32_t kind, struct filling *r
     best_own(s, kind, DV_FLEET_MIG, &own);
     *ret = (struct filling){DV_FLEET_MIG, own, own};
     int r = 0;
-    for (int m = DV_FLEET_GOVERNED; !r && m <= DV_FLEET_TIMESLICE; m++) {
+    int last = s->turns ? DV_FLEET_TIMESLICE : DV_FLEET_GOVERNED;
+    for (int m = DV_FLEET_GOVERNED; !r && m <= last; m++) {
         int64_t value = 0, upper = 0;
         r = share(s, kind, (enum dv_fleet_mode)m, 0, NULL, &value, &upper);
         ret->upper = DV_MAX(ret->upper, upper);
@@ -383,12 +389,22 @@ static int price_mig(struct search *s)
     return r ? r : fill_cut(s, &s->side->cuts[at], true);
 }
 
-int dv_fleet_price_best(const struct dv_fleet_view *view, uint32_t side,
-                        const struct dv_fleet_price *price, struct dv_fleet_pattern *ret,
-                        int64_t *ret_upper)
+static bool needs_turns(const struct dv_fleet_view *v)
+{
+    for (uint32_t w = 0; w < v->n_workloads; w++)
+        if ((v->choices[w].modes & DV_FLEET_BIT(DV_FLEET_TIMESLICE)) &&
+            !(v->choices[w].modes & DV_FLEET_BIT(DV_FLEET_GOVERNED)))
+            return true;
+    return false;
+}
+
+int dv_fleet_price_find(const struct dv_fleet_view *view, uint32_t side,
+                        const struct dv_fleet_price *price,
+                        struct dv_fleet_pattern ret[DV_FLEET_MODES], int64_t *ret_upper)
 {
     struct search s = {
         .view = view, .side = &view->sides[side], .side_index = side, .price = price};
+    s.turns = needs_turns(view);
     s.left = malloc(view->n_workloads * sizeof *s.left);
     if (!s.left)
         return -ENOMEM;
@@ -399,11 +415,13 @@ int dv_fleet_price_best(const struct dv_fleet_view *view, uint32_t side,
     r = r ? r : price_mps(&s);
     r = r ? r : price_mig(&s);
     free(s.left);
-    if (r < 0) {
-        dv_fleet_pattern_done(&s.best);
-        return r;
+    for (int m = 0; m < DV_FLEET_MODES; m++) {
+        if (r < 0)
+            dv_fleet_pattern_done(&s.best[m]);
+        else
+            ret[m] = s.best[m];
     }
-    *ret = s.best;
-    *ret_upper = s.upper;
-    return 0;
+    if (!r)
+        *ret_upper = s.upper;
+    return r;
 }

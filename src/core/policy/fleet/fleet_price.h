@@ -67,16 +67,17 @@ struct dv_fleet_price {
     const int64_t *values;  /* of each workload, 0 .. DV_FLEET_WORTH */
     const uint64_t *limits; /* replicas of each that a pattern may hold */
     bool dislikes;          /* count them */
+    bool bound;             /* search longer, so that *ret_upper is tight */
 };
 
 /*
- * The best pattern of one card of this side; *ret_upper is at least the value of every pattern of
- * one card there that keeps the limits (of replicas with several GPUs: their value per card). The
- * pattern has no items where nothing is worth anything. 0 or -ENOMEM.
+ * The best pattern of one card of this side in each mode; without items where nothing is worth
+ * anything. *ret_upper is at least the value of every pattern of one card there that keeps the
+ * limits (of replicas with several GPUs: their value per card). 0 or -ENOMEM.
  */
-int dv_fleet_price_best(const struct dv_fleet_view *view, uint32_t side,
-                        const struct dv_fleet_price *price, struct dv_fleet_pattern *ret,
-                        int64_t *ret_upper);
+int dv_fleet_price_find(const struct dv_fleet_view *view, uint32_t side,
+                        const struct dv_fleet_price *price,
+                        struct dv_fleet_pattern ret[DV_FLEET_MODES], int64_t *ret_upper);
 void dv_fleet_pattern_done(struct dv_fleet_pattern *pattern);
 /* Whole cards for one replica of a workload that asks for them. */
 int dv_fleet_price_whole(uint32_t side, uint32_t workload, uint32_t cards,

@@ -11,14 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OFF (DV_FLEET_UNIT * 64)  /* what leaving out a replica costs: more than any card */
-#define OFF_WEIGHT 8              /* of those that are not best-effort */
-#define DEARER (INT64_C(1) << 10) /* between cards of equal use: the cheaper */
-#define ROUNDS_MAX 400
+#define OFF (DV_FLEET_UNIT * 64) /* what leaving out a replica costs: more than any card */
+#define OFF_WEIGHT 8             /* of those that are not best-effort */
+#define DEARER 64                /* between cards of equal use: the cheaper */
 #define ROWS_DIVE 160 /* more open workloads are finished by value, not by further programs */
 #define TINY 1e-4
 #define PATTERNS_MAX 20000u /* of a side, to be exact with */
-#define STEPS_MAX 300000u   /* of the own search; beyond it a solver is asked */
+/* What decides between plans of equally many cards adds up to less than 0.3 of one, for the largest
+ * fleets: 1e5 cards, 1e6 replicas. So a plan that is so close to a bound has the fewest. */
+#define CLOSE 0.7
+#define STEPS_MAX 300000u /* of the own search; beyond it a solver is asked */
 
 struct search {
     const struct dv_fleet_view *view;
@@ -27,17 +29,16 @@ struct search {
     int64_t cost[DV_FLEET_GROUPS_MAX]; /* of a card, with what breaks ties */
     int64_t pure[DV_FLEET_GROUPS_MAX]; /* what the bound is about */
     int64_t dearest;                   /* micros per hour; what pure is in parts of */
-    uint32_t n, max;
+    uint32_t n, max, n_wholes;         /* the first are of replicas with whole cards */
     struct dv_fleet_pattern *pool;
     int64_t *values;        /* duals of the workloads, as integers */
     struct dv_fleet_lp *lp; /* of the last program */
     uint32_t *row_of;       /* of each workload in it, or NO_ROW */
     uint32_t n_demands;     /* rows before those of the sides */
     double *x;              /* of the pool */
-    int64_t *duals;         /* values of the first relaxation, and from the bound: */
-    int64_t *worths;        /* the same, scaled so that no card is worth more than it costs */
-    int64_t rents[DV_FLEET_GROUPS_MAX]; /* what a card is worth beyond its cost, unscaled */
-    __int128 least, all;                /* of plans that place all; what all cards cost */
+    int64_t *worths;        /* values by which no card is worth more than it costs */
+    __int128 by_worths;
+    __int128 least, all; /* of plans that place all; what all cards cost */
 };
 #define NO_ROW UINT32_MAX
 
@@ -85,6 +86,7 @@ static int keep(struct search *s, struct dv_fleet_pattern *p)
 static void set_costs(struct search *s)
 {
     const struct dv_fleet *f = s->view->fleet;
+    s->least = -1; /* no bound yet */
     for (uint32_t i = 0; i < s->view->n_sides; i++)
         s->dearest = DV_MAX(s->dearest, f->groups[i].micros_per_hour);
     for (uint32_t i = 0; i < s->view->n_sides; i++) {
@@ -98,6 +100,7 @@ static void set_costs(struct search *s)
             s->pure[i] = (int64_t)part;
             s->cost[i] = (int64_t)part + 1024; /* of two that cost nothing, one */
         }
+        s->all += (__int128)s->pure[i] * s->rooms[i];
     }
 }
 
@@ -152,30 +155,62 @@ static void take_duals(struct search *s)
     }
 }
 
-/* One pattern per side that would help, if there is one. */
-static int add_helpful(struct search *s, const uint64_t *left, const uint64_t *room, bool *ret_any)
+/* What the pattern is worth beyond its cost, by the duals. */
+static int64_t gain(const struct search *s, const struct dv_fleet_pattern *p)
 {
-    struct dv_fleet_price price = {s->values, left, true};
-    int r = 0;
-    *ret_any = false;
-    for (uint32_t i = 0; !r && i < s->view->n_sides; i++) {
-        struct dv_fleet_pattern p = {0};
-        int64_t upper, value = 0, rent;
-        if (!room[i])
-            continue;
-        rent = (int64_t)DV_MAX(-dv_fleet_lp_dual(s->lp, s->n_demands + i), 0.0);
-        r = dv_fleet_price_best(s->view, i, &price, &p, &upper);
-        for (uint32_t k = 0; !r && k < p.n_items; k++)
-            value += s->values[p.items[k].workload] * p.items[k].count;
-        value -= r ? 0 : dv_fleet_price_dislikes(s->view, &p);
-        if (r || value <= s->cost[i] + rent + 4 + (value >> 36)) {
-            dv_fleet_pattern_done(&p);
+    int64_t value = -dv_fleet_price_dislikes(s->view, p);
+    double rent = DV_MAX(-dv_fleet_lp_dual(s->lp, s->n_demands + p->side), 0.0);
+    for (uint32_t k = 0; k < p->n_items; k++)
+        value += s->values[p->items[k].workload] * p->items[k].count;
+    return value - (s->cost[p->side] + (int64_t)rent) * p->cards - 4 - (value >> 36);
+}
+
+/* The best patterns of each side by these values, into the pool and the program where they help. */
+static int add_patterns(struct search *s, uint32_t side, const struct dv_fleet_price *price,
+                        bool all, bool *ret_any)
+{
+    struct dv_fleet_pattern p[DV_FLEET_MODES] = {{0}};
+    int64_t upper = 0;
+    int r = dv_fleet_price_find(s->view, side, price, p, &upper);
+    for (int m = 0; m < DV_FLEET_MODES; m++) {
+        if (r || !p[m].n_items || (!all && gain(s, &p[m]) <= 0)) {
+            dv_fleet_pattern_done(&p[m]);
             continue;
         }
-        r = keep(s, &p);
-        r = r ? r : add_column(s, s->n - 1);
+        r = keep(s, &p[m]);
+        r = r || all ? r : add_column(s, s->n - 1);
         *ret_any = true;
     }
+    return r;
+}
+
+static int add_helpful(struct search *s, const uint64_t *left, const uint64_t *room, bool hard,
+                       bool *ret_any)
+{
+    struct dv_fleet_price price = {s->values, left, true, hard};
+    int r = 0;
+    *ret_any = false;
+    for (uint32_t i = 0; !r && i < s->view->n_sides; i++)
+        r = room[i] ? add_patterns(s, i, &price, false, ret_any) : 0;
+    return r;
+}
+
+/* To begin with: cards that are full of one workload. */
+static int add_singles(struct search *s)
+{
+    uint64_t *one = calloc(s->view->n_workloads, sizeof *one);
+    struct dv_fleet_price price = {s->values, one, true, false};
+    bool any = false;
+    int r = one ? 0 : -ENOMEM;
+    for (uint32_t w = 0; !r && w < s->view->n_workloads; w++) {
+        one[w] = s->places[w];
+        s->values[w] = DV_FLEET_UNIT;
+        for (uint32_t i = 0; !r && one[w] && i < s->view->n_sides; i++)
+            r = add_patterns(s, i, &price, true, &any);
+        s->values[w] = 0;
+        one[w] = 0;
+    }
+    free(one);
     return r;
 }
 
@@ -183,11 +218,16 @@ static int add_helpful(struct search *s, const uint64_t *left, const uint64_t *r
 static int relax(struct search *s, const uint64_t *left, const uint64_t *room)
 {
     int r = start_program(s, left, room);
-    bool any = true;
-    for (uint32_t i = 0; !r && any && i < ROUNDS_MAX; i++) {
+    uint32_t rounds = 40 + 40000 / (s->n_demands + 100);
+    bool any = true, hard = false;
+    for (uint32_t i = 0; !r && any && i < rounds; i++) {
         dv_fleet_lp_solve(s->lp, 20 * (s->n_demands + s->view->n_sides) + 200);
         take_duals(s);
-        r = add_helpful(s, left, room, &any);
+        r = add_helpful(s, left, room, hard, &any);
+        if (!r && !any && !hard) { /* look harder before it is called the end */
+            hard = true;
+            r = add_helpful(s, left, room, hard, &any);
+        }
     }
     if (!r)
         dv_fleet_lp_values(s->lp, s->x);
@@ -212,41 +252,73 @@ static void set_least(struct search *s, __int128 least, struct dv_fleet_solution
  * Every plan that places all pays for each card at least what its replicas are worth there, less
  * what the best pattern of that side is worth beyond a card's cost: so sum(value * places) less
  * that for every card there is. And where values are scaled down so that no pattern is worth more
- * than its card, nothing is to be taken off. Both hold for any values; all in integers.
+ * than its card, nothing is to be taken off. Both hold for any values, wherever they come from; all
+ * in integers.
  */
 static int bound(struct search *s, struct dv_fleet_solution *ret)
 {
-    struct dv_fleet_price price = {s->values, s->places, false};
-    __int128 sum = 0;
-    __int128 beyond = 0;
+    struct dv_fleet_price price = {s->values, s->places, false, true};
+    __int128 by_rent = 0, by_scale = 0;
     double scaled = HUGE_VAL;
     int r = 0;
     for (uint32_t w = 0; w < s->view->n_workloads; w++)
-        sum += (__int128)s->values[w] * s->places[w];
+        by_rent += (__int128)s->values[w] * s->places[w];
     for (uint32_t i = 0; !r && i < s->view->n_sides; i++) {
-        struct dv_fleet_pattern p = {0};
+        struct dv_fleet_pattern p[DV_FLEET_MODES] = {{0}};
         int64_t upper = 0;
-        r = dv_fleet_price_best(s->view, i, &price, &p, &upper);
-        dv_fleet_pattern_done(&p);
-        s->rents[i] = DV_MAX(upper - s->pure[i], INT64_C(0));
-        beyond += (__int128)s->rents[i] * s->rooms[i];
-        s->all += (__int128)s->pure[i] * s->rooms[i];
+        r = dv_fleet_price_find(s->view, i, &price, p, &upper);
+        for (int m = 0; m < DV_FLEET_MODES; m++)
+            dv_fleet_pattern_done(&p[m]);
+        by_rent -= (__int128)DV_MAX(upper - s->pure[i], INT64_C(0)) * s->rooms[i];
         if (upper)
             scaled = DV_MIN(scaled, (double)s->pure[i] / (double)upper);
     }
-    if (r < 0)
+    if (r || !isfinite(scaled))
         return r;
     /* (1 - 1e-9): the double's rounding, on the safe side. */
-    __int128 by_rent = sum - beyond;
-    __int128 by_scale = 0;
-    for (uint32_t w = 0; w < s->view->n_workloads; w++) {
-        s->duals[w] = s->values[w];
-        if (isfinite(scaled))
-            s->worths[w] = (int64_t)((double)s->values[w] * scaled * (1 - 1e-9));
-        by_scale += (__int128)s->worths[w] * s->places[w];
-    }
-    set_least(s, DV_MAX(by_rent, by_scale), ret);
+    for (uint32_t w = 0; w < s->view->n_workloads; w++)
+        by_scale += (__int128)(int64_t)((double)s->values[w] * scaled * (1 - 1e-9)) * s->places[w];
+    for (uint32_t w = 0; by_scale > s->by_worths && w < s->view->n_workloads; w++)
+        s->worths[w] = (int64_t)((double)s->values[w] * scaled * (1 - 1e-9));
+    s->by_worths = DV_MAX(s->by_worths, by_scale);
+    __int128 least = DV_MAX(by_rent, by_scale);
+    if (least > s->least)
+        set_least(s, least, ret);
     return 0;
+}
+
+/* The part of a card that one replica takes at least: of memory and compute, weighed so. */
+static double part_of_card(const struct search *s, uint32_t w, double of_memory)
+{
+    const struct dv_fleet_side *side = &s->view->sides[0];
+    const struct dv_fleet_need *n = &s->view->shared[w];
+    double memory = (double)n->memory_bytes, compute = n->compute;
+    struct dv_fleet_bound b = {.mig_kind = DV_FLEET_NOT};
+    bool own = !(s->view->choices[w].modes &
+                 ~(DV_FLEET_BIT(DV_FLEET_EXCLUSIVE) | DV_FLEET_BIT(DV_FLEET_MIG)));
+    if (s->view->gpus[w])
+        return s->view->gpus[w];
+    if (own) {
+        dv_fleet_fit_bound(&s->view->fleet->workloads[w], side, &b);
+        const struct dv_fleet_kind *k = &side->kinds[b.mig_kind == DV_FLEET_NOT ? 0 : b.mig_kind];
+        memory = (double)k->memory_bytes;
+        compute = k->compute;
+    }
+    return of_memory * memory / (double)side->kinds[0].memory_bytes +
+           (1 - of_memory) * compute / DV_COMPUTE_FULL;
+}
+
+/* Bounds by sizes, for fleets of so many workloads that the relaxation is not brought to its end.
+ */
+static int bound_by_sizes(struct search *s, struct dv_fleet_solution *ret)
+{
+    int r = 0;
+    for (int i = 0; !r && i <= 4; i++) {
+        for (uint32_t w = 0; w < s->view->n_workloads; w++)
+            s->values[w] = (int64_t)(part_of_card(s, w, i / 4.0) * (double)DV_FLEET_UNIT);
+        r = bound(s, ret);
+    }
+    return r;
 }
 
 /* ---- drafts ---- */
@@ -337,21 +409,18 @@ static uint64_t whole_times(const struct search *s, const struct draft *d, uint3
 /* Card by card the pattern that places most for its cost, by the values there are. */
 static int finish_by_value(struct search *s, struct draft *d)
 {
-    struct dv_fleet_price price = {s->values, d->left, true};
+    struct dv_fleet_price price = {s->values, d->left, true, false};
+    uint32_t wholes = s->n_wholes;
+    bool any;
     int r = 0;
     while (!r && n_open(s, d)) {
-        for (uint32_t i = 0; !r && i < s->view->n_sides; i++) {
-            struct dv_fleet_pattern p = {0};
-            int64_t upper;
-            if (!d->room[i])
-                continue;
-            r = dv_fleet_price_best(s->view, i, &price, &p, &upper);
-            if (!r && p.n_items)
-                r = keep(s, &p);
-        }
+        uint32_t made = s->n; /* what was made for less than is left is no better */
+        for (uint32_t i = 0; !r && i < s->view->n_sides; i++)
+            r = d->room[i] ? add_patterns(s, i, &price, true, &any) : 0;
         uint32_t best = NO_ROW;
         double most = 0;
-        for (uint32_t at = 0; !r && at < s->n; at++) {
+        for (uint32_t i = 0; !r && i < wholes + (s->n - made); i++) {
+            uint32_t at = i < wholes ? i : made + i - wholes;
             double y = useful(s, d, at) ? yield(s, d, at) : 0;
             if (y > most) {
                 most = y;
@@ -461,7 +530,16 @@ static int ask_solver(struct search *s, struct draft *best, bool *ret_solved, bo
     int r = times && offs ? 0 : -ENOMEM;
     for (uint32_t w = 0; !r && w < s->view->n_workloads; w++)
         offs[w] = off(s, w);
-    struct dv_fleet_choose choose = {s->view, s->pool, s->n, s->places, s->rooms, s->cost, offs};
+    struct rank k = rank_of(s, best);
+    double gap = CLOSE * (double)DV_FLEET_UNIT / (k.left + k.cost + k.dislikes + 1);
+    struct dv_fleet_choose choose = {.view = s->view,
+                                     .patterns = s->pool,
+                                     .n = s->n,
+                                     .places = s->places,
+                                     .rooms = s->rooms,
+                                     .costs = s->cost,
+                                     .offs = offs,
+                                     .gap = s->options->aim == DV_FLEET_CARDS ? gap : 0};
     r = r ? r
           : dv_fleet_solver_choose(&choose, &s->options->solver, times, ret_solved, ret_optimal);
     r = r || !*ret_solved ? r : draft_new(s, &d);
@@ -530,13 +608,10 @@ static int keep_useful(struct dv_fleet_pattern *p, void *arg)
 {
     const struct filter *f = arg;
     const struct search *s = f->s;
-    __int128 by_rent = (__int128)s->pure[p->side] + s->rents[p->side], by_scale = s->pure[p->side];
-    for (uint32_t i = 0; i < p->n_items; i++) {
-        by_rent -= (__int128)s->duals[p->items[i].workload] * p->items[i].count;
-        by_scale -= (__int128)s->worths[p->items[i].workload] * p->items[i].count;
-    }
-    (void)by_rent;
-    if (by_scale > f->spare) {
+    __int128 wasted = (__int128)s->pure[p->side];
+    for (uint32_t i = 0; i < p->n_items; i++)
+        wasted -= (__int128)s->worths[p->items[i].workload] * p->items[i].count;
+    if (wasted > f->spare) {
         dv_fleet_pattern_done(p);
         return 0;
     }
@@ -614,6 +689,8 @@ static int find(struct search *s, struct draft *best, struct dv_fleet_solution *
 {
     struct draft other = {0};
     int r = add_wholes(s);
+    s->n_wholes = s->n;
+    r = r ? r : add_singles(s);
     r = r ? r : relax(s, s->places, s->rooms);
     r = r ? r : bound(s, ret);
     r = r ? r : draft_new(s, best);
@@ -628,6 +705,8 @@ static int find(struct search *s, struct draft *best, struct dv_fleet_solution *
         if (!r)
             keep_better(s, best, &other);
     }
+    if (!r && !meets(s, best) && !ret->proven)
+        r = bound_by_sizes(s, ret);
     if (!r && !meets(s, best) && !ret->proven)
         r = find_exactly(s, best, ret);
     draft_done(&other);
@@ -664,9 +743,8 @@ int dv_fleet_search(const struct dv_fleet_view *view, const struct dv_fleet_opti
     struct draft best = {0};
     s.values = calloc(view->n_workloads, sizeof *s.values);
     s.row_of = calloc(view->n_workloads, sizeof *s.row_of);
-    s.duals = calloc(view->n_workloads, sizeof *s.duals);
     s.worths = calloc(view->n_workloads, sizeof *s.worths);
-    int r = s.values && s.row_of && s.duals && s.worths ? 0 : -ENOMEM;
+    int r = s.values && s.row_of && s.worths ? 0 : -ENOMEM;
     set_costs(&s);
     r = r ? r : find(&s, &best, &solution);
     if (!r) {
@@ -679,7 +757,6 @@ int dv_fleet_search(const struct dv_fleet_view *view, const struct dv_fleet_opti
     free(s.x);
     free(s.values);
     free(s.row_of);
-    free(s.duals);
     free(s.worths);
     dv_fleet_lp_free(s.lp);
     draft_done(&best);

@@ -6,7 +6,7 @@
 
 /* A search that finds nothing better by then rarely does; nodes repeat, time is for the worst. */
 #define NODES_MAX 4000
-#define TIME_MAX (20 * DV_NS_PER_S)
+#define TIME_MAX (10 * DV_NS_PER_S)
 
 /* The workload's first item of the pattern stands for all of them: a row once per column. */
 static bool is_first(const struct dv_fleet_pattern *p, uint32_t item)
@@ -51,7 +51,7 @@ int dv_fleet_solver_choose(const struct dv_fleet_choose *choose,
                            bool *ret_optimal)
 {
     dv_cleanup(dv_program_done) struct dv_program program = {.maximize = false};
-    struct dv_program_limits limits = {.nodes = NODES_MAX, .time_ns = TIME_MAX};
+    struct dv_program_limits limits = {.nodes = NODES_MAX, .time_ns = TIME_MAX, .gap = choose->gap};
     struct dv_program_result result = {0};
     struct dv_err err = {{0}};
     state(choose, &program);

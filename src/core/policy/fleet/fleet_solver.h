@@ -16,10 +16,12 @@ struct dv_fleet_choose {
     uint32_t n;
     const uint64_t *places, *rooms; /* of workloads, of sides */
     const int64_t *costs, *offs;    /* of a card of each side, of a replica left out */
+    double gap;                     /* relative: how far from the best the answer may be */
 };
 
 /* ret[i]: uses of pattern i. *ret_solved: it has answered; false also where there is no solver or
- * it broke. *ret_optimal: no other choice of these patterns is cheaper. 0 or -ENOMEM. */
+ * it broke. *ret_optimal: no choice of these patterns is better by more than
+ * the gap. 0 or -ENOMEM. */
 int dv_fleet_solver_choose(const struct dv_fleet_choose *choose,
                            const struct dv_program_solver *solver, uint32_t *ret, bool *ret_solved,
                            bool *ret_optimal);
