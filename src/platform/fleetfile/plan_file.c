@@ -179,7 +179,7 @@ static int read_group(struct reader *in, const struct dv_yaml_node *item)
 {
     static const struct dv_yaml_map map = {"an entry of gpus", group_keys, G_KEYS};
     const struct dv_yaml_node *got[G_KEYS];
-    struct dv_fleet_group g = {.line = item->line};
+    struct dv_fleet_group g = {.count = 0};
     int r = dv_yaml_map_read(in->yaml, item, &map, got, in->err);
     if (!r && !got[G_MODEL])
         r = dv_yaml_bad(in->yaml, item, in->err, "model is missing, such as A100-80GB");
@@ -312,7 +312,7 @@ static int read_workload(struct reader *in, const struct dv_yaml_node *item)
 {
     static const struct dv_yaml_map map = {"a workload", workload_keys, W_KEYS};
     const struct dv_yaml_node *got[W_KEYS];
-    struct dv_fleet_workload w = {.line = item->line, .count = 1, .processes = 1};
+    struct dv_fleet_workload w = {.count = 1, .processes = 1};
     int r = dv_yaml_map_read(in->yaml, item, &map, got, in->err);
     r = r ? r : read_name(in, item, got[W_NAME], w.name);
     r = r ? r : read_sizes(in, got, &w);
@@ -373,15 +373,14 @@ static int read_list(struct reader *in, const struct dv_yaml_node *root,
     return r;
 }
 
-/* Where the entry of that line is, for a message. */
+/* Where the entry that dv_fleet_check() means is, for a message. */
 static const struct dv_yaml_node *entry_at(const struct dv_yaml_node *root,
-                                           const struct dv_yaml_node *const *got, uint32_t line)
+                                           const struct dv_yaml_node *const *got, uint32_t entry)
 {
-    for (int k = R_GPUS; line && k <= R_WORKLOADS; k++)
-        for (uint32_t i = 0; got[k] && i < got[k]->n; i++)
-            if (got[k]->items[i]->line == line)
-                return got[k]->items[i];
-    return root;
+    if (entry == DV_FLEET_WHOLE)
+        return root;
+    return entry < got[R_GPUS]->n ? got[R_GPUS]->items[entry]
+                                  : got[R_WORKLOADS]->items[entry - got[R_GPUS]->n];
 }
 
 static int read_fleet(struct reader *in, const struct dv_yaml_node *root,
@@ -390,7 +389,7 @@ static int read_fleet(struct reader *in, const struct dv_yaml_node *root,
     static const struct dv_yaml_map map = {"a fleet", root_keys, R_KEYS};
     const struct dv_yaml_node *got[R_KEYS];
     struct dv_err why = {{0}};
-    uint32_t line = 0;
+    uint32_t entry = DV_FLEET_WHOLE;
     int r = dv_yaml_map_read(in->yaml, root, &map, got, in->err);
     r = r ? r : check_head(in, got);
     r = r ? r : read_value(in, got[R_CURRENCY], "currency", parse_currency, in->fleet->currency);
@@ -404,8 +403,8 @@ static int read_fleet(struct reader *in, const struct dv_yaml_node *root,
     if (!in->fleet->workloads)
         return -ENOMEM;
     r = read_list(in, root, got[R_WORKLOADS], "workloads", DV_FLEET_WORKLOADS_MAX, read_workload);
-    if (!r && dv_fleet_check(in->fleet, &line, &why) < 0)
-        r = dv_yaml_bad(in->yaml, entry_at(root, got, line), in->err, "%s", why.msg);
+    if (!r && dv_fleet_check(in->fleet, &entry, &why) < 0)
+        r = dv_yaml_bad(in->yaml, entry_at(root, got, entry), in->err, "%s", why.msg);
     return r;
 }
 
@@ -452,7 +451,7 @@ int dv_plan_file_read(const char *name, const char *text, size_t len,
 /* "H200:8@4.50"; changes the text. */
 static int read_short(char *text, struct dv_fleet *fleet, struct dv_err *err)
 {
-    struct dv_fleet_group g = {.line = 0};
+    struct dv_fleet_group g = {.count = 0};
     char *price = strchr(text, '@'), *count = NULL;
     int64_t n = 0;
     if (price)

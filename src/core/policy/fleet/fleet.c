@@ -75,10 +75,10 @@ uint64_t dv_fleet_places(const struct dv_fleet *fleet, const struct dv_fleet_wor
 
 /* ---- check ---- */
 
-static int refuse(uint32_t *ret_line, uint32_t line)
+static int refuse(uint32_t *ret_entry, uint32_t entry)
 {
-    if (ret_line)
-        *ret_line = line;
+    if (ret_entry)
+        *ret_entry = entry;
     return -EINVAL;
 }
 
@@ -130,7 +130,7 @@ static const struct dv_fleet_workload *same_name(const struct dv_fleet *fleet, u
     return NULL;
 }
 
-static int check_workloads(const struct dv_fleet *fleet, uint32_t *ret_line, struct dv_err *err)
+static int check_workloads(const struct dv_fleet *fleet, uint32_t *ret_entry, struct dv_err *err)
 {
     uint64_t places = 0;
     for (uint32_t i = 0; i < fleet->n_workloads; i++) {
@@ -145,19 +145,19 @@ static int check_workloads(const struct dv_fleet *fleet, uint32_t *ret_line, str
             dv_err_set(err, -EINVAL, "more than %u replicas in all, headroom included",
                        DV_FLEET_REPLICAS_MAX);
         if (wrong || same_name(fleet, i) || places > DV_FLEET_REPLICAS_MAX)
-            return refuse(ret_line, w->line);
+            return refuse(ret_entry, fleet->n_groups + i);
     }
     return 0;
 }
 
-int dv_fleet_check(const struct dv_fleet *fleet, uint32_t *ret_line, struct dv_err *err)
+int dv_fleet_check(const struct dv_fleet *fleet, uint32_t *ret_entry, struct dv_err *err)
 {
     uint64_t cards = 0;
     if (!fleet->n_groups || fleet->n_groups > DV_FLEET_GROUPS_MAX || !fleet->n_workloads ||
         fleet->n_workloads > DV_FLEET_WORKLOADS_MAX || fleet->headroom >= DV_COMPUTE_FULL) {
         dv_err_set(err, -EINVAL, "a fleet has 1 to %u entries of gpus, 1 to %u of workloads",
                    DV_FLEET_GROUPS_MAX, DV_FLEET_WORKLOADS_MAX);
-        return refuse(ret_line, 0);
+        return refuse(ret_entry, DV_FLEET_WHOLE);
     }
     for (uint32_t i = 0; i < fleet->n_groups; i++) {
         const char *wrong = wrong_in_group(&fleet->groups[i]);
@@ -166,10 +166,10 @@ int dv_fleet_check(const struct dv_fleet *fleet, uint32_t *ret_line, struct dv_e
             wrong = "too many cards in all";
         if (wrong) {
             dv_err_set(err, -EINVAL, "%s", wrong);
-            return refuse(ret_line, fleet->groups[i].line);
+            return refuse(ret_entry, i);
         }
     }
-    return check_workloads(fleet, ret_line, err);
+    return check_workloads(fleet, ret_entry, err);
 }
 
 void dv_fleet_free(struct dv_fleet *fleet)

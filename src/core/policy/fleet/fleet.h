@@ -48,7 +48,6 @@ enum dv_fleet_topology {
 
 struct dv_fleet_group {
     const struct dv_gpu_model *model;
-    uint32_t line;  /* in the file, for messages */
     uint32_t count; /* cards that there are; of an open group: what it may grow to */
     bool open;      /* count was not said: as many as are needed */
     bool priced;    /* micros_per_hour is known */
@@ -60,7 +59,6 @@ struct dv_fleet_group {
 
 struct dv_fleet_workload {
     char name[DV_FLEET_NAME];
-    uint32_t line;
     uint32_t count;        /* replicas, at least 1 */
     uint32_t gpus;         /* whole GPUs of each replica; 0: a part of one */
     uint64_t memory_bytes; /* what the program allocates; 0: not said */
@@ -102,9 +100,11 @@ int dv_fleet_topology_parse(const char *text, enum dv_fleet_topology *ret, struc
 /* Places that a workload needs so that its headroom stays free: count / (1 - headroom), up. */
 uint64_t dv_fleet_places(const struct dv_fleet *fleet, const struct dv_fleet_workload *workload);
 
-/* Ranges and what contradicts itself. 0; -EINVAL, -ERANGE with a message; *ret_line (may be NULL)
- * is the entry's, 0 where the message is about the whole. */
-int dv_fleet_check(const struct dv_fleet *fleet, uint32_t *ret_line, struct dv_err *err);
+/* Ranges and what contradicts itself. 0; -EINVAL, -ERANGE with a message; *ret_entry (may be NULL)
+ * is then the group's number, the workload's plus n_groups, or DV_FLEET_WHOLE where the message is
+ * about all of it. */
+#define DV_FLEET_WHOLE UINT32_MAX
+int dv_fleet_check(const struct dv_fleet *fleet, uint32_t *ret_entry, struct dv_err *err);
 
 void dv_fleet_free(struct dv_fleet *fleet);
 void dv_fleet_freep(struct dv_fleet **fleet);

@@ -685,23 +685,73 @@ static int find_exactly(struct search *s, struct draft *best, struct dv_fleet_so
     return r;
 }
 
+/* A plan by the relaxation: its whole parts, and so on, and what is left by its values. */
+static int make_draft(struct search *s, struct draft *ret)
+{
+    int r = draft_new(s, ret);
+    r = r ? r : dive(s, ret);
+    if (!r)
+        take_duals(s);
+    return r ? r : finish_by_value(s, ret);
+}
+
+static bool fits_rather(const struct dv_fleet_view *v, uint32_t w)
+{
+    enum dv_fleet_mode mode = v->choices[w].prefer;
+    for (uint32_t s = 0; s < v->n_sides; s++)
+        for (uint32_t k = 0; v->may[(size_t)s * v->n_workloads + w] && k < v->sides[s].n_kinds; k++)
+            if (dv_fleet_fit_is(&v->fleet->workloads[w], &v->sides[s], k, mode))
+                return true;
+    return false;
+}
+
+/* A plan in which everybody is in the mode that he had rather be in: where it needs no more cards
+ * than others, it is the one to have. */
+static int make_rather(struct search *s, struct draft *ret)
+{
+    const struct dv_fleet_view *whole = s->view;
+    struct dv_fleet_view view = *whole;
+    view.choices = calloc(view.n_workloads, sizeof *view.choices);
+    if (!view.choices)
+        return -ENOMEM;
+    for (uint32_t w = 0; w < view.n_workloads; w++) {
+        view.choices[w] = whole->choices[w];
+        if (view.choices[w].modes && fits_rather(whole, w))
+            view.choices[w].modes = DV_FLEET_BIT(view.choices[w].prefer);
+    }
+    s->view = &view;
+    int r = add_singles(s);
+    r = r ? r : relax(s, s->places, s->rooms);
+    r = r ? r : make_draft(s, ret);
+    s->view = whole;
+    free(view.choices);
+    return r;
+}
+
+/* By sizes, as somebody would without a relaxation. */
+static int make_by_size(struct search *s, struct draft *ret)
+{
+    int r = draft_new(s, ret);
+    set_sizes(s);
+    return r ? r : finish_by_value(s, ret);
+}
+
 static int find(struct search *s, struct draft *best, struct dv_fleet_solution *ret)
 {
     struct draft other = {0};
     int r = add_wholes(s);
     s->n_wholes = s->n;
+    r = r ? r : s->view->n_workloads <= ROWS_DIVE ? make_rather(s, best) : draft_new(s, best);
     r = r ? r : add_singles(s);
     r = r ? r : relax(s, s->places, s->rooms);
     r = r ? r : bound(s, ret);
-    r = r ? r : draft_new(s, best);
-    r = r ? r : dive(s, best);
-    if (!r)
-        take_duals(s);
-    r = r ? r : finish_by_value(s, best);
     if (!r && !meets(s, best)) {
-        r = draft_new(s, &other);
-        set_sizes(s);
-        r = r ? r : finish_by_value(s, &other);
+        r = make_draft(s, &other);
+        if (!r)
+            keep_better(s, best, &other);
+    }
+    if (!r && !meets(s, best)) {
+        r = make_by_size(s, &other);
         if (!r)
             keep_better(s, best, &other);
     }
