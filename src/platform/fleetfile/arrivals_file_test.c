@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/testing/oom.h"
 #include "fleetfile/arrivals_file.h"
 
 #include <errno.h>
@@ -92,13 +93,31 @@ static void test_too_many_tenants(void **state)
     assert_refused(text, "a.csv:2: column 'tenant': longer than 63 bytes");
 }
 
+static void test_no_memory(void **state)
+{
+    static const char text[] = "tenant,arrival_s\n0,1\n1,0.5\nx,3\n0,0.25\n";
+    for (size_t n = 1;; n++) {
+        struct dv_arrivals_file *f = NULL;
+        struct dv_err err = {{0}};
+        dv_oom_at(n);
+        int r = dv_arrivals_file_read("a.csv", text, strlen(text), &f, &err);
+        bool met = dv_oom_end();
+        assert_int_equal(r, met ? -ENOMEM : 0);
+        assert_true((f != NULL) == !met);
+        dv_arrivals_file_free(f);
+        if (!met) {
+            assert_in_range(n, 5, 100);
+            break;
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers_in_order),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_too_many_tenants),
+        cmocka_unit_test(test_numbers_in_order), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_refused),          cmocka_unit_test(test_too_many_tenants),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

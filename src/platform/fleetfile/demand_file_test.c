@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/testing/oom.h"
 #include "fleetfile/demand_file.h"
 
 #include <errno.h>
@@ -105,12 +106,32 @@ static void test_refused(void **state)
     assert_int_equal(dv_demand_file_load("/nonexistent", a100(), 3600, &f, &err), -ENOENT);
 }
 
+static void test_no_memory(void **state)
+{
+    static const char text[] = "time,1g.10gb\n2026-11-01,1\n2026-11-02,2\n";
+    for (size_t n = 1;; n++) {
+        struct dv_demand_file *f = NULL;
+        struct dv_err err = {{0}};
+        dv_oom_at(n);
+        int r = dv_demand_file_read("d.csv", text, strlen(text), a100(), 3600, &f, &err);
+        bool met = dv_oom_end();
+        assert_int_equal(r, met ? -ENOMEM : 0);
+        assert_true((f != NULL) == !met);
+        dv_demand_file_free(f);
+        if (!met) {
+            assert_in_range(n, 5, 100);
+            break;
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps),
         cmocka_unit_test(test_kubernetes_names),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
