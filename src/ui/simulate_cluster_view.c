@@ -49,14 +49,26 @@ static void add_counts(struct dv_output_node *root, const struct dv_cluster_sim_
                        (uint64_t)(r->fragmented_by[i] + 0.5));
 }
 
-/* Every percent that has rows; for people every tenth and those that are compared. */
+/* Is this the last point with rows up to a mark: every tenth, and 95? */
+static bool is_for_people(const struct dv_cluster_sim_result *r, uint32_t percent)
+{
+    for (uint32_t i = percent; i <= DV_CLUSTER_SIM_PERCENT_MAX; i++) {
+        if (i > percent && r->points[i].rows)
+            return false;
+        if (i % 10 == 0 || i == 95)
+            return true;
+    }
+    return true;
+}
+
+/* Every percent that has rows. */
 static void add_series(struct dv_output_node *root, const struct dv_cluster_sim_result *r,
                        bool for_people)
 {
     struct dv_output_node *series = dv_output_array(root, "series");
     for (uint32_t i = 0; i <= DV_CLUSTER_SIM_PERCENT_MAX; i++) {
         const struct dv_cluster_sim_point *p = &r->points[i];
-        if (!p->rows || (for_people && i % 10 && i != 95))
+        if (!p->rows || (for_people && !is_for_people(r, i)))
             continue;
         struct dv_output_node *row = dv_output_object(series, NULL);
         dv_output_uint(row, "arrived_percent", i);
@@ -173,8 +185,7 @@ static struct dv_output *make(const struct dv_simulate_cluster_view *view, bool 
     if (view->explain) {
         struct dv_output_node *pod = dv_output_object(root, "explained");
         dv_output_string(pod, "pod", view->explain);
-        dv_output_string(pod, "reason",
-                         view->explained.len ? dv_str_get(&view->explained) : NULL);
+        dv_output_string(pod, "reason", view->explained.len ? dv_str_get(&view->explained) : NULL);
     }
     add_series(root, &view->result, for_people);
     return o;
