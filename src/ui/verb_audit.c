@@ -3,16 +3,17 @@
  * nor GPU. */
 #include "account/price.h"
 #include "audit/answer.h"
+#include "audit/page.h"
 #include "base/when.h"
 #include "pricefile/pricefile.h"
 #include "render/value.h"
+#include "report_file.h"
 #include "verbs.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 struct audit_values {
     const char *utilization, *memory, *columns, *scale, *memory_unit;
@@ -29,6 +30,7 @@ struct audit_values {
     int64_t margin;
     const char *wall, *trust;
     bool no_replay;
+    const char *html;
 };
 
 #define AT(field) offsetof(struct audit_values, field)
@@ -87,6 +89,7 @@ static const struct dv_option options[] = {
      .choices = "trusted|untrusted", .otherwise = "trusted"},
     {"no-replay", 0, NULL, "no replay against the plan, and no samples kept for it", DV_OPTION_FLAG,
      AT(no_replay)},
+    {DV_REPORT_FILE_OPTION, AT(html)},
 };
 
 /* ---- what was asked ------------------------------------------------------------------------- */
@@ -246,7 +249,12 @@ static int read_samples(const struct dv_ui *ui, struct dv_audit_feed *f)
 static int answer(const struct dv_ui *ui, const struct dv_audit_answer *a)
 {
     int exit = dv_audit_answer_worth(a) ? DV_UI_PROBLEMS : DV_UI_OK;
+    if (a->feed->interrupted)
+        exit = 128 + dv_long_run_signal();
     dv_cleanup(dv_str_done) struct dv_str text = {0};
+    int failed = dv_audit_page_write(ui, a, ((const struct audit_values *)ui->values)->html);
+    if (failed)
+        return failed;
     if (dv_ui_is(ui, "table")) {
         if (dv_audit_answer_text(a, ui->colour, &text) < 0)
             return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
@@ -312,7 +320,7 @@ static int run(const struct dv_ui *ui)
 {
     const struct audit_values *v = ui->values;
     struct dv_audit_wish wish;
-    struct dv_audit_feed f = {.show = isatty(STDERR_FILENO)};
+    struct dv_audit_feed f = {.from_ns = 0};
     struct dv_audit_answer a = {.feed = &f, .wish = &wish};
     dv_cleanup(dv_price_list_freep) struct dv_price_list *list = NULL;
     int exit = check_sources(ui);
@@ -331,7 +339,6 @@ static int run(const struct dv_ui *ui)
         return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
     f.audit = audit;
     f.spool = spool;
-    dv_audit_feed_catch();
     exit = read_samples(ui, &f);
     return exit ? exit : conclude(ui, &f, &a, list);
 }
@@ -363,7 +370,7 @@ const struct dv_ui_verb dv_verb_audit = {
         "\n"
         "Ends with 3 when the plan needs fewer GPUs than were in use (with --fleet: when more than "
         "30 % of the GPU time is idle). Ctrl-C ends the reading; the answer is then of what was "
-        "read.",
+        "read, and the exit status is 130.",
     .options = options,
     .n_options = DV_ARRAY_SIZE(options),
     .values_size = sizeof(struct audit_values),

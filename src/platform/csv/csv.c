@@ -112,6 +112,8 @@ static int refill(struct dv_csv *csv, struct dv_err *err)
     int64_t n = dv_csv_source_read(csv->source, csv->buf + csv->end, BUFFER_SIZE - csv->end, &why);
     if (n == -ENOMEM)
         return csv->broken = -ENOMEM;
+    if (n == -EINTR)
+        return dv_err_set(err, -EINTR, "%.*s: interrupted", NAME_MAX_SHOWN, csv->name);
     if (n < 0)
         return broken(csv, err, csv->lines + 1, (int)n, "%s", why.msg);
     csv->end += (size_t)n;

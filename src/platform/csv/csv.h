@@ -63,7 +63,8 @@ bool dv_csv_has(const struct dv_csv *csv, size_t i);
 
 /* The next row: 1; 0 at the end; -EINVAL: it is not CSV, has more or fewer fields than the header,
  * a NUL byte, is longer than the bound, or the file was cut; -errno of read. After an error there
- * is no further row. */
+ * is no further row, but for -EINTR: a signal came while a pipe was silent, and one may ask again.
+ */
 int dv_csv_next(struct dv_csv *csv, struct dv_err *err);
 /* Field i of the current row, i as in dv_csv_select(). */
 struct dv_csv_field dv_csv_field(const struct dv_csv *csv, size_t i);

@@ -69,8 +69,6 @@ static int fill(struct dv_csv_source *s, size_t want, struct dv_err *err)
     s->in = s->raw;
     while (s->n_in < want) {
         ssize_t n = read(s->fd, s->raw + s->n_in, RAW_SIZE - s->n_in);
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0)
             return dv_err_set(err, -errno, "%s", strerror(errno));
         if (!n) {
@@ -119,10 +117,7 @@ static int start(struct dv_csv_source *s, struct dv_err *err)
 static int64_t read_plain(struct dv_csv_source *s, void *buf, size_t size, struct dv_err *err)
 {
     if (!s->n_in && !s->raw_end) { /* straight into the caller's buffer */
-        ssize_t n;
-        do
-            n = read(s->fd, buf, size);
-        while (n < 0 && errno == EINTR);
+        ssize_t n = read(s->fd, buf, size);
         if (n < 0)
             return dv_err_set(err, -errno, "%s", strerror(errno));
         s->raw_end = n == 0;

@@ -13,7 +13,8 @@ struct dv_csv_source;
 int dv_csv_source_new(int fd, const void *data, size_t size, struct dv_csv_source **ret);
 void dv_csv_source_free(struct dv_csv_source *s);
 
-/* Up to `size` bytes, size > 0. Their number; 0 at the end; -errno of read, -EINVAL (damaged or cut
+/* Up to `size` bytes, size > 0. Their number; 0 at the end; -errno of read (-EINTR:
+ * a signal came; ask again), -EINVAL (damaged or cut
  * gzip, a compression that is not gzip), with a message that does not name the file. */
 int64_t dv_csv_source_read(struct dv_csv_source *s, void *buf, size_t size, struct dv_err *err);
 

@@ -2,57 +2,8 @@
 #include "feed.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#define LOOK_EVERY 4096u /* samples between looks at the clock and at Ctrl-C */
-
-static volatile sig_atomic_t stop;
-
-static void on_interrupt(int signal)
-{
-    stop = 1;
-}
-
-void dv_audit_feed_catch(void)
-{
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-}
-
-bool dv_audit_feed_interrupted(void)
-{
-    return stop;
-}
-
-void dv_audit_feed_progress(struct dv_audit_feed *f, const char *what)
-{
-    struct timespec now;
-    if (!f->show || clock_gettime(CLOCK_MONOTONIC, &now) != 0)
-        return;
-    int64_t ms = now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-    if (ms - f->shown_ms < 200)
-        return;
-    f->shown_ms = ms;
-    fprintf(stderr, "\r\033[Kdivvy audit: %s", what);
-    if (f->total)
-        fprintf(stderr, ", %u %%",
-                (unsigned)(DV_MIN(f->done, f->total) * 100.0 / (double)f->total));
-    if (f->samples)
-        fprintf(stderr, ", %llu samples", (unsigned long long)f->samples);
-    fflush(stderr);
-}
-
-void dv_audit_feed_progress_end(struct dv_audit_feed *f)
-{
-    if (f->show && f->shown_ms)
-        fputs("\r\033[K", stderr);
-    f->shown_ms = 0;
-}
+#define LOOK_EVERY 4096u /* samples between looks at Ctrl-C */
 
 int dv_audit_feed_find(struct dv_audit_feed *f, const char *workload, const char *gpu,
                        uint32_t *ret, struct dv_err *err)
@@ -87,8 +38,7 @@ int dv_audit_feed_to(struct dv_audit_feed *f, uint32_t workload, bool memory, in
                      double value, struct dv_err *err)
 {
     if (++f->samples % LOOK_EVERY == 0) {
-        dv_audit_feed_progress(f, "reading");
-        if (stop) {
+        if (!dv_long_run_at(&f->run, f->run.total ? f->done : f->samples)) {
             f->interrupted = true;
             return 0;
         }

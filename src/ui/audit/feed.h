@@ -7,6 +7,7 @@
 #ifndef DV_UI_AUDIT_FEED_H
 #define DV_UI_AUDIT_FEED_H
 
+#include "long_run.h"
 #include "policy/audit/audit.h"
 #include "spool.h"
 #include "ui.h"
@@ -24,9 +25,8 @@ struct dv_audit_feed {
     uint64_t series_dropped;   /* of a Prometheus: without a label to name them by */
     bool interrupted;
     struct dv_err spool_err; /* why the samples could not be kept; "" */
-    uint64_t done, total;    /* for progress; total 0: unknown */
-    int64_t shown_ms;
-    bool show; /* progress */
+    struct dv_long_run run;
+    uint64_t done; /* of run.total, where that is known */
 };
 
 #define DV_AUDIT_BUSY_MAX 1000.0   /* percent: more is a wrong scale */
@@ -41,13 +41,6 @@ int dv_audit_feed_find(struct dv_audit_feed *f, const char *workload, const char
                        uint32_t *ret, struct dv_err *err);
 int dv_audit_feed_to(struct dv_audit_feed *f, uint32_t workload, bool memory, int64_t unix_ns,
                      double value, struct dv_err *err);
-
-/* Ctrl-C from here on sets a flag that the feed sees; the second one kills. */
-void dv_audit_feed_catch(void);
-bool dv_audit_feed_interrupted(void);
-/* Progress on stderr, where it is a terminal: at most five times a second. */
-void dv_audit_feed_progress(struct dv_audit_feed *f, const char *what);
-void dv_audit_feed_progress_end(struct dv_audit_feed *f);
 
 /* ---- CSV ------------------------------------------------------------------------------------ */
 

@@ -154,7 +154,7 @@ static int read_date(const struct dv_csv *csv, struct dv_csv_field f, int64_t *r
     return 0;
 }
 
-static int read_time(const struct dv_csv *csv, int64_t *ret_ns, struct dv_err *err)
+static int read_other_time(const struct dv_csv *csv, int64_t *ret_ns, struct dv_err *err)
 {
     struct dv_csv_field f = dv_csv_field(csv, TIME);
     double v = 0;
@@ -165,6 +165,31 @@ static int read_time(const struct dv_csv *csv, int64_t *ret_ns, struct dv_err *e
     }
     return dv_number_double(f.text, f.len, &v) == 0 ? read_unix(csv, v, ret_ns, err)
                                                     : read_date(csv, f, ret_ns, err);
+}
+
+/* The last time that was read: rows of many workloads share theirs. */
+struct last_time {
+    char text[32];
+    size_t len;
+    int64_t ns;
+};
+
+static int read_time(const struct dv_csv *csv, struct last_time *last, int64_t *ret_ns,
+                     struct dv_err *err)
+{
+    struct dv_csv_field f = dv_csv_field(csv, TIME);
+    if (f.len && f.len == last->len && !memcmp(f.text, last->text, f.len)) {
+        *ret_ns = last->ns;
+        return 0;
+    }
+    int r = read_other_time(csv, ret_ns, err);
+    last->len = 0;
+    if (r == 0 && f.len <= sizeof last->text) {
+        memcpy(last->text, f.text, f.len);
+        last->len = f.len;
+        last->ns = *ret_ns;
+    }
+    return r;
 }
 
 /* A name without blanks around it, which some tools write after each comma. */
@@ -182,7 +207,7 @@ static const char *read_name(struct dv_csv_field f, char buf[DV_AUDIT_NAME_MAX +
 
 /* 1: go on; 0: interrupted. */
 static int read_row(const struct dv_csv *csv, struct dv_audit_feed *f,
-                    const struct dv_audit_csv *how, struct dv_err *err)
+                    const struct dv_audit_csv *how, struct last_time *last, struct dv_err *err)
 {
     double value = 0;
     int64_t ns = 0;
@@ -191,7 +216,7 @@ static int read_row(const struct dv_csv *csv, struct dv_audit_feed *f,
         return 1;
     }
     int r = read_value(csv, how->scale, &value, err);
-    r = r < 0 ? r : read_time(csv, &ns, err);
+    r = r < 0 ? r : read_time(csv, last, &ns, err);
     if (r < 0)
         return r;
     struct dv_err why = {{0}};
@@ -207,12 +232,20 @@ static int read_file(struct dv_audit_feed *f, const struct dv_audit_csv *how,
     const struct dv_csv_column columns[COLUMNS] = {
         {names->of[TIME]}, {names->of[VALUE]}, {names->of[WORKLOAD]}, {names->of[GPU], true}};
     dv_cleanup(dv_csv_freep) struct dv_csv *csv = NULL;
+    struct last_time last = {.len = 0};
+    uint64_t total = 0;
+    dv_long_run_begin(&f->run, "reading", "samples", 0);
     int r = dv_csv_open(how->path, &csv, err);
     r = r < 0 ? r : dv_csv_select(csv, columns, COLUMNS, err);
-    while (r >= 0 && (r = dv_csv_next(csv, err)) > 0) {
-        if (f->samples % 4096 == 0)
-            dv_csv_progress(csv, &f->done, &f->total);
-        r = read_row(csv, f, how, err);
+    if (r < 0)
+        return r;
+    dv_csv_progress(csv, &f->done, &total);
+    if (total)
+        dv_long_run_begin(&f->run, "reading", "bytes", total);
+    for (uint32_t i = 1; r >= 0 && (r = dv_csv_next(csv, err)) > 0; i++) {
+        if (i % 4096 == 0)
+            dv_csv_progress(csv, &f->done, &total);
+        r = read_row(csv, f, how, &last, err);
         if (r <= 0)
             break;
     }
@@ -228,7 +261,11 @@ int dv_audit_from_csv(const struct dv_ui *ui, struct dv_audit_feed *f,
     if (r < 0)
         return dv_ui_fail(ui, DV_UI_USAGE, "%s", err.msg);
     r = read_file(f, csv, &names, &err);
-    dv_audit_feed_progress_end(f);
+    dv_long_run_end(&f->run);
+    if (r == -EINTR) { /* while a pipe was silent */
+        f->interrupted = true;
+        return DV_UI_OK;
+    }
     if (r == -EACCES || r == -EPERM)
         return dv_ui_fail(ui, DV_UI_PERMISSION, "%s", err.msg);
     return r < 0 ? dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg) : DV_UI_OK;

@@ -141,11 +141,12 @@ int dv_audit_from_ledger(const struct dv_ui *ui, struct dv_audit_feed *f, const 
         .step = DV_LEDGER_MINUTE,
         .renamed = true,
     };
+    dv_long_run_begin(&f->run, "reading", "samples", 0);
     r = dv_ledger_read(ledger, &query, on_row, &reading, NULL, &err);
     if (r >= 0 && reading.r > 0)
         reading.r = end_block(&reading);
     dv_ledger_close(ledger);
-    dv_audit_feed_progress_end(f);
+    dv_long_run_end(&f->run);
     free(reading.held);
     free(reading.touched);
     if (r < 0)

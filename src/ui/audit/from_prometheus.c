@@ -147,8 +147,7 @@ static int on_sample(void *arg, int64_t unix_ns, double value, bool missing)
 static bool stop(void *arg)
 {
     struct reading *r = arg;
-    dv_audit_feed_progress(r->feed, "asking");
-    return dv_audit_feed_interrupted();
+    return !dv_long_run_at(&r->feed->run, r->feed->samples);
 }
 
 /* ---- asking --------------------------------------------------------------------------------- */
@@ -237,8 +236,9 @@ int dv_audit_from_prometheus(const struct dv_ui *ui, struct dv_audit_feed *f,
     struct reading r = {.feed = f};
     struct dv_prometheus_counts counts = {0};
     struct dv_err err = {{0}};
+    dv_long_run_begin(&f->run, "asking", "samples", 0);
     int x = read_all(how, &r, &counts, &err);
-    dv_audit_feed_progress_end(f);
+    dv_long_run_end(&f->run);
     f->step_corrections += counts.off_step;
     f->outside += counts.outside;
     if (counts.warning[0])

@@ -21,11 +21,10 @@ struct pass {
     struct dv_audit *first, *second; /* halves, of another kind of pass */
 };
 
-static bool go_on(struct pass *p, size_t n, const char *what)
+static bool go_on(struct pass *p, size_t n)
 {
     p->feed->done += n;
-    dv_audit_feed_progress(p->feed, what);
-    return !dv_audit_feed_interrupted();
+    return dv_long_run_at(&p->feed->run, p->feed->done);
 }
 
 static bool replay_samples(void *arg, const struct dv_spool_sample *s, size_t n)
@@ -39,7 +38,7 @@ static bool replay_samples(void *arg, const struct dv_spool_sample *s, size_t n)
         else
             dv_audit_replay_busy(p->replay, s[i].workload, s[i].unix_ns, (double)s[i].value);
     }
-    return go_on(p, n, "replaying");
+    return go_on(p, n);
 }
 
 /* 1: replayed; 0: interrupted. */
@@ -48,9 +47,8 @@ static int run_replay(struct dv_audit_feed *f, struct dv_audit_replay *replay, i
 {
     struct pass p = {.feed = f, .replay = replay, .from_ns = from_ns, .to_ns = to_ns};
     while (dv_audit_replay_slab(replay)) {
-        f->done = 0;
         int r = dv_spool_walk(f->spool, replay_samples, &p, err);
-        if (r < 0 || dv_audit_feed_interrupted())
+        if (r < 0 || dv_long_run_signal())
             return r < 0 ? r : 0;
     }
     dv_audit_replay_done(replay, ret);
@@ -81,7 +79,7 @@ static bool split_samples(void *arg, const struct dv_spool_sample *s, size_t n)
         else
             dv_audit_busy(half, s[i].workload, s[i].unix_ns, (double)s[i].value);
     }
-    return go_on(p, n, "halving");
+    return go_on(p, n);
 }
 
 /* An audit with the same workloads, under the same numbers, without samples. */
@@ -103,7 +101,6 @@ static int plan_halves(struct pass *p, const struct dv_audit_wish *wish,
                        struct dv_audit_plan **ret_first, struct dv_audit_plan **ret_second,
                        struct dv_err *err)
 {
-    p->feed->done = 0;
     int r = dv_spool_walk(p->feed->spool, split_samples, p, err);
     r = r < 0 ? r : dv_audit_finish(p->first, wish);
     r = r < 0 ? r : dv_audit_finish(p->second, wish);
@@ -136,7 +133,7 @@ static int replay_halves(struct dv_audit_feed *f, const struct dv_audit_wish *wi
     int64_t begin = fleet->first_ns, end = fleet->last_ns + 1, middle = begin + (end - begin) / 2;
     struct pass p = {.feed = f, .from_ns = middle, .first = first, .second = second};
     int r = plan_halves(&p, wish, &plan, &other, err);
-    if (r < 0 || dv_audit_feed_interrupted())
+    if (r < 0 || dv_long_run_signal())
         return r;
     r = replay_other(f, wish, first, plan, second, middle, end, &w->halves[0], err);
     if (r > 0)
@@ -159,15 +156,16 @@ int dv_audit_work_do(struct dv_audit_feed *f, const struct dv_audit_wish *wish,
 {
     const struct dv_audit_fleet *fleet = dv_audit_fleet(f->audit);
     *ret = (struct dv_audit_work){.plan = NULL};
-    f->total = fleet->samples + fleet->memory_samples;
+    f->done = 0;
+    dv_long_run_begin(&f->run, "replaying", "samples", 0);
     int r = dv_audit_pack(f->audit, wish, &ret->plan);
     if (r == 0 && f->spool && !f->spool_err.msg[0] && !f->interrupted && fleet->samples) {
         r = replay_whole(f, wish, ret, err);
         if (r > 0 && longest_series(f->audit) >= 2 * HALF_SAMPLES_MIN)
             r = replay_halves(f, wish, ret, err);
     }
-    f->interrupted = f->interrupted || dv_audit_feed_interrupted();
-    dv_audit_feed_progress_end(f);
+    f->interrupted = f->interrupted || dv_long_run_signal() != 0;
+    dv_long_run_end(&f->run);
     if (r == -ENOMEM)
         dv_err_set(err, r, "out of memory");
     return r < 0 ? r : 0;

@@ -75,6 +75,19 @@ static int fits(const struct packing *k, uint32_t gpu, const struct dv_audit_wor
                      g->compute + w->compute <= DV_COMPUTE_FULL - k->wish->headroom);
 }
 
+static double filled(const struct packing *k, const struct open_gpu *g, enum dv_audit_how how)
+{
+    if (is_whole(how))
+        return 1;
+    double memory = (double)g->memory / (double)k->wish->gpu_memory_bytes;
+    double compute = g->compute / (double)DV_COMPUTE_FULL;
+    if (how == DV_AUDIT_MIG) {
+        memory = g->pieces / (double)k->wish->mig->grid;
+        compute = g->compute / (double)k->wish->mig->slices;
+    }
+    return DV_MAX(memory, compute);
+}
+
 static void put(struct packing *k, uint32_t gpu, uint32_t workload, uint32_t start)
 {
     const struct dv_audit_workload *w = dv_audit_at(k->audit, workload);
@@ -94,6 +107,7 @@ static void put(struct packing *k, uint32_t gpu, uint32_t workload, uint32_t sta
     struct dv_audit_gpu *of_plan = &k->plan->gpus[gpu];
     of_plan->workloads++;
     of_plan->workloads_peak = DV_MAX(of_plan->workloads_peak, g->n);
+    of_plan->filled_peak = DV_MAX(of_plan->filled_peak, filled(k, g, w->how));
 }
 
 static void take_away(struct packing *k, uint32_t workload)

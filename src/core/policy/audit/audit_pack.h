@@ -20,6 +20,7 @@
 struct dv_audit_gpu {
     enum dv_audit_how how;
     uint32_t workloads, workloads_peak; /* that were on it, and at once */
+    double filled_peak; /* of its memory or its compute, whichever is more, at most */
 };
 
 struct dv_audit_plan {
