@@ -379,7 +379,7 @@ static int read_header(struct dv_csv *csv, struct dv_err *err)
     r = split(csv, &rec, DV_CSV_COLUMNS_MAX, &csv->n_columns, err);
     if (r < 0)
         return r;
-    if (csv->n_columns > DV_CSV_COLUMNS_MAX)
+    if (!csv->n_columns || csv->n_columns > DV_CSV_COLUMNS_MAX)
         return broken(csv, err, csv->line, -EINVAL, "%zu columns; at most %u are read",
                       csv->n_columns, DV_CSV_COLUMNS_MAX);
     return keep_header(csv);
