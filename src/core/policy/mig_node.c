@@ -9,7 +9,6 @@
 #define BLOCKED_UNIT (UINT32_C(1) << 18)
 #define MOVED_UNIT (UINT32_C(1) << 6)
 #define NO_WAY UINT32_MAX
-#define TRIES 8 /* bounds that are tried before all is searched */
 _Static_assert(DV_MIG_NODE_GPUS_MAX < MOVED_UNIT, "touched GPUs fit");
 _Static_assert(2 * DV_MIG_NODE_GPUS_MAX * DV_MIG_INSTANCES_MAX * MOVED_UNIT < BLOCKED_UNIT,
                "moved fit");
@@ -286,19 +285,19 @@ static bool find_within(struct search *s)
     return s->now.cost[0] != 0;
 }
 
-/* Bounds from below, each the least that the last one cut off; in the end none. */
+/* Bounds from below: each the least cost that the last one cut off, and more on top of it from one
+ * to the next, so that they are few. */
 static bool find_cheapest(struct search *s)
 {
     uint32_t all[DV_MIG_NODE_PROFILES_MAX];
     for (size_t p = 0; p < s->n_want; p++)
         all[p] = s->want[p].count;
-    s->bound = at_least(s, 0, all);
-    for (int i = 0; s->bound != NO_WAY; i++) {
+    uint32_t more = 0;
+    for (s->over = at_least(s, 0, all); s->over != NO_WAY; more = 2 * more + 1) {
+        more = DV_MIN(more, BLOCKED_UNIT / MOVED_UNIT);
+        s->bound = s->over + more * MOVED_UNIT;
         if (find_within(s))
             return true;
-        s->bound = i < TRIES ? s->over : NO_WAY - 1;
-        if (s->over == NO_WAY)
-            return false;
     }
     return false;
 }
