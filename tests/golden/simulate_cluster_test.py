@@ -105,6 +105,38 @@ def check_nameless():
         assert run(*order, "--seed", str(seed)) == first
 
 
+def check_wishes():
+    """Topology, MIG profiles, walls, labels and alternatives, as columns."""
+    nodes = """name,cpu_milli,memory_mib,gpus,model,rack,zone,gpu_memory_mib,mig,wall,nvlink,numa
+a,96000,786432,8,A100-80GB,r1,z1,,yes,cooperative,0-3;4-7,0-1;2-3;4-5;6-7
+b,96000,786432,4,card,r2,z1,16384,no,driver,,0-1;2-3
+"""
+    pods = """name,cpu_milli,memory_mib,num_gpu,gpu_milli,topology,mig,any_of,wall,gpu_memory_mib,rack,zone
+joined,1,1,4,1000,nvlink,,,,,,
+never,1,1,5,1000,nvlink,,,,,,
+pair,1,1,2,1000,numa,,,,,r2,
+slice,1,1,1,1000,,1g.10gb,,,,,z1
+any,1,1,1,250,,,yes,driver,10240,r2,
+walled,1,1,1,250,,,yes,hardware,10240,r1,
+soft,1,1,1,250,,,,driver,,r1,
+"""
+    words = {"never": "1 have the GPUs, but not joined by NVLinks", "joined": "node a, GPUs 0, 1, 2, 3;",
+             "pair": "node b, GPUs ", "slice": "node a, GPU 4 (1g.10gb);", "any": "node b, GPU ",
+             "walled": "node a, GPU 4 (2g.20gb);", "soft": "have no wall as strong (asked driver)"}
+    with tempfile.TemporaryDirectory() as tmp:
+        files = {}
+        for name, text in (("nodes", nodes), ("pods", pods)):
+            files[name] = os.path.join(tmp, name)
+            with open(files[name], "w", encoding="utf-8") as f:
+                f.write(text)
+        order = os.path.join(tmp, "order")
+        with open(order, "w", encoding="utf-8") as f:
+            f.write("\n".join(words))
+        for pod, text in words.items():
+            reason = run("--arrivals", order, "--policy", "fgd", "--explain", pod, **files)["explained"]["reason"]
+            assert text in reason, (pod, reason)
+
+
 def check_migration():
     stay, move = run("--policy", "spread", "--seed", "1"), run("--policy", "spread", "--seed", "1", "--migrate")
     assert "migrations" not in stay and move["migrations"] > 0
@@ -191,6 +223,7 @@ check_golden("--update" in sys.argv)
 check_sums()
 check_row_order()
 check_nameless()
+check_wishes()
 check_migration()
 check_words()
 check_interrupt()
