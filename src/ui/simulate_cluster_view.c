@@ -151,6 +151,11 @@ static void describe(const struct dv_simulate_cluster_view *view, struct dv_str 
     dv_str_addf(s, "%.2f of %.0f GPUs allocated (%.2f%%), %.2f%% of the rest is fragmented\n",
                 (double)r->used_gpu_milli / 1000, total / 1000,
                 share((double)r->used_gpu_milli, total), share(r->fragmented_milli, idle));
+    if (view->bounded)
+        dv_str_addf(s,
+                    "at 100%% arrived no policy allocates more than %.2f%%, or %.2f%% if it may "
+                    "refuse pods that fit\n",
+                    view->bound.percent, view->bound.refusing_percent);
     if (view->config->times)
         dv_str_addf(s, "over time %.2f%% allocated, at most %.2f%%; %u pods left\n",
                     r->mean_allocated_percent, r->peak_allocated_percent, r->departed);
@@ -178,6 +183,11 @@ static struct dv_output *make(const struct dv_simulate_cluster_view *view, bool 
     struct dv_output_node *root = dv_output_root(o);
     add_totals(root, view);
     add_marks(root, &view->result);
+    if (view->bounded) {
+        struct dv_output_node *bound = dv_output_object(root, "bound_percent_at_100");
+        add_hundredths(bound, "without_refusals", view->bound.percent);
+        add_hundredths(bound, "with_refusals", view->bound.refusing_percent);
+    }
     add_counts(root, &view->result);
     double seconds = (double)view->took_ns / 1e9;
     dv_output_uint(root, "placements_per_second",

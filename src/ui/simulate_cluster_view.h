@@ -3,6 +3,7 @@
 #ifndef DV_UI_SIMULATE_CLUSTER_VIEW_H
 #define DV_UI_SIMULATE_CLUSTER_VIEW_H
 
+#include "policy/place/own_bound.h"
 #include "simulate/cluster/cluster_sim.h"
 #include "ui.h"
 
@@ -14,7 +15,9 @@ struct dv_simulate_cluster_view {
     const char *explain;     /* a pod; NULL: none */
     struct dv_str explained; /* ...and what there is to say of it; "": it did not come */
     const char *html;        /* a file for the page; NULL: none */
-    int exit;                /* status to end with */
+    bool bounded;
+    struct dv_own_bound bound; /* bounded: what any policy could have allocated */
+    int exit;                  /* status to end with */
 };
 
 /* Returns the exit status. */

@@ -8,6 +8,7 @@
 #include "report_file.h"
 #include "simulate/cluster/arrivals.h"
 #include "simulate/cluster/cluster_sim.h"
+#include "simulate_cluster_bound.h"
 #include "simulate_cluster_view.h"
 #include "sys/clock.h"
 #include "verbs.h"
@@ -20,7 +21,7 @@ struct values {
     const char *nodes, *pods, *arrivals, *node_order, *policy, *explain, *html;
     int64_t seed, load, learn;
     uint64_t compress_milli;
-    bool departures, migrate, unknown_models;
+    bool departures, migrate, unknown_models, bounds;
 };
 
 static const struct dv_option options[] = {
@@ -50,6 +51,8 @@ static const struct dv_option options[] = {
      offsetof(struct values, unknown_models)},
     {"explain", 'e', "POD", "say why this pod went where it went, or nowhere", DV_OPTION_TEXT,
      offsetof(struct values, explain)},
+    {"bounds", 'b', NULL, "say too how much any policy could have allocated", DV_OPTION_FLAG,
+     offsetof(struct values, bounds)},
     {DV_REPORT_FILE_OPTION, offsetof(struct values, html)},
 };
 
@@ -83,6 +86,10 @@ static int check_values(const struct dv_ui *ui, const struct dv_place_policy **r
                           "--departures: pods come by creation_time, not by --arrivals");
     if (!v->departures && v->compress_milli != 1000)
         return dv_ui_fail(ui, DV_UI_USAGE, "--compress goes with --departures");
+    if (v->departures && v->bounds)
+        return dv_ui_fail(ui, DV_UI_USAGE,
+                          "--bounds hold where nobody leaves: not with "
+                          "--departures");
     *ret = v->policy ? dv_place_policy_find(v->policy, &err) : dv_place_policy_at(0);
     return *ret ? DV_UI_OK : dv_ui_fail(ui, DV_UI_USAGE, "--policy: %s", err.msg);
 }
@@ -184,6 +191,8 @@ static void explain(const struct asked *a, const struct dv_cluster_sim *sim, uin
     uint32_t node = dv_cluster_sim_node(sim, arrival);
     dv_cluster_sim_most(sim, arrival, &most);
     dv_place_text(a->cluster, &a->pods.v[a->arrivals[arrival]], verdict, &most, &view->explained);
+    struct dv_place_term terms[DV_PLACE_TERMS_MAX];
+    dv_place_terms_text(terms, dv_cluster_sim_terms(sim, terms), &view->explained);
     if (!verdict->placed && node != DV_CLUSTER_NONE)
         dv_str_addf(&view->explained, "; others were moved, and it went to node %s",
                     dv_cluster_fixed(a->cluster, node)->name);
@@ -219,6 +228,12 @@ static int run_asked(const struct dv_ui *ui, struct asked *a)
         return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);
     struct dv_simulate_cluster_view view = {
         .config = &a->config, .explain = v->explain, .html = v->html};
+    if (v->bounds) {
+        exit = dv_simulate_cluster_bound(ui, &a->config, &view.bound);
+        if (exit != DV_UI_OK)
+            return exit;
+        view.bounded = true;
+    }
     uint64_t started_ns = dv_clock_now();
     int r = run_steps(a, sim, &view, &view.exit);
     view.took_ns = dv_clock_now() - started_ns;

@@ -3,6 +3,8 @@
 
 #include "base/units.h"
 
+#include <string.h>
+
 /* 12000 -> "12", 1500 -> "1.5", 250 -> "0.25". */
 static void add_milli(struct dv_str *s, uint32_t milli)
 {
@@ -149,5 +151,40 @@ void dv_place_text(const struct dv_cluster *cluster, const struct dv_cluster_pod
         said[best] = true;
         dv_str_addf(text, "%s%u ", before, verdict->lacks[best]);
         add_lack(cluster, pod, (enum dv_place_lack)best, most, text);
+    }
+}
+
+static const char *term_words(const char *name)
+{
+    static const struct {
+        const char *name, *words;
+    } terms[] = {
+        {"pattern", "of its GPU that nobody will fit into"},
+        {"stranded", "of GPUs left without CPU or memory"},
+        {"gradient", "for CPU and memory at all"},
+        {"reserve", "of places for many GPUs"},
+        {"open", "for GPUs begun (less than 0: filled up)"},
+        {"price", "for the model, which others depend on"},
+    };
+    for (size_t i = 0; i < DV_ARRAY_SIZE(terms); i++)
+        if (!strcmp(name, terms[i].name))
+            return terms[i].words;
+    return name;
+}
+
+void dv_place_terms_text(const struct dv_place_term *terms, size_t n, struct dv_str *text)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += terms[i].micro;
+    if (n)
+        dv_str_addf(text, "; it costs %.6f GPU there", (double)sum / 1e6);
+    const char *before = ": ";
+    for (size_t i = 0; i < n; i++) {
+        if (!terms[i].micro)
+            continue;
+        dv_str_addf(text, "%s%.6f %s", before, (double)terms[i].micro / 1e6,
+                    term_words(terms[i].name));
+        before = ", ";
     }
 }

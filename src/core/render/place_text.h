@@ -18,4 +18,8 @@ void dv_place_text(const struct dv_cluster *cluster, const struct dv_cluster_pod
                    const struct dv_place_verdict *verdict, const struct dv_place_most *most,
                    struct dv_str *text);
 
+/* Appends what a taking costs and of what (dv_place_terms()): "; it costs 0.0312 GPU there: 0.0210
+ * left without CPU or memory, ...". Nothing where n is 0. */
+void dv_place_terms_text(const struct dv_place_term *terms, size_t n, struct dv_str *text);
+
 #endif

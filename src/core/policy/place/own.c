@@ -303,13 +303,12 @@ static bool own_refresh(void *state, struct dv_place *place)
 
 /* ---- one placement -------------------------------------------------------------------------- */
 
-/* What would be left, and what the cut loses on the GPUs, in 1/DV_OWN_UNIT. */
+/* Makes of the node's rest what would be left; what the cut loses on the GPUs, in 1/DV_OWN_UNIT. */
 static int64_t cut(const struct own *own, const struct dv_place_ask *ask, struct dv_own_rest *after)
 {
     const struct dv_own_values *v = &own->world.values;
     const struct dv_cluster_taking *t = ask->taking;
     int64_t lost = 0;
-    *after = own->nodes[ask->node].rest;
     after->cpu_milli -= t->cpu_milli;
     after->memory_mib -= t->memory_mib;
     for (uint32_t i = 0; i < t->n; i++) {
@@ -334,7 +333,7 @@ static double size_of(const struct dv_cluster_taking *t)
 static int64_t own_score(void *state, const struct dv_place_ask *ask)
 {
     const struct own *own = state;
-    struct dv_own_rest after;
+    struct dv_own_rest after = own->nodes[ask->node].rest;
     double lost = (double)cut(own, ask, &after) / DV_OWN_UNIT;
     double cost = lost + sum_of(own, &after) - own->nodes[ask->node].sum +
                   own->world.prices[ask->before->model] * size_of(ask->taking);
@@ -394,6 +393,36 @@ static bool own_before(const void *state, const struct dv_place *place, uint32_t
     return by ? by < 0 : own->nodes[a].changed < own->nodes[b].changed;
 }
 
+/* ---- reasons -------------------------------------------------------------------------------- */
+
+static int64_t micro(double gpus)
+{
+    return llrint(gpus * 1e6);
+}
+
+static size_t own_terms(const void *state, const struct dv_place_ask *ask,
+                        struct dv_place_term *ret)
+{
+    const struct own *own = state;
+    const struct dv_own_weights *k = &own->world.weights;
+    struct dv_own_rest rest;
+    struct dv_own_terms was, is;
+    dv_own_rest_of(&own->world, ask->before, &rest);
+    dv_own_terms_of(&own->world, &rest, &was);
+    double lost = (double)cut(own, ask, &rest) / DV_OWN_UNIT;
+    dv_own_terms_of(&own->world, &rest, &is);
+    const struct dv_place_term terms[] = {
+        {"pattern", micro(lost)},
+        {"stranded", micro(k->stranded * (is.stranded - was.stranded))},
+        {"gradient", micro(k->stranded * k->gradient * (is.gradient - was.gradient))},
+        {"reserve", micro(k->stranded * k->reserve * (was.reserve - is.reserve))},
+        {"open", micro(k->open * (is.open - was.open))},
+        {"price", micro(own->world.prices[ask->before->model] * size_of(ask->taking))},
+    };
+    memcpy(ret, terms, sizeof terms);
+    return DV_ARRAY_SIZE(terms);
+}
+
 const struct dv_place_policy dv_place_own = {
     .name = "divvy",
     .summary = "where it costs least of what will be needed later: the default",
@@ -405,38 +434,5 @@ const struct dv_place_policy dv_place_own = {
     .before = own_before,
     .changed = own_changed,
     .refresh = own_refresh,
+    .terms = own_terms,
 };
-
-/* ---- reasons -------------------------------------------------------------------------------- */
-
-static int64_t micro(double gpus)
-{
-    return llrint(gpus * 1e6);
-}
-
-void dv_own_explain(const struct dv_place *place, uint32_t node, const struct dv_cluster_pod *pod,
-                    const struct dv_cluster_taking *taking, struct dv_own_reasons *ret)
-{
-    const struct own *own = place->state;
-    const struct dv_own_weights *k = &own->world.weights;
-    const struct dv_place_ask ask = {.place = place,
-                                     .node = node,
-                                     .before = dv_cluster_state(own->cluster, node),
-                                     .pod = pod,
-                                     .taking = taking};
-    struct dv_own_rest after;
-    struct dv_own_terms was, is;
-    double lost = (double)cut(own, &ask, &after) / DV_OWN_UNIT;
-    dv_own_terms_of(&own->world, &own->nodes[node].rest, &was);
-    dv_own_terms_of(&own->world, &after, &is);
-    *ret = (struct dv_own_reasons){
-        .pattern = micro(lost),
-        .stranded = micro(k->stranded * (is.stranded - was.stranded)),
-        .gradient = micro(k->stranded * k->gradient * (is.gradient - was.gradient)),
-        .reserve = micro(k->stranded * k->reserve * (was.reserve - is.reserve)),
-        .open = micro(k->open * (is.open - was.open)),
-        .price = micro(own->world.prices[ask.before->model] * size_of(taking)),
-    };
-    ret->cost =
-        ret->pattern + ret->stranded + ret->gradient + ret->reserve + ret->open + ret->price;
-}

@@ -388,6 +388,26 @@ int dv_place_score(struct dv_place *place, uint32_t node, const struct dv_cluste
     return 0;
 }
 
+size_t dv_place_terms(const struct dv_place *place, uint32_t node, const struct dv_cluster_pod *pod,
+                      const struct dv_cluster_taking *taking, bool taken,
+                      struct dv_place_term ret[DV_PLACE_TERMS_MAX])
+{
+    if (!place->policy->terms || node >= place->n)
+        return 0;
+    struct dv_cluster_state before = *dv_cluster_state(place->cluster, node);
+    if (taken) {
+        before.cpu_milli += taking->cpu_milli;
+        before.memory_mib += taking->memory_mib;
+        for (uint32_t i = 0; i < taking->n; i++) {
+            before.gpu[taking->gpus[i]] = (uint16_t)(before.gpu[taking->gpus[i]] + taking->milli);
+            before.gpu_milli += taking->milli;
+        }
+    }
+    struct dv_place_ask ask = {
+        .place = place, .node = node, .before = &before, .pod = pod, .taking = taking};
+    return place->policy->terms(place->state, &ask, ret);
+}
+
 void dv_place_most(const struct dv_place *place, const struct dv_cluster_pod *pod,
                    struct dv_place_most *ret)
 {

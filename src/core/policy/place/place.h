@@ -50,6 +50,13 @@ struct dv_place_ask {
 
 #define DV_PLACE_KINDS_MAX 65536u
 
+/* One reason of a score. */
+#define DV_PLACE_TERMS_MAX 8u
+struct dv_place_term {
+    const char *name; /* of the policy's own: "stranded" */
+    int64_t micro;    /* what it costs, in 1/1,000,000 GPU; negative: gains */
+};
+
 struct dv_place_policy {
     const char *name;    /* "fgd" */
     const char *summary; /* one line for people */
@@ -74,6 +81,9 @@ struct dv_place_policy {
     /* Looks at the cluster and the popularity again; true: all scores that were given are void.
      * Where only some are, dv_place_touch() says which, and it is false. */
     bool (*refresh)(void *state, struct dv_place *place);
+    /* What the score of this ask is made of; up to DV_PLACE_TERMS_MAX, as many as returned. Here
+     * ask->before may be another state than the node's. NULL: the policy has no terms. */
+    size_t (*terms)(const void *state, const struct dv_place_ask *ask, struct dv_place_term *ret);
 };
 
 /* The policies there are, the default first; NULL past the end. */
@@ -161,6 +171,11 @@ void dv_place_touch(struct dv_place *place, uint32_t node);
 int dv_place_score(struct dv_place *place, uint32_t node, const struct dv_cluster_pod *pod,
                    int64_t *ret_score, struct dv_cluster_taking *ret_taking,
                    enum dv_place_lack *ret_lack);
+/* Why this taking on this node: as many terms as returned, 0 where the policy has none. `taken`: it
+ * has been taken since, and is looked at as if it had not (but a GPU that is cut stays cut). */
+size_t dv_place_terms(const struct dv_place *place, uint32_t node, const struct dv_cluster_pod *pod,
+                      const struct dv_cluster_taking *taking, bool taken,
+                      struct dv_place_term ret[DV_PLACE_TERMS_MAX]);
 void dv_place_most(const struct dv_place *place, const struct dv_cluster_pod *pod,
                    struct dv_place_most *ret);
 

@@ -125,6 +125,16 @@ uint32_t dv_cluster_sim_node(const struct dv_cluster_sim *sim, uint32_t arrival)
     return arrival < sim->config.n_arrivals ? sim->runs[arrival].node : DV_CLUSTER_NONE;
 }
 
+size_t dv_cluster_sim_terms(const struct dv_cluster_sim *sim,
+                            struct dv_place_term ret[DV_PLACE_TERMS_MAX])
+{
+    const struct dv_place_verdict *v = &sim->last;
+    if (!v->placed || !sim->next)
+        return 0;
+    return dv_place_terms(sim->place, v->node, dv_cluster_sim_pod(sim, sim->next - 1), &v->taking,
+                          true, ret);
+}
+
 const struct dv_place_verdict *dv_cluster_sim_last(const struct dv_cluster_sim *sim)
 {
     return &sim->last;

@@ -77,6 +77,9 @@ int dv_cluster_sim_step(struct dv_cluster_sim *sim);
 void dv_cluster_sim_result(const struct dv_cluster_sim *sim, struct dv_cluster_sim_result *ret);
 /* What was found for the latest arrival, before others were moved for it; none came: not placed. */
 const struct dv_place_verdict *dv_cluster_sim_last(const struct dv_cluster_sim *sim);
+/* Why the latest arrival went where it went: dv_place_terms(); 0 where it was not placed. */
+size_t dv_cluster_sim_terms(const struct dv_cluster_sim *sim,
+                            struct dv_place_term ret[DV_PLACE_TERMS_MAX]);
 /* The operands of a verdict about this arrival, as the cluster is now. */
 void dv_cluster_sim_most(const struct dv_cluster_sim *sim, uint32_t arrival,
                          struct dv_place_most *ret);
