@@ -84,7 +84,7 @@ static bool judge_config(struct dv_lintfile *l, const struct dv_yaml_node *root)
     else if (is_fragment(root))
         dv_lintfile_resources(l, root);
     else if (chart != DV_LINT_CHART_NONE)
-        dv_lintfile_values(l, root, chart);
+        dv_lintfile_values(l, root, chart, false);
     else
         return false;
     return true;
@@ -183,7 +183,7 @@ static void judge_helm_chart(struct dv_lintfile *l, const struct dv_yaml_node *o
     }
     here.yaml = inner;
     for (uint32_t i = 0; i < inner->n_roots; i++)
-        dv_lintfile_values(&here, inner->roots[i], chart);
+        dv_lintfile_values(&here, inner->roots[i], chart, true);
     l->failed = l->failed || here.failed;
 }
 

@@ -86,8 +86,10 @@ void dv_lintfile_plugin(struct dv_lintfile *l, const struct dv_yaml_node *root);
 void dv_lintfile_mig_parted(struct dv_lintfile *l, const struct dv_yaml_node *root);
 /* at: what has the keys mig and devicePlugin. */
 void dv_lintfile_operator(struct dv_lintfile *l, const struct dv_yaml_node *at);
-/* Values of a chart; `chart` as in policy/lint/lint_kube.h. */
-void dv_lintfile_values(struct dv_lintfile *l, const struct dv_yaml_node *values, int chart);
+/* Values of a chart; `chart` as in policy/lint/lint_kube.h. sure: it is this chart, and not only
+ * like it, so that a value that it does not have is one. */
+void dv_lintfile_values(struct dv_lintfile *l, const struct dv_yaml_node *values, int chart,
+                        bool sure);
 void dv_lintfile_own(struct dv_lintfile *l, const struct dv_yaml_node *root);
 /* Rule groups: what has the key groups. */
 void dv_lintfile_rules(struct dv_lintfile *l, const struct dv_yaml_node *root);

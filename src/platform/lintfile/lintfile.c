@@ -114,7 +114,12 @@ static void on_bad_document(struct dv_lintfile *l, const char *text, size_t len,
                             const char *message)
 {
     bool unread = r == -E2BIG || strstr(message, "merge keys") || strstr(message, "the tag ");
+    bool told = false;
+    for (uint32_t i = 0; i < l->report->n_findings; i++)
+        told = told || l->report->findings[i].rule == DV_LINT_TEMPLATE;
     dv_lint_begin(l->report, "document", NULL, l->at.line);
+    if (told && memmem(text, len, "{{", 2))
+        return; /* once a file is enough */
     if (memmem(text, len, "{{", 2)) {
         dv_lint_add(l->report, DV_LINT_TEMPLATE, l->at.line, l->at.column, "it has {{ ... }}", NULL,
                     NULL, NULL);

@@ -43,6 +43,8 @@ static void test_strangers(void **state)
     check("flags: {verbose: true}\n", "out-of-scope");
     check("groups: [a, b]\n", "out-of-scope");
     check("sharing: {photos: true}\n", "out-of-scope");
+    check("mig: {strategy: mixed}\nmyOwnValue: 3\n", "accepted"); /* somebody's chart */
+    check("mig: {strategy: mxed}\n", "refused DV231");
     check("version: v1\nsharign: {}\n", "refused DV201");
     check("apiVersion: apps/v1\nkind: Deployment\nspec: {template: {spec: {containers: [{name: "
           "a}]}}}\n",

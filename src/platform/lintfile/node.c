@@ -399,11 +399,12 @@ static void judge_value(struct dv_lintfile *l, int chart, const struct dv_yaml_n
                         dv_lint_kube_chart_name((enum dv_lint_chart)chart), path, hint, NULL);
 }
 
-void dv_lintfile_values(struct dv_lintfile *l, const struct dv_yaml_node *values, int chart)
+void dv_lintfile_values(struct dv_lintfile *l, const struct dv_yaml_node *values, int chart,
+                        bool sure)
 {
     char path[192];
     dv_lint_in_scope(l->report);
-    for (uint32_t i = 0; values->kind == DV_YAML_MAP && i < values->n; i++) {
+    for (uint32_t i = 0; sure && values->kind == DV_YAML_MAP && i < values->n; i++) {
         const struct dv_yaml_node *key = values->items[2 * i], *value = values->items[2 * i + 1];
         const struct dv_yaml_node *config = dv_lintfile_map(value, "config");
         judge_value(l, chart, key, key->text);

@@ -236,12 +236,45 @@ static void judge_plugin_flag(struct dv_lintfile *l, const struct dv_yaml_node *
         dv_lintfile_add(l, arg, DV_LINT_PLUGIN_FILE, file, name, strrchr(file, '/') + 1, keys);
 }
 
+/* MIG_STRATEGY in its environment, --mig-strategy on its command line. */
+static void judge_strategy(struct dv_lintfile *l, const struct dv_yaml_node *at, const char *what,
+                           const char *value)
+{
+    enum dv_mig_strategy ignored;
+    struct dv_err err = {{0}};
+    if (!*value)
+        return;
+    if (dv_plugin_flags_mig_strategy_parse(value, &ignored, &err) < 0)
+        dv_lintfile_add(l, at, DV_LINT_STRATEGY_BAD, what, err.msg, NULL, NULL);
+    else if (l->strategy && !l->options->has_strategy && strcmp(l->strategy, value) != 0)
+        dv_lintfile_add(l, at, DV_LINT_STRATEGY_TWICE, what, value, "migStrategy", l->strategy);
+}
+
+static void judge_strategies(struct dv_lintfile *l, const struct dv_yaml_node *container)
+{
+    static const char *const lists[] = {"command", "args"};
+    static const char option[] = "--mig-strategy=";
+    const struct dv_yaml_node *env = dv_lintfile_list(container, "env");
+    for (uint32_t i = 0; env && i < env->n; i++)
+        if (!strcmp(dv_lintfile_text(env->items[i], "name"), "MIG_STRATEGY"))
+            judge_strategy(l, env->items[i], "MIG_STRATEGY",
+                           dv_lintfile_text(env->items[i], "value"));
+    for (size_t i = 0; i < DV_ARRAY_SIZE(lists); i++) {
+        const struct dv_yaml_node *list = dv_lintfile_list(container, lists[i]);
+        for (uint32_t k = 0; list && k < list->n; k++)
+            if (!strncmp(dv_lintfile_scalar(list->items[k]), option, sizeof option - 1))
+                judge_strategy(l, list->items[k], "--mig-strategy",
+                               dv_lintfile_scalar(list->items[k]) + sizeof option - 1);
+    }
+}
+
 static void judge_plugin(struct dv_lintfile *l, const struct dv_yaml_node *spec,
                          const struct dv_yaml_node *container)
 {
     static const char *const lists[] = {"command", "args"};
     const struct dv_yaml_node *at;
     dv_lint_in_scope(l->report);
+    judge_strategies(l, container);
     for (size_t i = 0; i < DV_ARRAY_SIZE(lists); i++) {
         const struct dv_yaml_node *list = dv_lintfile_list(container, lists[i]);
         for (uint32_t k = 0; list && k < list->n; k++)
