@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -116,12 +117,48 @@ static void test_memory_runs_out(void **state)
     assert_in_range(n, 30, 2000);
 }
 
+/* ---- the examples of docs/reference/queue-file.md ---- */
+
+static char page[1 << 16];
+
+/* The text between the fence that follows `from` and its end; cuts the page there. */
+static char *block(char *from)
+{
+    char *start = strchr(strstr(from, "```"), '\n') + 1, *end = strstr(start, "\n```");
+    end[1] = 0;
+    return start;
+}
+
+static void test_page(void **state)
+{
+    char path[4096];
+    const char *source = getenv("DIVVY_SOURCE");
+    snprintf(path, sizeof path, "%s/docs/reference/queue-file.md", source ? source : ".");
+    FILE *f = fopen(path, "r");
+    if (!f)
+        fail_msg("%s is not there", path);
+    page[fread(page, 1, sizeof page - 1, f)] = 0;
+    fclose(f);
+    char *bad = strstr(page, "```yaml refused");
+    char *message = strstr(bad + 3, "```\n\n```\n");
+    char *says = block(message + 4), *wrong = block(bad), *good = block(page);
+    struct dv_queue_scenario *s = NULL;
+    struct dv_err err = {{0}};
+    assert_int_equal(dv_queue_file_read("queues.yaml", good, strlen(good), &s, &err), 0);
+    assert_int_equal(s->n_jobs, 5);
+    dv_queue_scenario_free(s);
+    assert_int_equal(dv_queue_file_read("queues.yaml", wrong, strlen(wrong), &s, &err), -EINVAL);
+    says[strlen(says) - 1] = 0;
+    assert_string_equal(err.msg, says);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_memory_runs_out),
+        cmocka_unit_test(test_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,17 +64,22 @@ static int by_end(const void *x, const void *y)
     return a->seq < b->seq ? -1 : 1;
 }
 
-static void list_ends(const struct dv_fair *f, struct end *ends, uint64_t now_ns)
+/* In order; where only known ends matter, those alone. Returns how many. */
+static uint32_t list_ends(const struct dv_fair *f, bool known, struct end *ends, uint64_t now_ns)
 {
+    uint32_t n = 0;
     for (uint32_t i = 0; i < f->n_running; i++) {
         const struct workload *w = &f->workloads[f->running[i]];
         uint64_t at = w->started_ns + w->spec.estimate_ns;
         /* Who ran over its estimate may end any time. */
         if (!w->spec.estimate_ns || at < w->started_ns || at < now_ns)
             at = DV_NEVER;
-        ends[i] = (struct end){at, w->started_ns, w->seq, f->running[i]};
+        if (at != DV_NEVER || !known)
+            ends[n++] = (struct end){at, w->started_ns, w->seq, f->running[i]};
     }
-    qsort(ends, f->n_running, sizeof *ends, by_end);
+    if (n)
+        qsort(ends, n, sizeof *ends, by_end);
+    return n;
 }
 
 /* Takes a running workload out of pool and quotas, or puts it back. */
@@ -101,18 +106,19 @@ static bool ready(struct dv_fair *f, const struct workload *w)
            dv_fair_pool_slots(f->pool, &w->spec.request, w->spec.min) >= w->spec.min;
 }
 
-/* The earliest time and, where `ret_places` is given, the place. Nothing is reserved meanwhile. */
-static int sweep(struct dv_fair *f, const struct workload *w, uint64_t now_ns,
+/* The earliest time and, where `ret_places` is given, the place. Nothing is reserved meanwhile.
+ * known: give up (-ENOENT) where it takes an end that nobody knows. */
+static int sweep(struct dv_fair *f, const struct workload *w, bool known, uint64_t now_ns,
                  struct dv_fair_place *ret_places, uint64_t *ret_at_ns)
 {
     struct end *ends = calloc(f->n_running + 1, sizeof *ends);
-    uint32_t n = 0;
+    uint32_t n = 0, all;
     uint64_t at = now_ns;
     if (!ends)
         return -ENOMEM;
-    list_ends(f, ends, now_ns);
+    all = list_ends(f, known, ends, now_ns);
     bool fits = ready(f, w);
-    while (!fits && n < f->n_running) {
+    while (!fits && n < all) {
         leave(f, &f->workloads[ends[n].workload], true);
         at = ends[n++].at_ns;
         fits = ready(f, w);
@@ -136,7 +142,9 @@ int dv_fair_reserve_when(struct dv_fair *f, uint32_t w, uint64_t now_ns, uint64_
     bool kept = f->kept.holder != NONE;
     if (kept)
         dv_fair_reserve_open(f, true);
-    int r = sweep(f, &f->workloads[w], now_ns, NULL, ret_at_ns);
+    int r = sweep(f, &f->workloads[w], true, now_ns, NULL, ret_at_ns);
+    if (r == -ENOENT)
+        *ret_at_ns = DV_NEVER;
     if (kept)
         dv_fair_reserve_open(f, false);
     return r;
@@ -153,11 +161,9 @@ int dv_fair_reserve(struct dv_fair *f, uint32_t w, bool aged, uint64_t now_ns)
         f->kept.places = places;
         f->kept.room = x->spec.min;
     }
-    int r = sweep(f, x, now_ns, f->kept.places, &at);
+    int r = sweep(f, x, !aged, now_ns, f->kept.places, &at);
     if (r < 0)
         return r;
-    if (at == DV_NEVER && !aged)
-        return -ENOENT;
     f->kept.holder = w;
     f->kept.aged = aged;
     f->kept.at_ns = at;
