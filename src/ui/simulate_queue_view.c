@@ -172,9 +172,9 @@ static void describe_decisions(const struct dv_simulate_queue_view *view, struct
     char a[DV_UNITS_TEXT], b[DV_UNITS_TEXT], c[DV_UNITS_TEXT], d[DV_UNITS_TEXT];
     const struct dv_queue_sim_result *r = view->result;
     dv_str_addf(
-        s, "%u decisions in %s: p50 %s, p99 %s, longest %s\n", r->decisions,
-        dv_units_format_duration(r->deciding_ns, a), dv_units_format_duration(r->decision.p50, b),
-        dv_units_format_duration(r->decision.p99, c), dv_units_format_duration(r->decision.max, d));
+        s, "%u decisions: p50 %s, p99 %s, longest %s; deciding took %s in all\n", r->decisions,
+        dv_units_format_duration(r->decision.p50, b), dv_units_format_duration(r->decision.p99, c),
+        dv_units_format_duration(r->decision.max, d), dv_units_format_duration(r->deciding_ns, a));
     if (view->published && view->published->who)
         dv_str_addf(s, "published: %s %s (%s); ours are decisions alone\n", view->published->who,
                     dv_units_format_duration(view->published->ns, a), view->published->of);

@@ -35,8 +35,7 @@ enum dv_fair_kind {
     DV_FAIR_MIG,      /* one instance of `profile` */
 };
 
-/* What each member of a workload asks for. Zero the whole struct before filling it in: it is
- * compared as bytes. */
+/* What each member of a workload asks for. */
 struct dv_fair_request {
     enum dv_fair_kind kind;
     uint32_t gpus;    /* WHOLE: 1 .. 16 */

@@ -179,6 +179,12 @@ static void want(struct dv_fair *f, const struct workload *w, bool more)
 
 /* ---- shapes --------------------------------------------------------------------------------- */
 
+static bool same_request(const struct dv_fair_request *a, const struct dv_fair_request *b)
+{
+    return a->kind == b->kind && a->gpus == b->gpus && a->compute == b->compute &&
+           a->one_rack == b->one_rack && a->models == b->models && !strcmp(a->profile, b->profile);
+}
+
 static void find_shape(struct dv_fair *f, struct workload *w)
 {
     uint32_t spare = NONE;
@@ -188,8 +194,7 @@ static void find_shape(struct dv_fair *f, struct workload *w)
         struct shape *s = &f->shapes[i];
         if (!s->refs)
             spare = spare == NONE ? i : spare;
-        else if (s->min == w->spec.min &&
-                 !memcmp(&s->request, &w->spec.request, sizeof s->request)) {
+        else if (s->min == w->spec.min && same_request(&s->request, &w->spec.request)) {
             s->refs++;
             w->shape = i;
             w->bit = s->bit;

@@ -136,11 +136,12 @@ static void uncount_line(struct dv_fair_problem *p, const struct dv_fair_piece *
     }
 }
 
-static bool add(struct dv_fair_problem *p, uint32_t i)
+/* was: as in count_line(). */
+static bool add(struct dv_fair_problem *p, uint32_t i, uint64_t *was)
 {
     if (p->chosen[i] || !allowed(p, &p->pieces[i]))
         return p->chosen[i];
-    count_line(p, &p->pieces[i], NULL);
+    count_line(p, &p->pieces[i], was);
     put_out(p, i, true);
     return true;
 }
@@ -182,7 +183,7 @@ static bool sufficient(const struct dv_fair_problem *p)
 static bool add_in_order(struct dv_fair_problem *p)
 {
     for (uint32_t i = 0; i < p->max_priority_index; i++)
-        if (!p->chosen[i] && add(p, i) && sufficient(p))
+        if (!p->chosen[i] && add(p, i, NULL) && sufficient(p))
             return true;
     return false;
 }
@@ -351,20 +352,21 @@ static void bid(const struct dv_fair_problem *p, const struct nodes *nodes, stru
 /* Pays what a node's bid says; false, and nothing is paid, when a line forbids it. */
 static bool pay(struct dv_fair_problem *p, const struct nodes *nodes, const struct bid *b)
 {
-    uint32_t paid = 0;
+    uint64_t was[ITEMS][DV_FAIR_DEPTH_MAX];
+    uint32_t paid[ITEMS], n = 0;
     for (uint32_t i = 0; i < b->n && i < ITEMS; i++) {
         uint32_t piece = nodes->entries[b->first + i].piece;
         if (!(b->items >> i & 1) || p->chosen[piece])
             continue;
-        if (add(p, piece)) {
-            paid |= 1u << i;
+        if (add(p, piece, was[n])) {
+            paid[n++] = piece;
             continue;
         }
-        for (uint32_t k = 0; k < i; k++)
-            if (paid >> k & 1) {
-                put_out(p, nodes->entries[b->first + k].piece, false);
-                uncount_line(p, &p->pieces[nodes->entries[b->first + k].piece], NULL);
-            }
+        while (n) {
+            piece = paid[--n];
+            put_out(p, piece, false);
+            uncount_line(p, &p->pieces[piece], was[n]);
+        }
         return false;
     }
     return true;

@@ -24,7 +24,8 @@ struct world {
     struct dv_fair *f;
     struct dv_rng rng;
     uint32_t n_nodes, gpus[NODES_MAX], queue[2], w[RUNNING_MAX], n, asker;
-    uint64_t now, line, held; /* of queue 1, where victims are reclaimed from it */
+    uint32_t gpus_on[RUNNING_MAX][NODES_MAX]; /* that a workload holds on a node */
+    uint64_t now, line, held;                 /* of queue 1, where victims are reclaimed from it */
     bool reclaim;
 };
 
@@ -65,8 +66,8 @@ static void make(struct world *x, uint64_t seed, uint32_t most)
         all += x->gpus[i];
         dv_fair_add_node(x->f, model, 0, x->gpus[i], &node);
     }
-    x->line = below(x, all / 2) * GPU;
-    struct dv_fair_queue q[2] = {{.guarantee = (all - x->line / GPU) * GPU, .weight = 1},
+    x->line = below(x, all) * GPU; /* the guarantees promise too much, so that lines matter */
+    struct dv_fair_queue q[2] = {{.guarantee = all * GPU, .weight = 1},
                                  {.guarantee = x->line, .weight = 1}};
     for (uint32_t i = 0; i < 2; i++) {
         q[i].limit = DV_FAIR_UNLIMITED;
@@ -116,17 +117,27 @@ struct answer {
     uint32_t set;
 };
 
+/* Who holds what, before anybody is asked to leave. */
+static void look(struct world *x)
+{
+    memset(x->gpus_on, 0, sizeof x->gpus_on);
+    for (uint32_t i = 0; i < x->n; i++) {
+        uint32_t n;
+        const struct dv_fair_place *places = dv_fair_places(x->f, x->w[i], &n);
+        for (uint32_t m = 0; m < n; m++)
+            x->gpus_on[i][places[m].node] += (uint32_t)__builtin_popcount(places[m].gpus);
+    }
+}
+
 static bool sufficient(const struct world *x, const struct dv_fair_spec *asks, uint32_t set)
 {
-    uint32_t free[NODES_MAX], slots = 0, n;
-    memcpy(free, x->gpus, sizeof free);
-    for (uint32_t i = 0; i < x->n; i++) {
-        const struct dv_fair_place *places = dv_fair_places(x->f, x->w[i], &n);
-        for (uint32_t m = 0; !(set >> i & 1) && m < n; m++)
-            free[places[m].node] -= (uint32_t)__builtin_popcount(places[m].gpus);
+    uint32_t slots = 0;
+    for (uint32_t k = 0; k < x->n_nodes; k++) {
+        uint32_t free = x->gpus[k];
+        for (uint32_t i = 0; i < x->n; i++)
+            free -= set >> i & 1 ? 0 : x->gpus_on[i][k];
+        slots += free / asks->request.gpus;
     }
-    for (uint32_t i = 0; i < x->n_nodes; i++)
-        slots += free[i] / asks->request.gpus;
     return slots >= asks->min;
 }
 
@@ -188,6 +199,7 @@ static int ask(struct world *x, bool exact)
     struct dv_fair_verdict v;
     struct dv_fair_decision d;
     asks.priority = 1 + (int32_t)below(x, 3);
+    look(x);
     if (sufficient(x, &asks, 0))
         return -1;
     struct answer best = brute(x, &asks);
@@ -204,7 +216,6 @@ static int ask(struct world *x, bool exact)
     uint64_t guarantee = 0;
     for (uint32_t i = 0; i < x->n_nodes; i++)
         guarantee += x->gpus[i] * GPU;
-    guarantee -= x->line;
     bool within = view.held + asks.min * asks.request.gpus * GPU <= guarantee;
     int r = dv_fair_next(x->f, x->now, &d);
     if (x->reclaim && !within)
@@ -227,6 +238,10 @@ static int ask(struct world *x, bool exact)
             most = DV_MAX(most, priority[i]);
         }
     assert_int_equal(d.cost_unit_ms, sum);
+    assert_true(sufficient(x, &asks, set));
+    for (uint32_t i = 0; i < x->n; i++) /* and without any of them it is not */
+        if (set >> i & 1)
+            assert_false(sufficient(x, &asks, set & ~(1u << i)));
     assert_int_equal(dv_fair_check(x->f), 0);
     if (exact) {
         assert_int_equal(most, best.priority);
