@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/testing/oom.h"
 #include "simulate/queue/queue_sim.h"
 #include "simulate/queue/shapes.h"
 
@@ -158,6 +159,32 @@ static void test_grace_and_elastic(void **state)
     done(&x);
 }
 
+/* Memory runs out at each allocation in turn: -ENOMEM, and nothing leaks. */
+static int live(void)
+{
+    dv_cleanup(dv_queue_scenario_freep) struct dv_queue_scenario *s = NULL;
+    dv_cleanup(dv_queue_sim_freep) struct dv_queue_sim *sim = NULL;
+    struct dv_err err = {{0}};
+    int r = dv_queue_shape_reclaim(20, &s);
+    r = r ? r : dv_queue_sim_new(s, NULL, &sim, &err);
+    while (!r)
+        r = dv_queue_sim_step(sim);
+    return r < 0 ? r : dv_queue_sim_finish(sim);
+}
+
+static void test_memory_runs_out(void **state)
+{
+    size_t n = 0;
+    bool met;
+    do {
+        dv_oom_at(++n);
+        int r = live();
+        met = dv_oom_end();
+        assert_int_equal(r, met ? -ENOMEM : 0);
+    } while (met);
+    assert_in_range(n, 100, 5000);
+}
+
 static void test_shapes_have_names(void **state)
 {
     struct dv_err err = {{0}};
@@ -172,6 +199,7 @@ int main(void)
         cmocka_unit_test(test_reclaim),           cmocka_unit_test(test_consolidate_and_topology),
         cmocka_unit_test(test_many_queues),       cmocka_unit_test(test_time_is_fair),
         cmocka_unit_test(test_grace_and_elastic), cmocka_unit_test(test_shapes_have_names),
+        cmocka_unit_test(test_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
