@@ -217,3 +217,18 @@ const struct dv_table dv_forecast_schedule_table = {"schedule", schedule_columns
                                                     DV_ARRAY_SIZE(schedule_columns)};
 const struct dv_table dv_forecast_score_table = {"scores", score_columns,
                                                  DV_ARRAY_SIZE(score_columns)};
+
+/* ---- the page ------------------------------------------------------------------------------- */
+
+static const struct dv_table decisions_table = {"decisions", schedule_columns,
+                                                DV_ARRAY_SIZE(schedule_columns)};
+static const struct dv_report_series missed[] = {{"total_slice_hours", "slice-hours missed"}};
+static const struct dv_report_part parts[] = {
+    {DV_REPORT_BARS, "Missed in the time held back",
+     "Demand that was not met, and what switches took, in slice-hours.", .rows = "scores",
+     .x = "strategy", .series = missed, .n_series = DV_ARRAY_SIZE(missed)},
+    {DV_REPORT_TABLE, "How it compares", .table = &dv_forecast_score_table},
+    {DV_REPORT_TABLE, "The next switches", .table = &dv_forecast_schedule_table},
+    {DV_REPORT_TABLE, "What would have been done in the time held back", .table = &decisions_table},
+};
+const struct dv_report dv_forecast_report = {"MIG forecast", parts, DV_ARRAY_SIZE(parts)};

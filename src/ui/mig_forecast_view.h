@@ -6,7 +6,7 @@
 #include "fleetfile/demand_file.h"
 #include "mig_forecast_layouts.h"
 #include "render/output.h"
-#include "render/table.h"
+#include "render/report.h"
 
 struct dv_forecast_view {
     const struct dv_gpu_model *gpu;
@@ -19,5 +19,6 @@ struct dv_forecast_view {
 
 void dv_forecast_view_add(const struct dv_forecast_view *v, struct dv_output_node *root);
 extern const struct dv_table dv_forecast_schedule_table, dv_forecast_score_table;
+extern const struct dv_report dv_forecast_report;
 
 #endif

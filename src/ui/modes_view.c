@@ -100,6 +100,16 @@ static void add_tenants(const struct dv_modes_view *v, const struct dv_modes_res
     }
 }
 
+static void add_distribution(const struct dv_modes_result *r, struct dv_output_node *row)
+{
+    struct dv_output_node *list = dv_output_array(row, "distribution");
+    for (uint32_t i = 0; r->all.served && i < DV_MODES_CURVE; i++) {
+        struct dv_output_node *point = dv_output_object(list, NULL);
+        dv_output_decimal(point, "percentile", dv_modes_curve_permille[i], 1);
+        add_ms(point, "ms", r->curve_ns[i]);
+    }
+}
+
 static void add_mode(const struct dv_modes_view *v, uint32_t i, struct dv_output_node *list)
 {
     const struct dv_modes_result *r = &v->results[i];
@@ -118,6 +128,7 @@ static void add_mode(const struct dv_modes_view *v, uint32_t i, struct dv_output
         add_engine(v, r, row);
     if (v->load->has_hostile)
         add_others(v, i, row);
+    add_distribution(r, row);
     add_tenants(v, r, row);
 }
 
@@ -155,7 +166,7 @@ void dv_modes_view_add(const struct dv_modes_view *v, struct dv_output_node *roo
         complete = complete && v->results[i].complete;
     }
     dv_output_uint(root, "offered", offered);
-    dv_output_bool(root, "complete", complete);
+    dv_output_bool(root, "partial", !complete);
     add_load(v, root);
     struct dv_output_node *list = dv_output_array(root, "modes");
     for (uint32_t i = 0; i < v->n; i++)
@@ -187,3 +198,44 @@ static const struct dv_table_column hostile_columns[] = {
 const struct dv_table dv_modes_table = {"modes", columns, DV_ARRAY_SIZE(columns)};
 const struct dv_table dv_modes_table_hostile = {"modes", hostile_columns,
                                                 DV_ARRAY_SIZE(hostile_columns)};
+
+/* ---- the page ------------------------------------------------------------------------------- */
+
+static const struct dv_table_column tenant_columns[] = {
+    {"MODE", "^mode"},
+    {"TENANT", "tenant"},
+    {"OFFERED", "offered", .right = true},
+    {"SERVED", "served", .right = true},
+    {"P50 MS", "p50_ms", .right = true},
+    {"P99 MS", "p99_ms", .right = true},
+};
+static const struct dv_table tenant_table = {"modes.tenants", tenant_columns,
+                                             DV_ARRAY_SIZE(tenant_columns)};
+static const struct dv_report_series curve[] = {{"percentile", "requests served, %"}};
+static const struct dv_report_series p99[] = {{"p99_ms", "99th percentile, ms"}};
+static const struct dv_report_series others_p99[] = {{"well_behaved.p99_ms", "of the others, ms"}};
+
+static const struct dv_report_part parts[] = {
+    {DV_REPORT_TABLE, "The modes", .table = &dv_modes_table},
+    {DV_REPORT_LINES, "Latency", "How many requests took how long, or less.",
+     .rows = "modes.distribution", .x = "ms", .x_title = "latency, ms", .y_title = "requests, %",
+     .series = curve, .n_series = DV_ARRAY_SIZE(curve), .by = "^mode", .from_zero = true,
+     .log_x = true},
+    {DV_REPORT_BARS, "99th percentile, ms", .rows = "modes", .x = "mode", .series = p99,
+     .n_series = DV_ARRAY_SIZE(p99)},
+    {DV_REPORT_TABLE, "Tenant by tenant", .table = &tenant_table},
+};
+static const struct dv_report_part hostile_parts[] = {
+    {DV_REPORT_TABLE, "The modes", .table = &dv_modes_table_hostile},
+    {DV_REPORT_BARS, "99th percentile of the other tenants, ms", .rows = "modes", .x = "mode",
+     .series = others_p99, .n_series = DV_ARRAY_SIZE(others_p99)},
+    {DV_REPORT_LINES, "Latency", "How many requests of all tenants took how long, or less.",
+     .rows = "modes.distribution", .x = "ms", .x_title = "latency, ms", .y_title = "requests, %",
+     .series = curve, .n_series = DV_ARRAY_SIZE(curve), .by = "^mode", .from_zero = true,
+     .log_x = true},
+    {DV_REPORT_TABLE, "Tenant by tenant", .table = &tenant_table},
+};
+static const char title[] = "Latency by sharing mode";
+const struct dv_report dv_modes_report = {title, parts, DV_ARRAY_SIZE(parts)};
+const struct dv_report dv_modes_report_hostile = {title, hostile_parts,
+                                                  DV_ARRAY_SIZE(hostile_parts)};

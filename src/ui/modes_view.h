@@ -4,7 +4,7 @@
 #define DV_UI_MODES_VIEW_H
 
 #include "render/output.h"
-#include "render/table.h"
+#include "render/report.h"
 #include "simulate/modes/modes.h"
 
 #define DV_MODES_TENANT_NAME 64u
@@ -22,5 +22,6 @@ struct dv_modes_view {
 
 void dv_modes_view_add(const struct dv_modes_view *v, struct dv_output_node *root);
 extern const struct dv_table dv_modes_table, dv_modes_table_hostile;
+extern const struct dv_report dv_modes_report, dv_modes_report_hostile;
 
 #endif

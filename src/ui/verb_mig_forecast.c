@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* divvy mig forecast: when to switch MIG layouts, by a history of demand. Needs no daemon. */
 #include "mig_forecast_view.h"
+#include "report_file.h"
 #include "verbs.h"
 
 #include <errno.h>
@@ -9,7 +10,7 @@
 #include <string.h>
 
 struct values {
-    const char *history, *layouts, *only, *gpu, *current;
+    const char *history, *layouts, *only, *gpu, *current, *html;
     int64_t gpus, margin, held_back;
     uint64_t step_ns, season_ns, horizon_ns, switch_ns, hold_ns;
 };
@@ -42,6 +43,7 @@ static const struct dv_option options[] = {
      offsetof(struct values, margin), 0, 10000, .otherwise = "50"},
     {"held-back", 0, "PERCENT", "of the history, its end, to be scored on", DV_OPTION_INTEGER,
      offsetof(struct values, held_back), 1, 90, .otherwise = "30"},
+    {DV_REPORT_FILE_OPTION, offsetof(struct values, html)},
 };
 
 /* ---- what is asked -------------------------------------------------------------------------- */
@@ -148,6 +150,9 @@ static int answer(const struct dv_ui *ui, const struct asked *a)
     const struct dv_forecast_view view = {a->gpu,      (uint32_t)v->gpus, a->history,
                                           &a->layouts, &a->problem,       a->forecast};
     dv_forecast_view_add(&view, dv_output_root(o));
+    int failed = dv_report_file_write(ui, &dv_forecast_report, o, v->html);
+    if (failed)
+        return failed;
     if (!dv_ui_is(ui, "table"))
         return dv_ui_answer(ui, o, &dv_forecast_schedule_table, NULL, DV_UI_OK);
     dv_cleanup(dv_str_done) struct dv_str text = {0};

@@ -4,6 +4,7 @@
 #include "fleetfile/arrivals_file.h"
 #include "long_run.h"
 #include "modes_view.h"
+#include "report_file.h"
 #include "verbs.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@
 _Static_assert(DV_MODES_TENANT_NAME == DV_ARRIVALS_FILE_NAME, "names are handed on as they are");
 
 struct values {
-    const char *arrivals, *hostile, *model, *gpu, *modes;
+    const char *arrivals, *hostile, *model, *gpu, *modes, *html;
     int64_t tenants, seed;
     uint64_t rps_milli, service_ns, duration_ns, kernel_ns, timeslice_ns, switch_ns;
     uint32_t width, mps_limit;
@@ -54,6 +55,7 @@ static const struct dv_option options[] = {
      offsetof(struct values, timeslice_ns), DV_NS_PER_US, 10 * DV_NS_PER_S, .otherwise = "2.048ms"},
     {"switch", 0, "TIME", "what a change of turns costs", DV_OPTION_DURATION,
      offsetof(struct values, switch_ns), 0, 10 * DV_NS_PER_MS, .otherwise = "60us"},
+    {DV_REPORT_FILE_OPTION, offsetof(struct values, html)},
 };
 
 /* ---- what is asked -------------------------------------------------------------------------- */
@@ -252,12 +254,15 @@ static int answer(const struct dv_ui *ui, const struct asked *a, const struct dv
 {
     dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new("ModeSimulation");
     dv_modes_view_add(view, dv_output_root(o));
-    int exit = DV_UI_OK;
+    const struct values *v = ui->values;
+    bool hostile = a->load.has_hostile;
+    int failed =
+        dv_report_file_write(ui, hostile ? &dv_modes_report_hostile : &dv_modes_report, o, v->html);
+    int exit = failed;
     if (dv_long_run_signal())
         exit = dv_ui_fail(ui, DV_UI_RUN_SIGNAL + dv_long_run_signal(),
                           "stopped before the end: what was simulated so far");
-    return dv_ui_answer(ui, o, a->load.has_hostile ? &dv_modes_table_hostile : &dv_modes_table,
-                        NULL, exit);
+    return dv_ui_answer(ui, o, hostile ? &dv_modes_table_hostile : &dv_modes_table, NULL, exit);
 }
 
 static int run(const struct dv_ui *ui)

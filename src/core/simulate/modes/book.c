@@ -3,6 +3,9 @@
 
 #define LOOK_EVERY 4096
 
+const uint32_t dv_modes_curve_permille[DV_MODES_CURVE] = {
+    0, 10, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950, 980, 990, 999, 1000};
+
 void dv_book_init(struct dv_book *b, const struct dv_arrivals_load *load,
                   const struct dv_modes_watch *watch)
 {
@@ -54,9 +57,10 @@ static void figure(struct dv_latency *l, struct dv_modes_figures *f)
     f->exact = dv_latency_is_exact(l);
 }
 
-/* All tenants but one; `except` beyond the last: all. */
+/* All tenants but one; `except` beyond the last: all. curve may be NULL. */
 static int figure_all(const struct dv_book *b, uint32_t except,
-                      const struct dv_modes_figures *tenants, struct dv_modes_figures *f)
+                      const struct dv_modes_figures *tenants, struct dv_modes_figures *f,
+                      uint64_t *curve)
 {
     struct dv_latency sum;
     int r = 0;
@@ -70,6 +74,8 @@ static int figure_all(const struct dv_book *b, uint32_t except,
     }
     if (r == 0)
         figure(&sum, f);
+    for (size_t i = 0; i < DV_MODES_CURVE && curve && r == 0; i++)
+        curve[i] = dv_latency_percentile(&sum, dv_modes_curve_permille[i]);
     dv_latency_done(&sum);
     return r;
 }
@@ -82,9 +88,9 @@ int dv_book_close(struct dv_book *b, struct dv_modes_result *ret)
     ret->until_ns = b->until_ns;
     for (uint32_t t = 0; t < load->tenants; t++)
         figure(&b->tenants[t], &ret->tenants[t]);
-    int r = figure_all(b, UINT32_MAX, ret->tenants, &ret->all);
+    int r = figure_all(b, UINT32_MAX, ret->tenants, &ret->all, ret->curve_ns);
     if (r == 0 && load->has_hostile)
-        r = figure_all(b, load->hostile, ret->tenants, &ret->others);
+        r = figure_all(b, load->hostile, ret->tenants, &ret->others, NULL);
     if (!load->has_hostile)
         ret->others = ret->all;
     double time = (double)b->until_ns * ret->cards;

@@ -76,6 +76,10 @@ struct dv_modes_figures {
     bool exact;                      /* else off by DV_LATENCY_ERROR_PERMILLE at most */
 };
 
+/* The distribution of latencies is given at these percentiles, in permille. */
+#define DV_MODES_CURVE 17u
+extern const uint32_t dv_modes_curve_permille[DV_MODES_CURVE];
+
 struct dv_modes_result {
     enum dv_modes_mode mode;
     enum dv_modes_verdict verdict;
@@ -89,7 +93,8 @@ struct dv_modes_result {
     uint64_t switch_ppm;  /* engine: time spent in switches, over the card's time */
     uint64_t leases;      /* governed: turns given */
     struct dv_modes_figures all;
-    struct dv_modes_figures others; /* all but the hostile tenant; without one as `all` */
+    uint64_t curve_ns[DV_MODES_CURVE]; /* of all */
+    struct dv_modes_figures others;    /* all but the hostile tenant; without one as `all` */
     struct dv_modes_figures tenants[DV_ARRIVALS_TENANTS_MAX];
 };
 

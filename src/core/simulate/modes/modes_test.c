@@ -191,6 +191,11 @@ static void assert_sound(const struct dv_modes_result *r, const struct dv_arriva
     assert_int_equal(r->all.offered, offered);
     assert_int_equal(r->all.served, served);
     assert_int_equal(r->all.max_ns, max);
+    for (size_t i = 1; i < DV_MODES_CURVE; i++)
+        assert_true(r->curve_ns[i - 1] <= r->curve_ns[i]);
+    assert_int_equal(r->curve_ns[7], r->all.p50_ns);
+    assert_int_equal(r->curve_ns[14], r->all.p99_ns);
+    assert_int_equal(r->curve_ns[DV_MODES_CURVE - 1], max);
     assert_true(r->work_ppm <= 1000000);
 }
 
