@@ -108,17 +108,39 @@ static void test_compute_binds(void **state)
 static void test_places_are_used_again(void **state)
 {
     struct dv_audit_wish w = wish();
-    const struct shape shapes[] = {{0, 100, 2, 0, 20, 70e9},
-                                   {100, 200, 2, 0, 20, 70e9},
-                                   {200, 300, 2, 0, 20, 70e9},
-                                   {0, 300, 1, 0, 99, 1e9}};
-    struct dv_audit *a = fleet(shapes, 4, &w);
+    const struct shape shapes[] = {
+        {0, 100, 2, 0, 20, 70e9}, {100, 200, 2, 0, 20, 70e9}, {200, 300, 2, 0, 20, 70e9},
+        {0, 300, 1, 0, 99, 1e9},  {0, 300, 2, 1, 20, 9e9}, /* beside them all the time */
+    };
+    struct dv_audit *a = fleet(shapes, 5, &w);
     struct dv_audit_plan *plan = NULL;
     assert_int_equal(dv_audit_pack(a, &w, &plan), 0);
     assert_int_equal(plan->n_gpus, 2);
     assert_int_equal(plan->by_how[DV_AUDIT_EXCLUSIVE], 1);
-    assert_int_equal(plan->gpu_of[0], plan->gpu_of[1]);
-    assert_int_equal(plan->gpu_of[1], plan->gpu_of[2]);
+    for (int i = 1; i < 5; i++)
+        if (i != 3)
+            assert_int_equal(plan->gpu_of[0], plan->gpu_of[i]);
+    dv_audit_plan_free(plan);
+    dv_audit_free(a);
+}
+
+/* Instances too: seven at a time, fourteen in all, on one GPU. */
+static void test_instances_are_used_again(void **state)
+{
+    struct dv_audit_wish w = wish();
+    const struct dv_gpu_model *m = dv_gpu_model_find("A100-80GB", NULL);
+    assert_non_null(m);
+    w.mig = m->mig;
+    w.wall = DV_WALL_HARDWARE;
+    struct shape shapes[14];
+    for (int i = 0; i < 14; i++) /* each for 70 steps, one begins where another ends */
+        shapes[i] = (struct shape){i * 10, i * 10 + 70, 1, 0, 10, 5e9};
+    struct dv_audit *a = fleet(shapes, 14, &w);
+    struct dv_audit_plan *plan = NULL;
+    assert_int_equal(dv_audit_pack(a, &w, &plan), 0);
+    assert_int_equal(plan->n_gpus, 1);
+    assert_int_equal(plan->gpus[0].workloads, 14);
+    assert_int_equal(plan->gpus[0].workloads_peak, 7);
     dv_audit_plan_free(plan);
     dv_audit_free(a);
 }
@@ -308,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_memory_binds),
         cmocka_unit_test(test_compute_binds),
         cmocka_unit_test(test_places_are_used_again),
+        cmocka_unit_test(test_instances_are_used_again),
         cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_meeting),
         cmocka_unit_test(test_memory_over),
