@@ -20,7 +20,7 @@
 #define NAMES_MAX 65536 /* of a line of fleets to compare */
 
 struct values {
-    const char *headroom, *minimize, *what_if, *print, *write, *node;
+    const char *headroom, *minimize, *what_if, *print, *write, *node, *html;
     bool apply;
     struct dv_layout_change change;
 };
@@ -37,6 +37,7 @@ static const struct dv_option options[] = {
      DV_OPTION_CHOICE, offsetof(struct values, print), .choices = "layouts"},
     {"write", 0, "DIR", "write a layout file for each node into this directory", DV_OPTION_TEXT,
      offsetof(struct values, write)},
+    {DV_REPORT_FILE_OPTION, offsetof(struct values, html)},
     {"apply", 0, NULL, "apply the layout of this node, by its daemon", DV_OPTION_FLAG,
      offsetof(struct values, apply)},
     {"node", 0, "NAME", "with --apply: which of the plan's nodes this one is; default: its only",
@@ -185,6 +186,8 @@ static int run_what_if(const struct dv_ui *ui, struct job *job)
             *next++ = 0;
         exit = compare(ui, job, name, list);
     }
+    if (!exit)
+        exit = dv_report_file_write(ui, &dv_plan_view_fleets_page, o, job->values->html);
     bool csv = dv_ui_is(ui, "csv");
     return exit ? exit
                 : dv_ui_answer(ui, o, csv ? &dv_plan_view_fleets_csv : &dv_plan_view_fleets, NULL,
@@ -312,7 +315,14 @@ static int show(const struct dv_ui *ui, const struct job *job, int exit)
     bool table = dv_ui_is(ui, "table");
     dv_cleanup(dv_output_free) struct dv_output *o =
         dv_plan_view_tree(job->plan, job->how.aim, !table);
+    dv_cleanup(dv_output_free) struct dv_output *page = NULL;
     dv_cleanup(dv_str_done) struct dv_str text = {0};
+    if (job->values->html) {
+        page = dv_plan_view_tree(job->plan, job->how.aim, true);
+        int failed = dv_report_file_write(ui, &dv_plan_view_page, page, job->values->html);
+        if (failed)
+            return failed;
+    }
     if (!table)
         return dv_ui_answer(ui, o, &dv_plan_view_csv, NULL, exit);
     if (!o || dv_output_failed(o) || dv_plan_view_write(ui, o, &text) < 0)

@@ -64,6 +64,20 @@ static void add_slice(struct dv_output_node *list, const struct dv_fleet_plan *p
     dv_output_string(o, "wall", dv_device_wall_name(dv_fleet_rules_wall(device->mode)));
 }
 
+/* What tenants hold of a card, in thousandths; headroom is not held. */
+static int64_t held_part(const struct dv_fleet_plan *plan, const struct dv_fleet_card *card,
+                         bool memory)
+{
+    const struct dv_fleet_kind *whole = &plan->view->sides[card->side].kinds[0];
+    double all = memory ? (double)whole->memory_bytes : whole->compute, held = 0;
+    for (uint32_t k = 0; k < card->n_slices; k++) {
+        const struct dv_fleet_slice *s = &plan->slices[card->first + k];
+        if (s->workload != DV_FLEET_NOBODY && !s->spare)
+            held += memory ? (double)s->memory_bytes : s->compute;
+    }
+    return (int64_t)(DV_MIN(held / all, 1.0) * 1000 + 0.5);
+}
+
 static void add_cards(struct dv_output_node *root, const struct dv_fleet_plan *plan)
 {
     struct dv_output_node *list = dv_output_array(root, "gpus");
@@ -75,6 +89,8 @@ static void add_cards(struct dv_output_node *root, const struct dv_fleet_plan *p
         dv_output_string(o, "node", dv_plan_layouts_node(plan, card, node));
         dv_output_uint(o, "index", card->index);
         dv_output_string(o, "mode", dv_fleet_mode_name(card->mode));
+        dv_output_decimal(o, "held_compute", held_part(plan, card, false), 3);
+        dv_output_decimal(o, "held_memory", held_part(plan, card, true), 3);
         struct dv_output_node *slices = dv_output_array(o, "slices");
         for (uint32_t k = 0; k < card->n_slices; k++)
             add_slice(slices, plan, card, &plan->slices[card->first + k]);
@@ -369,6 +385,33 @@ int dv_plan_view_write(const struct dv_ui *ui, struct dv_output *tree, struct dv
     return r ? r : text->failed ? -ENOMEM : 0;
 }
 
+/* ---- as a page ---- */
+
+static const struct dv_table_column tile_columns[] = {
+    {"Feasible", "feasible"},       {"GPUs used", "gpus_used"},
+    {"GPUs needed", "gpus_needed"}, {"Needed at least", "gpus_needed_at_least"},
+    {"Per hour", "cost_per_hour"},  {"Per month", "cost_per_month"},
+};
+static const struct dv_table tile_view = {"", tile_columns, DV_ARRAY_SIZE(tile_columns)};
+static const struct dv_report_series compute_held[] = {{"held_compute", "compute held"}};
+static const struct dv_report_series memory_held[] = {{"held_memory", "memory held"}};
+static const char *const mode_colours[] = {"exclusive", "mig",       "mps",
+                                           "governed",  "timeslice", NULL};
+static const struct dv_report_part page_parts[] = {
+    {DV_REPORT_TILES, .table = &tile_view},
+    {DV_REPORT_MAP, "Compute",
+     "A cell is a GPU, a group a node; full where tenants hold all of it.", .rows = "gpus",
+     .x = "index", .by = "node", .series = compute_held, .n_series = 1, .colour = "mode",
+     .colours = mode_colours},
+    {DV_REPORT_MAP, "Memory", NULL, .rows = "gpus", .x = "index", .by = "node",
+     .series = memory_held, .n_series = 1, .colour = "mode", .colours = mode_colours},
+    {DV_REPORT_TABLE, "Cards that are alike", .table = &layout_view},
+    {DV_REPORT_TABLE, "Without a place", .table = &unplaced_view},
+    {DV_REPORT_TABLE, "Workloads", .table = &workload_view},
+    {DV_REPORT_TABLE, "What a card holds of each alone", .table = &bound_view},
+};
+const struct dv_report dv_plan_view_page = {"Fleet plan", page_parts, DV_ARRAY_SIZE(page_parts)};
+
 /* ---- fleets side by side ---- */
 
 /* What tenants do not hold of the cards that are used, in 1/7000. */
@@ -378,12 +421,9 @@ static uint32_t free_part(const struct dv_fleet_plan *plan, bool memory)
     for (uint32_t i = 0; i < plan->n_cards; i++) {
         const struct dv_fleet_card *card = &plan->cards[i];
         const struct dv_fleet_kind *whole = &plan->view->sides[card->side].kinds[0];
-        all += memory ? (double)whole->memory_bytes : whole->compute;
-        for (uint32_t k = 0; k < card->n_slices; k++) {
-            const struct dv_fleet_slice *s = &plan->slices[card->first + k];
-            if (s->workload != DV_FLEET_NOBODY && !s->spare)
-                held += memory ? (double)s->memory_bytes : s->compute;
-        }
+        double one = memory ? (double)whole->memory_bytes : whole->compute;
+        all += one;
+        held += one * (double)held_part(plan, card, memory) / 1000;
     }
     return all > held ? (uint32_t)((all - held) / all * DV_COMPUTE_FULL + 0.5) : 0;
 }
@@ -445,3 +485,15 @@ static const struct dv_table_column fleet_csv_columns[] = {
 };
 const struct dv_table dv_plan_view_fleets_csv = {"fleets", fleet_csv_columns,
                                                  DV_ARRAY_SIZE(fleet_csv_columns)};
+
+static const struct dv_report_series needed_bars[] = {{"gpus_needed", "GPUs needed"}};
+static const struct dv_report_series cost_bars[] = {{"cost_per_month", "cost per month"}};
+static const struct dv_report_part fleets_parts[] = {
+    {DV_REPORT_BARS, "GPUs needed", .rows = "fleets", .x = "fleet", .series = needed_bars,
+     .n_series = 1, .from_zero = true},
+    {DV_REPORT_BARS, "Cost per month", .rows = "fleets", .x = "fleet", .series = cost_bars,
+     .n_series = 1, .from_zero = true},
+    {DV_REPORT_TABLE, "Fleets", .table = &dv_plan_view_fleets},
+};
+const struct dv_report dv_plan_view_fleets_page = {"Fleets side by side", fleets_parts,
+                                                   DV_ARRAY_SIZE(fleets_parts)};

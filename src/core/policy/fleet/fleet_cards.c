@@ -110,6 +110,17 @@ static int add_replica(struct layer *l, const struct dv_fleet_pattern *pattern, 
     return add_slice(l, &s);
 }
 
+static int add_left_over(struct layer *l, const struct dv_fleet_pattern *pattern, uint32_t device)
+{
+    const struct dv_fleet_kind *k =
+        &l->view->sides[pattern->side].kinds[pattern->devices[device].kind];
+    struct dv_fleet_slice left = {.workload = DV_FLEET_NOBODY,
+                                  .device = device,
+                                  .memory_bytes = k->memory_bytes,
+                                  .compute = k->compute};
+    return add_slice(l, &left);
+}
+
 /* The slices of a card; a MIG device that nobody is left for is there all the same. */
 static int add_slices(struct layer *l, const struct dv_fleet_pattern *pattern, bool counts,
                       bool *ret_any)
@@ -129,15 +140,8 @@ static int add_slices(struct layer *l, const struct dv_fleet_pattern *pattern, b
                 on[d] = *ret_any = true;
             }
         }
-        struct dv_fleet_slice left = {.workload = DV_FLEET_NOBODY, .device = d};
-        set_size(l, pattern, &left);
-        if (!r && !on[d] && pattern->mode == DV_FLEET_MIG) {
-            const struct dv_fleet_kind *k =
-                &l->view->sides[pattern->side].kinds[pattern->devices[d].kind];
-            left.memory_bytes = k->memory_bytes;
-            left.compute = k->compute;
-            r = add_slice(l, &left);
-        }
+        if (!r && !on[d] && pattern->mode == DV_FLEET_MIG)
+            r = add_left_over(l, pattern, d);
     }
     return r;
 }
