@@ -65,9 +65,9 @@ static void job_done(struct job *job)
 
 static int wrong(const struct dv_ui *ui, int r, const struct dv_err *err)
 {
-    if (r == -ENOMEM)
-        return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
-    return dv_ui_fail(ui, DV_UI_USAGE, "%s", err->msg);
+    int exit = r == -ENOMEM ? DV_UI_FAILURE : DV_UI_USAGE;
+    dv_ui_fail(ui, exit, "%s", r == -ENOMEM ? "out of memory" : err->msg);
+    return exit;
 }
 
 static int read_file(const char *path, const struct dv_fleet *workloads, struct dv_fleet **ret,
@@ -115,12 +115,13 @@ static int read_job(const struct dv_ui *ui, struct job *job)
     if (exit)
         return exit;
     int r = read_file(ui->argv[0], NULL, &job->fleet, &err);
-    if (!r && v->headroom)
+    if (r != 0 || !job->fleet)
+        return wrong(ui, r, &err);
+    if (v->headroom)
         r = dv_plan_file_headroom(v->headroom, &job->fleet->headroom, &err);
     r = r ? r : dv_fleet_check(job->fleet, NULL, &err);
     if (r < 0)
         return wrong(ui, r, &err);
-    job->values = v;
     job->how.aim = !strcmp(v->minimize, "cost") ? DV_FLEET_COST : DV_FLEET_CARDS;
     if (job->how.aim == DV_FLEET_COST && !all_priced(job->fleet))
         return dv_ui_fail(ui, DV_UI_USAGE,
@@ -133,7 +134,10 @@ static int make(const struct dv_ui *ui, const struct job *job, const struct dv_f
                 struct dv_fleet_plan **ret)
 {
     int r = dv_fleet_plan_new(fleet, &job->how, ret);
-    return r < 0 ? dv_ui_fail(ui, DV_UI_FAILURE, "%s", strerror(-r)) : DV_UI_OK;
+    if (r == 0)
+        return DV_UI_OK;
+    dv_ui_fail(ui, DV_UI_FAILURE, "%s", strerror(-r));
+    return DV_UI_FAILURE;
 }
 
 /* ---- what if -------------------------------------------------------------------------------- */
@@ -334,6 +338,7 @@ static int show(const struct dv_ui *ui, const struct job *job, int exit)
 static int run_job(const struct dv_ui *ui, struct job *job)
 {
     const struct values *v = ui->values;
+    job->values = v;
     int exit = read_job(ui, job);
     if (exit)
         return exit;

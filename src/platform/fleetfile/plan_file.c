@@ -408,14 +408,6 @@ static int read_fleet(struct reader *in, const struct dv_yaml_node *root,
     return r;
 }
 
-static struct dv_fleet *fleet_new(void)
-{
-    struct dv_fleet *fleet = calloc(1, sizeof *fleet);
-    if (fleet)
-        memcpy(fleet->currency, "USD", 4);
-    return fleet;
-}
-
 int dv_plan_file_read(const char *name, const char *text, size_t len,
                       const struct dv_fleet *workloads, struct dv_fleet **ret, struct dv_err *err)
 {
@@ -431,7 +423,7 @@ int dv_plan_file_read(const char *name, const char *text, size_t len,
     if (yaml->n_roots != 1)
         return dv_err_set(err, -EINVAL, "%.120s: %s, where one fleet is wanted", name,
                           yaml->n_roots ? "several documents" : "an empty file");
-    fleet = fleet_new();
+    fleet = dv_fleet_new();
     if (!fleet)
         return -ENOMEM;
     in.yaml = yaml;
@@ -488,7 +480,7 @@ static char *next_word(char **rest)
 int dv_plan_file_gpus(const char *text, const struct dv_fleet *workloads, struct dv_fleet **ret,
                       struct dv_err *err)
 {
-    dv_cleanup(dv_fleet_freep) struct dv_fleet *fleet = fleet_new();
+    dv_cleanup(dv_fleet_freep) struct dv_fleet *fleet = dv_fleet_new();
     dv_cleanup(dv_str_done) struct dv_str copy = {0};
     dv_str_add(&copy, text);
     if (!fleet || copy.failed)

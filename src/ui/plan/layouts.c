@@ -70,22 +70,20 @@ static void fill(const struct dv_fleet_plan *plan, const struct dv_fleet_card *c
 int dv_plan_layouts_text(const struct dv_fleet_plan *plan, uint32_t first, struct dv_str *text,
                          uint32_t *ret_next)
 {
-    dv_cleanup(dv_layout_freep) struct dv_layout *layout = calloc(1, sizeof *layout);
+    struct dv_layout layout = {.has_cut = true, .has_sharing = true};
     const struct dv_fleet_card *card = &plan->cards[first];
     uint32_t next = first;
     while (next < plan->n_cards && plan->cards[next].side == card->side &&
            plan->cards[next].node == card->node)
         next++;
-    if (!layout)
+    layout.entries = calloc(next - first + 1, sizeof *layout.entries);
+    if (!layout.entries)
         return -ENOMEM;
-    layout->has_cut = layout->has_sharing = true;
-    layout->entries = calloc(next - first, sizeof *layout->entries);
-    if (!layout->entries)
-        return -ENOMEM;
-    layout->n_entries = next - first;
+    layout.n_entries = next - first;
     for (uint32_t i = first; i < next; i++)
-        fill(plan, &plan->cards[i], &layout->entries[i - first]);
-    dv_layoutfile_write(layout, text);
+        fill(plan, &plan->cards[i], &layout.entries[i - first]);
+    dv_layoutfile_write(&layout, text);
+    free(layout.entries);
     *ret_next = next;
     return text->failed ? -ENOMEM : 0;
 }

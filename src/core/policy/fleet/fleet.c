@@ -172,6 +172,14 @@ int dv_fleet_check(const struct dv_fleet *fleet, uint32_t *ret_entry, struct dv_
     return check_workloads(fleet, ret_entry, err);
 }
 
+struct dv_fleet *dv_fleet_new(void)
+{
+    struct dv_fleet *fleet = calloc(1, sizeof *fleet);
+    if (fleet)
+        memcpy(fleet->currency, "USD", sizeof fleet->currency);
+    return fleet;
+}
+
 void dv_fleet_free(struct dv_fleet *fleet)
 {
     if (!fleet)

@@ -106,6 +106,8 @@ uint64_t dv_fleet_places(const struct dv_fleet *fleet, const struct dv_fleet_wor
 #define DV_FLEET_WHOLE UINT32_MAX
 int dv_fleet_check(const struct dv_fleet *fleet, uint32_t *ret_entry, struct dv_err *err);
 
+/* An empty one, in USD. NULL when memory is out. */
+struct dv_fleet *dv_fleet_new(void);
 void dv_fleet_free(struct dv_fleet *fleet);
 void dv_fleet_freep(struct dv_fleet **fleet);
 

@@ -168,7 +168,7 @@ struct dv_fleet_need dv_fleet_fit_need(const struct dv_fleet_workload *workload,
         return need;
     if (!need.memory_bytes)
         need.memory_bytes = scale(card, need.compute, DV_COMPUTE_FULL) / DV_MIB * DV_MIB;
-    need.memory_bytes = mib_up(need.memory_bytes);
+    need.memory_bytes = DV_MAX(mib_up(need.memory_bytes), DV_MIB);
     if (!need.compute) {
         uint64_t part = scale(DV_COMPUTE_FULL, need.memory_bytes, card);
         need.compute = (uint32_t)DV_MIN(DV_MAX(part, UINT64_C(1)), (uint64_t)DV_COMPUTE_FULL + 1);
@@ -220,7 +220,7 @@ void dv_fleet_fit_bound(const struct dv_fleet_workload *workload, const struct d
     uint32_t most = side->group->slices_max ? side->group->slices_max : DV_FLEET_SHARE_MAX;
     *ret = (struct dv_fleet_bound){.mig_kind = DV_FLEET_NOT};
     ret->by_memory = side->group->memory_bytes / need.memory_bytes;
-    ret->by_compute = DV_COMPUTE_FULL / need.compute;
+    ret->by_compute = DV_COMPUTE_FULL / DV_MAX(need.compute, 1u);
     uint64_t n = DV_MIN(ret->by_memory, ret->by_compute);
     ret->binds = ret->by_compute < ret->by_memory ? DV_FLEET_COMPUTE : DV_FLEET_MEMORY;
     if (most < n)

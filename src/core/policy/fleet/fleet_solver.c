@@ -22,7 +22,8 @@ static void add_pattern(const struct dv_fleet_choose *c, uint32_t at, struct dv_
 {
     const struct dv_fleet_pattern *p = &c->patterns[at];
     double cost = (double)(c->costs[p->side] * p->cards + dv_fleet_price_dislikes(c->view, p));
-    double most = (double)(c->rooms[p->side] / p->cards);
+    uint64_t times = c->rooms[p->side] / p->cards;
+    double most = (double)times;
     uint32_t x = dv_program_column(program, cost / (double)DV_FLEET_UNIT, 0, most, true);
     for (uint32_t i = 0; i < p->n_items; i++)
         if (is_first(p, i))
