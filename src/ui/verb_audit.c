@@ -3,6 +3,7 @@
  * nor GPU. */
 #include "account/price.h"
 #include "audit/answer.h"
+#include "audit/fleet_file.h"
 #include "audit/page.h"
 #include "base/when.h"
 #include "pricefile/pricefile.h"
@@ -30,7 +31,7 @@ struct audit_values {
     int64_t margin;
     const char *wall, *trust;
     bool no_replay;
-    const char *html;
+    const char *html, *fleet_file;
 };
 
 #define AT(field) offsetof(struct audit_values, field)
@@ -90,6 +91,8 @@ static const struct dv_option options[] = {
     {"no-replay", 0, NULL, "no replay against the plan, and no samples kept for it", DV_OPTION_FLAG,
      AT(no_replay)},
     {DV_REPORT_FILE_OPTION, AT(html)},
+    {"fleet-file", 0, "FILE", "also write the workloads as a file for divvy plan", DV_OPTION_TEXT,
+     AT(fleet_file)},
 };
 
 /* ---- what was asked ------------------------------------------------------------------------- */
@@ -252,7 +255,9 @@ static int answer(const struct dv_ui *ui, const struct dv_audit_answer *a)
     if (a->feed->interrupted)
         exit = 128 + dv_long_run_signal();
     dv_cleanup(dv_str_done) struct dv_str text = {0};
-    int failed = dv_audit_page_write(ui, a, ((const struct audit_values *)ui->values)->html);
+    const struct audit_values *v = ui->values;
+    int failed = dv_audit_page_write(ui, a, v->html);
+    failed = failed ? failed : dv_audit_fleet_file_write(ui, a, v->gpu_memory > 0, v->fleet_file);
     if (failed)
         return failed;
     if (dv_ui_is(ui, "table")) {

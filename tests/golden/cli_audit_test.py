@@ -108,8 +108,20 @@ def test_figures(folder):
     for words in ("Utilization over time", "Workloads by class", "training-0", "<svg"):
         assert words in page, words
     assert "http:" not in page.replace("http://www.w3.org/", "") and "<script" not in page
+    check_plan(folder, args, a["plan"]["gpus_needed"])
+    check_plan(folder, args + ["--trust", "untrusted"], None)
     only = audit(*args, "--from", "1700000000", "--to", str(1700000000 + 3600))
     assert only["samples"] == 12 * 60 and only["data_quality"]["outside_range"] == 2 * 12 * 1380
+
+
+def check_plan(folder, args, gpus):
+    """What --fleet-file wrote is what `divvy plan` reads; it plans about the same."""
+    audit(*args, "--fleet-file", folder + "/fleet.yaml")
+    done = subprocess.run([DIVVY, "plan", folder + "/fleet.yaml", "-o", "json"], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout
+    plan = json.loads(done.stdout)
+    assert plan["feasible"] and (gpus is None or abs(plan["gpus_needed"] - gpus) <= 1), (plan, gpus)
 
 
 def check_replay(a, busy):
@@ -250,7 +262,7 @@ def test_how_to(folder):
     page = os.path.join(os.environ["DIVVY_SOURCE"], "docs/how-to/audit.md")
     with open(page, encoding="utf-8") as f:
         blocks = re.findall(r"^```sh\n(.*?)^```", f.read(), re.M | re.S)
-    assert len(blocks) == 5, len(blocks)
+    assert len(blocks) == 6, len(blocks)
     path = os.path.dirname(os.path.abspath(DIVVY)) + ":" + os.environ["PATH"]
     done = subprocess.run(["sh", "-e"], input="\n".join(blocks), text=True, cwd=folder, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
