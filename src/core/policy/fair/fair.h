@@ -184,6 +184,15 @@ int dv_fair_set_queue(struct dv_fair *f, uint32_t queue, const struct dv_fair_qu
 #define DV_FAIR_REFUSED 1
 int dv_fair_submit(struct dv_fair *f, const struct dv_fair_spec *spec, uint64_t now_ns,
                    uint32_t *ret, struct dv_fair_verdict *ret_verdict);
+/*
+ * A workload that runs already, as after a restart of the scheduler: its members are where `places`
+ * says. Limits and guarantees are not asked, and may be exceeded by it; it counts towards them.
+ * 0; -ENOMEM; -EINVAL (as above; n not between min and max; a place that does not exist, does not
+ * suit, or is held).
+ */
+int dv_fair_adopt(struct dv_fair *f, const struct dv_fair_spec *spec,
+                  const struct dv_fair_place *places, uint32_t n, uint64_t started_ns,
+                  uint64_t now_ns, uint32_t *ret);
 /* It ended by itself, or is withdrawn, in whatever state. */
 void dv_fair_ended(struct dv_fair *f, uint32_t workload, uint64_t now_ns);
 /* What an evicted, shrunk or moved workload held before is free now. */

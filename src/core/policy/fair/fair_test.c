@@ -368,6 +368,42 @@ static void test_gang_over_mig_and_fractions(void **state)
     dv_fair_free(x.f);
 }
 
+/* A scheduler that starts anew is told what runs, and decides as the one before it would have. */
+static void test_adopted(void **state)
+{
+    struct dv_fair_config c = quiet();
+    struct world x = make(&c, 2), y = make(&c, 2);
+    add_queue(&x, 0, 0, 1);
+    add_queue(&y, 0, 0, 1);
+    struct dv_fair_spec specs[3] = {gang(&x, 0, 2, 3), gang(&x, 0, 5, 0), gang(&x, 0, 3, 0)};
+    specs[1].request.kind = DV_FAIR_MIG;
+    snprintf(specs[1].request.profile, sizeof specs[1].request.profile, "2g.20gb");
+    specs[2].request.kind = DV_FAIR_FRACTION;
+    specs[2].request.compute = 3000;
+    uint32_t w, n, copy;
+    for (int i = 0; i < 3; i++) {
+        w = submit(&x, &specs[i], 0);
+        settle(&x, 0, NULL);
+        const struct dv_fair_place *places = dv_fair_places(x.f, w, &n);
+        assert_int_equal(n, specs[i].min);
+        assert_int_equal(dv_fair_adopt(y.f, &specs[i], places, n, 0, S, &copy), 0);
+        assert_int_equal(dv_fair_adopt(y.f, &specs[0], places, n, 0, S, &copy), -EINVAL);
+        assert_int_equal(dv_fair_check(y.f), 0);
+    }
+    struct dv_fair_spec big = gang(&x, 0, 1, 8);
+    big.priority = 1;
+    uint32_t a = submit(&x, &big, S), b = submit(&y, &big, S);
+    uint32_t victims[2] = {0};
+    settle(&x, S, &victims[0]);
+    settle(&y, S, &victims[1]);
+    assert_int_equal(victims[0], victims[1]);
+    const struct dv_fair_place *p = dv_fair_places(x.f, a, &n), *q = dv_fair_places(y.f, b, &n);
+    assert_int_equal(p->node, q->node);
+    assert_int_equal(p->gpus, q->gpus);
+    dv_fair_free(x.f);
+    dv_fair_free(y.f);
+}
+
 /* One GPU, two queues, equal weights; one has had it for long: the other gets it first. */
 static void test_time_counts(void **state)
 {
@@ -404,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_limit_and_bad_input),
         cmocka_unit_test(test_gang_over_mig_and_fractions),
         cmocka_unit_test(test_time_counts),
+        cmocka_unit_test(test_adopted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,6 +99,9 @@ uint32_t dv_fair_pool_slots_empty(const struct dv_fair_pool *pool,
 uint32_t dv_fair_pool_take(struct dv_fair_pool *pool, const struct dv_fair_request *request,
                            uint32_t least, uint32_t want, uint32_t rack, bool with_reserved,
                            struct dv_fair_place *ret);
+/* Could that be the place of a member, as things are? Reserved and cordoned GPUs too. */
+bool dv_fair_pool_holds(const struct dv_fair_pool *pool, const struct dv_fair_request *request,
+                        const struct dv_fair_place *place);
 /* Takes exactly that place; the caller knows that it is free. */
 void dv_fair_pool_retake(struct dv_fair_pool *pool, const struct dv_fair_request *request,
                          const struct dv_fair_place *place);

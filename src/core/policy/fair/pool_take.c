@@ -363,3 +363,41 @@ uint32_t dv_fair_pool_units(const struct dv_fair_pool *pool, const struct dv_fai
     }
     return 0;
 }
+
+/* Is there room for this instance at its start? */
+static bool holds_instance(const struct dv_fair_pool *p, const struct dv_fair_request *request,
+                           uint32_t model, const struct gpu *g, const struct dv_fair_place *place)
+{
+    const struct dv_mig_geometry *mig = p->models[model].mig;
+    struct dv_mig_instance all[DV_MIG_INSTANCES_MAX + 1];
+    uint32_t n = g->state == GPU_CUT ? g->sharers : 0;
+    if ((g->state != GPU_CUT && g->state != GPU_FREE) || n == DV_MIG_INSTANCES_MAX ||
+        profile_index(p, model, request->profile) != place->profile)
+        return false;
+    for (uint32_t i = 0; i < n; i++)
+        all[i] = (struct dv_mig_instance){g->profiles[i], g->starts[i]};
+    all[n] = (struct dv_mig_instance){place->profile, place->start};
+    return dv_mig_check(mig, all, n + 1, NULL) == DV_MIG_OK;
+}
+
+bool dv_fair_pool_holds(const struct dv_fair_pool *pool, const struct dv_fair_request *request,
+                        const struct dv_fair_place *place)
+{
+    if (place->node >= pool->n_nodes)
+        return false;
+    const struct node *n = &pool->nodes[place->node];
+    const struct class *c = &pool->classes[n->class];
+    uint32_t count = (uint32_t)__builtin_popcount(place->gpus);
+    if (!count || place->gpus >> n->n_gpus || !dv_fair_pool_class_suits(c, request, DV_FAIR_ANY))
+        return false;
+    if (request->kind == DV_FAIR_WHOLE)
+        return count == request->gpus && (n->free & place->gpus) == place->gpus;
+    const struct gpu *g = &pool->gpus[(size_t)place->node * DV_FAIR_NODE_GPUS_MAX +
+                                      (uint32_t)__builtin_ctz(place->gpus)];
+    if (count != 1)
+        return false;
+    if (request->kind == DV_FAIR_MIG)
+        return holds_instance(pool, request, c->model, g, place);
+    return g->state == GPU_FREE ||
+           (g->state == GPU_SHARED && g->used + request->compute <= DV_COMPUTE_FULL);
+}

@@ -499,6 +499,53 @@ void dv_fair_stop_running(struct dv_fair *f, uint32_t w)
         f->queues[i].n_running--;
 }
 
+/* Takes all places, or none. */
+static bool take_all(struct dv_fair *f, const struct dv_fair_request *request,
+                     const struct dv_fair_place *places, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (dv_fair_pool_holds(f->pool, request, &places[i])) {
+            dv_fair_pool_retake(f->pool, request, &places[i]);
+            continue;
+        }
+        while (i)
+            dv_fair_pool_release(f->pool, request, &places[--i]);
+        return false;
+    }
+    return true;
+}
+
+int dv_fair_adopt(struct dv_fair *f, const struct dv_fair_spec *spec,
+                  const struct dv_fair_place *places, uint32_t n, uint64_t started_ns,
+                  uint64_t now_ns, uint32_t *ret)
+{
+    uint32_t w = NONE;
+    if (!sane_spec(f, spec) || n < spec->min || n > spec->max)
+        return -EINVAL;
+    int r = make_room(&f->queues[spec->queue]);
+    r = r ? r : dv_fair_pool_room(f->pool, spec->min);
+    r = r ? r : new_workload(f, spec->max, &w);
+    if (r < 0)
+        return r;
+    struct workload *x = &f->workloads[w];
+    x->spec = *spec;
+    x->units = dv_fair_pool_units(f->pool, &spec->request);
+    if (!take_all(f, &spec->request, places, n)) {
+        drop_workload(f, w);
+        return -EINVAL;
+    }
+    memcpy(x->places, places, n * sizeof *places);
+    x->members = n;
+    find_shape(f, x);
+    want(f, x, true);
+    f->queues[spec->queue].alive++;
+    dv_fair_hold(f, x, n, true, now_ns);
+    dv_fair_run(f, w, now_ns);
+    x->started_ns = started_ns;
+    *ret = w;
+    return 0;
+}
+
 /* Those who waited for places that are left now. */
 static void start_waiting(struct dv_fair *f, uint64_t now_ns)
 {
