@@ -3,6 +3,7 @@
 
 #include "base/units.h"
 #include "render/fair_text.h"
+#include "report_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -235,6 +236,47 @@ static const struct dv_table_column columns[] = {
 };
 static const struct dv_table table = {"queues", columns, DV_ARRAY_SIZE(columns)};
 
+/* ---- the page of --html ---- */
+
+static const struct dv_table_column tile_columns[] = {
+    {"submitted", "submitted"}, {"placed", "placed"},
+    {"pending", "pending"},     {"refused", "refused"},
+    {"evicted", "evicted"},     {"moved", "moved"},
+    {"GPUs", "total_gpus"},     {"simulated", "simulated_seconds"},
+};
+static const struct dv_table tiles = {"", tile_columns, DV_ARRAY_SIZE(tile_columns)};
+
+static const struct dv_table_column why_columns[] = {
+    {"WORKLOAD", "workload"},
+    {"QUEUE", "queue"},
+    {"WAITED", "waited_seconds", .right = true},
+    {"WHY", "text"},
+};
+static const struct dv_table why = {"pending_workloads", why_columns, DV_ARRAY_SIZE(why_columns)};
+static const struct dv_table why_not = {"refused_workloads", why_columns,
+                                        DV_ARRAY_SIZE(why_columns)};
+
+static const struct dv_report_series held[] = {{"held_gpus", "held"}};
+static const struct dv_report_series deserved[] = {{"deserved_gpus", "deserved"}};
+static const struct dv_report_series waits[] = {{"wait_p50_seconds", "p50"},
+                                                {"wait_p99_seconds", "p99"}};
+
+static const struct dv_report_part parts[] = {
+    {DV_REPORT_TILES, .table = &tiles},
+    {DV_REPORT_LINES, "GPUs held", "Mean over each interval; the first queues.",
+     .rows = "queues.over_time", .x = "from_seconds", .x_title = "time, s", .y_title = "GPUs",
+     .by = "^queue", .series = held, .n_series = 1, .from_zero = true},
+    {DV_REPORT_LINES, "GPUs deserved", "The fair share at the end of each interval.",
+     .rows = "queues.over_time", .x = "from_seconds", .x_title = "time, s", .y_title = "GPUs",
+     .by = "^queue", .series = deserved, .n_series = 1, .from_zero = true},
+    {DV_REPORT_BARS, "Waits", .rows = "queues", .x = "queue", .y_title = "s", .series = waits,
+     .n_series = 2},
+    {DV_REPORT_TABLE, "Queues", .table = &table},
+    {DV_REPORT_TABLE, "Why they wait", .table = &why},
+    {DV_REPORT_TABLE, "Why they were refused", .table = &why_not},
+};
+static const struct dv_report report = {"Queue simulation", parts, DV_ARRAY_SIZE(parts)};
+
 int dv_simulate_queue_answer(const struct dv_ui *ui, const struct dv_simulate_queue_view *view)
 {
     dv_cleanup(dv_output_free) struct dv_output *o = dv_output_new("QueueSimulation");
@@ -251,6 +293,9 @@ int dv_simulate_queue_answer(const struct dv_ui *ui, const struct dv_simulate_qu
     struct dv_output_node *refused = dv_output_array(root, "refused_workloads");
     for (uint32_t i = 0; i < view->result->n_turned_down; i++)
         add_pending(refused, view, &view->result->turned_down[i]);
+    int failed = dv_report_file_write(ui, &report, o, view->html);
+    if (failed)
+        return failed;
     if (for_people) {
         describe(view, &text);
         int exit = dv_ui_print(dv_str_get(&text));

@@ -2,6 +2,7 @@
 /* divvy simulate queue: who gets GPUs when, under queues. Needs no daemon, no GPU. */
 #include "fleetfile/queue_file.h"
 #include "long_run.h"
+#include "report_file.h"
 #include "simulate_queue_view.h"
 #include "sys/clock.h"
 #include "verbs.h"
@@ -12,7 +13,7 @@
 #include <string.h>
 
 struct values {
-    const char *shape;
+    const char *shape, *html;
     bool list;
     uint64_t until_ns;
 };
@@ -22,6 +23,7 @@ static const struct dv_option options[] = {
      offsetof(struct values, shape)},
     {"list", 'l', NULL, "the scenarios that are built in", DV_OPTION_FLAG,
      offsetof(struct values, list)},
+    {DV_REPORT_FILE_OPTION, offsetof(struct values, html)},
     {"until", 'u', "TIME", "look no further; default: the scenario's, or until all have ended",
      DV_OPTION_DURATION, offsetof(struct values, until_ns), 0, INT64_MAX},
 };
@@ -127,7 +129,7 @@ static int run_queue(const struct dv_ui *ui)
     if (v->list)
         return list_shapes(ui);
     int exit = read_asked(ui, &scenario, &shape);
-    if (exit != DV_UI_OK)
+    if (exit != DV_UI_OK || !scenario)
         return exit;
     if (v->until_ns)
         scenario->until_ns = v->until_ns;
@@ -140,7 +142,8 @@ static int run_queue(const struct dv_ui *ui)
     struct dv_simulate_queue_view view = {.scenario = scenario,
                                           .result = dv_queue_sim_result(sim),
                                           .published = shape ? &shape->published : NULL,
-                                          .partial = r != 1};
+                                          .partial = r != 1,
+                                          .html = v->html};
     if (view.partial)
         dv_ui_fail(ui, 0, "interrupted; this is what had been until then");
     return dv_simulate_queue_answer(ui, &view);

@@ -239,20 +239,22 @@ static int build_queues(struct dv_queue_sim *s, struct dv_err *err)
 int dv_queue_sim_new(const struct dv_queue_scenario *scenario, uint64_t (*clock)(void),
                      struct dv_queue_sim **ret, struct dv_err *err)
 {
-    dv_cleanup(dv_queue_sim_freep) struct dv_queue_sim *s = calloc(1, sizeof *s);
-    if (!s || !(s->f = dv_fair_new(&scenario->config)))
+    struct dv_queue_sim *s = calloc(1, sizeof *s);
+    if (!s)
         return -ENOMEM;
     s->scenario = scenario;
     s->clock = clock;
     s->result.bucket_ns = s->bucket_end_ns = DV_NS_PER_MS;
     s->result.buckets = 1;
-    int r = build_nodes(s, err);
+    s->f = dv_fair_new(&scenario->config);
+    int r = s->f ? build_nodes(s, err) : -ENOMEM;
     r = r ? r : build_queues(s, err);
     r = r ? r : list_jobs(s, err);
-    if (r < 0)
+    if (r) {
+        dv_queue_sim_free(s);
         return r;
+    }
     *ret = s;
-    s = NULL;
     return 0;
 }
 
