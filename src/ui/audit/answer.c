@@ -256,8 +256,12 @@ static void add_notes(struct dv_output_node *root, const struct dv_audit_answer 
         larger += dv_audit_at(a->feed->audit, i)->series.memory_peak > a->wish->gpu_memory_bytes;
     if (a->feed->interrupted)
         dv_output_string(notes, NULL, "interrupted: the figures are of what was read until then");
-    if (a->feed->spool_err.msg[0])
-        dv_output_string(notes, NULL, a->feed->spool_err.msg);
+    if (a->feed->spool_err.msg[0]) {
+        dv_cleanup(dv_str_done) struct dv_str why = {0};
+        dv_str_addf(&why, "no replay, since the samples could not be kept: %s",
+                    a->feed->spool_err.msg);
+        dv_output_string(notes, NULL, dv_str_get(&why));
+    }
     if (larger)
         dv_output_string(
             notes, NULL,
