@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/rng.h"
 #include "base/testing/oom.h"
 #include "simulate/queue/queue_sim.h"
 #include "simulate/queue/shapes.h"
@@ -159,6 +160,55 @@ static void test_grace_and_elastic(void **state)
     done(&x);
 }
 
+static void add_random(struct dv_queue_scenario *s, struct dv_rng *rng)
+{
+    struct dv_queue_jobs *j = dv_queue_scenario_add_jobs(s, "any");
+    uint32_t kind = (uint32_t)dv_rng_below(rng, 4);
+    j->spec.queue = (uint32_t)dv_rng_below(rng, 3);
+    j->spec.priority = (int32_t)dv_rng_below(rng, 3);
+    j->spec.movable = dv_rng_below(rng, 2);
+    j->spec.min = 1 + (uint32_t)dv_rng_below(rng, 3);
+    j->spec.max = j->spec.min + (uint32_t)dv_rng_below(rng, 3);
+    j->spec.request.kind = kind == 0 ? DV_FAIR_FRACTION : kind == 1 ? DV_FAIR_MIG : DV_FAIR_WHOLE;
+    if (kind == 0)
+        j->spec.request.compute = 1 + (uint32_t)dv_rng_below(rng, 7000);
+    else if (kind == 1)
+        snprintf(j->spec.request.profile, sizeof j->spec.request.profile, "2g.20gb");
+    else
+        j->spec.request.gpus = 1u << dv_rng_below(rng, 4);
+    j->arrival_ns = dv_rng_below(rng, 3000) * S;
+    j->duration_ns = (1 + dv_rng_below(rng, 200)) * S;
+    if (dv_rng_below(rng, 2))
+        j->spec.estimate_ns = j->duration_ns;
+}
+
+/* Victims that take their time to go: all workloads end all the same, nothing is held after. */
+static void test_random_with_grace(void **state)
+{
+    uint32_t evicted = 0, moved = 0;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        struct dv_queue_scenario *s = dv_queue_scenario_new();
+        struct dv_rng rng = {seed};
+        *dv_queue_scenario_add_nodes(s) =
+            (struct dv_queue_nodes){.model = "A100-80GB", .count = 4, .gpus = 8};
+        for (uint32_t i = 0; i < 3; i++)
+            dv_queue_scenario_add_queue(s, "q")->conf.guarantee = 8 * i * GPU;
+        for (uint32_t i = 0; i < 400; i++)
+            add_random(s, &rng);
+        s->grace_ns = 7 * S;
+        s->config.patience_ns = 1000 * S;
+        struct run x = run(s);
+        assert_int_equal(x.result->ended, 400);
+        assert_int_equal(x.result->running, 0);
+        for (uint32_t i = 0; i < 3; i++)
+            assert_int_equal(x.result->queues[i].held[x.result->buckets - 1] > 32 * GPU, 0);
+        evicted += x.result->evicted;
+        moved += x.result->moved;
+        done(&x);
+    }
+    assert_true(evicted > 20 && moved > 20);
+}
+
 /* Memory runs out at each allocation in turn: -ENOMEM, and nothing leaks. */
 static int live(void)
 {
@@ -199,7 +249,7 @@ int main(void)
         cmocka_unit_test(test_reclaim),           cmocka_unit_test(test_consolidate_and_topology),
         cmocka_unit_test(test_many_queues),       cmocka_unit_test(test_time_is_fair),
         cmocka_unit_test(test_grace_and_elastic), cmocka_unit_test(test_shapes_have_names),
-        cmocka_unit_test(test_memory_runs_out),
+        cmocka_unit_test(test_memory_runs_out),   cmocka_unit_test(test_random_with_grace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
