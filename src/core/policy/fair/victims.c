@@ -253,6 +253,7 @@ struct bid {
     uint64_t cost;           /* of one more member here; UINT64_MAX: not possible */
     uint32_t items;          /* mask of its entries that pay for it */
     bool closed;
+    uint32_t at; /* in the heap */
 };
 
 struct nodes {
@@ -261,6 +262,7 @@ struct nodes {
     struct bid *bids;
     uint32_t n_bids;
     uint32_t *bid_of; /* per node of the pool */
+    uint32_t *heap;   /* of bids, the cheapest first */
 };
 
 static int by_node(const void *x, const void *y)
@@ -349,6 +351,37 @@ static void bid(const struct dv_fair_problem *p, const struct nodes *nodes, stru
     b->items = items[need];
 }
 
+/* ---- the bids in a heap: lower cost first, of equals the lower node ---- */
+
+static bool goes_first(const struct bid *a, const struct bid *b)
+{
+    return a->cost != b->cost ? a->cost < b->cost : a->node < b->node;
+}
+
+static void put_at(struct nodes *nodes, uint32_t at, uint32_t bid)
+{
+    nodes->heap[at] = bid;
+    nodes->bids[bid].at = at;
+}
+
+/* Finds a bid its place after its cost has changed. */
+static void sift(struct nodes *nodes, uint32_t bid)
+{
+    const struct bid *b = &nodes->bids[bid];
+    uint32_t at = b->at;
+    for (; at && goes_first(b, &nodes->bids[nodes->heap[(at - 1) / 2]]); at = (at - 1) / 2)
+        put_at(nodes, at, nodes->heap[(at - 1) / 2]);
+    for (uint32_t child; (child = 2 * at + 1) < nodes->n_bids; at = child) {
+        if (child + 1 < nodes->n_bids &&
+            goes_first(&nodes->bids[nodes->heap[child + 1]], &nodes->bids[nodes->heap[child]]))
+            child++;
+        if (!goes_first(&nodes->bids[nodes->heap[child]], b))
+            break;
+        put_at(nodes, at, nodes->heap[child]);
+    }
+    put_at(nodes, at, bid);
+}
+
 /* Pays what a node's bid says; false, and nothing is paid, when a line forbids it. */
 static bool pay(struct dv_fair_problem *p, const struct nodes *nodes, const struct bid *b)
 {
@@ -384,8 +417,10 @@ static void bid_again(struct dv_fair_problem *p, struct nodes *nodes, const stru
         members_of(p, piece, &from, &to);
         for (uint32_t m = from; m < to; m++) {
             struct bid *other = &nodes->bids[nodes->bid_of[v->places[m].node]];
-            if (!other->closed)
-                bid(p, nodes, other);
+            if (other->closed)
+                continue;
+            bid(p, nodes, other);
+            sift(nodes, nodes->bid_of[v->places[m].node]);
         }
     }
 }
@@ -400,12 +435,13 @@ static bool add_by_nodes(struct dv_fair_problem *p, struct nodes *nodes, uint32_
             (rack != DV_FAIR_ANY && dv_fair_pool_rack(p->f->pool, node) != rack);
         bid(p, nodes, &nodes->bids[i]);
     }
+    for (uint32_t i = 0; i < nodes->n_bids; i++)
+        put_at(nodes, i, i);
+    for (uint32_t i = nodes->n_bids; i--;)
+        sift(nodes, nodes->heap[i]);
     while (dv_fair_pool_slots(p->f->pool, request, p->w->spec.min) < p->w->spec.min) {
-        struct bid *b = NULL;
-        for (uint32_t i = 0; i < nodes->n_bids; i++)
-            if (nodes->bids[i].cost != UINT64_MAX && (!b || nodes->bids[i].cost < b->cost))
-                b = &nodes->bids[i];
-        if (!b)
+        struct bid *b = nodes->n_bids ? &nodes->bids[nodes->heap[0]] : NULL;
+        if (!b || b->cost == UINT64_MAX)
             return false;
         uint32_t items = b->items;
         if (pay(p, nodes, b)) {
@@ -413,6 +449,7 @@ static bool add_by_nodes(struct dv_fair_problem *p, struct nodes *nodes, uint32_
         } else {
             b->closed = true;
             b->cost = UINT64_MAX;
+            sift(nodes, nodes->heap[0]);
         }
     }
     return sufficient(p) || add_in_order(p);
@@ -444,8 +481,9 @@ static int by_nodes(struct dv_fair_problem *p, bool *found)
         .entries = malloc(members * sizeof *nodes.entries),
         .bids = malloc(members * sizeof *nodes.bids),
         .bid_of = malloc((dv_fair_pool_nodes(p->f->pool) + 1) * sizeof *nodes.bid_of),
+        .heap = malloc(members * sizeof *nodes.heap),
     };
-    int r = nodes.entries && nodes.bids && nodes.bid_of ? 0 : -ENOMEM;
+    int r = nodes.entries && nodes.bids && nodes.bid_of && nodes.heap ? 0 : -ENOMEM;
     if (!r) {
         list_entries(p, &nodes);
         make_bids(p, &nodes);
@@ -454,6 +492,7 @@ static int by_nodes(struct dv_fair_problem *p, bool *found)
     free(nodes.entries);
     free(nodes.bids);
     free(nodes.bid_of);
+    free(nodes.heap);
     return r;
 }
 
