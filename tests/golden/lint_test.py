@@ -156,8 +156,13 @@ class Use(unittest.TestCase):
 
     def test_big_input(self):
         self.assertEqual(divvy("lint", "-", text="a: b\n" * 300000).returncode, 1)
-        many = "---\napiVersion: v1\nkind: PodDisruptionBudget\n" * 2500
-        self.assertEqual(divvy("lint", "-", text=many).returncode, 3)
+        many = "---\napiVersion: v1\nkind: PodDisruptionBudget\n" * 4200
+        report = lint("-", text=many)
+        self.assertEqual(len(ids(report)), 2000)
+        self.assertEqual(report["files"][0]["dropped"], 4096 + 1 - 2000)
+        self.assertEqual(ids(lint("--rule", "DV905", "-", text=many)), ["DV905"])
+        done = divvy("lint", "--fix", "-", text=many)
+        self.assertEqual(done.stdout.count("policy/v1"), 4096)
 
 
 class Fix(unittest.TestCase):

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOCUMENTS_MAX 512u
-#define ROUNDS_MAX 8 /* of mending: one edit may be in the way of another */
+#define DOCUMENTS_MAX 4096u
+#define ROUNDS_MAX 64 /* of mending: one edit may be in the way of another, a report be full */
 
 /* ---- which type ----------------------------------------------------------------------------- */
 
@@ -113,7 +113,7 @@ static bool is_blank(const char *p, const char *end)
 static void on_bad_document(struct dv_lintfile *l, const char *text, size_t len, int r,
                             const char *message)
 {
-    bool unread = r == -E2BIG || strstr(message, "merge keys") || strstr(message, "the tag ");
+    bool unread = strstr(message, "merge keys") || strstr(message, "the tag ");
     bool told = false;
     for (uint32_t i = 0; i < l->report->n_findings; i++)
         told = told || l->report->findings[i].rule == DV_LINT_TEMPLATE;
@@ -125,7 +125,11 @@ static void on_bad_document(struct dv_lintfile *l, const char *text, size_t len,
                     NULL, NULL);
         return;
     }
-    dv_lintfile_complain(l, unread ? DV_LINT_NOT_READ : DV_LINT_SYNTAX, message);
+    dv_lintfile_complain(l,
+                         r == -E2BIG ? DV_LINT_TOO_BIG
+                         : unread    ? DV_LINT_NOT_READ
+                                     : DV_LINT_SYNTAX,
+                         message);
 }
 
 struct piece {
@@ -152,6 +156,13 @@ static uint32_t split(struct dv_lintfile *l, const char *text, size_t len,
             l->failed = l->failed || one->r == -ENOMEM;
         }
         here = dv_lint_place(&here, p, (size_t)(next - p));
+        if (n == DOCUMENTS_MAX && next < end) {
+            char words[64];
+            snprintf(words, sizeof words, "more than %u documents", DOCUMENTS_MAX);
+            dv_lint_begin(l->report, "document", NULL, here.line);
+            dv_lint_add(l->report, DV_LINT_TOO_BIG, here.line, here.column, words, NULL, NULL,
+                        NULL);
+        }
     }
     return n;
 }

@@ -443,32 +443,44 @@ uint32_t dv_lint_fixable(const struct dv_lint_report *r)
     return n;
 }
 
-static size_t line_start(const char *text, size_t len, uint32_t line)
+/* A text and where its lines begin. */
+struct lines {
+    const char *text;
+    size_t len;
+    size_t *starts; /* of line 1, 2, ... */
+    uint32_t n;
+};
+
+static bool index_lines(struct lines *l)
 {
-    const char *p = text, *end = text + len;
-    for (uint32_t i = 1; i < line; i++) {
-        const char *next = memchr(p, '\n', (size_t)(end - p));
-        if (!next)
-            return SIZE_MAX;
-        p = next + 1;
-    }
-    return (size_t)(p - text);
+    uint32_t n = 1;
+    for (size_t i = 0; i < l->len; i++)
+        n += l->text[i] == '\n';
+    l->starts = calloc(n, sizeof *l->starts);
+    if (!l->starts)
+        return false;
+    l->n = 1;
+    for (size_t i = 0; i < l->len && l->n < n; i++)
+        if (l->text[i] == '\n')
+            l->starts[l->n++] = i + 1;
+    return true;
 }
 
 /* The byte that the edit begins at, or SIZE_MAX where the file does not say `before` there. */
-static size_t locate(const struct dv_lint_edit *e, const char *text, size_t len)
+static size_t locate(const struct dv_lint_edit *e, const struct lines *l)
 {
-    size_t at = line_start(text, len, e->line), n = strlen(e->before);
-    for (uint32_t i = 1; at != SIZE_MAX && i < e->column; i++) {
-        if (at >= len || text[at] == '\n')
+    size_t n = strlen(e->before), at;
+    if (!e->line || e->line > l->n)
+        return SIZE_MAX;
+    at = l->starts[e->line - 1];
+    for (uint32_t i = 1; i < e->column; i++) {
+        if (at >= l->len || l->text[at] == '\n')
             return SIZE_MAX;
         do
             at++;
-        while (at < len && ((unsigned char)text[at] & 0xc0) == 0x80);
+        while (at < l->len && ((unsigned char)l->text[at] & 0xc0) == 0x80);
     }
-    if (at == SIZE_MAX || n > len - at || memcmp(text + at, e->before, n) != 0)
-        return SIZE_MAX;
-    return at;
+    return n > l->len - at || memcmp(l->text + at, e->before, n) != 0 ? SIZE_MAX : at;
 }
 
 struct place {
@@ -494,13 +506,13 @@ static bool overlaps(const struct place *a, const struct place *b)
 
 /* The finding's edits behind those that are there; false (and none): one has no place, or is in the
  * way of another. The same edit twice is made once. */
-static bool add_places(const struct dv_lint_finding *f, const char *text, size_t len,
+static bool add_places(const struct dv_lint_finding *f, const struct lines *lines,
                        struct place *places, uint32_t *n)
 {
     uint32_t had = *n;
     for (uint32_t i = 0; i < f->n_edits; i++) {
         const struct dv_lint_edit *e = &f->edits[i];
-        struct place p = {.from = locate(e, text, len), .after = e->after, .order = *n};
+        struct place p = {.from = locate(e, lines), .after = e->after, .order = *n};
         p.to = p.from == SIZE_MAX ? 0 : p.from + strlen(e->before);
         bool ok = p.from != SIZE_MAX, twice = false;
         for (uint32_t k = 0; ok && k < *n; k++) {
@@ -522,12 +534,13 @@ uint32_t dv_lint_apply(const struct dv_lint_report *r, const char *text, size_t 
                        struct dv_str *ret)
 {
     struct place *places = calloc((size_t)r->n_findings * DV_LINT_EDITS_MAX + 1, sizeof *places);
+    struct lines lines = {.text = text, .len = len};
     uint32_t n = 0, mended = 0;
     size_t at = 0;
-    for (uint32_t i = 0; places && i < r->n_findings; i++)
-        mended += add_places(&r->findings[i], text, len, places, &n);
-    if (!places)
-        ret->failed = true;
+    bool ok = places && index_lines(&lines);
+    for (uint32_t i = 0; ok && i < r->n_findings; i++)
+        mended += add_places(&r->findings[i], &lines, places, &n);
+    ret->failed = ret->failed || !ok;
     if (n)
         qsort(places, n, sizeof *places, by_place);
     for (uint32_t i = 0; i < n; i++) {
@@ -536,6 +549,7 @@ uint32_t dv_lint_apply(const struct dv_lint_report *r, const char *text, size_t 
         at = places[i].to;
     }
     dv_str_addn(ret, text + at, len - at);
+    free(lines.starts);
     free(places);
     return mended;
 }
