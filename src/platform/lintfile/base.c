@@ -2,6 +2,7 @@
 /* Nodes of a tree, places in the file, findings about them. */
 #include "internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,4 +200,21 @@ const char *dv_lintfile_did_you_mean(const char *near, char buf[DV_LINTFILE_HINT
     if (near)
         snprintf(buf, DV_LINTFILE_HINT, " (did you mean \"%.120s\"?)", near);
     return buf;
+}
+
+struct dv_yaml *dv_lintfile_inner(struct dv_lintfile *l, const struct dv_yaml_node *scalar,
+                                  struct dv_lintfile *inner)
+{
+    const char *text = dv_lintfile_scalar(scalar);
+    struct dv_yaml *yaml = NULL;
+    struct dv_err err = {{0}};
+    *inner = *l;
+    inner->at = dv_lintfile_text_at(l, scalar);
+    int r = dv_yaml_parse(l->name, text, strlen(text), &yaml, &err);
+    if (r == -ENOMEM)
+        l->failed = true;
+    else if (r < 0 && !strstr(text, "{{"))
+        dv_lintfile_complain(inner, DV_LINT_SYNTAX, err.msg);
+    inner->yaml = yaml;
+    return r < 0 ? NULL : yaml;
 }

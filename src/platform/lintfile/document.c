@@ -110,26 +110,15 @@ static const char *config_kind(const struct dv_yaml_node *root)
 /* A text in a ConfigMap, if it is a configuration that is known here. */
 static void judge_entry(struct dv_lintfile *l, const struct dv_yaml_node *value)
 {
-    struct dv_lint_at at = dv_lintfile_text_at(l, value);
     const char *text = dv_lintfile_scalar(value);
     bool looks = strstr(text, "sharing") || strstr(text, "mig-configs") ||
                  strstr(text, "version: v1") || strstr(text, "groups") ||
                  strstr(text, "\"panels\"");
-    dv_cleanup(dv_yaml_freep) struct dv_yaml *inner = NULL;
-    struct dv_err err = {{0}};
+    struct dv_lintfile here;
     if (!*text || !looks)
         return;
-    struct dv_lintfile here = *l;
-    here.at = at;
-    if (dv_yaml_parse(l->name, text, strlen(text), &inner, &err) < 0) {
-        char words[512];
-        snprintf(words, sizeof words, "%.400s", err.msg);
-        if (!strstr(text, "{{"))
-            dv_lintfile_complain(&here, DV_LINT_SYNTAX, words);
-        return;
-    }
-    here.yaml = inner;
-    for (uint32_t i = 0; i < inner->n_roots; i++)
+    dv_cleanup(dv_yaml_freep) struct dv_yaml *inner = dv_lintfile_inner(l, value, &here);
+    for (uint32_t i = 0; inner && i < inner->n_roots; i++)
         if (judge_config(&here, inner->roots[i]))
             dv_lint_in_scope(l->report);
     l->failed = l->failed || here.failed;
@@ -168,21 +157,14 @@ static void judge_helm_chart(struct dv_lintfile *l, const struct dv_yaml_node *o
     const struct dv_yaml_node *spec = dv_lintfile_map(object, "spec");
     const struct dv_yaml_node *content = dv_lintfile_get(spec, "valuesContent");
     int chart = (int)dv_lint_kube_chart(dv_lintfile_text(spec, "chart"));
-    dv_cleanup(dv_yaml_freep) struct dv_yaml *inner = NULL;
-    struct dv_err err = {{0}};
+    struct dv_lintfile here;
     if (chart == DV_LINT_CHART_NONE)
         return;
     dv_lint_in_scope(l->report);
     if (!content || content->kind != DV_YAML_SCALAR)
         return;
-    struct dv_lintfile here = *l;
-    here.at = dv_lintfile_text_at(l, content);
-    if (dv_yaml_parse(l->name, content->text, strlen(content->text), &inner, &err) < 0) {
-        dv_lintfile_complain(&here, DV_LINT_SYNTAX, err.msg);
-        return;
-    }
-    here.yaml = inner;
-    for (uint32_t i = 0; i < inner->n_roots; i++)
+    dv_cleanup(dv_yaml_freep) struct dv_yaml *inner = dv_lintfile_inner(l, content, &here);
+    for (uint32_t i = 0; inner && i < inner->n_roots; i++)
         dv_lintfile_values(&here, inner->roots[i], chart, true);
     l->failed = l->failed || here.failed;
 }

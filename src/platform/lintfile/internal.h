@@ -97,6 +97,11 @@ void dv_lintfile_dashboard(struct dv_lintfile *l, const struct dv_yaml_node *roo
 
 /* ---- texts that are no trees ---- */
 
+/* A scalar's text as a tree of its own: `inner` becomes `l` with the place of that text. NULL, and
+ * a finding, where it cannot be read; the caller frees what it gets. */
+struct dv_yaml *dv_lintfile_inner(struct dv_lintfile *l, const struct dv_yaml_node *scalar,
+                                  struct dv_lintfile *inner);
+
 /* YAML in a text whose first character is at `at`: documents, one after the other. */
 void dv_lintfile_yaml(struct dv_lintfile *l, const char *text, size_t len,
                       const struct dv_lint_at *at);

@@ -186,8 +186,11 @@ static void look_into(struct dv_lintfile *l, const struct dv_yaml_node *data, bo
     for (uint32_t i = 0; data && i < data->n; i++) {
         const char *text = dv_lintfile_scalar(data->items[2 * i + 1]);
         dv_cleanup(dv_yaml_freep) struct dv_yaml *inner = NULL;
-        if (!strstr(text, "migStrategy") ||
-            dv_yaml_parse(l->name, text, strlen(text), &inner, NULL) < 0)
+        int r = strstr(text, "migStrategy")
+                    ? dv_yaml_parse(l->name, text, strlen(text), &inner, NULL)
+                    : -ENOENT;
+        l->failed = l->failed || r == -ENOMEM;
+        if (r < 0)
             continue;
         for (uint32_t k = 0; k < inner->n_roots; k++)
             note_strategy(
@@ -249,7 +252,7 @@ void dv_lintfile_yaml(struct dv_lintfile *l, const char *text, size_t len,
                       const struct dv_lint_at *at)
 {
     struct piece *pieces = calloc(DOCUMENTS_MAX, sizeof *pieces);
-    struct dv_yaml **documents = calloc(DOCUMENTS_MAX, sizeof *documents);
+    struct dv_yaml **documents = calloc(DOCUMENTS_MAX, sizeof(struct dv_yaml *));
     struct dv_lintfile here = *l;
     uint32_t n = pieces && documents ? split(&here, text, len, at, pieces) : 0;
     here.documents = documents;
@@ -261,7 +264,7 @@ void dv_lintfile_yaml(struct dv_lintfile *l, const char *text, size_t len,
     for (uint32_t i = 0; i < n; i++) {
         here.yaml = pieces[i].yaml;
         here.at = pieces[i].at;
-        if (!here.yaml)
+        if (!here.yaml && pieces[i].r != -ENOMEM)
             on_bad_document(&here, pieces[i].text, pieces[i].len, pieces[i].r, pieces[i].why.msg);
         for (uint32_t k = 0; here.yaml && k < here.yaml->n_roots; k++)
             dv_lintfile_document(&here, here.yaml->roots[k]);
@@ -332,6 +335,8 @@ int dv_lintfile_fix(const char *name, const char *text, size_t len,
     uint32_t mended = 0;
     bool broken = false, was_broken = false;
     dv_str_addn(&now, text, len);
+    if (now.failed)
+        return dv_err_set(err, -ENOMEM, "out of memory");
     for (int round = 0; round < ROUNDS_MAX; round++) {
         dv_cleanup(dv_str_done) struct dv_str next = {0};
         uint32_t n = 0;

@@ -269,6 +269,7 @@ static void judge_set(struct dv_lintfile *l, const struct dv_yaml_node *at,
     for (size_t i = 0; i < n; i++)
         dv_str_addf(&set, "%s%s", i ? ", " : "", names[i]);
     dv_lint_mig_text(&a, &why);
+    l->failed = l->failed || set.failed || why.failed;
     if (a.result == DV_LINT_MIG_NO_MIG && model)
         dv_lintfile_add(l, at, DV_LINT_NO_MIG_CARD, dv_str_get(&set), model->name, NULL, NULL);
     else if (a.result == DV_LINT_MIG_NO_ROOM)
@@ -373,18 +374,11 @@ static void judge_chart_map(struct dv_lintfile *l, const struct dv_yaml_node *ma
 {
     for (uint32_t i = 0; map && i < map->n; i++) {
         const struct dv_yaml_node *value = map->items[2 * i + 1];
-        dv_cleanup(dv_yaml_freep) struct dv_yaml *inner = NULL;
-        struct dv_lintfile here = *l;
-        struct dv_err err = {{0}};
+        struct dv_lintfile here;
         if (value->kind != DV_YAML_SCALAR)
             continue;
-        here.at = dv_lintfile_text_at(l, value);
-        if (dv_yaml_parse(l->name, value->text, strlen(value->text), &inner, &err) < 0) {
-            dv_lintfile_complain(&here, DV_LINT_SYNTAX, err.msg);
-            continue;
-        }
-        here.yaml = inner;
-        if (inner->n_roots)
+        dv_cleanup(dv_yaml_freep) struct dv_yaml *inner = dv_lintfile_inner(l, value, &here);
+        if (inner && inner->n_roots)
             dv_lintfile_plugin(&here, inner->roots[0]);
         l->failed = l->failed || here.failed;
     }

@@ -85,6 +85,7 @@ static void copy_to_limits(struct dv_lintfile *l, struct dv_lint_finding *f,
     if (at.pinned || at.line == l->at.line)
         return;
     dv_str_addf(&line, "%s: \"%s\"\n%*s", resource, amount, (int)at.column - 1, "");
+    l->failed = l->failed || line.failed;
     dv_lint_edit(l->report, f, at.line, at.column, "", dv_str_get(&line));
 }
 
@@ -125,6 +126,7 @@ static void add_verdict(struct dv_lintfile *l, const struct container *c, size_t
         return;
     }
     dv_gpu_request_text(v, &words);
+    l->failed = l->failed || words.failed;
     dv_lintfile_add(l, c->at[i],
                     v->reason == DV_GPU_REQUEST_UNEQUAL ? DV_LINT_UNEQUAL
                     : v->reason == DV_GPU_REQUEST_NOT_ALLOWED ||

@@ -3,14 +3,18 @@
 #include "internal.h"
 #include "policy/lint/lint_command.h"
 
+#include <errno.h>
 #include <string.h>
 
 static void judge_policy(struct dv_lintfile *l, const char *text, size_t len)
 {
     dv_cleanup(dv_yaml_freep) struct dv_yaml *yaml = NULL;
     struct dv_err err = {{0}};
-    if (dv_yaml_parse(l->name, text, len, &yaml, &err) < 0) {
-        dv_lintfile_complain(l, DV_LINT_SYNTAX, err.msg);
+    int r = dv_yaml_parse(l->name, text, len, &yaml, &err);
+    if (r < 0) {
+        l->failed = l->failed || r == -ENOMEM;
+        if (r != -ENOMEM)
+            dv_lintfile_complain(l, DV_LINT_SYNTAX, err.msg);
         return;
     }
     l->yaml = yaml;

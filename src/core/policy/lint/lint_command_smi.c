@@ -325,6 +325,7 @@ static void judge_set(struct dv_lint_run *run, const struct dv_shell_word *w, co
     if (a.result == DV_LINT_MIG_FITS)
         return;
     dv_lint_mig_text(&a, &why);
+    run->failed = run->failed || why.failed;
     dv_lint_command_add(run, w, DV_LINT_MIG_SET, value, dv_str_get(&why),
                         is_number(names[0])
                             ? "ids are names, not counts (nvidia-smi mig -lgip lists them; a 1g is "

@@ -64,15 +64,24 @@ bool dv_lint_mig_id(uint32_t id, const struct dv_gpu_model *model)
     return false;
 }
 
-/* How many of the profile fit on an empty GPU, where it is alone in the set. */
-static void count_alike(const struct dv_mig_geometry *g, const struct dv_mig_instance *want,
-                        size_t n, struct dv_lint_mig_answer *ret)
+/* How many of the profile fit on an empty GPU, where it is alone in the set. 0 or -ENOMEM. */
+static int count_alike(const struct dv_mig_geometry *g, const struct dv_mig_instance *want,
+                       size_t n, struct dv_lint_mig_answer *ret)
 {
+    struct dv_mig_plan plan = {0};
     for (size_t i = 1; i < n; i++)
         if (want[i].profile != want[0].profile)
-            return;
-    ret->most = dv_mig_plan_free(g, NULL, 0, want[0].profile);
+            return 0;
+    for (size_t k = 1; k < n; k++) {
+        int r = dv_mig_plan_find(g, NULL, 0, want, k, &plan);
+        if (r < 0)
+            return r;
+        if (plan.rule != DV_MIG_OK)
+            break;
+        ret->most = (uint32_t)k;
+    }
     snprintf(ret->most_of, sizeof ret->most_of, "%s", g->profiles[want[0].profile].name);
+    return 0;
 }
 
 /* On one model. 0 or -ENOMEM. */
@@ -97,7 +106,7 @@ static int try_model(const struct dv_gpu_model *m, const char *const *names, siz
     ret->result = plan.rule == DV_MIG_OK ? DV_LINT_MIG_FITS : DV_LINT_MIG_NO_ROOM;
     ret->refusal = plan.refusal;
     if (r == 0 && plan.rule != DV_MIG_OK)
-        count_alike(m->mig, want, n, ret);
+        r = count_alike(m->mig, want, n, ret);
     return r;
 }
 
