@@ -131,12 +131,17 @@ static const struct dv_table_column totals[] = {
 static const struct dv_table totals_table = {"", totals, DV_ARRAY_SIZE(totals)};
 static const struct dv_report_series lines[] = {{"allocated_percent", "allocated"},
                                                 {"fragmented_percent", "fragmented"}};
+static const struct dv_report_series cells[] = {{"allocated", "allocated"}};
 static const struct dv_report_part parts[] = {
     {DV_REPORT_TILES, .table = &totals_table},
     {DV_REPORT_LINES, "Allocated and fragmented",
      "Percent of all GPUs, when pods had asked for so many percent of them.", .rows = "series",
      .x = "arrived_percent", .x_title = "arrived, %", .y_title = "%", .series = lines,
      .n_series = DV_ARRAY_SIZE(lines), .from_zero = true},
+    {DV_REPORT_MAP, "The cluster at the end",
+     "A cell is a GPU, a group a node, filled as much as it is allocated.", .rows = "hosts.gpus",
+     .x = "^name", .series = cells, .n_series = DV_ARRAY_SIZE(cells), .by = "^name",
+     .colour = "^model"},
     {DV_REPORT_TABLE, "By arrival", .table = &table},
 };
 static const struct dv_report report = {"Cluster simulation", parts, DV_ARRAY_SIZE(parts)};
@@ -201,11 +206,34 @@ static struct dv_output *make(const struct dv_simulate_cluster_view *view, bool 
     return o;
 }
 
+/* Each GPU, for the page alone: there are many. */
+static void add_hosts(struct dv_output_node *root, const struct dv_cluster *c)
+{
+    struct dv_output_node *hosts = dv_output_array(root, "hosts");
+    for (uint32_t i = 0; i < dv_cluster_nodes(c); i++) {
+        const struct dv_cluster_state *s = dv_cluster_state(c, i);
+        if (!s->n_gpus)
+            continue;
+        struct dv_output_node *host = dv_output_object(hosts, NULL);
+        dv_output_string(host, "name", dv_cluster_fixed(c, i)->name);
+        dv_output_string(host, "model", dv_cluster_model(c, s->model));
+        struct dv_output_node *gpus = dv_output_array(host, "gpus");
+        for (uint32_t g = 0; g < s->n_gpus; g++) {
+            struct dv_output_node *gpu = dv_output_object(gpus, NULL);
+            bool cut = s->mig >> g & 1;
+            dv_output_decimal(gpu, "allocated", cut ? 1000 : (int64_t)DV_CLUSTER_MILLI - s->gpu[g],
+                              3);
+        }
+    }
+}
+
 int dv_simulate_cluster_answer(const struct dv_ui *ui, const struct dv_simulate_cluster_view *view)
 {
     bool for_people = !dv_ui_is(ui, "json") && !dv_ui_is(ui, "csv");
     dv_cleanup(dv_output_free) struct dv_output *o = make(view, for_people);
     dv_cleanup(dv_output_free) struct dv_output *page = view->html ? make(view, false) : NULL;
+    if (page)
+        add_hosts(dv_output_root(page), view->config->cluster);
     int failed = dv_report_file_write(ui, &report, page, view->html);
     if (failed)
         return failed;

@@ -66,8 +66,8 @@ static double step_of(double span)
     return power * (left <= 1 ? 1 : left <= 2 ? 2 : left <= 5 ? 5 : 10);
 }
 
-/* Rounds the ends outwards to ticks. */
-static void settle(struct axis *a)
+/* Makes an axis with a length; its ends are rounded outwards to ticks where it is told to. */
+static void settle(struct axis *a, bool outwards)
 {
     if (a->log) {
         a->low = pow(10, floor(log10(a->low)));
@@ -80,6 +80,8 @@ static void settle(struct axis *a)
         a->high += fabs(a->high) > 0 ? fabs(a->high) / 2 : 1;
         a->low -= a->low != 0 ? fabs(a->low) / 2 : 0;
     }
+    if (!outwards)
+        return;
     double step = step_of(a->high - a->low);
     a->low = floor(a->low / step + 1e-9) * step;
     a->high = ceil(a->high / step - 1e-9) * step;
@@ -125,16 +127,20 @@ static void add_ticks(const struct axis *x, const struct axis *y, bool is_x, str
             add_tick(x, y, is_x, v, text);
         return;
     }
-    double step = step_of(a->high - a->low);
-    long n = lround((a->high - a->low) / step);
-    for (long i = 0; i <= n; i++)
-        add_tick(x, y, is_x, a->low + (double)i * step, text);
+    double step = step_of(a->high - a->low), first = ceil(a->low / step - 1e-9) * step;
+    for (int i = 0; first + i * step <= a->high + step * 1e-9; i++)
+        add_tick(x, y, is_x, first + i * step, text);
 }
 
 static void begin(const struct dv_chart *chart, double height, struct dv_str *text)
 {
     dv_str_add(text, "<figure><figcaption>");
     dv_html_escape(chart->title ? chart->title : "", text);
+    if (chart->note) {
+        dv_str_add(text, "<br><span class=soft>");
+        dv_html_escape(chart->note, text);
+        dv_str_add(text, "</span>");
+    }
     dv_str_addf(text,
                 "</figcaption>\n<svg class=chart role=img viewBox=\"0 0 %.0f %.0f\" "
                 "aria-label=\"",
@@ -287,8 +293,8 @@ void dv_chart_lines(const struct dv_chart *chart, const struct dv_chart_line *li
         end(NULL, 0, "There is nothing to show.", text);
         return;
     }
-    settle(&x);
-    settle(&y);
+    settle(&x, false);
+    settle(&y, true);
     add_ticks(&x, &y, false, text);
     add_ticks(&x, &y, true, text);
     add_axis_titles(chart, text);
@@ -346,7 +352,7 @@ void dv_chart_bars(const struct dv_chart *chart, const char *const *series, size
     size_t shown = DV_MIN(n, (size_t)DV_CHART_BARS_MAX);
     double each = BAR * (double)n_series + 8, height = each * (double)shown + 4;
     struct axis x = {0, longest(bars, shown, n_series), NAME, WIDTH - 70, false};
-    settle(&x);
+    settle(&x, true);
     x.low = 0;
     begin(chart, height, text);
     for (size_t i = 0; i < shown; i++)
@@ -378,10 +384,10 @@ static void next_group(struct flow *f, size_t cells)
     }
 }
 
+/* A group longer than a row goes on in the next. */
 static void next_cell(struct flow *f)
 {
-    f->x += f->side;
-    if (f->x + f->side > WIDTH) { /* a group longer than a row */
+    if (f->x + f->side > WIDTH) {
         f->x = 2;
         f->y += f->side;
     }
@@ -397,9 +403,10 @@ static double walk(const struct dv_chart_cell *cells, size_t n, double side,
         size_t length = group_length(cells, n, i);
         next_group(&f, length);
         for (size_t k = 0; k < length; k++, i++) {
+            next_cell(&f);
             if (visit)
                 visit(&cells[i], f.x, f.y, side, arg);
-            next_cell(&f);
+            f.x += side;
         }
         f.x += side * 0.6;
     }

@@ -26,6 +26,7 @@ extern const char dv_chart_style[];
 
 struct dv_chart {
     const char *title; /* our own words or a name; escaped */
+    const char *note;  /* a sentence below it, or NULL */
     const char *x_title, *y_title;
     bool from_zero; /* the y axis starts at 0 even where the values do not */
     bool log_x;     /* decades; only points with x > 0 */

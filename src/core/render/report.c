@@ -150,6 +150,7 @@ static struct dv_chart chart_of(const struct part *p)
 {
     const struct dv_report_part *of = p->of;
     return (struct dv_chart){.title = of->title ? of->title : "",
+                             .note = of->note,
                              .x_title = of->x_title,
                              .y_title = of->y_title,
                              .from_zero = of->from_zero,
@@ -233,34 +234,52 @@ static void add_bars(struct part *p, const struct rows *rows)
     free(values);
 }
 
-static uint32_t colour_at(const struct dv_report_part *of, const struct dv_output_node *row)
+/* The words that colours stand for: given, or found in the rows. */
+struct palette {
+    const char *words[DV_CHART_COLOURS];
+    size_t n;
+    bool grows;
+};
+
+static uint32_t colour_at(struct palette *p, const struct dv_output_node *row, const char *path)
 {
-    const char *word = name_at(row, of->colour);
+    const char *word = path ? name_at(row, path) : "";
     uint32_t i = 0;
-    while (of->colours && of->colours[i] && strcmp(of->colours[i], word) != 0)
+    while (i < p->n && strcmp(p->words[i], word) != 0)
         i++;
+    if (i == p->n && p->grows && path && i < DV_CHART_COLOURS)
+        p->words[p->n++] = word;
     return i;
+}
+
+static struct palette palette_of(const struct dv_report_part *of)
+{
+    struct palette p = {.grows = !of->colours};
+    while (of->colours && of->colours[p.n] && p.n < DV_CHART_COLOURS) {
+        p.words[p.n] = of->colours[p.n];
+        p.n++;
+    }
+    return p;
 }
 
 static void add_map(struct part *p, const struct rows *rows)
 {
     const struct dv_report_part *of = p->of;
     struct dv_chart chart = chart_of(p);
+    struct palette palette = palette_of(of);
     struct dv_chart_cell *cells = calloc(rows->n, sizeof *cells);
-    size_t n_colours = 0;
     uint32_t group = 0;
     for (size_t i = 0; cells && i < rows->n; i++) {
         const struct dv_output_node *row = rows->list[i];
         double full = number_at(row, of->n_series ? of->series[0].path : NULL);
         if (i && of->by && strcmp(name_at(rows->list[i - 1], of->by), name_at(row, of->by)) != 0)
             group++;
-        cells[i] = (struct dv_chart_cell){name_at(row, of->x), group, colour_at(of, row),
-                                          isfinite(full) ? (float)full : -1};
+        cells[i] =
+            (struct dv_chart_cell){name_at(row, of->x), group, colour_at(&palette, row, of->colour),
+                                   isfinite(full) ? (float)full : -1};
     }
-    while (of->colours && of->colours[n_colours])
-        n_colours++;
     if (cells)
-        dv_chart_map(&chart, of->colours, n_colours, cells, rows->n, p->text);
+        dv_chart_map(&chart, palette.words, palette.n, cells, rows->n, p->text);
     else
         p->failed = true;
     free(cells);
@@ -272,7 +291,9 @@ static void add_heading(struct part *p)
 {
     bool plot = p->of->kind == DV_REPORT_LINES || p->of->kind == DV_REPORT_BARS ||
                 p->of->kind == DV_REPORT_MAP;
-    if (p->of->title && !plot) { /* a plot has its title by itself */
+    if (plot) /* which has both by itself */
+        return;
+    if (p->of->title) {
         dv_str_add(p->text, "<h2>");
         dv_html_escape(p->of->title, p->text);
         dv_str_add(p->text, "</h2>\n");

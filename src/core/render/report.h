@@ -48,8 +48,9 @@ struct dv_report_part {
     const struct dv_report_series *series;
     size_t n_series;
     const char *by;
-    const char *colour;         /* of a map: a path to one of the words... */
-    const char *const *colours; /* ...that end with NULL */
+    const char *colour; /* of a map: a path to one of the words... */
+    /* ...that end with NULL; NULL: those that there are, as they come, at most 8 */
+    const char *const *colours;
     bool from_zero, log_x, steps;
 };
 
