@@ -18,7 +18,7 @@ static bool grow(struct dv_program *p, void *array, size_t n, size_t *cap, size_
         return true;
     size_t want = *cap ? *cap * 2 : 64;
     void **at = array;
-    void *more = reallocarray(*at, want, size);
+    void *more = realloc(*at, want * size);
     if (!more) {
         p->error = -ENOMEM;
         return false;

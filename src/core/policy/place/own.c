@@ -33,11 +33,17 @@ struct own_node {
     uint64_t changed;
 };
 
+/* Where the pods of a class go: parts of each model, which sum to 1. */
+struct spread {
+    double part[DV_OWN_CLASSES_MAX][DV_CLUSTER_MODELS_MAX];
+};
+
 struct own {
     struct dv_own_world world;
     struct dv_program_solver solver;
     const struct dv_cluster *cluster;
     struct own_node *nodes;
+    struct spread *spread; /* for find_prices() */
     uint32_t n;
     uint64_t changes;
     int64_t worth[DV_CLUSTER_MODELS_MAX]; /* sums over the nodes of each model */
@@ -128,11 +134,6 @@ static void find_scarcity(const struct own *own, double ret[DV_OWN_SHAPES_MAX])
     }
 }
 
-/* Where the pods of a class go: parts of each model, which sum to 1. */
-struct spread {
-    double part[DV_OWN_CLASSES_MAX][DV_CLUSTER_MODELS_MAX];
-};
-
 static void normalise(double *part, uint32_t models)
 {
     double sum = 0;
@@ -152,16 +153,14 @@ static void loads_of(const struct own *own, const struct spread *s, uint32_t mod
 }
 
 /* Demand of the classes over what is free, per model, as even as the classes allow. Squared. */
-static int find_prices(const struct own *own, double ret[DV_CLUSTER_MODELS_MAX])
+static void find_prices(const struct own *own, double ret[DV_CLUSTER_MODELS_MAX])
 {
     const struct dv_own_demand *d = &own->world.demand;
     uint32_t models = dv_cluster_models(own->cluster);
     memset(ret, 0, DV_CLUSTER_MODELS_MAX * sizeof *ret);
     if (!d->n_classes)
-        return 0;
-    struct spread *s = calloc(1, sizeof *s);
-    if (!s)
-        return -ENOMEM;
+        return;
+    struct spread *s = own->spread;
     double loads[DV_CLUSTER_MODELS_MAX];
     for (uint32_t c = 0; c < d->n_classes; c++) {
         for (uint32_t m = 0; m < models; m++)
@@ -184,8 +183,6 @@ static int find_prices(const struct own *own, double ret[DV_CLUSTER_MODELS_MAX])
         double q = own->worth[m] > 0 ? loads[m] / (double)own->worth[m] : 0;
         ret[m] = q * q;
     }
-    free(s);
-    return 0;
 }
 
 static bool off(const double *now, const double *used, uint32_t n, double none, double by)
@@ -204,11 +201,12 @@ static void own_done(void *state)
     if (!own)
         return;
     free(own->nodes);
+    free(own->spread);
     free(own);
 }
 
 /* With new values of all kinds: scarcity and prices as they are now. */
-static int begin(struct own *own)
+static void begin(struct own *own)
 {
     memset(own->built, 0, sizeof own->built);
     for (uint32_t i = 0; i < own->n; i++) {
@@ -222,10 +220,8 @@ static int begin(struct own *own)
     }
     look_at_all(own);
     find_scarcity(own, own->world.scarcity);
-    int r = find_prices(own, own->world.prices);
-    if (r == 0)
-        look_at_all(own);
-    return r;
+    find_prices(own, own->world.prices);
+    look_at_all(own);
 }
 
 static int read_world(struct own *own, const struct dv_popularity *popularity, struct dv_err *err)
@@ -237,7 +233,7 @@ static int read_world(struct own *own, const struct dv_popularity *popularity, s
     if (r == 0) {
         own->world = *world;
         own->learnt = popularity ? popularity->total : 0;
-        r = begin(own);
+        begin(own);
     }
     free(world);
     return r;
@@ -255,7 +251,8 @@ static int own_init(const struct dv_place *place, void **ret_state, struct dv_er
     own->n = dv_cluster_nodes(own->cluster);
     own->total_milli = dv_cluster_total(own->cluster).gpu_milli;
     own->nodes = calloc((size_t)own->n + 1, sizeof *own->nodes);
-    int r = own->nodes ? read_world(own, dv_place_popularity(place), err) : -ENOMEM;
+    own->spread = calloc(1, sizeof *own->spread);
+    int r = own->nodes && own->spread ? read_world(own, dv_place_popularity(place), err) : -ENOMEM;
     if (r < 0) {
         own_done(own);
         return r == -ENOMEM ? dv_err_set(err, r, "out of memory") : r;
@@ -288,7 +285,8 @@ static bool own_refresh(void *state, struct dv_place *place)
     double scarcity[DV_OWN_SHAPES_MAX] = {0}, prices[DV_CLUSTER_MODELS_MAX] = {0};
     uint32_t models = dv_cluster_models(own->cluster);
     find_scarcity(own, scarcity);
-    if (find_prices(own, prices) == 0 && off(prices, w->prices, models, PRICE_NONE, PRICE_OFF)) {
+    find_prices(own, prices);
+    if (off(prices, w->prices, models, PRICE_NONE, PRICE_OFF)) {
         memcpy(w->scarcity, scarcity, sizeof scarcity);
         memcpy(w->prices, prices, sizeof prices);
         look_at_all(own);
