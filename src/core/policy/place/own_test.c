@@ -124,6 +124,35 @@ static void empty_nodes_are_kept_for_those_who_need_them(void **state)
     close_world(&w);
 }
 
+/* Two nodes in the same state, with other pods on them: by their history, whatever their names. */
+static void of_equals_the_one_that_changed_longer_ago(void **state)
+{
+    static const struct dv_cluster_pod half = {1000, 1000, 1, 500, 0, 0};
+    for (int turn = 0; turn < 2; turn++) {
+        struct dv_cluster_node nodes[] = {
+            {.name = "a", .cpu_milli = 96000, .memory_mib = 96000, .gpus = 1, .model = "T4"},
+            {.name = "b", .cpu_milli = 96000, .memory_mib = 96000, .gpus = 1, .model = "T4"}};
+        struct world w;
+        struct dv_place_verdict at[4], last;
+        open_world(&w, nodes, 2);
+        know(&w, half, 10);
+        begin(&w);
+        for (int i = 0; i < 4; i++) {
+            assert_int_equal(dv_place_find(w.place, &half, &at[i]), 0);
+            assert_int_equal(dv_place_take(w.place, at[i].node, &half, &at[i].taking), 0);
+        }
+        assert_int_equal(at[0].node, at[1].node);
+        assert_int_equal(at[2].node, at[3].node);
+        int first = turn ? 2 : 0, second = turn ? 0 : 2;
+        assert_int_equal(dv_place_give_back(w.place, at[first].node, &half, &at[first].taking), 0);
+        assert_int_equal(dv_place_give_back(w.place, at[second].node, &half, &at[second].taking),
+                         0);
+        assert_int_equal(dv_place_find(w.place, &half, &last), 0);
+        assert_int_equal(last.node, at[first].node);
+        close_world(&w);
+    }
+}
+
 static void models_are_kept_for_those_who_run_on_nothing_else(void **state)
 {
     struct dv_cluster_node nodes[] = {
@@ -375,6 +404,7 @@ int main(void)
         cmocka_unit_test(like_goes_to_like),
         cmocka_unit_test(cpu_where_it_strands_nothing),
         cmocka_unit_test(empty_nodes_are_kept_for_those_who_need_them),
+        cmocka_unit_test(of_equals_the_one_that_changed_longer_ago),
         cmocka_unit_test(models_are_kept_for_those_who_run_on_nothing_else),
         cmocka_unit_test(terms_by_hand),
         cmocka_unit_test(shapes_by_hand),
