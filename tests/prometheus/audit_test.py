@@ -256,9 +256,18 @@ def write_metrics(path):
                 f',namespace="team",pod="{name}",container="main"' if name else "")
             samples["DCGM_FI_DEV_GPU_UTIL"].append(f"{{{labels}}} {busy} {t}")
             samples["DCGM_FI_DEV_FB_USED"].append(f"{{{labels}}} {4096 + i} {t}")
+    for minute in range(361):  # divvy's own: half a GPU, and one that is given back after three hours
+        t = END - 21600 + 60 * minute
+        for tenant, busy, held in (("alice", 30 * minute, 1), ("bob", 6 * min(minute, 180),
+                                                                minute < 180)):
+            labels = f'{{tenant="{tenant}",gpu_uuid="GPU-0",mode="governed"}}'
+            samples["divvy_tenant_busy_seconds_total"].append(f"{labels} {busy} {t}")
+            samples["divvy_tenant_slices"].append(f"{labels} {int(held)} {t}")
+            samples["divvy_tenant_memory_used_bytes"].append(f"{labels} {int(held) << 30} {t}")
     with open(path, "w", encoding="utf-8") as f:
         for name, rows in samples.items():
-            f.write(f"# HELP {name} A figure.\n# TYPE {name} gauge\n")
+            kind = "counter" if name.endswith("_total") else "gauge"
+            f.write(f"# TYPE {name.removesuffix('_total')} {kind}\n")
             f.writelines(name + row + "\n" for row in sorted(rows, key=lambda r: r.split("}")[0]))
         f.write("# EOF\n")
     return values
@@ -311,6 +320,12 @@ def ask_real(url, values):
     # Fewer samples at a larger step; the same means where the values allow.
     b, _ = audit(url, "--range", "6h", "--step", "10m")
     assert b["step_seconds"] == 600 and b["samples"] == 4 * 37, b["samples"]
+    c, _ = audit(url, "--range", "6h", "--step", "60s", "--names", "divvy")
+    rows = {r["workload"]: r for r in c["recommendations"]}
+    assert set(rows) == {"alice", "bob"}, rows
+    assert abs(rows["alice"]["mean_busy_percent"] - 50) < 0.5, rows["alice"]
+    assert abs(rows["bob"]["mean_busy_percent"] - 10) < 0.5, rows["bob"]
+    assert 175 <= rows["bob"]["samples"] <= 185 and rows["bob"]["peak_memory_bytes"] == 1 << 30
     # What it refuses, in its own words.
     _, err = audit(url + "/prefix", expect=(1,))
     assert "404" in err, err
