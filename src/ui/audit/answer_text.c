@@ -115,7 +115,7 @@ static void say_plan(struct dv_str *text, const struct dv_output_node *root)
     const struct dv_output_node *plan = dv_output_get(root, "plan");
     dv_str_addc(text, '\n');
     line(text, root,
-         "plan: GPUs needed {plan.gpus_needed} instead of {fleet.gpus} (no plan of this kind needs "
+         "plan: GPUs needed {plan.gpus_needed}, in use {fleet.gpus} (no plan of this kind needs "
          "fewer "
          "than {plan.gpus_at_least}; {plan.binds} binds)");
     static const char *const modes[] = {"exclusive", "keep", "mig", "mps", "governed"};

@@ -141,6 +141,7 @@ int dv_audit_from_ledger(const struct dv_ui *ui, struct dv_audit_feed *f, const 
         .step = DV_LEDGER_MINUTE,
         .renamed = true,
     };
+    dv_audit_share_gpus(f->audit);
     dv_long_run_begin(&f->run, "reading", "samples", 0);
     r = dv_ledger_read(ledger, &query, on_row, &reading, NULL, &err);
     if (r >= 0 && reading.r > 0)

@@ -236,6 +236,7 @@ int dv_audit_from_prometheus(const struct dv_ui *ui, struct dv_audit_feed *f,
     struct reading r = {.feed = f};
     struct dv_prometheus_counts counts = {0};
     struct dv_err err = {{0}};
+    dv_audit_share_gpus(f->audit);
     dv_long_run_begin(&f->run, "asking", "samples", 0);
     int x = read_all(how, &r, &counts, &err);
     dv_long_run_end(&f->run);

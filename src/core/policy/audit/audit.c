@@ -20,6 +20,7 @@ struct dv_audit {
     uint32_t n, cap, last;
     uint32_t *table; /* open addressing: index + 1; 0 is free */
     uint32_t table_size;
+    bool share_gpus;
     uint64_t out_of_order, duplicates, conflicts, late;
     struct dv_audit_fleet fleet;
 };
@@ -211,38 +212,101 @@ static void figures(struct dv_audit_workload *w, uint64_t common)
     w->covered_ns = s->busy_times.n * w->spacing.step_ns;
 }
 
+/* ---- GPUs in use ---------------------------------------------------------------------------- */
+
+/* When a GPU is in use without a break. */
+struct use {
+    const char *gpu; /* NULL: of one workload alone */
+    int64_t start_ns, end_ns;
+    uint64_t covered_ns; /* by its workloads' samples, all together */
+};
+
+static int by_gpu(const void *a, const void *b)
+{
+    const struct use *x = a, *y = b;
+    int c = x->gpu && y->gpu ? strcmp(x->gpu, y->gpu) : (x->gpu != NULL) - (y->gpu != NULL);
+    return c ? c : (x->start_ns > y->start_ns) - (x->start_ns < y->start_ns);
+}
+
+/* Uses of one GPU that meet become one. */
+static size_t merge_uses(struct use *uses, size_t n)
+{
+    size_t kept = 0;
+    qsort(uses, n, sizeof *uses, by_gpu);
+    for (size_t i = 0; i < n; i++) {
+        struct use *before = kept ? &uses[kept - 1] : NULL;
+        if (before && before->gpu && uses[i].gpu && !strcmp(before->gpu, uses[i].gpu) &&
+            uses[i].start_ns <= before->end_ns) {
+            before->end_ns = DV_MAX(before->end_ns, uses[i].end_ns);
+            before->covered_ns += uses[i].covered_ns;
+        } else {
+            uses[kept++] = uses[i];
+        }
+    }
+    return kept;
+}
+
+static size_t list_uses(const struct dv_audit *a, struct use *uses)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < a->n; i++) {
+        const struct dv_audit_workload *w = &a->entries[i]->w;
+        const struct dv_audit_times *t = &w->series.busy_times;
+        if (t->n)
+            uses[n++] = (struct use){a->share_gpus && *w->gpu ? w->gpu : NULL, t->first_ns,
+                                     t->last_ns, w->covered_ns};
+    }
+    return a->share_gpus ? merge_uses(uses, n) : n;
+}
+
 static int by_time(const void *a, const void *b)
 {
     const int64_t *x = a, *y = b;
     return (*x > *y) - (*x < *y);
 }
 
-/* How many workloads there were at once, at most. */
-static int find_peak(const struct dv_audit *a, uint32_t *ret)
+/* How many of them there are at once, at most. */
+static uint32_t find_peak(int64_t *starts, int64_t *ends, size_t n)
 {
-    size_t n = 0;
-    int64_t *times = calloc(2 * (size_t)a->n + 1, sizeof *times), *ends = times + a->n;
-    if (!times)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < a->n; i++) {
-        const struct dv_audit_workload *w = &a->entries[i]->w;
-        if (!w->series.busy_times.n)
-            continue;
-        times[n] = w->series.busy_times.first_ns;
-        ends[n++] = w->series.busy_times.last_ns;
-    }
-    qsort(times, n, sizeof *times, by_time);
-    qsort(ends, n, sizeof *ends, by_time);
     size_t peak = 0, gone = 0;
+    qsort(starts, n, sizeof *starts, by_time);
+    qsort(ends, n, sizeof *ends, by_time);
     for (size_t i = 0; i < n; i++) {
-        while (ends[gone] < times[i])
+        while (ends[gone] < starts[i])
             gone++;
         peak = DV_MAX(peak, i + 1 - gone);
     }
-    free(times);
-    *ret = (uint32_t)peak;
-    return 0;
+    return (uint32_t)peak;
 }
+
+/* How many GPUs were in use at once, and for how long in all. */
+static int find_use(const struct dv_audit *a, struct dv_audit_fleet *f)
+{
+    struct use *uses = calloc((size_t)a->n + 1, sizeof *uses);
+    int64_t *starts = calloc(2 * (size_t)a->n + 1, sizeof *starts);
+    if (uses && starts) {
+        size_t n = list_uses(a, uses);
+        int64_t *ends = starts + n;
+        for (size_t i = 0; i < n; i++) {
+            uint64_t length = (uint64_t)(uses[i].end_ns - uses[i].start_ns) + f->step_ns;
+            starts[i] = uses[i].start_ns;
+            ends[i] = uses[i].end_ns;
+            f->gpu_ns += uses[i].gpu ? DV_MIN(uses[i].covered_ns, length) : uses[i].covered_ns;
+        }
+        f->gpus_peak = find_peak(starts, ends, n);
+    }
+    int r = uses && starts ? 0 : -ENOMEM;
+    free(uses);
+    free(starts);
+    return r;
+}
+
+void dv_audit_share_gpus(struct dv_audit *a)
+{
+    a->share_gpus = true;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
 
 static void add_to_fleet(struct dv_audit_fleet *f, const struct dv_audit_workload *w,
                          double *percent_sum)
@@ -261,7 +325,6 @@ static void add_to_fleet(struct dv_audit_fleet *f, const struct dv_audit_workloa
     f->idle_samples += s->idle;
     f->gaps += w->spacing.gaps;
     f->missing += w->spacing.missing;
-    f->gpu_ns += w->covered_ns;
     f->busy_ns += (double)w->covered_ns * w->mean_percent / 100;
     f->by_class[w->class]++;
     *percent_sum += s->busy_sum;
@@ -282,10 +345,12 @@ int dv_audit_finish(struct dv_audit *a, const struct dv_audit_wish *wish)
         add_to_fleet(&f, w, &percent_sum);
     }
     f.mean_percent = f.samples ? percent_sum / (double)f.samples : 0;
+    int r = find_use(a, &f);
+    if (r < 0)
+        return r;
     double span = (double)(f.last_ns - f.first_ns) + (double)f.step_ns;
     f.gpus_mean = span > 0 ? (double)f.gpu_ns / span : f.workloads;
-    int r = find_peak(a, &f.gpus_peak);
-    if (r == 0)
-        a->fleet = f;
-    return r;
+    f.busy_ns = DV_MIN(f.busy_ns, (double)f.gpu_ns); /* samples of those who share are rounded */
+    a->fleet = f;
+    return 0;
 }

@@ -106,9 +106,9 @@ struct dv_audit_fleet {
     uint64_t gaps, missing;
     uint64_t step_ns; /* the most frequent one */
     int64_t first_ns, last_ns;
-    uint64_t gpu_ns;    /* covered, summed over workloads: GPU time held */
+    uint64_t gpu_ns;    /* covered, summed over GPUs: time held */
     double busy_ns;     /* of it, busy */
-    uint32_t gpus_peak; /* workloads at once, at most */
+    uint32_t gpus_peak; /* in use at once, at most: workloads, or GPUs that they share */
     double gpus_mean;   /* and on average over the time from first to last */
     uint32_t by_class[5];
 };
@@ -129,6 +129,10 @@ enum dv_audit_add dv_audit_busy(struct dv_audit *a, uint32_t workload, int64_t u
                                 double percent);
 enum dv_audit_add dv_audit_memory(struct dv_audit *a, uint32_t workload, int64_t unix_ns,
                                   double bytes);
+
+/* The GPUs' names are those of GPUs (UUIDs), so that workloads with the same one share it, and it
+ * counts once for the time that any of them has it. Otherwise each workload counts as a GPU. */
+void dv_audit_share_gpus(struct dv_audit *a);
 
 /* Figures, classes and recommendations, from what came so far; may be called again later. -ENOMEM.
  */

@@ -85,6 +85,34 @@ static void test_fleet(void **state)
     dv_audit_free(a);
 }
 
+/* Three tenants of two GPUs, two of them on one. */
+static void test_shared_gpus(void **state)
+{
+    static const struct {
+        const char *name, *gpu;
+        int from, to;
+    } tenants[] = {{"a", "GPU-1", 0, 60}, {"b", "GPU-1", 30, 90}, {"c", "GPU-2", 0, 90}};
+    struct dv_audit *a = dv_audit_new();
+    assert_non_null(a);
+    for (size_t i = 0; i < DV_ARRAY_SIZE(tenants); i++) {
+        uint32_t w = 0;
+        assert_int_equal(dv_audit_find(a, tenants[i].name, tenants[i].gpu, &w), 0);
+        for (int t = tenants[i].from; t < tenants[i].to; t++)
+            dv_audit_busy(a, w, (1000 + t * 60) * S, 10);
+    }
+    assert_int_equal(dv_audit_finish(a, &wish), 0);
+    assert_int_equal(dv_audit_fleet(a)->gpus_peak, 3); /* each for itself */
+    assert_int_equal(dv_audit_fleet(a)->gpu_ns, 210 * 60 * DV_NS_PER_S);
+    dv_audit_share_gpus(a);
+    assert_int_equal(dv_audit_finish(a, &wish), 0);
+    const struct dv_audit_fleet *f = dv_audit_fleet(a);
+    assert_int_equal(f->gpus_peak, 2);
+    assert_int_equal(f->gpu_ns, 180 * 60 * DV_NS_PER_S);
+    assert_true(fabs(f->gpus_mean - 2) < 1e-9);
+    assert_true(fabs(f->busy_ns - 21 * 60 * 1e9) < 1);
+    dv_audit_free(a);
+}
+
 static void test_nothing(void **state)
 {
     struct dv_audit *a = dv_audit_new();
@@ -101,6 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_fleet),
+        cmocka_unit_test(test_shared_gpus),
         cmocka_unit_test(test_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
