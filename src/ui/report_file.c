@@ -12,6 +12,6 @@ int dv_report_file_write(const struct dv_ui *ui, const struct dv_report *report,
         return DV_UI_OK;
     int r = dv_report_write(report, o, &text, &err);
     if (r == 0)
-        r = dv_fd_replace_file(path, dv_str_get(&text), text.len, 0644, &err);
+        r = dv_fd_write_file(path, dv_str_get(&text), text.len, 0644, &err);
     return r < 0 ? dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg) : DV_UI_OK;
 }

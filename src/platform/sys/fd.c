@@ -307,3 +307,29 @@ int dv_fd_replace_file(const char *path, const void *data, size_t size, mode_t m
     }
     return r < 0 ? dv_err_set(err, r, "%s: %s", path, strerror(-r)) : 0;
 }
+
+/* What is there and is no plain file, open for writing; -ENOENT: a plain file, or nothing. */
+static int open_special(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) < 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+        return -ENOENT;
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    return fd < 0 ? dv_fd_errno() : fd;
+}
+
+int dv_fd_write_file(const char *path, const void *data, size_t size, mode_t mode,
+                     struct dv_err *err)
+{
+    dv_cleanup(dv_fd_close) int fd = open_special(path);
+    struct stat st;
+    if (fd == -ENOENT)
+        return dv_fd_replace_file(path, data, size, mode, err);
+    int r = DV_MIN(fd, 0);
+    /* Where a symbolic link leads to may be a plain file with something in it. */
+    if (r == 0 && (fstat(fd, &st) < 0 || (S_ISREG(st.st_mode) && ftruncate(fd, 0) < 0)))
+        r = dv_fd_errno();
+    if (r == 0)
+        r = write_all(fd, data, size);
+    return r < 0 ? dv_err_set(err, r, "%s: %s", path, strerror(-r)) : 0;
+}

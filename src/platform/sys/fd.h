@@ -48,6 +48,10 @@ int dv_fd_read_file(const char *path, size_t max, char **ret, size_t *ret_len, s
  * 0, or negative errno with a message that names it. */
 int dv_fd_replace_file(const char *path, const void *data, size_t size, mode_t mode,
                        struct dv_err *err);
+/* The same where a user named the file: a device, a pipe, or what a symbolic link leads to is
+ * written into, and stays what it is. */
+int dv_fd_write_file(const char *path, const void *data, size_t size, mode_t mode,
+                     struct dv_err *err);
 
 #define DV_FD_PASS_MAX 8u
 /* One message and up to DV_FD_PASS_MAX descriptors. Does not raise SIGPIPE. 0 or -errno. */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -109,10 +110,57 @@ static void test_read_file(void **state)
     assert_non_null(strstr(err.msg, path));
 }
 
+static void expect_content(const char *path, const char *expected)
+{
+    char *text;
+    size_t len;
+    struct dv_err err;
+    assert_int_equal(dv_fd_read_file(path, 100, &text, &len, &err), 0);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+/* As root, too: what is no plain file must not be replaced by one. */
+static void test_write_file(void **state)
+{
+    char dir[] = "/tmp/divvy-fd-XXXXXX", file[64], link[64], pipe_path[64], got[8] = "";
+    struct dv_err err;
+    struct stat st;
+    assert_non_null(mkdtemp(dir));
+    snprintf(file, sizeof file, "%s/file", dir);
+    snprintf(link, sizeof link, "%s/link", dir);
+    snprintf(pipe_path, sizeof pipe_path, "%s/pipe", dir);
+    assert_int_equal(symlink("file", link), 0);
+    assert_int_equal(mkfifo(pipe_path, 0600), 0);
+
+    assert_int_equal(dv_fd_write_file(file, "longer", 6, 0644, &err), 0);
+    expect_content(file, "longer");
+    assert_int_equal(dv_fd_write_file(link, "new", 3, 0644, &err), 0);
+    assert_int_equal(lstat(link, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    expect_content(file, "new");
+
+    int reader = open(pipe_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_int_equal(dv_fd_write_file(pipe_path, "piped", 5, 0644, &err), 0);
+    assert_int_equal(read(reader, got, sizeof got), 5);
+    assert_memory_equal(got, "piped", 5);
+    assert_int_equal(lstat(pipe_path, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    close(reader);
+
+    assert_int_equal(dv_fd_write_file(dir, "x", 1, 0644, &err), -EISDIR);
+    unlink(file); /* the link leads nowhere: it becomes the file */
+    assert_int_equal(dv_fd_write_file(link, "x", 1, 0644, &err), 0);
+    expect_content(link, "x");
+    unlink(link);
+    unlink(pipe_path);
+    rmdir(dir);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_seal), cmocka_unit_test(test_pass),
-                                       cmocka_unit_test(test_listen),
-                                       cmocka_unit_test(test_read_file)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_seal), cmocka_unit_test(test_pass), cmocka_unit_test(test_listen),
+        cmocka_unit_test(test_read_file), cmocka_unit_test(test_write_file)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
