@@ -54,16 +54,47 @@ static int stretch(struct list *l, const struct dv_cluster_pod *pods, uint32_t n
     }
 }
 
-static void cut(struct list *l, const struct dv_cluster_pod *pods, uint64_t milli,
-                struct dv_rng *rng)
+/* The n-th of those that are left, taken out. left[i] counts those in (i - its lowest bit, i], i
+ * from 1 (a Fenwick tree); size is a power of two, the tree's. */
+static uint32_t take_nth(uint32_t *left, uint32_t size, uint32_t n)
 {
-    while (l->milli > milli && l->n) {
-        uint32_t at = (uint32_t)dv_rng_below(rng, l->n);
-        l->milli -= asked(&pods[l->v[at]]);
-        l->n--;
-        for (uint32_t i = at; i < l->n; i++) /* the others keep their order */
-            l->v[i] = l->v[i + 1];
+    uint32_t at = 0;
+    for (uint32_t step = size; step; step /= 2) {
+        if (at + step <= size && left[at + step] <= n) {
+            at += step;
+            n -= left[at];
+        } else if (at + step <= size) {
+            left[at + step]--;
+        }
     }
+    return at;
+}
+
+/* Pods drawn by chance go; the others keep their order. */
+static int cut(struct list *l, const struct dv_cluster_pod *pods, uint64_t milli,
+               struct dv_rng *rng)
+{
+    uint32_t size = 1, n = l->n, kept = 0;
+    while (size < n)
+        size *= 2;
+    uint32_t *left = calloc((size_t)size + 1, sizeof *left);
+    if (!left)
+        return -ENOMEM;
+    for (uint32_t i = 1; i <= size; i++) {
+        left[i] += i <= n;
+        if (i + (i & -i) <= size)
+            left[i + (i & -i)] += left[i];
+    }
+    for (; l->milli > milli && l->n; l->n--) {
+        uint32_t at = take_nth(left, size, (uint32_t)dv_rng_below(rng, l->n));
+        l->milli -= asked(&pods[l->v[at]]);
+        l->v[at] = UINT32_MAX;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (l->v[i] != UINT32_MAX)
+            l->v[kept++] = l->v[i];
+    free(left);
+    return 0;
 }
 
 int dv_arrivals_make(const struct dv_cluster_pod *pods, uint32_t n, uint64_t milli, uint64_t seed,
@@ -84,7 +115,7 @@ int dv_arrivals_make(const struct dv_cluster_pod *pods, uint32_t n, uint64_t mil
     if (l.milli && l.milli < milli)
         r = stretch(&l, pods, n, milli, &rng);
     else if (milli)
-        cut(&l, pods, milli, &rng);
+        r = cut(&l, pods, milli, &rng);
     if (r < 0) {
         free(l.v);
         return r;

@@ -76,6 +76,34 @@ static void arrivals_come_up_to_the_load(void **unused)
     free(v);
 }
 
+/* Pods go as if each that is drawn were taken out of the list at once. */
+static void those_that_go_are_drawn_of_those_left(void **unused)
+{
+    enum { MANY = 300 };
+    struct dv_cluster_pod pods[MANY];
+    for (uint32_t i = 0; i < MANY; i++)
+        pods[i] = (struct dv_cluster_pod){.gpus = 1, .gpu_milli = (uint16_t)(1 + i % 7)};
+    for (uint32_t n = 1; n <= MANY; n++) {
+        uint32_t *v = NULL, n_v = 0, list[MANY], left = n;
+        uint64_t milli = 0, most = n / 2;
+        struct dv_rng rng = {n};
+        for (uint32_t i = 0; i < n; i++) {
+            list[i] = i;
+            milli += pods[i].gpu_milli;
+        }
+        dv_arrivals_shuffle(&rng, list, n);
+        while (most && milli > most) {
+            uint32_t at = (uint32_t)dv_rng_below(&rng, left--);
+            milli -= pods[list[at]].gpu_milli;
+            memmove(list + at, list + at + 1, (left - at) * sizeof *list);
+        }
+        assert_int_equal(dv_arrivals_make(pods, n, most, n, &v, &n_v), 0);
+        assert_int_equal(n_v, left);
+        assert_memory_equal(v, list, left * sizeof *v);
+        free(v);
+    }
+}
+
 /* ---- time ----------------------------------------------------------------------------------- */
 
 static void pods_come_and_go(void **unused)
@@ -258,6 +286,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arrivals_come_up_to_the_load),
+        cmocka_unit_test(those_that_go_are_drawn_of_those_left),
         cmocka_unit_test(pods_come_and_go),
         cmocka_unit_test(others_move_when_they_may),
         cmocka_unit_test(sums_are_those_of_the_cluster),
