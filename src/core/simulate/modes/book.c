@@ -30,7 +30,7 @@ int dv_book_add(struct dv_book *b, uint32_t tenant, uint64_t at_ns, uint64_t end
 
 bool dv_book_stops(struct dv_book *b, uint64_t now_ns)
 {
-    if (b->stopped || ++b->requests % LOOK_EVERY || !b->watch)
+    if (b->stopped || ++b->events % LOOK_EVERY || !b->watch)
         return b->stopped;
     b->stopped = !b->watch->look(b->watch->ctx, now_ns);
     if (b->stopped)

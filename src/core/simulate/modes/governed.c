@@ -271,7 +271,6 @@ static void complete(struct world *w, const struct dv_engine_completion *c)
     if (dv_machine_tag_last(c->tag)) {
         int r = dv_book_add(w->book, slot_of(w, t), dv_machine_tag_at(c->tag), c->end_ns);
         w->error = r < 0 ? r : w->error;
-        dv_book_stops(w->book, w->now);
     }
 }
 
@@ -356,7 +355,7 @@ static void note_completions(struct world *w)
 static void loop(struct world *w)
 {
     uint64_t duration = w->book->load->duration_ns;
-    while (w->error == 0 && !w->book->stopped) {
+    while (w->error == 0 && !dv_book_stops(w->book, w->now)) {
         uint64_t t = next(w);
         if (t >= duration)
             return;

@@ -304,6 +304,33 @@ static void test_stopped(void **state)
     }
 }
 
+static bool never(void *ctx, uint64_t simulated_ns)
+{
+    return false;
+}
+
+/* Two requests of an hour each, in turns of a microsecond: who waits for the end of a request, or
+ * for some thousands of them, waits for ever. */
+static void test_stopped_between_requests(void **state)
+{
+    const uint64_t at[] = {0};
+    const struct dv_arrivals_recorded both[] = {{at, 1}, {at, 1}};
+    struct dv_arrivals_load l = {.tenants = 2,
+                                 .duration_ns = DV_ARRIVALS_DURATION_MAX,
+                                 .service_ns = DV_ARRIVALS_SERVICE_MAX,
+                                 .recorded = both};
+    struct dv_modes_config c = engine();
+    struct dv_modes_watch watch = {never, NULL};
+    c.timeslice_ns = c.kernel_ns = DV_NS_PER_US;
+    const enum dv_modes_mode modes[] = {DV_MODES_TIMESLICE, DV_MODES_GOVERNED};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(modes); i++) {
+        assert_int_equal(dv_modes_run(&l, &c, modes[i], &watch, &result), 0);
+        assert_false(result.complete);
+        assert_in_range(result.until_ns, 0, 60 * DV_NS_PER_S);
+        assert_int_equal(result.all.served, 0);
+    }
+}
+
 static void test_refused(void **state)
 {
     struct dv_err err = {{0}};
@@ -357,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_work_is_conserved),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_stopped_between_requests),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_memory),
     };
