@@ -11,7 +11,7 @@ void dv_lintfile_api(struct dv_lintfile *l, const struct dv_yaml_node *object)
 {
     const struct dv_yaml_node *version = dv_lintfile_get(object, "apiVersion");
     const char *kind = dv_lintfile_text(object, "kind"), *text = dv_lintfile_scalar(version);
-    if (!*text)
+    if (!*text || !l->of_gpus)
         return;
     struct dv_lint_api_answer a = dv_lint_kube_api(text, kind);
     static const enum dv_lint_rule rules[] = {[DV_LINT_VERSION_NEVER] = DV_LINT_API_NEVER,
@@ -107,7 +107,7 @@ void dv_lintfile_budget(struct dv_lintfile *l, const struct dv_yaml_node *object
     const struct dv_yaml_node *spec = dv_lintfile_map(object, "spec");
     static const char *const keys[] = {"maxUnavailable", "minAvailable"};
     static const char *const bad[][2] = {{"0", "0%"}, {"100%", "100%"}};
-    for (size_t i = 0; i < DV_ARRAY_SIZE(keys); i++) {
+    for (size_t i = 0; l->of_gpus && i < DV_ARRAY_SIZE(keys); i++) {
         const struct dv_yaml_node *v = dv_lintfile_get(spec, keys[i]);
         char what[64];
         if (!dv_yaml_is(v, bad[i][0]) && !dv_yaml_is(v, bad[i][1]))

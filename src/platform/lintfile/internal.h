@@ -14,6 +14,7 @@ struct dv_lintfile {
     /* What the file's other documents say, for those that depend on it. */
     struct dv_yaml *const *documents;
     uint32_t n_documents;
+    bool of_gpus;         /* it names GPUs somewhere: what they depend on is judged too */
     const char *strategy; /* the name of the MIG strategy; NULL: nothing says it */
     /* The document under way, and where it begins in the file. */
     const struct dv_yaml *yaml;

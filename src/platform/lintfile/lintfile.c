@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define DOCUMENTS_MAX 4096u
 #define ROUNDS_MAX 64 /* of mending: one edit may be in the way of another, a report be full */
@@ -246,6 +247,16 @@ const struct dv_gpu_model *dv_lintfile_model(const struct dv_lintfile *l,
     }
 }
 
+/* The letters "gpu" or "nvidia", in any case. */
+static bool names_gpus(const char *text, size_t len)
+{
+    for (size_t i = 0; i + 3 <= len; i++)
+        if (!strncasecmp(text + i, "gpu", 3) ||
+            (i + 6 <= len && !strncasecmp(text + i, "nvidia", 6)))
+            return true;
+    return false;
+}
+
 /* ---- one text of YAML ----------------------------------------------------------------------- */
 
 void dv_lintfile_yaml(struct dv_lintfile *l, const char *text, size_t len,
@@ -255,6 +266,7 @@ void dv_lintfile_yaml(struct dv_lintfile *l, const char *text, size_t len,
     struct dv_yaml **documents = calloc(DOCUMENTS_MAX, sizeof(struct dv_yaml *));
     struct dv_lintfile here = *l;
     uint32_t n = pieces && documents ? split(&here, text, len, at, pieces) : 0;
+    here.of_gpus = l->of_gpus || names_gpus(text, len);
     here.documents = documents;
     here.n_documents = 0;
     for (uint32_t i = 0; i < n; i++)

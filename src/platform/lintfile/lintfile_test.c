@@ -50,6 +50,12 @@ static void test_strangers(void **state)
           "a}]}}}\n",
           "out-of-scope");
     check("apiVersion: x.y/v1\nkind: Job\nspec: 3\n", "out-of-scope");
+    check("apiVersion: batch/v1beta1\nkind: CronJob\n", "out-of-scope");
+    check("apiVersion: policy/v1\nkind: PodDisruptionBudget\nspec: {maxUnavailable: 0}\n",
+          "out-of-scope");
+    check("apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - {name: a, image: "
+          "nvcr.io/nvidia/k8s-device-plugin:v0.17.1, command: [/usr/bin/gpu-feature-discovery]}\n",
+          "accepted");
     check("kind: ConfigMap\napiVersion: v1\ndata: {a: \"version: v1\\nx: y\", b: [1]}\n",
           "out-of-scope");
 }
@@ -61,7 +67,8 @@ static void test_any_kind(void **state)
           "      template:\n        spec:\n          containers:\n          - name: a\n            "
           "resources: {requests: {nvidia.com/gpu: 1}}\n",
           "refused DV102");
-    check("apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: PodDisruptionBudget\n",
+    check("apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: PodDisruptionBudget\n  "
+          "metadata: {name: gpu}\n",
           "refused DV301");
 }
 
@@ -108,7 +115,7 @@ static void test_errors(void **state)
     assert_int_equal(dv_lintfile_read("x", "a\0b", 3, &how, &r, &err), -EINVAL);
     free(big);
     /* One bad document does not hide the others. */
-    check("a: [\n---\napiVersion: v1\nkind: PodDisruptionBudget\n", "refused DV901 DV301");
+    check("a: [\n---\napiVersion: v1\nkind: PodDisruptionBudget # GPUs\n", "refused DV901 DV301");
     check("a: &x [1]\nb: {<<: *x}\n", "out-of-scope DV902");
 }
 

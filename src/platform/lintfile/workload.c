@@ -273,8 +273,14 @@ static void judge_plugin(struct dv_lintfile *l, const struct dv_yaml_node *spec,
 {
     static const char *const lists[] = {"command", "args"};
     const struct dv_yaml_node *at;
+    const struct dv_yaml_node *command = dv_lintfile_list(container, "command");
+    const char *program = command && command->n ? dv_lintfile_scalar(command->items[0]) : "";
+    const char *base = strrchr(program, '/') ? strrchr(program, '/') + 1 : program;
     dv_lint_in_scope(l->report);
     judge_strategies(l, container);
+    /* The image also holds gpu-feature-discovery, config-manager and mps-control-daemon. */
+    if (*base && strcmp(base, "nvidia-device-plugin") != 0)
+        return;
     for (size_t i = 0; i < DV_ARRAY_SIZE(lists); i++) {
         const struct dv_yaml_node *list = dv_lintfile_list(container, lists[i]);
         for (uint32_t k = 0; list && k < list->n; k++)
