@@ -18,7 +18,8 @@ static void add_kinds(struct dv_fleet_side *side)
     for (uint32_t p = 0; p < g->n_profiles && side->n_kinds < DV_FLEET_KINDS_MAX; p++)
         if (g->profiles[p].media == DV_MIG_MEDIA_DEFAULT && !g->profiles[p].graphics)
             side->kinds[side->n_kinds++] = (struct dv_fleet_kind){
-                p, g->profiles[p].memory_bytes, dv_mig_compute(g, &g->profiles[p])};
+                p, DV_MIN(g->profiles[p].memory_bytes, side->group->memory_bytes),
+                dv_mig_compute(g, &g->profiles[p])};
 }
 
 struct cutter {

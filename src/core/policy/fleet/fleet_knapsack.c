@@ -89,33 +89,29 @@ static void fill(struct search *s, uint32_t i, uint64_t memory, uint32_t compute
     }
 }
 
-/* The more valuable first, then the caller's order. */
-static int by_value(const void *a, const void *b)
+/* The densest first, memory and compute weighing the same; of equals the more valuable. */
+static int by_density(const void *a, const void *b)
 {
     const struct dv_fleet_thing *x = a, *y = b;
+    if (x->density != y->density)
+        return x->density > y->density ? -1 : 1;
     if (x->value != y->value)
         return x->value > y->value ? -1 : 1;
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* The densest first, memory and compute weighing the same. */
 static void sort(struct dv_fleet_knapsack *k)
 {
-    qsort(k->items, k->n, sizeof *k->items, by_value);
-    for (uint32_t i = 1; i < k->n; i++) {
-        struct dv_fleet_thing t = k->items[i];
-        double d = density(k, &t, WEIGHTS / 2);
-        uint32_t j = i;
-        for (; j && density(k, &k->items[j - 1], WEIGHTS / 2) < d; j--)
-            k->items[j] = k->items[j - 1];
-        k->items[j] = t;
-    }
+    for (uint32_t i = 0; i < k->n; i++)
+        k->items[i].density = density(k, &k->items[i], WEIGHTS / 2);
+    qsort(k->items, k->n, sizeof *k->items, by_density);
 }
 
 int dv_fleet_knapsack_solve(struct dv_fleet_knapsack *k)
 {
     struct search s = {.k = k};
     k->value = k->upper = 0;
+    k->work = 0;
     if (!k->n)
         return 0;
     s.from = calloc(k->n + 1, sizeof *s.from);
@@ -132,6 +128,7 @@ int dv_fleet_knapsack_solve(struct dv_fleet_knapsack *k)
         int64_t most = bound(&s, 0, k->memory, k->compute, k->most);
         fill(&s, 0, k->memory, k->compute, k->most, 0);
         k->upper = s.cut_short ? most : k->value;
+        k->work = (uint64_t)k->n * 60 + (uint64_t)s.nodes * 60;
     }
     free(s.from);
     free(s.now);

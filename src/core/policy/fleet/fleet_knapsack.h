@@ -17,6 +17,7 @@ struct dv_fleet_thing {
     uint32_t compute;
     uint64_t limit; /* so many of it at most */
     uint32_t taken; /* out */
+    double density; /* scratch */
 };
 
 struct dv_fleet_knapsack {
@@ -27,6 +28,7 @@ struct dv_fleet_knapsack {
     uint32_t n;
     struct dv_fleet_thing *items; /* the caller's; sorted anew by the search */
     int64_t value, upper;         /* out: of `taken`; no filling is worth more than upper */
+    uint64_t work;                /* out: about so many elementary steps */
 };
 
 /* 0 or -ENOMEM. value == upper unless the search was cut short (many kinds of small things). */

@@ -235,20 +235,22 @@ static void pivot(struct dv_fleet_lp *lp, uint32_t row, uint32_t id)
     lp->basis[row] = id;
 }
 
-void dv_fleet_lp_solve(struct dv_fleet_lp *lp, uint32_t steps_max)
+uint64_t dv_fleet_lp_solve(struct dv_fleet_lp *lp, uint64_t work_max)
 {
-    for (uint32_t step = 0; step < steps_max; step++) {
+    uint64_t each = 2 * (uint64_t)lp->m * lp->m + lp->n_entries + lp->n, work = each;
+    for (; work < work_max; work += each) {
         find_duals(lp);
         uint32_t id = find_entering(lp);
         if (id == UINT32_MAX)
-            return;
+            return work;
         find_direction(lp, id);
         uint32_t row = find_leaving(lp);
         if (row == UINT32_MAX)
-            return; /* costs are not negative, so it is rounding that says there is no end */
+            return work; /* costs are not negative: it is rounding that says there is no end */
         pivot(lp, row, id);
     }
     find_duals(lp);
+    return work;
 }
 
 double dv_fleet_lp_dual(const struct dv_fleet_lp *lp, uint32_t row)

@@ -35,8 +35,9 @@ struct dv_fleet_lp_entry {
 /* Copies the entries; columns are numbered from 0. 0 or -ENOMEM. */
 int dv_fleet_lp_add(struct dv_fleet_lp *lp, double cost, const struct dv_fleet_lp_entry *entries,
                     uint32_t n);
-/* To the optimum over the columns there are, or as near as so many steps come. */
-void dv_fleet_lp_solve(struct dv_fleet_lp *lp, uint32_t steps_max);
+/* To the optimum over the columns there are, or as near as so many elementary operations come;
+ * returns about how many it took. */
+uint64_t dv_fleet_lp_solve(struct dv_fleet_lp *lp, uint64_t work_max);
 /* What a unit more of the row would cost (demand: >= 0, room: <= 0, but for rounding). */
 double dv_fleet_lp_dual(const struct dv_fleet_lp *lp, uint32_t row);
 /* ret[i] is column i's value. */

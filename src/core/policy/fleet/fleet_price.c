@@ -222,6 +222,7 @@ static int share(const struct search *s, uint32_t kind, enum dv_fleet_mode mode,
             r = add_item(p, k.items[i].id, device, k.items[i].taken);
     *ret_value = k.value;
     *ret_upper = k.upper;
+    *s->price->work += k.work + s->view->n_workloads;
     free(k.items);
     return r;
 }
@@ -249,34 +250,28 @@ static bool fits_part(const struct search *s, uint32_t w, uint32_t parts)
            need->compute <= DV_COMPUTE_FULL / parts;
 }
 
-/* The n most valuable replicas that fit into such parts: alike, so the greedy choice is the best.
- */
-static int fill_parts(struct search *s, uint32_t parts)
+struct candidate {
+    uint32_t workload;
+    int64_t value;
+};
+
+/* The most valuable replicas that fit into such parts, in their order: the parts are alike, so the
+ * greedy choice is the best. */
+static int fill_parts(struct search *s, uint32_t parts, const struct candidate *list,
+                      uint32_t n_list)
 {
     struct dv_fleet_pattern p = start(s, DV_FLEET_MPS);
     uint32_t n = 0;
     int64_t value = 0;
     int r = 0;
-    while (!r && n < parts) {
-        uint32_t best = NONE;
-        int64_t most = 0;
-        for (uint32_t w = 0; w < s->view->n_workloads; w++) {
-            int64_t v = worth(s, w, DV_FLEET_MPS, false);
-            if (v > most && fits_part(s, w, parts)) {
-                most = v;
-                best = w;
-            }
-        }
-        if (best == NONE)
-            break;
-        uint32_t taken = (uint32_t)DV_MIN(s->left[best], (uint64_t)(parts - n));
-        s->left[best] -= taken;
-        value += most * taken;
+    for (uint32_t i = 0; !r && i < n_list && n < parts; i++) {
+        if (!fits_part(s, list[i].workload, parts))
+            continue;
+        uint32_t taken = (uint32_t)DV_MIN(s->left[list[i].workload], (uint64_t)(parts - n));
+        value += list[i].value * taken;
         n += taken;
-        r = add_item(&p, best, 0, taken);
+        r = add_item(&p, list[i].workload, 0, taken);
     }
-    for (uint32_t i = 0; i < p.n_items; i++)
-        s->left[p.items[i].workload] += p.items[i].count;
     s->upper = DV_MAX(s->upper, value);
     if (!r)
         offer(s, &p, value);
@@ -284,15 +279,31 @@ static int fill_parts(struct search *s, uint32_t parts)
     return r;
 }
 
+static int by_value(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    if (x->value != y->value)
+        return x->value > y->value ? -1 : 1;
+    return x->workload < y->workload ? -1 : x->workload > y->workload;
+}
+
 static int price_mps(struct search *s)
 {
-    uint32_t most = DV_MIN(slices_max(s), DV_FLEET_MPS_PARTS_MAX);
-    bool any = false;
+    uint32_t most = DV_MIN(slices_max(s), DV_FLEET_MPS_PARTS_MAX), n = 0;
+    struct candidate *list = calloc(s->view->n_workloads, sizeof *list);
+    if (!list)
+        return -ENOMEM;
+    for (uint32_t w = 0; w < s->view->n_workloads; w++) {
+        int64_t v = worth(s, w, DV_FLEET_MPS, false);
+        if (v > 0 && fits_part(s, w, 1))
+            list[n++] = (struct candidate){w, v};
+    }
+    qsort(list, n, sizeof *list, by_value);
     int r = 0;
-    for (uint32_t w = 0; !any && w < s->view->n_workloads; w++)
-        any = s->price->values[w] > 0 && fits_part(s, w, 1);
-    for (uint32_t n = 1; !r && any && n <= most; n++)
-        r = fill_parts(s, n);
+    for (uint32_t parts = 1; !r && n && parts <= most; parts++)
+        r = fill_parts(s, parts, list, n);
+    *s->price->work += (uint64_t)most * n;
+    free(list);
     return r;
 }
 

@@ -68,6 +68,7 @@ struct dv_fleet_price {
     const uint64_t *limits; /* replicas of each that a pattern may hold */
     bool dislikes;          /* count them */
     bool bound;             /* search longer, so that *ret_upper is tight */
+    uint64_t *work;         /* counts about the elementary steps; deterministic */
 };
 
 /*

@@ -16,6 +16,10 @@
 #define DEARER 64                /* between cards of equal use: the cheaper */
 #define ROWS_DIVE 160 /* more open workloads are finished by value, not by further programs */
 #define TINY 1e-4
+/* Elementary steps, some seconds in all: after these the relaxation ends, and patterns that there
+ * are already have to do. */
+#define WORK_RELAX UINT64_C(4000000000)
+#define WORK_MAX UINT64_C(8000000000)
 #define PATTERNS_MAX 20000u /* of a side, to be exact with */
 /* What decides between plans of equally many cards adds up to less than 0.3 of one, for the largest
  * fleets: 1e5 cards, 1e6 replicas. So a plan that is so close to a bound has the fewest. */
@@ -36,6 +40,7 @@ struct search {
     uint32_t *row_of;       /* of each workload in it, or NO_ROW */
     uint32_t n_demands;     /* rows before those of the sides */
     double *x;              /* of the pool */
+    uint64_t work;          /* done so far; the same every time, unlike seconds */
     int64_t *worths;        /* values by which no card is worth more than it costs */
     __int128 by_worths;
     __int128 least, all; /* of plans that place all; what all cards cost */
@@ -187,7 +192,7 @@ static int add_patterns(struct search *s, uint32_t side, const struct dv_fleet_p
 static int add_helpful(struct search *s, const uint64_t *left, const uint64_t *room, bool hard,
                        bool *ret_any)
 {
-    struct dv_fleet_price price = {s->values, left, true, hard};
+    struct dv_fleet_price price = {s->values, left, true, hard, &s->work};
     int r = 0;
     *ret_any = false;
     for (uint32_t i = 0; !r && i < s->view->n_sides; i++)
@@ -199,7 +204,7 @@ static int add_helpful(struct search *s, const uint64_t *left, const uint64_t *r
 static int add_singles(struct search *s)
 {
     uint64_t *one = calloc(s->view->n_workloads, sizeof *one);
-    struct dv_fleet_price price = {s->values, one, true, false};
+    struct dv_fleet_price price = {s->values, one, true, false, &s->work};
     bool any = false;
     int r = one ? 0 : -ENOMEM;
     for (uint32_t w = 0; !r && w < s->view->n_workloads; w++) {
@@ -220,8 +225,8 @@ static int relax(struct search *s, const uint64_t *left, const uint64_t *room)
     int r = start_program(s, left, room);
     uint32_t rounds = 40 + 40000 / (s->n_demands + 100);
     bool any = true, hard = false;
-    for (uint32_t i = 0; !r && any && i < rounds; i++) {
-        dv_fleet_lp_solve(s->lp, 20 * (s->n_demands + s->view->n_sides) + 200);
+    for (uint32_t i = 0; !r && any && i < rounds && (!i || s->work < WORK_RELAX); i++) {
+        s->work += dv_fleet_lp_solve(s->lp, s->work < WORK_RELAX ? WORK_RELAX - s->work : 0);
         take_duals(s);
         r = add_helpful(s, left, room, hard, &any);
         if (!r && !any && !hard) { /* look harder before it is called the end */
@@ -257,7 +262,7 @@ static void set_least(struct search *s, __int128 least, struct dv_fleet_solution
  */
 static int bound(struct search *s, struct dv_fleet_solution *ret)
 {
-    struct dv_fleet_price price = {s->values, s->places, false, true};
+    struct dv_fleet_price price = {s->values, s->places, false, true, &s->work};
     __int128 by_rent = 0, by_scale = 0;
     double scaled = HUGE_VAL;
     int r = 0;
@@ -409,13 +414,16 @@ static uint64_t whole_times(const struct search *s, const struct draft *d, uint3
 /* Card by card the pattern that places most for its cost, by the values there are. */
 static int finish_by_value(struct search *s, struct draft *d)
 {
-    struct dv_fleet_price price = {s->values, d->left, true, false};
+    struct dv_fleet_price price = {s->values, d->left, true, false, &s->work};
     uint32_t wholes = s->n_wholes;
     bool any;
     int r = 0;
     while (!r && n_open(s, d)) {
-        uint32_t made = s->n; /* what was made for less than is left is no better */
-        for (uint32_t i = 0; !r && i < s->view->n_sides; i++)
+        /* What was made for more than is left is no better than what is made now; but when that has
+         * taken long enough, what there is has to do. */
+        bool tired = s->work > WORK_MAX;
+        uint32_t made = tired ? wholes : s->n;
+        for (uint32_t i = 0; !r && !tired && i < s->view->n_sides; i++)
             r = d->room[i] ? add_patterns(s, i, &price, true, &any) : 0;
         uint32_t best = NO_ROW;
         double most = 0;
