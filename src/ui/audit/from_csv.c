@@ -246,6 +246,10 @@ static int read_file(struct dv_audit_feed *f, const struct dv_audit_csv *how,
         if (i % 4096 == 0)
             dv_csv_progress(csv, &f->done, &total);
         r = read_row(csv, f, how, &last, err);
+        if (r > 0 && dv_long_run_signal()) { /* before the next read, which may wait */
+            f->interrupted = true;
+            break;
+        }
         if (r <= 0)
             break;
     }
