@@ -171,13 +171,22 @@ static uint32_t oldest_aged(const struct dv_fair *f, uint64_t now_ns)
     return i;
 }
 
+/* May it not ask anybody to leave yet? Notes when it may. */
+static bool is_quiet(struct dv_fair *f, const struct workload *w, uint64_t now_ns)
+{
+    if (now_ns >= w->quiet_until_ns)
+        return false;
+    f->retry_ns = DV_MIN(f->retry_ns, w->quiet_until_ns);
+    return true;
+}
+
 /* Room by moving, then by evicting. */
 static int make_room_for(struct dv_fair *f, uint32_t w, uint64_t now_ns,
                          struct dv_fair_decision *ret)
 {
     struct workload *x = &f->workloads[w];
     bool holder = f->kept.holder == w;
-    if (x->never || x->tried == f->changed)
+    if (x->never || x->tried == f->changed || is_quiet(f, x, now_ns))
         return -ENOENT;
     if (holder)
         dv_fair_reserve_open(f, true);
@@ -254,6 +263,19 @@ static uint32_t head_of(const struct dv_fair *f, uint32_t leaf)
     return NONE;
 }
 
+/* The first who may ask others to leave. */
+static uint32_t asker_of(struct dv_fair *f, uint32_t leaf, uint64_t now_ns)
+{
+    const struct queue *q = &f->queues[leaf];
+    uint32_t n = q->n - 1 > f->config.depth ? f->config.depth + 1 : q->n;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct workload *w = &f->workloads[q->order[q->first + i]];
+        if (!w->never && !is_quiet(f, w, now_ns))
+            return q->order[q->first + i];
+    }
+    return NONE;
+}
+
 /* Is it worth while to look for room for this head? */
 static bool promising(struct dv_fair *f, uint32_t w)
 {
@@ -273,13 +295,13 @@ static int serve_blocked(struct dv_fair *f, uint64_t now_ns, struct dv_fair_deci
     if (!leaves)
         return -ENOMEM;
     for (uint32_t i = 0; i < f->n_leaves; i++) {
-        uint32_t w = f->queues[f->leaves[i]].mask ? head_of(f, f->leaves[i]) : NONE;
+        uint32_t w = f->queues[f->leaves[i]].mask ? asker_of(f, f->leaves[i], now_ns) : NONE;
         if (w != NONE && promising(f, w))
             leaves[n++] = f->leaves[i];
     }
     qsort_r(leaves, n, sizeof *leaves, by_order, f);
     for (uint32_t i = 0; r == -ENOENT && i < n; i++)
-        r = make_room_for(f, head_of(f, leaves[i]), now_ns, ret);
+        r = make_room_for(f, asker_of(f, leaves[i], now_ns), now_ns, ret);
     free(leaves);
     return r;
 }
@@ -358,6 +380,7 @@ static int grow(struct dv_fair *f, uint64_t now_ns, struct dv_fair_decision *ret
 int dv_fair_next(struct dv_fair *f, uint64_t now_ns, struct dv_fair_decision *ret)
 {
     int r = dv_fair_refresh(f, now_ns);
+    f->retry_ns = DV_NEVER;
     r = r < 0 ? r : serve_aged(f, now_ns, ret);
     if (r == -ENOENT)
         r = serve_holder(f, now_ns, ret);
@@ -393,6 +416,8 @@ uint64_t dv_fair_next_time(const struct dv_fair *f, uint64_t now_ns)
         if (at > now_ns)
             next = DV_MIN(next, at);
     }
+    if (f->retry_ns > now_ns)
+        next = DV_MIN(next, f->retry_ns);
     if (f->kept.holder != NONE && f->kept.at_ns != DV_NEVER)
         next = DV_MIN(next, DV_MAX(f->kept.at_ns, now_ns) + 1);
     return next;

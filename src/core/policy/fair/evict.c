@@ -137,7 +137,8 @@ static void ask(struct dv_fair_problem *p, const struct asked *asked, uint32_t w
     bool own = v->spec.queue == p->w->spec.queue;
     uint32_t top = own ? NONE : asked->top[v->spec.queue];
     if (v->state != DV_FAIR_RUNNING || v->n_left ||
-        (!own && (top == NONE || !v->spec.preemptible)) || (own && f->config.no_preempt) ||
+        (!own && (top == NONE || !v->spec.preemptible)) ||
+        (own && (f->config.no_preempt || !p->own)) ||
         now_ns - v->started_ns < f->queues[v->spec.queue].conf.min_runtime_ns)
         return;
     bool lower = !own || v->spec.priority < p->w->spec.priority;
@@ -208,6 +209,18 @@ static uint32_t part(struct dv_fair_problem *p, struct workload *v)
     return stay;
 }
 
+/* An evicted workload may start where there is room, but asks nobody to leave for a while, twice as
+ * long each time. A gang that goes takes more with it than was needed, others borrow what is left,
+ * it takes it back from them, and so on: so each asks at most once at an instant, and ever more
+ * seldom. */
+static void be_quiet(const struct dv_fair *f, struct workload *v, uint64_t now_ns)
+{
+    uint64_t pause = DV_MAX(f->config.restart_ns, DV_NS_PER_S);
+    uint32_t doublings = DV_MIN(v->evictions, 12);
+    v->evictions++;
+    v->quiet_until_ns = pause >> (50 - doublings) ? DV_NEVER / 2 : now_ns + (pause << doublings);
+}
+
 static void evict_one(struct dv_fair_problem *p, uint32_t piece, uint64_t now_ns,
                       struct dv_fair_decision *ret)
 {
@@ -222,6 +235,7 @@ static void evict_one(struct dv_fair_problem *p, uint32_t piece, uint64_t now_ns
     } else {
         dv_fair_stop_running(f, w);
         v->state = DV_FAIR_LEAVING;
+        be_quiet(f, v, now_ns);
     }
     dv_fair_hold(f, v, gone, false, now_ns);
     v->members = stay;
@@ -255,32 +269,37 @@ static int carry_out(struct dv_fair_problem *p, uint32_t w, uint64_t now_ns,
     return 0;
 }
 
-static int solve(struct dv_fair_problem *p, uint32_t w, const struct asked *asked, uint64_t now_ns,
-                 struct dv_fair_decision *ret)
+static int solve(struct dv_fair *f, uint32_t w, const struct asked *asked, bool own,
+                 uint64_t now_ns, struct dv_fair_decision *ret)
 {
-    int r = list_candidates(p, asked, now_ns);
-    r = r ? r : dv_fair_victims_prepare(p);
-    if (r < 0)
-        return r;
-    p->w->victims = p->n ? DV_FAIR_NOT_ENOUGH : DV_FAIR_NO_CANDIDATE;
-    r = p->n ? dv_fair_victims_find(p) : -ENOENT;
-    return r ? r : carry_out(p, w, now_ns, ret);
+    struct dv_fair_problem p = {.f = f, .w = &f->workloads[w], .lines = asked->lines, .own = own};
+    int r = list_candidates(&p, asked, now_ns);
+    r = r ? r : dv_fair_victims_prepare(&p);
+    if (!r) {
+        p.w->victims = p.n ? DV_FAIR_NOT_ENOUGH : DV_FAIR_NO_CANDIDATE;
+        r = p.n ? dv_fair_victims_find(&p) : -ENOENT;
+        r = r ? r : carry_out(&p, w, now_ns, ret);
+    }
+    dv_fair_victims_done(&p);
+    free(p.pieces);
+    return r;
 }
 
+/* What a queue deserves it takes from others first; from itself where that does not suffice. */
 int dv_fair_evict(struct dv_fair *f, uint32_t w, uint64_t now_ns, struct dv_fair_decision *ret)
 {
     struct workload *x = &f->workloads[w];
     struct path path = path_of(f, x);
     struct asked asked = {.lines = calloc(f->n_queues, sizeof *asked.lines),
                           .top = calloc(f->n_queues, sizeof *asked.top)};
-    struct dv_fair_problem p = {.f = f, .w = x, .lines = asked.lines};
+    bool within = !f->config.no_reclaim && (path.by_guarantee || path.by_share);
     int r = -ENOMEM;
     if (asked.lines && asked.top) {
         open_queues(f, &path, &asked);
-        r = solve(&p, w, &asked, now_ns, ret);
+        r = within ? solve(f, w, &asked, false, now_ns, ret) : -ENOENT;
+        if (r == -ENOENT)
+            r = solve(f, w, &asked, true, now_ns, ret);
     }
-    dv_fair_victims_done(&p);
-    free(p.pieces);
     free(asked.lines);
     free(asked.top);
     return r;

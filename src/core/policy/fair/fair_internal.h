@@ -28,6 +28,8 @@ struct workload {
     bool never;       /* the cluster cannot hold it: in no sum, in no search */
     bool reclaimable; /* scratch of evict.c */
     uint64_t since_ns, started_ns;
+    uint64_t quiet_until_ns; /* having been evicted, it asks nobody to leave before this */
+    uint32_t evictions;
     uint32_t members; /* that have a place */
     uint32_t n_left;
     struct dv_fair_place *places; /* room for spec.max */
@@ -110,6 +112,7 @@ struct dv_fair {
     uint64_t shares_at_ns;
     uint32_t n_never;
     struct reservation kept;
+    uint64_t retry_ns;   /* when the next of those who may not ask yet may; DV_NEVER */
     uint64_t kept_tried; /* f->changed when nobody's place could be kept */
     uint64_t capacity;   /* units */
     /* Of the last decision. */

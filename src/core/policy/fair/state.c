@@ -22,6 +22,7 @@ struct dv_fair *dv_fair_new(const struct dv_fair_config *config)
     f->config.pull_milli = DV_MIN(f->config.pull_milli, DV_FAIR_PULL_MAX);
     f->free_workload = f->oldest = f->youngest = f->kept.holder = NONE;
     f->released = f->taken = f->changed = 1;
+    f->retry_ns = DV_NEVER;
     f->shares_dirty = f->shares_urgent = true;
     f->pool = dv_fair_pool_new();
     f->queues = calloc(1, sizeof *f->queues);

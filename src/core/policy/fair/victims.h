@@ -40,6 +40,7 @@ struct dv_fair_problem {
     struct dv_fair_piece *pieces;
     uint32_t n;
     const uint64_t *lines; /* per queue */
+    bool own;              /* those of its own queue are asked too */
     /* Scratch, filled by dv_fair_victims_prepare(). */
     uint8_t *gone;                           /* per member of each candidate: how often released */
     uint64_t *evicted, *evicted_line, *most; /* per queue */
