@@ -126,9 +126,10 @@ static void cannot(struct lint *l, const struct dv_err *err)
 static int write_back(const char *path, const struct dv_str *text, struct dv_err *err)
 {
     char *real = realpath(path, NULL);
-    struct stat st;
-    int r = real && stat(real, &st) == 0 ? 0 : -errno;
-    if (r < 0)
+    struct stat st = {0};
+    bool there = real && stat(real, &st) == 0;
+    int r = -errno;
+    if (!there)
         dv_err_set(err, r, "cannot write %.300s: %s", path, strerror(-r));
     else
         r = dv_fd_replace_file(real, dv_str_get(text), text->len, st.st_mode & 07777, err);
