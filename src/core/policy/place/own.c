@@ -22,7 +22,7 @@
  * single pods lie on them: how much more they count, by how few are free now, and by how few there
  * would be in the empty cluster. */
 #define CHURN_NOW 4.0
-#define CHURN_EVER 8.0
+#define CHURN_EVER 12.0
 #define PRICE_ROUNDS 60
 /* What has been learnt is read again once there is this much more of it. */
 #define LEARN_MORE 1.1
