@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of the planner by themselves: rules, the knapsack, the linear program. */
+#include "base/rng.h"
+#include "policy/fleet/fleet_knapsack.h"
+#include "policy/fleet/fleet_lp.h"
+#include "policy/fleet/fleet_testing.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Whatever else is said: no untrusted workload behind a cooperative wall, none behind a weaker wall
+ * than it asks for, and nothing that the author does not take. */
+static void test_rules(void **state)
+{
+    struct dv_rng rng = {3};
+    for (int i = 0; i < 20000; i++) {
+        struct dv_fleet_workload w = {.count = 1, .memory_bytes = GB};
+        struct dv_fleet_choice c;
+        w.gpus = dv_rng_below(&rng, 4) == 0;
+        w.training = dv_rng_below(&rng, 4) == 0;
+        w.interactive = dv_rng_below(&rng, 3) == 0;
+        w.trust = (enum dv_trust)dv_rng_below(&rng, 2);
+        w.isolation = (enum dv_wall)dv_rng_below(&rng, 4);
+        w.has_tier = dv_rng_below(&rng, 2);
+        w.tier = (enum dv_tier)dv_rng_below(&rng, 2);
+        w.p99_ns = dv_rng_below(&rng, 2) * dv_rng_below(&rng, 100) * DV_NS_PER_MS;
+        w.modes = dv_rng_below(&rng, 2) ? 0 : (uint32_t)dv_rng_below(&rng, DV_FLEET_ANY + 1);
+        dv_fleet_rules_choose(&w, &c);
+        assert_true(!c.modes || (c.modes & DV_FLEET_BIT(c.prefer)));
+        assert_int_equal(c.modes & ~c.allowed, 0);
+        assert_int_equal(w.modes ? c.modes & ~w.modes : 0, 0);
+        for (int m = 0; m < DV_FLEET_MODES; m++) {
+            enum dv_wall wall = dv_fleet_rules_wall((enum dv_fleet_mode)m);
+            if (!(c.modes & DV_FLEET_BIT(m)))
+                continue;
+            assert_true(wall >= w.isolation);
+            assert_true(w.trust == DV_TRUST_TRUSTED || wall >= DV_WALL_DRIVER);
+        }
+    }
+}
+
+/* ---- the knapsack against brute force ---- */
+
+static int64_t best_by_force(const struct dv_fleet_knapsack *k, uint32_t i, uint64_t memory,
+                             uint32_t compute, uint32_t most)
+{
+    if (i == k->n)
+        return 0;
+    const struct dv_fleet_thing *t = &k->items[i];
+    int64_t best = 0;
+    for (uint32_t n = 0;
+         n <= t->limit && n <= most && n * t->memory <= memory && n * t->compute <= compute; n++) {
+        int64_t v = n * t->value + best_by_force(k, i + 1, memory - n * t->memory,
+                                                 compute - n * t->compute, most - n);
+        best = DV_MAX(best, v);
+    }
+    return best;
+}
+
+static void test_knapsack(void **state)
+{
+    struct dv_rng rng = {11};
+    for (int i = 0; i < 1000; i++) {
+        struct dv_fleet_thing things[4], copy[4];
+        struct dv_fleet_knapsack k = {.memory = 100, .compute = 100, .most = 12, .items = things};
+        k.n = 1 + (uint32_t)dv_rng_below(&rng, 4);
+        k.steps = dv_rng_below(&rng, 4) ? 100000 : 5; /* cut short, the bound has to hold */
+        for (uint32_t t = 0; t < k.n; t++)
+            things[t] = (struct dv_fleet_thing){.id = t,
+                                                .value = 1 + (int64_t)dv_rng_below(&rng, 1000),
+                                                .memory = 5 + dv_rng_below(&rng, 60),
+                                                .compute = (uint32_t)dv_rng_below(&rng, 60),
+                                                .limit = dv_rng_below(&rng, 8)};
+        memcpy(copy, things, sizeof copy);
+        int64_t best = best_by_force(&k, 0, k.memory, k.compute, k.most), sum = 0;
+        uint64_t memory = 0, compute = 0, n = 0;
+        assert_int_equal(dv_fleet_knapsack_solve(&k), 0);
+        for (uint32_t t = 0; t < k.n; t++) {
+            sum += things[t].taken * things[t].value;
+            memory += things[t].taken * things[t].memory;
+            compute += things[t].taken * things[t].compute;
+            n += things[t].taken;
+            assert_true(things[t].taken <= things[t].limit);
+        }
+        assert_true(memory <= 100 && compute <= 100 && n <= 12);
+        assert_int_equal(sum, k.value);
+        assert_true(k.value <= best && best <= k.upper);
+        if (k.steps > 5)
+            assert_int_equal(k.value, best);
+    }
+}
+
+/* ---- the linear program ---- */
+
+/* Cutting stock from a text book: rolls of 9, pieces of 4, 3 and 2. */
+static void test_lp(void **state)
+{
+    static const struct dv_fleet_lp_row rows[] = {{20, 1000}, {50, 1000}, {12, 1000}, {100, 0}};
+    static const double patterns[][3] = {{2, 0, 0}, {0, 3, 0}, {0, 0, 4}, {1, 1, 1}};
+    dv_cleanup(dv_fleet_lp_freep) struct dv_fleet_lp *lp = NULL;
+    double x[4], cost = 0;
+    assert_int_equal(dv_fleet_lp_new(rows, 4, &lp), 0);
+    for (int i = 0; i < 4; i++) {
+        struct dv_fleet_lp_entry e[4] = {{3, 1}};
+        uint32_t n = 1;
+        for (uint32_t k = 0; k < 3; k++)
+            if (patterns[i][k] > 0)
+                e[n++] = (struct dv_fleet_lp_entry){k, patterns[i][k]};
+        assert_int_equal(dv_fleet_lp_add(lp, 1, e, n), 0);
+    }
+    dv_fleet_lp_solve(lp, 1000000);
+    dv_fleet_lp_values(lp, x);
+    for (int i = 0; i < 4; i++)
+        cost += x[i];
+    /* 12 of {1,1,1}: then 8 / 2 and 38 / 3. */
+    assert_true(fabs(cost - (12 + 4 + 38 / 3.0)) < 1e-3);
+    double worth = 20 * dv_fleet_lp_dual(lp, 0) + 50 * dv_fleet_lp_dual(lp, 1) +
+                   12 * dv_fleet_lp_dual(lp, 2) + 100 * dv_fleet_lp_dual(lp, 3);
+    assert_true(fabs(worth - cost) < 1e-3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules),
+                                       cmocka_unit_test(test_knapsack), cmocka_unit_test(test_lp)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
