@@ -121,6 +121,12 @@ static const struct dv_kubelet_plugin_ops ops = {allocate, prefer, pre_start, on
 
 /* ---- the kubelet's side ---- */
 
+/* Who asked is gone before there was an answer. */
+static void end_unheard(void *arg)
+{
+    dv_grpc_server_fail(arg, DV_GRPC_CANCELLED, "gone");
+}
+
 static void on_register(void *arg, struct dv_grpc_call *call, const uint8_t *message, size_t size)
 {
     struct fixture *f = arg;
@@ -129,6 +135,7 @@ static void on_register(void *arg, struct dv_grpc_call *call, const uint8_t *mes
     memcpy(f->last_register, message, f->last_register_size);
     if (f->keep_waiting) {
         f->waiting = call;
+        dv_grpc_server_on_gone(call, end_unheard, call);
         dv_loop_stop(f->loop);
         return;
     }
