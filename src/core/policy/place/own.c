@@ -24,6 +24,9 @@
 #define CHURN_NOW 4.0
 #define CHURN_EVER 12.0
 #define PRICE_ROUNDS 60
+/* Of a model of which next to nothing is left. It keeps scores in their bounds: 16 GPUs at this
+ * price are 2^19 GPUs. */
+#define PRICE_MAX 32768.0
 /* What has been learnt is read again once there is this much more of it. */
 #define LEARN_MORE 1.1
 
@@ -181,7 +184,7 @@ static void find_prices(const struct own *own, double ret[DV_CLUSTER_MODELS_MAX]
     loads_of(own, s, models, loads);
     for (uint32_t m = 0; m < models; m++) {
         double q = own->worth[m] > 0 ? loads[m] / (double)own->worth[m] : 0;
-        ret[m] = q * q;
+        ret[m] = DV_MIN(q * q, PRICE_MAX);
     }
 }
 

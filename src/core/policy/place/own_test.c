@@ -359,6 +359,37 @@ static void play(const struct story *s, uint64_t names, struct outcome *ret)
     close_world(&w);
 }
 
+/* Of a model that many are bound to next to nothing is left: its price is high and has an end. */
+static void a_model_runs_out(void **state)
+{
+    enum { PLENTY = 4096 };
+    static char names[PLENTY][8];
+    static struct dv_cluster_node nodes[PLENTY + 1];
+    for (int i = 0; i < PLENTY; i++) {
+        snprintf(names[i], sizeof names[i], "a%d", i);
+        nodes[i] = (struct dv_cluster_node){
+            .name = names[i], .cpu_milli = 64000, .memory_mib = 64000, .gpus = 16, .model = "A"};
+    }
+    nodes[PLENTY] = (struct dv_cluster_node){
+        .name = "b", .cpu_milli = 64000, .memory_mib = 64000, .gpus = 1, .model = "B"};
+    struct world w;
+    struct dv_cluster_pod bound = {10, 10, 1, 10, 0, 0};
+    open_world(&w, nodes, PLENTY + 1);
+    assert_int_equal(dv_cluster_spec(w.cluster, "B", false, &bound.spec, NULL), 0);
+    know(&w, bound, 100);
+    know(&w, p470, 1);
+    begin(&w);
+    for (int i = 0; i < 100; i++) {
+        struct dv_place_verdict v;
+        assert_int_equal(dv_place_find(w.place, &bound, &v), 0);
+        assert_int_equal(v.waste, 0);
+        assert_in_range(v.score + (INT64_C(1) << 50), 0, INT64_C(1) << 51);
+        assert_int_equal(dv_place_take(w.place, v.node, &bound, &v.taking), 0);
+    }
+    assert_string_equal(put(&w, bound), "nowhere");
+    close_world(&w);
+}
+
 static void names_do_not_matter(void **state)
 {
     static struct story s;
@@ -408,6 +439,7 @@ int main(void)
         cmocka_unit_test(models_are_kept_for_those_who_run_on_nothing_else),
         cmocka_unit_test(terms_by_hand),
         cmocka_unit_test(shapes_by_hand),
+        cmocka_unit_test(a_model_runs_out),
         cmocka_unit_test(names_do_not_matter),
         cmocka_unit_test(learns),
     };
