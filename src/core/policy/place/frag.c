@@ -133,6 +133,18 @@ static const int64_t *row(const struct dv_frag *f, uint32_t model, uint32_t cove
     return f->fit + ((size_t)model * (f->n_cpus + 1) + covered) * f->n_sizes;
 }
 
+/* Who has the CPU of one row has that of all rows above it. */
+static void add_up(struct dv_frag *f)
+{
+    for (uint32_t c = 1; c <= f->n_cpus; c++)
+        f->without[c] += f->without[c - 1];
+    for (uint32_t m = 0; m < f->n_models; m++)
+        for (size_t i = f->n_sizes; i < (size_t)(f->n_cpus + 1) * f->n_sizes; i++) {
+            int64_t *fit = f->fit + (size_t)m * (f->n_cpus + 1) * f->n_sizes;
+            fit[i] += fit[i - f->n_sizes];
+        }
+}
+
 static int sum_up(struct dv_frag *f, const struct dv_popularity *p, const uint32_t *head)
 {
     size_t rows = (size_t)f->n_models * (f->n_cpus + 1);
@@ -148,15 +160,16 @@ static int sum_up(struct dv_frag *f, const struct dv_popularity *p, const uint32
         uint32_t from = cpus_covered(f, k->pod.cpu_milli);
         if (!k->pod.gpus) {
             f->without_all += (int64_t)k->count;
-            for (uint32_t c = from; c <= f->n_cpus; c++)
-                f->without[c] += (int64_t)k->count;
+            f->without[from] += (int64_t)k->count;
             continue;
         }
         uint32_t size = size_of(f, &k->pod);
         for (uint32_t m = 0; m < f->n_models; m++)
-            for (uint32_t c = from; (mask >> m & 1) && c <= f->n_cpus; c++)
-                f->fit[((size_t)m * (f->n_cpus + 1) + c) * f->n_sizes + size] += (int64_t)k->count;
+            if (mask >> m & 1)
+                f->fit[((size_t)m * (f->n_cpus + 1) + from) * f->n_sizes + size] +=
+                    (int64_t)k->count;
     }
+    add_up(f);
     return 0;
 }
 
