@@ -84,6 +84,8 @@ static int check_values(const struct dv_ui *ui, const struct dv_place_policy **r
     if (v->departures && v->arrivals)
         return dv_ui_fail(ui, DV_UI_USAGE,
                           "--departures: pods come by creation_time, not by --arrivals");
+    if (!strcmp(v->nodes, "-") && !strcmp(v->pods, "-"))
+        return dv_ui_fail(ui, DV_UI_USAGE, "--nodes and --pods cannot both be stdin");
     if (!v->departures && v->compress_milli != 1000)
         return dv_ui_fail(ui, DV_UI_USAGE, "--compress goes with --departures");
     if (v->departures && v->bounds)
@@ -241,7 +243,8 @@ static int run_asked(const struct dv_ui *ui, struct asked *a)
     dv_cluster_sim_result(sim, &view.result);
     if (r == 0)
         dv_ui_fail(ui, 0, "interrupted after %u of %u pods", view.result.arrived, a->n_arrivals);
-    exit = r < 0 ? dv_ui_fail(ui, DV_UI_FAILURE, "%s", strerror(-r))
+    exit = r < 0 ? dv_ui_fail(ui, DV_UI_FAILURE, "%s",
+                              r == -E2BIG ? DV_CLUSTER_SIM_TOO_MANY : strerror(-r))
                  : dv_simulate_cluster_answer(ui, &view);
     dv_str_done(&view.explained);
     return exit;

@@ -60,7 +60,8 @@ int dv_fleet_lines(const char *path, int (*visit)(void *arg, const char *line, s
             return r;
         }
     }
+    int error = errno; /* of the last fgets(), if it is one */
     if (ferror(f))
-        return dv_err_set(err, -EIO, "%s: cannot be read", path);
+        return dv_err_set(err, -error, "%s: %s", path, strerror(error));
     return 0;
 }

@@ -78,7 +78,7 @@ static int start(struct dv_cluster_sim *sim, struct dv_err *err)
     if (!r)
         r = dv_frag_sum_init(&sim->fragmented, sim->frag, c->cluster);
     if (r < 0)
-        return dv_err_set(err, r, r == -E2BIG ? "too many kinds of pods" : "out of memory");
+        return dv_err_set(err, r, r == -E2BIG ? DV_CLUSTER_SIM_TOO_MANY : "out of memory");
     struct dv_place_config config = {.cluster = c->cluster,
                                      .policy = c->policy,
                                      .popularity = sim->learnt ? sim->learnt : sim->workload,

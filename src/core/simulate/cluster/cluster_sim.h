@@ -21,6 +21,10 @@
 #define DV_CLUSTER_SIM_PERCENT_MAX 200u /* of the cluster, arrived; what comes later has no row */
 #define DV_CLUSTER_SIM_TIME_MAX UINT64_C(4000000000) /* s */
 
+/* What -E2BIG means, for people. */
+#define DV_CLUSTER_SIM_TOO_MANY                                                                    \
+    "too many kinds of pods, by what they ask for: CPU, memory, GPUs, models, wishes; round these"
+
 struct dv_cluster_sim_times {
     uint64_t created_s, deleted_s; /* deleted >= created */
 };
