@@ -250,7 +250,8 @@ static void sort_models(struct dv_cluster *c)
     char *sorted[DV_CLUSTER_MODELS_MAX];
     for (uint32_t i = 0; i < old.n; i++)
         sorted[to[i]] = old.v[i];
-    memcpy(old.v, sorted, old.n * sizeof *sorted);
+    if (old.n)
+        memcpy(old.v, sorted, old.n * sizeof *sorted);
     /* The table finds by number: it has to follow. */
     for (uint32_t i = 0; i < old.n_slots; i++)
         if (old.slots[i])
