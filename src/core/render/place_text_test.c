@@ -97,8 +97,22 @@ static void verdicts_are_worded(void **unused)
         "most 4.00 GiB free on one node)");
 }
 
+static void terms_in_words(void **state)
+{
+    static const struct dv_place_term terms[] = {
+        {"pattern", 166667}, {"stranded", 0}, {"open", -10000}, {"luck", 5}};
+    dv_cleanup(dv_str_done) struct dv_str s = {0};
+    dv_place_terms_text(terms, 0, &s);
+    assert_string_equal(dv_str_get(&s), "");
+    dv_place_terms_text(terms, 4, &s);
+    assert_string_equal(dv_str_get(&s),
+                        "; it costs 0.156672 GPU there: 0.166667 of its GPU that nobody will fit "
+                        "into, -0.010000 for GPUs begun (less than 0: filled up), 0.000005 luck");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(verdicts_are_worded)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(verdicts_are_worded),
+                                       cmocka_unit_test(terms_in_words)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
