@@ -11,7 +11,7 @@ struct dv_simulate_cluster_view {
     const struct dv_cluster_sim_config *config;
     struct dv_cluster_sim_result result;
     bool partial;
-    uint64_t took_ns;        /* of the decisions alone */
+    uint64_t took_ns;        /* processor time of the decisions alone */
     const char *explain;     /* a pod; NULL: none */
     struct dv_str explained; /* ...and what there is to say of it; "": it did not come */
     const char *html;        /* a file for the page; NULL: none */

@@ -236,9 +236,9 @@ static int run_asked(const struct dv_ui *ui, struct asked *a)
             return exit;
         view.bounded = true;
     }
-    uint64_t started_ns = dv_clock_now();
+    uint64_t started_ns = dv_clock_thread();
     int r = run_steps(a, sim, &view, &view.exit);
-    view.took_ns = dv_clock_now() - started_ns;
+    view.took_ns = dv_clock_thread() - started_ns;
     view.partial = r == 0;
     dv_cluster_sim_result(sim, &view.result);
     if (r == 0)

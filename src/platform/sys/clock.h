@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two clocks: nanoseconds that only grow, and the time of day in seconds since 1970. */
+/* Clocks: nanoseconds that only grow, those that a thread has worked, and the time of day. */
 #ifndef DV_SYS_CLOCK_H
 #define DV_SYS_CLOCK_H
 
@@ -15,6 +15,15 @@ static inline uint64_t dv_clock_now(void)
     return (uint64_t)ts.tv_sec * DV_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
+/* What this thread has used of a processor: how long work takes, whoever else is busy. */
+static inline uint64_t dv_clock_thread(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (uint64_t)ts.tv_sec * DV_NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+/* Seconds since 1970. */
 static inline int64_t dv_clock_unix(void)
 {
     struct timespec ts;
