@@ -7,6 +7,7 @@
 #include "admission/admission.h"
 #include "base/str.h"
 #include "render/json.h"
+#include "sys/testing/texts.h"
 #include "yaml/yaml_output.h"
 #include "yaml/yaml_tree.h"
 
@@ -17,40 +18,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define FILE_MAX 262144
-
-/* Beside the source root, or beside the folder that holds it. */
-static const char *folder(void)
-{
-    static char path[4096];
-    static const char *const ups[] = {"..", "../.."};
-    const char *source = getenv("DIVVY_SOURCE");
-    for (size_t i = 0; i < DV_ARRAY_SIZE(ups); i++) {
-        snprintf(path, sizeof path, "%s/%s/shared/data/guides/expected.tsv", source ? source : ".",
-                 ups[i]);
-        FILE *f = fopen(path, "r");
-        if (!f)
-            continue;
-        fclose(f);
-        *strrchr(path, '/') = 0;
-        return path;
-    }
-    return NULL;
-}
-
-static char *slurp(const char *dir, const char *name, size_t *ret_len)
-{
-    char path[4400];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    char *text = calloc(1, FILE_MAX);
-    assert_non_null(text);
-    *ret_len = fread(text, 1, FILE_MAX - 1, f);
-    fclose(f);
-    return text;
-}
 
 /* A container's resources, put into a pod. */
 static void wrap(const struct dv_str *fragment, struct dv_str *pod)
@@ -102,14 +69,14 @@ static void test_guides(void **state)
 {
     static const char *const verdicts[] = {"accepted", "warned", "rewritten", "refused"};
     static const char *const kinds[] = {"pod", "pod-fragment", "deployment", "job"};
-    const char *dir = folder();
+    const char *dir = dv_texts_guides();
     size_t len;
     int files = 0, wrong = 0;
     if (!dir) {
         print_message("no guides beside this tree\n");
         skip();
     }
-    char *table = slurp(dir, "expected.tsv", &len), *rest = table;
+    char *table = dv_texts_guide(dir, "expected.tsv", &len), *rest = table;
     for (char *row; (row = strsep(&rest, "\n"));) {
         char *file = strsep(&row, "\t"), *kind = strsep(&row, "\t"), *want = strsep(&row, "\t");
         bool known = false;
@@ -117,7 +84,7 @@ static void test_guides(void **state)
             known = known || !strcmp(kind, kinds[i]);
         if (!known)
             continue;
-        char *text = slurp(dir, file, &len);
+        char *text = dv_texts_guide(dir, file, &len);
         print_message("%s\n", file);
         const char *got = verdicts[judge_all(text, len, !strcmp(kind, "pod-fragment"))];
         if (strcmp(got, want) != 0) {

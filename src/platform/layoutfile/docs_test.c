@@ -6,6 +6,7 @@
  * warned the next block is the message, letter by letter.
  */
 #include "layoutfile/layoutfile.h"
+#include "sys/testing/texts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,40 +16,7 @@
 
 #include <cmocka.h>
 
-static char page[1 << 18];
-
-static void load(const char *name)
-{
-    char path[4096];
-    const char *source = getenv("DIVVY_SOURCE");
-    snprintf(path, sizeof path, "%s/docs/reference/%s", source ? source : ".", name);
-    FILE *f = fopen(path, "r");
-    if (!f)
-        fail_msg("%s is not there", path);
-    page[fread(page, 1, sizeof page - 1, f)] = 0;
-    fclose(f);
-}
-
-struct block {
-    char *info, *text; /* what stands behind the ```, and the lines up to the next ``` */
-};
-
-/* Cuts the next block out of the page. */
-static bool next_block(char **rest, struct block *ret)
-{
-    char *start = strstr(*rest, "```");
-    char *line = start ? strchr(start, '\n') : NULL;
-    char *end = line ? strstr(line, "\n```") : NULL;
-    if (!end)
-        return false;
-    *line = 0;
-    end[1] = 0;
-    *ret = (struct block){start + 3, line + 1};
-    *rest = end + 4;
-    return true;
-}
-
-static int read_block(const struct block *b, const char *config, bool plugin,
+static int read_block(const struct dv_texts_block *b, const char *config, bool plugin,
                       struct dv_layoutfile_info *info, struct dv_err *err)
 {
     dv_cleanup(dv_layout_freep) struct dv_layout *l = NULL;
@@ -58,12 +26,12 @@ static int read_block(const struct block *b, const char *config, bool plugin,
                   : dv_layoutfile_read("node.yaml", b->text, len, config, &l, info, err);
 }
 
-static void check(const struct block *b, const char *config, bool plugin, char **rest)
+static void check(const struct dv_texts_block *b, const char *config, bool plugin, char **rest)
 {
     struct dv_layoutfile_info info = {0};
     struct dv_err err = {{0}};
     char message[512] = "";
-    struct block expected = {NULL, ""};
+    struct dv_texts_block expected = {NULL, ""};
     int r = read_block(b, config, plugin, &info, &err);
     if (r < 0)
         snprintf(message, sizeof message, "%s\n", err.msg);
@@ -74,18 +42,17 @@ static void check(const struct block *b, const char *config, bool plugin, char *
         assert_string_equal(message, "");
         return;
     }
-    assert_true(next_block(rest, &expected));
+    assert_true(dv_texts_block(rest, &expected));
     assert_string_equal(message, expected.text);
     assert_int_equal(r < 0, !strcmp(b->info, "yaml refused"));
 }
 
 static void check_page(const char *name, bool plugin, int at_least)
 {
-    char *rest = page;
-    struct block b;
+    char *rest = dv_texts_page(name);
+    struct dv_texts_block b;
     int n = 0;
-    load(name);
-    while (next_block(&rest, &b)) {
+    while (dv_texts_block(&rest, &b)) {
         char *config = strstr(b.info, "config=");
         assert_int_equal(strncmp(b.info, "yaml", 4), 0);
         check(&b, config ? config + 7 : NULL, plugin, &rest);
@@ -96,12 +63,12 @@ static void check_page(const char *name, bool plugin, int at_least)
 
 static void test_layout_file(void **state)
 {
-    check_page("layout-file.md", false, 6);
+    check_page("docs/reference/layout-file.md", false, 6);
 }
 
 static void test_plugin_config(void **state)
 {
-    check_page("plugin-config.md", true, 2);
+    check_page("docs/reference/plugin-config.md", true, 2);
 }
 
 int main(void)

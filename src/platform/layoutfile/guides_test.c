@@ -7,6 +7,7 @@
  */
 #include "layoutfile/cluster_policy.h"
 #include "layoutfile/layoutfile.h"
+#include "sys/testing/texts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,38 +18,6 @@
 #include <cmocka.h>
 
 #define ROWS_MAX 256
-
-/* Beside the source root, or beside the folder that holds it. */
-static const char *folder(void)
-{
-    static char path[4096];
-    static const char *const ups[] = {"..", "../.."};
-    const char *source = getenv("DIVVY_SOURCE");
-    for (size_t i = 0; i < DV_ARRAY_SIZE(ups); i++) {
-        snprintf(path, sizeof path, "%s/%s/shared/data/guides/expected.tsv", source ? source : ".",
-                 ups[i]);
-        FILE *f = fopen(path, "r");
-        if (!f)
-            continue;
-        fclose(f);
-        *strrchr(path, '/') = 0;
-        return path;
-    }
-    return NULL;
-}
-
-static char *slurp(const char *dir, const char *name, size_t *ret_len)
-{
-    char path[4400];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    char *text = calloc(1, DV_LAYOUTFILE_MAX);
-    assert_non_null(text);
-    *ret_len = fread(text, 1, DV_LAYOUTFILE_MAX - 1, f);
-    fclose(f);
-    return text;
-}
 
 enum verdict { ACCEPTED, WARNED, REFUSED };
 
@@ -95,21 +64,21 @@ static enum verdict read_policy(const char *name, const char *text, size_t len)
 static void test_guides(void **state)
 {
     static const char *const verdicts[] = {"accepted", "warned", "refused"};
-    const char *dir = folder();
+    const char *dir = dv_texts_guides();
     size_t len;
     int files = 0, wrong = 0;
     if (!dir) {
         print_message("no guides beside this tree\n");
         skip();
     }
-    char *table = slurp(dir, "expected.tsv", &len), *rest = table;
+    char *table = dv_texts_guide(dir, "expected.tsv", &len), *rest = table;
     for (char *row; (row = strsep(&rest, "\n"));) {
         char *file = strsep(&row, "\t"), *kind = strsep(&row, "\t"), *want = strsep(&row, "\t");
         bool policy = want && !strcmp(kind, "clusterpolicy");
         if (!want || (!policy && strcmp(kind, "device-plugin-config") != 0 &&
                       strcmp(kind, "mig-parted-config") != 0))
             continue;
-        char *text = slurp(dir, file, &len);
+        char *text = dv_texts_guide(dir, file, &len);
         print_message("%s\n", file);
         const char *got =
             verdicts[policy ? read_policy(file, text, len) : read_all(file, text, len)];

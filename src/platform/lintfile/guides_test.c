@@ -6,6 +6,7 @@
  * skipped.
  */
 #include "lintfile/lintfile.h"
+#include "sys/testing/texts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,38 +15,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-/* Beside the source root, or beside the folder that holds it. */
-static const char *folder(void)
-{
-    static char path[4096];
-    static const char *const ups[] = {"..", "../.."};
-    const char *source = getenv("DIVVY_SOURCE");
-    for (size_t i = 0; i < DV_ARRAY_SIZE(ups); i++) {
-        snprintf(path, sizeof path, "%s/%s/shared/data/guides/expected.tsv", source ? source : ".",
-                 ups[i]);
-        FILE *f = fopen(path, "r");
-        if (!f)
-            continue;
-        fclose(f);
-        *strrchr(path, '/') = 0;
-        return path;
-    }
-    return NULL;
-}
-
-static char *slurp(const char *dir, const char *name, size_t *ret_len)
-{
-    char path[4400];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    char *text = calloc(1, DV_LINTFILE_MAX);
-    assert_non_null(text);
-    *ret_len = fread(text, 1, DV_LINTFILE_MAX - 1, f);
-    fclose(f);
-    return text;
-}
 
 static bool check_verdict(const char *file, const char *text, size_t len, const char *want)
 {
@@ -84,20 +53,20 @@ static void check_fix(const char *file, const char *text, size_t len)
 
 static void test_guides(void **state)
 {
-    const char *dir = folder();
+    const char *dir = dv_texts_guides();
     size_t len;
     int files = 0, wrong = 0;
     if (!dir) {
         print_message("no guides beside this tree\n");
         skip();
     }
-    char *table = slurp(dir, "expected.tsv", &len), *rest = table;
+    char *table = dv_texts_guide(dir, "expected.tsv", &len), *rest = table;
     strsep(&rest, "\n");
     for (char *row; (row = strsep(&rest, "\n"));) {
         char *file = strsep(&row, "\t"), *kind = strsep(&row, "\t"), *want = strsep(&row, "\t");
         if (!kind || !want)
             continue;
-        char *text = slurp(dir, file, &len);
+        char *text = dv_texts_guide(dir, file, &len);
         wrong += !check_verdict(file, text, len, want);
         check_fix(file, text, len);
         files++;

@@ -5,6 +5,7 @@
  * letter by letter.
  */
 #include "pricefile/pricefile.h"
+#include "sys/testing/texts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,46 +15,13 @@
 
 #include <cmocka.h>
 
-static char page[1 << 16];
-
-static void load(void)
-{
-    char path[4096];
-    const char *source = getenv("DIVVY_SOURCE");
-    snprintf(path, sizeof path, "%s/docs/reference/price-file.md", source ? source : ".");
-    FILE *f = fopen(path, "r");
-    if (!f)
-        fail_msg("%s is not there", path);
-    page[fread(page, 1, sizeof page - 1, f)] = 0;
-    fclose(f);
-}
-
-struct block {
-    char *info, *text; /* what stands behind the ```, and the lines up to the next ``` */
-};
-
-/* Cuts the next block out of the page. */
-static bool next_block(char **rest, struct block *ret)
-{
-    char *start = strstr(*rest, "```");
-    char *line = start ? strchr(start, '\n') : NULL;
-    char *end = line ? strstr(line, "\n```") : NULL;
-    if (!end)
-        return false;
-    *line = 0;
-    end[1] = 0;
-    *ret = (struct block){start + 3, line + 1};
-    *rest = end + 4;
-    return true;
-}
-
-static void check(const struct block *b, char **rest)
+static void check(const struct dv_texts_block *b, char **rest)
 {
     struct dv_price_list *l = NULL;
     struct dv_pricefile_info info = {0};
     struct dv_err err = {{0}};
     char message[600] = "";
-    struct block expected = {NULL, ""};
+    struct dv_texts_block expected = {NULL, ""};
     int r = dv_pricefile_read("prices.yaml", b->text, strlen(b->text), NULL, &l, &info, &err);
     if (r < 0)
         snprintf(message, sizeof message, "%s\n", err.msg);
@@ -62,18 +30,17 @@ static void check(const struct block *b, char **rest)
                  info.warnings[0].text);
     dv_price_list_free(l);
     if (strcmp(b->info, "yaml") != 0)
-        assert_true(next_block(rest, &expected));
+        assert_true(dv_texts_block(rest, &expected));
     assert_string_equal(message, expected.text);
     assert_int_equal(r < 0, !strcmp(b->info, "yaml refused"));
 }
 
 static void test_page(void **state)
 {
-    char *rest = page;
-    struct block b;
+    char *rest = dv_texts_page("docs/reference/price-file.md");
+    struct dv_texts_block b;
     int n = 0;
-    load();
-    while (next_block(&rest, &b)) {
+    while (dv_texts_block(&rest, &b)) {
         check(&b, &rest);
         n++;
     }
