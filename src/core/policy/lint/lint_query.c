@@ -173,6 +173,9 @@ struct query {
     struct dv_lint_report *report;
     const struct dv_lint_at *at;
     struct scan s;
+    struct dv_lint_at
+        seen; /* the place of seen_at: places are asked for mostly from left to right */
+    size_t seen_at;
     struct frame stack[DEPTH_MAX];
     int depth;
     char last[NAME_MAX]; /* the name before the sign in hand */
@@ -187,9 +190,15 @@ struct query {
     bool of_gpus;
 };
 
-static struct dv_lint_at place(const struct query *q, size_t offset)
+static struct dv_lint_at place(struct query *q, size_t offset)
 {
-    return dv_lint_place(q->at, q->s.text, offset);
+    if (offset < q->seen_at || !q->seen_at) {
+        q->seen = *q->at;
+        q->seen_at = 0;
+    }
+    q->seen = dv_lint_place(&q->seen, q->s.text + q->seen_at, offset - q->seen_at);
+    q->seen_at = offset;
+    return q->seen;
 }
 
 static struct dv_lint_finding *add(struct query *q, enum dv_lint_rule rule, size_t offset,

@@ -43,6 +43,32 @@ static void test_names(void **state)
     check("# dcgm_fb_used\nDCGM_FI_DEV_FB_USED", QUERY, "");
 }
 
+/* Of what is found later a place may be before it; many places do not take the square of time. */
+static void test_places(void **state)
+{
+    static const struct dv_lint_at start = {.line = 7, .column = 11, .indent = 4};
+    static const char text[] =
+        "DCGM_FI_DEV_GPU_UTIL +\n  dcgm_a{x=\"\xc3\xa9\"} + dcgm_b\n  + dcgm_c";
+    static const uint32_t want[][2] = {{8, 7}, {8, 23}, {9, 9}, {7, 11}};
+    dv_cleanup(dv_str_done) struct dv_str many = {0};
+    struct dv_lint_report r = {0};
+    dv_lint_begin(&r, "query", NULL, 7);
+    dv_lint_query(&r, &start, text, strlen(text), QUERY);
+    assert_int_equal(r.n_findings, DV_ARRAY_SIZE(want));
+    for (uint32_t i = 0; i < r.n_findings; i++) {
+        assert_int_equal(r.findings[i].line, want[i][0]);
+        assert_int_equal(r.findings[i].column, want[i][1]);
+    }
+    dv_lint_report_done(&r);
+    for (int i = 0; i < 70000; i++)
+        dv_str_addf(&many, "dcgm_gpu_temp +");
+    dv_lint_begin(&r, "query", NULL, 1);
+    dv_lint_query(&r, &start, dv_str_get(&many), many.len, QUERY);
+    dv_lint_query_names(&r, &start, dv_str_get(&many), many.len);
+    assert_int_equal(r.n_findings + r.n_dropped, 2 * 70000);
+    dv_lint_report_done(&r);
+}
+
 static void test_mig(void **state)
 {
     check("DCGM_FI_DEV_GPU_UTIL", QUERY, "DV504");
@@ -93,9 +119,9 @@ static void test_lengths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),     cmocka_unit_test(test_mig),
-        cmocka_unit_test(test_functions), cmocka_unit_test(test_syntax),
-        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_names),  cmocka_unit_test(test_places),
+        cmocka_unit_test(test_mig),    cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_syntax), cmocka_unit_test(test_lengths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
