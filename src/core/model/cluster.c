@@ -237,6 +237,8 @@ static int compare_name(const void *a, const void *b, void *fixed)
 static void sort_models(struct dv_cluster *c)
 {
     uint8_t to[DV_CLUSTER_MODELS_MAX];
+    if (!c->models.n)
+        return;
     for (uint32_t i = 0; i < c->models.n; i++) {
         to[i] = 0;
         for (uint32_t k = 0; k < c->models.n; k++)

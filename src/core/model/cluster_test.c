@@ -43,6 +43,16 @@ static void nodes_are_sorted_and_models_numbered(void **unused)
     assert_int_equal(dv_cluster_free_now(c).gpu_milli, 3000);
 }
 
+static void no_node_has_a_gpu(void **unused)
+{
+    dv_cleanup(dv_cluster_freep) struct dv_cluster *c = dv_cluster_new();
+    assert_int_equal(
+        dv_cluster_add(c, &(struct dv_cluster_node){.name = "n", .cpu_milli = 1}, NULL), 0);
+    assert_int_equal(dv_cluster_seal(c, NULL), 0);
+    assert_int_equal(dv_cluster_models(c), 0);
+    assert_null(dv_cluster_model(c, 0));
+}
+
 static void bad_nodes_are_refused(void **unused)
 {
     struct dv_topology three = {.n = 3};
@@ -206,6 +216,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nodes_are_sorted_and_models_numbered),
+        cmocka_unit_test(no_node_has_a_gpu),
         cmocka_unit_test(bad_nodes_are_refused),
         cmocka_unit_test(models_are_bounded),
         cmocka_unit_test(specs_and_wishes_are_numbered_once),
