@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mig_forecast_layouts.h"
 
+#include "base/str.h"
 #include "layout_file.h"
 #include "layoutfile/layoutfile.h"
 #include "policy/mig_change.h"
@@ -163,6 +164,17 @@ static bool is_listed(const char *only, const char *name)
 
 /* ---- the file ---- */
 
+static int no_config(struct reader *in, const char *name, size_t len, const char *word,
+                     char (*names)[DV_FORECAST_NAME], int n)
+{
+    const char *all[DV_LAYOUTFILE_CONFIGS_MAX];
+    for (int i = 0; i < n; i++)
+        all[i] = names[i];
+    const char *near = dv_str_nearest(word, all, (size_t)n);
+    return dv_err_set(in->err, -EINVAL, "%s: no configuration '%.*s'%s%s%s", in->path, (int)len,
+                      name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
 static int check_only(struct reader *in, const char *only, char (*names)[DV_FORECAST_NAME], int n)
 {
     while (only && *only) {
@@ -174,8 +186,7 @@ static int check_only(struct reader *in, const char *only, char (*names)[DV_FORE
         while (i < n && strcmp(names[i], word) != 0)
             i++;
         if (i == n)
-            return dv_err_set(in->err, -EINVAL, "%s: no configuration '%.*s'", in->path, (int)len,
-                              only);
+            return no_config(in, only, len, word, names, n);
         only += len + (only[len] == ',');
     }
     return 0;
@@ -195,8 +206,9 @@ static int read_configs(struct reader *in, const char *only)
             r = add_layout(in, names[i], names[i]);
     free(names);
     if (r == 0 && !in->ret->n)
-        r = dv_err_set(in->err, -EINVAL, "%s: no layout in it is for %u x %s%s%s", in->path,
+        r = dv_err_set(in->err, -EINVAL, "%s: no layout in it is for %u x %s%s%.*s", in->path,
                        in->n_gpus, in->gpu->name, in->notes->len ? "; " : "",
+                       (int)DV_MAX(in->notes->len, 1) - 1, /* its last line's end */
                        dv_str_get(in->notes));
     return r;
 }

@@ -90,7 +90,27 @@ static int read_files(const struct dv_ui *ui, struct asked *a)
     if (r == 0)
         r = dv_demand_file_load(v->history, a->gpu->mig, v->step_ns / DV_NS_PER_S, &a->history,
                                 &err);
-    return r < 0 ? dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg) : DV_UI_OK;
+    if (r < 0)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);
+    const struct dv_demand_file *h = a->history;
+    if (h->n_foreign == 1)
+        dv_ui_fail(ui, 0, "%s: the column '%s' is left out: it is no MIG profile of %s", v->history,
+                   h->foreign, a->gpu->name);
+    else if (h->n_foreign)
+        dv_ui_fail(ui, 0,
+                   "%s: '%s' and %u more columns are left out: they are no MIG profiles of %s",
+                   v->history, h->foreign, h->n_foreign - 1, a->gpu->name);
+    return DV_UI_OK;
+}
+
+static int no_layout(const struct dv_ui *ui, const struct asked *a, const char *name)
+{
+    const char *names[DV_MIG_FORECAST_LAYOUTS_MAX];
+    for (uint32_t l = 0; l < a->layouts.n; l++)
+        names[l] = a->layouts.names[l];
+    const char *near = dv_str_nearest(name, names, a->layouts.n);
+    return dv_ui_fail(ui, DV_UI_USAGE, "--current: no layout '%s' among those compared%s%s%s", name,
+                      near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static int find_current(const struct dv_ui *ui, struct asked *a)
@@ -101,8 +121,7 @@ static int find_current(const struct dv_ui *ui, struct asked *a)
         if (!strcmp(a->layouts.names[l], v->current))
             a->problem.start = l;
     if (v->current && a->problem.start == DV_MIG_FORECAST_ANY)
-        return dv_ui_fail(ui, DV_UI_USAGE, "--current: no layout '%s' among those compared",
-                          v->current);
+        return no_layout(ui, a, v->current);
     return DV_UI_OK;
 }
 

@@ -52,6 +52,33 @@ static bool is_profile(const char *column, const char *profile)
     return s[i] == profile[i];
 }
 
+/* As 3g.40gb or 1c.2g.20gb, whatever GPU has it. */
+static bool looks_like_profile(const char *column)
+{
+    const char *s = short_name(column);
+    size_t digits = strspn(s, "0123456789");
+    return digits && (s[digits] == 'g' || s[digits] == 'c') && s[digits + 1] == '.' &&
+           s[digits + 2] >= '0' && s[digits + 2] <= '9';
+}
+
+static void note_foreign(struct reader *in, const struct dv_mig_geometry *g)
+{
+    struct dv_demand_file *f = in->file;
+    for (size_t i = 0; dv_csv_header(in->csv, i); i++) {
+        const char *column = dv_csv_header(in->csv, i);
+        uint32_t p = 0;
+        while (p < g->n_profiles && !is_profile(column, g->profiles[p].name))
+            p++;
+        if (p < g->n_profiles || !looks_like_profile(column) || f->n_foreign++)
+            continue;
+        for (size_t k = 0; column[k] && k + 1 < sizeof f->foreign; k++)
+            f->foreign[k] = column[k];
+        for (char *c = f->foreign; *c; c++)
+            if (*c < ' ' || *c > '~')
+                *c = '?';
+    }
+}
+
 static int no_profile(struct reader *in, const struct dv_mig_geometry *g)
 {
     return dv_csv_fail(in->csv, DV_CSV_ROW, in->err, -EINVAL,
@@ -80,6 +107,7 @@ static int select_columns(struct reader *in, const struct dv_mig_geometry *g)
         }
     if (!f->n_profiles)
         return no_profile(in, g);
+    note_foreign(in, g);
     return dv_csv_select(in->csv, in->columns, 1 + f->n_profiles, in->err);
 }
 

@@ -19,6 +19,7 @@
 #include "policy/mig_forecast.h"
 
 #define DV_DEMAND_FILE_ROWS_MAX 2000000u
+#define DV_DEMAND_FILE_NAME 64
 
 struct dv_demand_file {
     uint32_t n_profiles;
@@ -29,6 +30,10 @@ struct dv_demand_file {
     int32_t *demand; /* n * n_profiles; as struct dv_mig_forecast_problem has it */
     uint64_t rows, duplicates, out_of_order;
     size_t gaps; /* steps without any row */
+    /* Columns that are called like a MIG profile, and not like one of this GPU: they are not read.
+     */
+    uint32_t n_foreign;
+    char foreign[DV_DEMAND_FILE_NAME]; /* the first of them; printable */
 };
 
 /* step_s: 1..31 days. path "-": the standard input. 0; -EINVAL, -ERANGE, -E2BIG, -errno of open or

@@ -42,6 +42,21 @@ static void assert_demand(const struct dv_demand_file *f, size_t step, int32_t f
     assert_int_equal(f->demand[step * f->n_profiles + 1], second);
 }
 
+/* A profile that this GPU has not, or that is misspelt, is not left out in silence. */
+static void test_foreign_columns(void **state)
+{
+    struct dv_demand_file *f = read_text("time,1g.10gb,note,3g.40g\n2026-11-01T10:05Z,3,,1\n");
+    assert_int_equal(f->n_profiles, 1);
+    assert_int_equal(f->n_foreign, 1);
+    assert_string_equal(f->foreign, "3g.40g");
+    dv_demand_file_free(f);
+    f = read_text("time,nvidia.com/mig-1g.10gb,nvidia.com/mig-2g.12gb,1g.6gb,gpu\n"
+                  "2026-11-01T10:05Z,3,1,1,2\n");
+    assert_int_equal(f->n_foreign, 2);
+    assert_string_equal(f->foreign, "nvidia.com/mig-2g.12gb");
+    dv_demand_file_free(f);
+}
+
 /* Two in one hour, an hour without, a duplicate, one out of order, a field that is not known. */
 static void test_steps(void **state)
 {
@@ -129,6 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_foreign_columns),
         cmocka_unit_test(test_kubernetes_names),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_memory),
