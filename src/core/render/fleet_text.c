@@ -173,14 +173,28 @@ static bool all_run(const struct dv_fleet_plan *plan)
     return true;
 }
 
+/* Is there a workload that no card holds, however many there are? */
+static bool some_fits_none(const struct dv_fleet_plan *plan)
+{
+    for (uint32_t w = 0; w < plan->view->n_workloads; w++)
+        if (plan->unplaced[w].lack && plan->unplaced[w].lack != DV_FLEET_LACK_CARDS)
+            return true;
+    return false;
+}
+
 void dv_fleet_text_verdict(const struct dv_fleet_plan *plan, enum dv_fleet_aim aim,
                            struct dv_str *text)
 {
     if (plan->feasible) {
         dv_str_addf(text, "feasible: %u GPU%s, ", plan->n_cards, plan->n_cards == 1 ? "" : "s");
         add_least(plan, aim, text);
-    } else if (!plan->possible) {
+    } else if (!plan->possible && some_fits_none(plan)) {
         dv_str_add(text, "infeasible: some of it fits none of these models");
+    } else if (!plan->possible) {
+        dv_str_addf(text,
+                    "infeasible: not even %u GPUs of each model, the most that are reckoned with, "
+                    "hold all of it",
+                    DV_FLEET_CARDS_MAX);
     } else {
         dv_str_addf(text, "infeasible%s: all of it needs %" PRIu64 " GPU%s, ",
                     plan->proven_infeasible ? " (proven)" : "", plan->needed_cards,

@@ -66,7 +66,8 @@ struct dv_fleet_plan {
     uint32_t used[DV_FLEET_GROUPS_MAX]; /* cards of each group */
     bool feasible;
     /* What holds everything, with as many cards of these models as that takes; where feasible, the
-     * plan itself. possible: every workload fits some card at all. */
+     * plan itself. possible: every workload fits some card at all, and all
+     * of them fit on DV_FLEET_CARDS_MAX cards of each group. */
     bool possible;
     uint64_t needed_cards;
     int64_t needed_cost; /* micros per hour */
