@@ -152,6 +152,12 @@ static uint32_t largest(const struct dv_cluster *cluster)
     return most;
 }
 
+/* Beyond every node is as good as beyond a number. */
+static uint32_t whole(double v)
+{
+    return v < UINT32_MAX ? (uint32_t)v : UINT32_MAX;
+}
+
 /* Rare is not never: until somebody has asked for so many GPUs it is as if some pods had, for all
  * GPUs of the largest node, with the CPU and memory that usually come with them. */
 static void expect_big(const struct dv_cluster *cluster, uint64_t total, struct dv_own_demand *ret)
@@ -164,9 +170,8 @@ static void expect_big(const struct dv_cluster *cluster, uint64_t total, struct 
     double share = (double)milli / (double)(total + milli);
     for (uint32_t i = 0; i < ret->n_shapes; i++)
         ret->shapes[i].share = ret->shapes[i].share * (1 - share) + share;
-    ret->shapes[ret->n_shapes++] =
-        (struct dv_own_shape){group, (uint32_t)(group * ret->cpu_per_gpu),
-                              (uint32_t)(group * ret->memory_per_gpu), share};
+    ret->shapes[ret->n_shapes++] = (struct dv_own_shape){group, whole(group * ret->cpu_per_gpu),
+                                                         whole(group * ret->memory_per_gpu), share};
 }
 
 int dv_own_demand_read(const struct dv_popularity *p, const struct dv_cluster *cluster,
