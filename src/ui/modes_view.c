@@ -68,9 +68,11 @@ static void add_others(const struct dv_modes_view *v, uint32_t i, struct dv_outp
     add_figures(others, f);
     if (i >= v->n_calm || !v->calm[i].complete)
         return;
+    /* 0: none of them was served. */
     uint64_t calm = v->calm[i].others.p99_ns;
-    add_ms(others, "p99_without_hostile_ms", calm);
     if (calm)
+        add_ms(others, "p99_without_hostile_ms", calm);
+    if (calm && f->p99_ns)
         dv_output_decimal(others, "p99_ratio",
                           (int64_t)((double)f->p99_ns / (double)calm * 1000 + 0.5), 3);
 }
@@ -160,7 +162,7 @@ static void add_load(const struct dv_modes_view *v, struct dv_output_node *root)
 void dv_modes_view_add(const struct dv_modes_view *v, struct dv_output_node *root)
 {
     uint64_t offered = 0;
-    bool complete = true;
+    bool complete = !v->interrupted;
     for (uint32_t i = 0; i < v->n; i++) {
         offered = DV_MAX(offered, v->results[i].all.offered);
         complete = complete && v->results[i].complete;

@@ -18,6 +18,7 @@ struct dv_modes_view {
     /* With a hostile tenant: the same with it behaving like the others, of as many modes. */
     uint32_t n_calm;
     struct dv_modes_result calm[DV_MODES_COUNT];
+    bool interrupted; /* there may be modes that were not run */
 };
 
 void dv_modes_view_add(const struct dv_modes_view *v, struct dv_output_node *root);

@@ -247,6 +247,7 @@ static int run_all(const struct dv_ui *ui, const struct asked *a, struct dv_mode
     for (uint32_t m = 0; m < DV_MODES_COUNT && r == 0 && !dv_long_run_signal(); m++)
         if (a->modes[m])
             r = run_mode(a, m, view);
+    view->interrupted = dv_long_run_signal() != 0;
     return r < 0 ? dv_ui_fail(ui, DV_UI_FAILURE, "out of memory") : DV_UI_OK;
 }
 

@@ -2,6 +2,8 @@
 #include "simulate/modes/book.h"
 
 #define LOOK_EVERY 4096
+#define COUNT_LOOK_EVERY 65536
+#define COUNT_LATE_MAX (UINT64_C(1) << 25) /* arrivals, for who is waiting for the end */
 
 const uint32_t dv_modes_curve_permille[DV_MODES_CURVE] = {
     0, 10, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950, 980, 990, 999, 1000};
@@ -38,14 +40,28 @@ bool dv_book_stops(struct dv_book *b, uint64_t now_ns)
     return b->stopped;
 }
 
-/* What came until the end: not every mode has looked at all of it. */
-static void count_offered(const struct dv_book *b, struct dv_modes_result *ret)
+static bool stops_now(struct dv_book *b)
+{
+    if (b->stopped || !b->watch || b->watch->look(b->watch->ctx, b->until_ns))
+        return false;
+    b->stopped = true;
+    return true;
+}
+
+/* What came until the end: not every mode has looked at all of it. When the watch has had enough
+ * there may have come more than is counted. */
+static void count_offered(struct dv_book *b, struct dv_modes_result *ret)
 {
     struct dv_arrivals a;
+    uint64_t left = b->stopped ? COUNT_LATE_MAX : UINT64_MAX;
     dv_arrivals_start(&a, b->load);
-    for (uint32_t t = 0; t < b->load->tenants; t++)
-        for (uint64_t at; dv_arrivals_next(&a, t, &at) && at < b->until_ns;)
-            ret->tenants[t].offered++;
+    for (uint32_t t = 0; t < b->load->tenants; t++) {
+        uint64_t *n = &ret->tenants[t].offered;
+        for (uint64_t at; left && dv_arrivals_next(&a, t, &at) && at < b->until_ns; left--)
+            if (++*n % COUNT_LOOK_EVERY == 0 && stops_now(b))
+                left = 1;
+        *n = DV_MAX(*n, b->tenants[t].n);
+    }
 }
 
 static void figure(struct dv_latency *l, struct dv_modes_figures *f)

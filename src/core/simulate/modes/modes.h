@@ -98,8 +98,8 @@ struct dv_modes_result {
     struct dv_modes_figures tenants[DV_ARRIVALS_TENANTS_MAX];
 };
 
-/* Called now and then with the simulated time; false stops: what was served so far is the result.
- */
+/* Called now and then with the simulated time; false stops: what was served so far is the result,
+ * and of what was offered at least so much as is counted. */
 struct dv_modes_watch {
     bool (*look)(void *ctx, uint64_t simulated_ns);
     void *ctx;

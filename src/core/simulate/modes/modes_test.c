@@ -309,6 +309,30 @@ static bool never(void *ctx, uint64_t simulated_ns)
     return false;
 }
 
+static bool until_the_end(void *ctx, uint64_t simulated_ns)
+{
+    const uint64_t *duration_ns = ctx;
+    return simulated_ns < *duration_ns;
+}
+
+/* A card that is hopelessly behind has looked at few of the requests that came: they are counted at
+ * the end, and that can be stopped too. */
+static void test_stopped_while_counting(void **state)
+{
+    struct dv_arrivals_load l = seven;
+    l.recorded = NULL;
+    l.rate_milli = 10000000000;
+    l.service_ns = 100 * DV_NS_PER_MS;
+    l.duration_ns = DV_NS_PER_S / 2;
+    struct dv_modes_config c = engine();
+    struct dv_modes_watch watch = {until_the_end, &l.duration_ns};
+    assert_int_equal(dv_modes_run(&l, &c, DV_MODES_TIMESLICE, &watch, &result), 0);
+    assert_false(result.complete);
+    assert_int_equal(result.until_ns, l.duration_ns);
+    assert_in_range(result.all.served, 0, 6);
+    assert_in_range(result.all.offered, 65536, 100000);
+}
+
 /* Two requests of an hour each, in turns of a microsecond: who waits for the end of a request, or
  * for some thousands of them, waits for ever. */
 static void test_stopped_between_requests(void **state)
@@ -384,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_work_is_conserved),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_stopped_while_counting),
         cmocka_unit_test(test_stopped_between_requests),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_memory),
