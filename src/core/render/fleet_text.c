@@ -5,20 +5,23 @@
 
 #include <inttypes.h>
 
-const char *dv_fleet_text_rule(enum dv_fleet_rule rule)
+_Static_assert(DV_MODE_TIGHT_NS == 50 * DV_NS_PER_MS, "what the words below say");
+
+const char *dv_fleet_text_rule(enum dv_mode_rule rule)
 {
     static const char *const words[] = {
-        [DV_FLEET_RULE_WHOLE] = "asks for whole GPUs",
-        [DV_FLEET_RULE_TRAINING] = "training fills a card and runs for long: a card of its own",
-        [DV_FLEET_RULE_UNTRUSTED] = "untrusted: hardware walls only",
-        [DV_FLEET_RULE_HARDWARE] = "isolation: hardware is MIG or a card of its own",
-        [DV_FLEET_RULE_DRIVER] = "isolation: driver is MPS in equal parts or better",
-        [DV_FLEET_RULE_TAIL] = "a p99 below 50 ms leaves no time for other tenants' turns",
-        [DV_FLEET_RULE_CRITICAL] = "latency-critical: shares that are enforced, or better",
-        [DV_FLEET_RULE_COOPERATIVE] = "isolation: cooperative is an enforced share or better",
-        [DV_FLEET_RULE_INTERACTIVE] = "interactive: mostly idle, so turns on a shared card",
-        [DV_FLEET_RULE_BEST_EFFORT] = "best-effort: takes what others leave",
-        [DV_FLEET_RULE_SHARE] = "a part of a card, with memory and compute enforced",
+        [DV_MODE_RULE_WHOLE] = "asks for whole GPUs",
+        [DV_MODE_RULE_TRAINING] = "training fills a card and runs for long: a card of its own",
+        [DV_MODE_RULE_UNTRUSTED] = "untrusted: hardware walls only",
+        [DV_MODE_RULE_HARDWARE] = "isolation: hardware is MIG or a card of its own",
+        [DV_MODE_RULE_DRIVER] = "isolation: driver is MPS in equal parts or better",
+        [DV_MODE_RULE_TAIL] = "a p99 below 50 ms leaves no time for other tenants' turns",
+        [DV_MODE_RULE_SERVES] = "serves requests: runs beside others, within limits of the driver",
+        [DV_MODE_RULE_CRITICAL] = "latency-critical: shares that are enforced, or better",
+        [DV_MODE_RULE_COOPERATIVE] = "isolation: cooperative is an enforced share or better",
+        [DV_MODE_RULE_INTERACTIVE] = "interactive: mostly idle, so turns on a shared card",
+        [DV_MODE_RULE_BEST_EFFORT] = "best-effort: takes what others leave",
+        [DV_MODE_RULE_SHARE] = "a part of a card, with memory and compute enforced",
     };
     return rule < DV_ARRAY_SIZE(words) ? words[rule] : "unknown";
 }

@@ -7,7 +7,7 @@
 #include "policy/fleet/fleet_plan.h"
 
 /* "isolation: hardware asks for a MIG device or a card of its own". */
-const char *dv_fleet_text_rule(enum dv_fleet_rule rule);
+const char *dv_fleet_text_rule(enum dv_mode_rule rule);
 /* Appends why what is unplaced of the workload is so, with operands. */
 void dv_fleet_text_lack(const struct dv_fleet_plan *plan, uint32_t workload, struct dv_str *text);
 /* Appends the devices of a card: "7x 1g.10gb", "whole"; and what they hold: "7 inference". */

@@ -176,7 +176,7 @@ static void add_workloads(struct dv_output_node *root, const struct dv_fleet_pla
         add_modes(o, "placed_in", used[w]);
         dv_output_string(o, "preferred_mode", c->modes ? dv_fleet_mode_name(c->prefer) : NULL);
         add_modes(o, "modes", c->modes);
-        dv_output_string(o, "rule", dv_fleet_rules_name(c->rule));
+        dv_output_string(o, "rule", dv_mode_rule_name(c->rule));
         dv_output_string(o, "why", dv_fleet_text_rule(c->rule));
     }
 }

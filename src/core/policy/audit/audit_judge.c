@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/audit/audit_judge.h"
 
+#include "policy/mode_choice.h"
+
 #include <math.h>
 
 #define MEMORY_UNIT (256 * DV_MIB) /* sizes are rounded up to this */
@@ -50,25 +52,6 @@ static uint32_t compute_needed(const struct dv_audit_workload *w)
     return (uint32_t)DV_MIN(DV_MAX(percent, 1.0), 100.0) * (DV_COMPUTE_FULL / 100);
 }
 
-/* The smallest profile that holds both, of plain ones. */
-static bool find_profile(const struct dv_audit_workload *w, const struct dv_mig_geometry *g,
-                         uint32_t *ret)
-{
-    bool found = false;
-    for (uint32_t i = 0; i < g->n_profiles; i++) {
-        const struct dv_mig_profile *p = &g->profiles[i];
-        if (p->media != DV_MIG_MEDIA_DEFAULT || p->graphics || p->memory_bytes < w->memory_bytes ||
-            dv_mig_compute(g, p) < w->compute)
-            continue;
-        const struct dv_mig_profile *best = found ? &g->profiles[*ret] : NULL;
-        if (best && (p->size > best->size || (p->size == best->size && p->slices >= best->slices)))
-            continue;
-        *ret = i;
-        found = true;
-    }
-    return found;
-}
-
 static void decide(struct dv_audit_workload *w, enum dv_audit_how how, enum dv_audit_why why)
 {
     w->how = how;
@@ -77,40 +60,71 @@ static void decide(struct dv_audit_workload *w, enum dv_audit_how how, enum dv_a
 
 static void behind_hardware(struct dv_audit_workload *w, const struct dv_audit_wish *wish)
 {
-    if (!wish->mig)
+    const struct dv_mig_geometry *g = wish->mig;
+    const struct dv_mig_profile *p =
+        dv_mode_profile(g, wish->gpu_memory_bytes, w->memory_bytes, w->compute);
+    if (!g) {
         decide(w, DV_AUDIT_EXCLUSIVE, DV_AUDIT_WHY_WALL_NO_MIG);
-    else if (find_profile(w, wish->mig, &w->profile))
+    } else if (p) {
+        w->profile = (uint32_t)(p - g->profiles);
         decide(w, DV_AUDIT_MIG, DV_AUDIT_WHY_WALL);
-    else
+    } else {
         decide(w, DV_AUDIT_EXCLUSIVE, DV_AUDIT_WHY_WALL_LARGE);
+    }
+}
+
+/* What a workload of that class needs, by figures. Who calls his tenants untrusted asks for
+ * hardware walls, whatever wall he names beside it. */
+static struct dv_mode_needs needs_of(enum dv_audit_class class, const struct dv_audit_wish *wish)
+{
+    bool untrusted = wish->trust == DV_TRUST_UNTRUSTED;
+    return (struct dv_mode_needs){
+        .training = class == DV_AUDIT_TRAINING,
+        .trust = wish->trust,
+        .isolation = untrusted ? DV_WALL_HARDWARE : wish->wall,
+        .serves = class == DV_AUDIT_STEADY,
+    };
+}
+
+/* Leaves too little of a GPU for anybody else. */
+static bool is_large(const struct dv_audit_workload *w, const struct dv_audit_wish *wish)
+{
+    return w->memory_bytes > wish->gpu_memory_bytes / 10 * 9 ||
+           w->compute > DV_COMPUTE_FULL - wish->headroom;
+}
+
+static enum dv_audit_why why_shared(enum dv_audit_class class, enum dv_mode_rule rule)
+{
+    if (rule == DV_MODE_RULE_DRIVER)
+        return DV_AUDIT_WHY_DRIVER_WALL;
+    if (rule == DV_MODE_RULE_SERVES)
+        return DV_AUDIT_WHY_STEADY;
+    return class == DV_AUDIT_IDLE ? DV_AUDIT_WHY_IDLE : DV_AUDIT_WHY_BURSTY;
 }
 
 void dv_audit_judge(struct dv_audit_workload *w, const struct dv_audit_wish *wish)
 {
-    bool hardware = wish->wall == DV_WALL_HARDWARE || wish->trust == DV_TRUST_UNTRUSTED;
+    struct dv_mode_choice c;
     w->class = dv_audit_judge_class(w);
     w->memory_bytes = memory_needed(w, wish);
     w->compute = compute_needed(w);
     w->profile = DV_AUDIT_NONE;
     w->park = w->class == DV_AUDIT_IDLE;
+    struct dv_mode_needs needs = needs_of(w->class, wish);
+    dv_mode_choose(&needs, &c);
     if (w->class == DV_AUDIT_UNKNOWN)
         decide(w, DV_AUDIT_KEEP, DV_AUDIT_WHY_TOO_LITTLE);
-    else if (w->class == DV_AUDIT_TRAINING)
+    else if (c.prefer == DV_SHARING_EXCLUSIVE)
         decide(w, DV_AUDIT_EXCLUSIVE, DV_AUDIT_WHY_TRAINING);
     else if (!w->series.memory_times.n)
         decide(w, DV_AUDIT_KEEP, DV_AUDIT_WHY_NO_MEMORY);
-    else if (hardware)
+    else if (c.prefer == DV_SHARING_MIG)
         behind_hardware(w, wish);
-    else if (w->memory_bytes > wish->gpu_memory_bytes / 10 * 9 ||
-             w->compute > DV_COMPUTE_FULL - wish->headroom)
+    else if (is_large(w, wish))
         decide(w, DV_AUDIT_EXCLUSIVE, DV_AUDIT_WHY_LARGE);
-    else if (wish->wall == DV_WALL_DRIVER)
-        decide(w, DV_AUDIT_MPS, DV_AUDIT_WHY_DRIVER_WALL);
-    else if (w->class == DV_AUDIT_STEADY)
-        decide(w, DV_AUDIT_MPS, DV_AUDIT_WHY_STEADY);
     else
-        decide(w, DV_AUDIT_GOVERNED,
-               w->class == DV_AUDIT_IDLE ? DV_AUDIT_WHY_IDLE : DV_AUDIT_WHY_BURSTY);
+        decide(w, c.prefer == DV_SHARING_MPS ? DV_AUDIT_MPS : DV_AUDIT_GOVERNED,
+               why_shared(w->class, c.rule));
     if (w->how <= DV_AUDIT_EXCLUSIVE) {
         w->memory_bytes = 0;
         w->compute = DV_COMPUTE_FULL;

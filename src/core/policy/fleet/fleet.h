@@ -9,6 +9,7 @@
 #include "model/claim.h"
 #include "model/gpu_model.h"
 #include "model/tenant.h"
+#include "policy/mode_choice.h"
 
 #define DV_FLEET_NAME 64
 #define DV_FLEET_WORKLOADS_MAX 1024u
@@ -23,22 +24,20 @@
 #define DV_FLEET_HOURS_PER_MONTH 730
 
 /* Stated figures; docs/explanation/fleet-planning.md says why. */
-#define DV_FLEET_INTERACTIVE_COMPUTE 700u     /* 1/7000 GPU: a notebook whose share is not said */
-#define DV_FLEET_TIGHT_NS (50 * DV_NS_PER_MS) /* a p99 below it needs compute of its own */
 #define DV_FLEET_MPS_PARTS_MAX 48u /* clients of an MPS daemon, Volta and later before r570 */
 #define DV_FLEET_CONTEXT_BYTES (400 * DV_MIB) /* of a model whose own figure is not known */
 
 /* How a replica gets its part. MIG: a MIG device of its own; the last two also inside one. */
 enum dv_fleet_mode {
-    DV_FLEET_EXCLUSIVE, /* whole cards */
-    DV_FLEET_MIG,
-    DV_FLEET_MPS, /* one of n equal parts of a whole card */
-    DV_FLEET_GOVERNED,
-    DV_FLEET_TIMESLICE,
-    DV_FLEET_MODES,
+    DV_FLEET_EXCLUSIVE = DV_SHARING_EXCLUSIVE, /* whole cards */
+    DV_FLEET_MIG = DV_SHARING_MIG,
+    DV_FLEET_MPS = DV_SHARING_MPS, /* one of n equal parts of a whole card */
+    DV_FLEET_GOVERNED = DV_SHARING_GOVERNED,
+    DV_FLEET_TIMESLICE = DV_SHARING_TIMESLICE,
+    DV_FLEET_MODES = DV_SHARING_MODES,
 };
-#define DV_FLEET_BIT(mode) (1u << (mode))
-#define DV_FLEET_ANY (DV_FLEET_BIT(DV_FLEET_MODES) - 1)
+#define DV_FLEET_BIT(mode) DV_SHARING_BIT(mode)
+#define DV_FLEET_ANY DV_SHARING_ANY
 
 enum dv_fleet_topology {
     DV_FLEET_NODE,   /* its GPUs on one node, where a node has so many; the default */

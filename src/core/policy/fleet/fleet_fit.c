@@ -147,7 +147,7 @@ static uint32_t share_said(const struct dv_fleet_workload *w)
         return w->compute;
     if (w->busy)
         return w->busy;
-    return w->interactive ? DV_FLEET_INTERACTIVE_COMPUTE : 0;
+    return w->interactive ? DV_MODE_INTERACTIVE_COMPUTE : 0;
 }
 
 /* a * b / c, rounded down; memory times a share does not fit 64 bits for the largest sizes. */
