@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+_Static_assert(DV_MODE_TIGHT_NS == 50 * DV_NS_PER_MS, "what the words below say");
+
 static const struct {
     const char *question, *yes, *no;
 } questions[DV_ADVISE_QUESTIONS] = {
@@ -20,23 +22,25 @@ static const struct {
     [DV_ADVISE_Q_UNTRUSTED] = {"may it do harm to its neighbours, or they to it?",
                                "only hardware walls hold strangers apart",
                                "a wall that the driver or a library keeps may do"},
-    [DV_ADVISE_Q_LARGE] = {"does it take more than half of a GPU?",
-                           "nothing of its size fits beside it, so sharing gains little",
-                           "several fit on one GPU"},
     [DV_ADVISE_Q_HAS_PROFILE] = {"has the GPU a MIG profile that holds it?",
                                  "a MIG device: memory, caches and compute of its own",
                                  "no MIG here, or no profile below the whole GPU is large enough"},
-    [DV_ADVISE_Q_LATENCY] = {"has it a latency to keep?", "nobody else's work may stand in its way",
-                             "it may wait for others now and then"},
-    [DV_ADVISE_Q_INTERACTIVE] = {"is somebody sitting in front of it?",
-                                 "it is idle most of the time: turns, with a ceiling on memory",
-                                 "it is not a notebook"},
+    [DV_ADVISE_Q_TIGHT] = {"has it a latency below 50 ms to keep?",
+                           "one turn of somebody else would be a large part of it: compute of its "
+                           "own",
+                           "others may have their turns in between"},
+    [DV_ADVISE_Q_LARGE] = {"does it take more than half of a GPU?",
+                           "nothing of its size fits beside it, so sharing gains little",
+                           "several fit on one GPU"},
     [DV_ADVISE_Q_INFERENCE] = {"does it serve requests?",
                                "many small kernels, which run beside each other",
-                               "a batch: it takes what time there is"},
-    [DV_ADVISE_Q_MANY] = {"are there more tenants on a GPU than MIG has instances?",
-                          "MPS: their kernels run at the same time, each within its limits",
-                          "each can have an instance"},
+                               "it takes the time that it gets"},
+    [DV_ADVISE_Q_LATENCY] = {"has it a latency to keep?",
+                             "a share that is enforced, and its turn first: tier lc",
+                             "it may wait for others now and then"},
+    [DV_ADVISE_Q_INTERACTIVE] = {"is somebody sitting in front of it?",
+                                 "it is idle most of the time: turns on a shared card",
+                                 "a batch: it takes what time there is"},
 };
 
 static const char *const reasons[DV_ADVISE_LEAVES] = {
@@ -46,16 +50,16 @@ static const char *const reasons[DV_ADVISE_LEAVES] = {
     [DV_ADVISE_L_STRANGER_WHOLE] =
         "strangers get hardware walls, and here only a GPU of one's own has them",
     [DV_ADVISE_L_STRANGER_MIG] = "strangers get hardware walls: a MIG device has them",
+    [DV_ADVISE_L_TIGHT_WHOLE] =
+        "so low a latency takes compute of its own, and here only a whole GPU has it",
+    [DV_ADVISE_L_TIGHT_MIG] = "in a MIG device its tail does not move, whatever others do",
     [DV_ADVISE_L_LARGE] = "it fills more than half of the card",
-    [DV_ADVISE_L_LATENCY_MIG] = "in a MIG device its tail does not move, whatever others do",
-    [DV_ADVISE_L_LATENCY_MPS] =
-        "without MIG, running beside others waits least; keep its neighbours small",
+    [DV_ADVISE_L_INFERENCE] =
+        "MPS lets small kernels of those who trust each other run at the same time, with limits of "
+        "the driver",
+    [DV_ADVISE_L_LATENCY] = "its turn comes first, and its share is enforced",
     [DV_ADVISE_L_INTERACTIVE] =
-        "a notebook that nobody uses costs no compute, and its memory has a ceiling",
-    [DV_ADVISE_L_MANY] = "more tenants than MIG can keep apart, who trust each other",
-    [DV_ADVISE_L_INFERENCE_MIG] = "a MIG device keeps latency and memory steady",
-    [DV_ADVISE_L_INFERENCE_MPS] =
-        "without MIG, MPS lets small kernels run at the same time, with limits of the driver",
+        "a notebook thinks longer than it computes: whoever computes has the card",
     [DV_ADVISE_L_BATCH] = "it can use whatever time is left, and its memory has a ceiling",
 };
 

@@ -5,10 +5,8 @@
 
 #include <string.h>
 
-#define MANY 7u         /* compute slices of a GPU: more tenants than these MIG cannot keep apart */
-#define TURNS_MAX 4u    /* time-slices that suit a GPU */
 #define CLIENTS_MAX 48u /* of an MPS server, since Volta */
-#define GOVERNED_MAX 64u
+#define SHARES_MAX 64u  /* governed, or taking turns */
 
 const char *dv_advise_mode_name(enum dv_advise_mode mode)
 {
@@ -19,18 +17,17 @@ const char *dv_advise_mode_name(enum dv_advise_mode mode)
 const char *dv_advise_question_name(enum dv_advise_question question)
 {
     static const char *const names[] = {
-        "several_gpus", "training",    "more_than_a_gpu", "untrusted", "more_than_half",
-        "mig_profile",  "latency_p99", "interactive",     "inference", "many_tenants"};
+        "several_gpus", "training",       "more_than_a_gpu", "untrusted",   "mig_profile",
+        "tight_p99",    "more_than_half", "inference",       "latency_p99", "interactive"};
     return names[question];
 }
 
 const char *dv_advise_leaf_name(enum dv_advise_leaf leaf)
 {
-    static const char *const names[] = {
-        "several_gpus",  "training",       "more_than_a_gpu", "untrusted_whole",
-        "untrusted_mig", "more_than_half", "latency_mig",     "latency_mps",
-        "interactive",   "many_tenants",   "inference_mig",   "inference_mps",
-        "batch"};
+    static const char *const names[] = {"several_gpus",    "training",       "more_than_a_gpu",
+                                        "untrusted_whole", "untrusted_mig",  "tight_p99_whole",
+                                        "tight_p99_mig",   "more_than_half", "inference",
+                                        "latency_p99",     "interactive",    "batch"};
     return names[leaf];
 }
 
@@ -38,6 +35,7 @@ const char *dv_advise_leaf_name(enum dv_advise_leaf leaf)
 struct asking {
     const struct dv_advise_want *want;
     struct dv_advise *ret;
+    struct dv_mode_choice choice;
     uint64_t usable;                      /* memory of a GPU; 0: not known */
     const struct dv_mig_profile *profile; /* the smallest that holds the workload; NULL: none */
 };
@@ -51,31 +49,6 @@ static bool ask(struct asking *a, enum dv_advise_question question, bool yes)
 }
 
 /* ---- what fits ------------------------------------------------------------------------------ */
-
-/* A profile's memory; where no source gives it, its part of the grid. */
-static uint64_t memory_of(const struct asking *a, const struct dv_mig_profile *p)
-{
-    const struct dv_mig_geometry *g = a->ret->gpu->mig;
-    return p->memory_bytes ? p->memory_bytes : a->usable / g->grid * p->size;
-}
-
-/* The smallest plain profile that is less than the whole GPU and holds the workload. */
-static const struct dv_mig_profile *find_profile(const struct asking *a)
-{
-    const struct dv_mig_geometry *g = a->ret->gpu->mig;
-    const struct dv_mig_profile *best = NULL;
-    for (uint32_t i = 0; g && i < g->n_profiles; i++) {
-        const struct dv_mig_profile *p = &g->profiles[i];
-        bool plain = p->media == DV_MIG_MEDIA_DEFAULT && !p->graphics && p->size < g->grid;
-        bool holds =
-            memory_of(a, p) >= a->want->memory_bytes && dv_mig_compute(g, p) >= a->want->compute;
-        bool smaller =
-            !best || p->size < best->size || (p->size == best->size && p->slices < best->slices);
-        if (plain && holds && smaller)
-            best = p;
-    }
-    return best;
-}
 
 /* How many of the workload's size a GPU holds, by memory and by compute; at most `max`. */
 static uint32_t fit(const struct asking *a, uint32_t max)
@@ -107,6 +80,15 @@ static uint32_t percent_of(const struct asking *a)
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
+static const enum dv_advise_mode modes[DV_SHARING_MODES + 1] = {
+    [DV_SHARING_EXCLUSIVE] = DV_ADVISE_EXCLUSIVE,
+    [DV_SHARING_MIG] = DV_ADVISE_MIG,
+    [DV_SHARING_MPS] = DV_ADVISE_MPS,
+    [DV_SHARING_GOVERNED] = DV_ADVISE_GOVERNED,
+    [DV_SHARING_TIMESLICE] = DV_ADVISE_TIMESLICE,
+    [DV_SHARING_MODES] = DV_ADVISE_NONE,
+};
+
 static uint32_t gpus_of(const struct asking *a)
 {
     const struct dv_advise_want *w = a->want;
@@ -116,27 +98,25 @@ static uint32_t gpus_of(const struct asking *a)
     return (uint32_t)DV_MIN(n, 1u << 20);
 }
 
-static struct dv_advise_choice choose(const struct asking *a, enum dv_advise_mode mode)
+static struct dv_advise_choice describe(const struct asking *a, enum dv_sharing sharing)
 {
-    static const enum dv_wall walls[DV_ADVISE_MODES] = {
-        [DV_ADVISE_TIMESLICE] = DV_WALL_NONE,     [DV_ADVISE_GOVERNED] = DV_WALL_COOPERATIVE,
-        [DV_ADVISE_MPS] = DV_WALL_DRIVER,         [DV_ADVISE_MIG] = DV_WALL_HARDWARE,
-        [DV_ADVISE_EXCLUSIVE] = DV_WALL_HARDWARE,
-    };
+    enum dv_advise_mode mode = modes[sharing];
     const struct dv_mig_geometry *g = a->ret->gpu->mig;
     struct dv_advise_choice c = {.mode = mode, .gpus = 1, .per_gpu = 1};
     uint64_t count = a->want->count ? a->want->count : 1;
-    c.memory_wall = c.compute_wall = walls[mode];
+    if (mode == DV_ADVISE_NONE)
+        return c;
+    c.memory_wall = c.compute_wall = dv_sharing_wall(sharing);
     if (mode == DV_ADVISE_MIG && a->profile) {
         c.profile = a->profile;
         c.per_gpu = dv_mig_plan_free(g, NULL, 0, (uint32_t)(a->profile - g->profiles));
     } else if (mode == DV_ADVISE_MPS) {
         c.per_gpu = fit(a, CLIENTS_MAX);
     } else if (mode == DV_ADVISE_TIMESLICE) {
-        c.per_gpu = fit(a, TURNS_MAX);
+        c.per_gpu = fit(a, SHARES_MAX);
     } else if (mode == DV_ADVISE_GOVERNED) {
         c.percent = percent_of(a);
-        c.per_gpu = DV_MIN(100 / c.percent, GOVERNED_MAX);
+        c.per_gpu = DV_MIN(100 / c.percent, SHARES_MAX);
     } else if (mode == DV_ADVISE_EXCLUSIVE) {
         c.gpus = gpus_of(a);
     }
@@ -150,14 +130,29 @@ static struct dv_advise_choice choose(const struct asking *a, enum dv_advise_mod
     return c;
 }
 
-static void end(struct asking *a, enum dv_advise_leaf leaf, enum dv_advise_mode best,
-                enum dv_advise_mode second)
+/* What can be had of this workload on this GPU. */
+static uint32_t possible(const struct asking *a)
+{
+    return a->profile ? DV_SHARING_ANY : DV_SHARING_ANY & ~DV_SHARING_BIT(DV_SHARING_MIG);
+}
+
+static void end(struct asking *a, enum dv_advise_leaf leaf, enum dv_sharing best,
+                enum dv_sharing second)
 {
     struct dv_advise *r = a->ret;
     r->leaf = leaf;
-    r->best = choose(a, best);
-    r->second = choose(a, second == DV_ADVISE_MIG && !a->profile ? DV_ADVISE_NONE : second);
+    r->best = describe(a, best);
+    r->second = describe(a, second);
     r->too_many = a->want->tenants > r->best.per_gpu;
+}
+
+/* The two that the table had rather. */
+static void end_by_table(struct asking *a, enum dv_advise_leaf leaf)
+{
+    uint32_t modes_left = a->choice.modes & possible(a);
+    enum dv_sharing best = dv_mode_choice_next(a->choice.rule, modes_left);
+    modes_left &= ~DV_SHARING_BIT(best);
+    end(a, leaf, best, dv_mode_choice_next(a->choice.rule, modes_left));
 }
 
 /* ---- the tree ------------------------------------------------------------------------------- */
@@ -171,53 +166,84 @@ static bool is_large(const struct asking *a)
            (a->usable && w->memory_bytes > a->usable / 2);
 }
 
-/* Those who trust each other. */
+/* A card to itself; for who can do with half the time, a share of one. */
+static void end_large(struct asking *a)
+{
+    bool governed = a->choice.modes & DV_SHARING_BIT(DV_SHARING_GOVERNED);
+    end(a, DV_ADVISE_L_LARGE, DV_SHARING_EXCLUSIVE,
+        governed ? DV_SHARING_GOVERNED : DV_SHARING_MODES);
+}
+
+/* In a MIG device of his own a small training is a wall away from others, too. */
+static void end_training(struct asking *a)
+{
+    bool small = a->profile && a->want->memory_bytes;
+    end(a, DV_ADVISE_L_TRAINING, DV_SHARING_EXCLUSIVE, small ? DV_SHARING_MIG : DV_SHARING_MODES);
+}
+
+/* Those who trust each other, and have the time to wait for each other. */
 static void among_friends(struct asking *a)
 {
+    enum dv_mode_rule rule = a->choice.rule;
+    if (ask(a, DV_ADVISE_Q_LARGE, is_large(a)))
+        end_large(a);
+    else if (ask(a, DV_ADVISE_Q_INFERENCE, rule == DV_MODE_RULE_SERVES))
+        end_by_table(a, DV_ADVISE_L_INFERENCE);
+    else if (ask(a, DV_ADVISE_Q_LATENCY, rule == DV_MODE_RULE_CRITICAL))
+        end_by_table(a, DV_ADVISE_L_LATENCY);
+    else if (ask(a, DV_ADVISE_Q_INTERACTIVE, rule == DV_MODE_RULE_INTERACTIVE))
+        end_by_table(a, DV_ADVISE_L_INTERACTIVE);
+    else
+        end_by_table(a, DV_ADVISE_L_BATCH);
+}
+
+/* The way through the tree. Its questions are the rules, in their order, so that each is asked
+ * until the one that applies. */
+static void walk(struct asking *a)
+{
     const struct dv_advise_want *w = a->want;
-    if (ask(a, DV_ADVISE_Q_LATENCY, w->p99_ns > 0)) {
-        if (ask(a, DV_ADVISE_Q_HAS_PROFILE, a->profile != NULL))
-            end(a, DV_ADVISE_L_LATENCY_MIG, DV_ADVISE_MIG, DV_ADVISE_GOVERNED);
-        else
-            end(a, DV_ADVISE_L_LATENCY_MPS, DV_ADVISE_MPS, DV_ADVISE_GOVERNED);
-    } else if (ask(a, DV_ADVISE_Q_INTERACTIVE, w->kind == DV_ADVISE_INTERACTIVE)) {
-        end(a, DV_ADVISE_L_INTERACTIVE, DV_ADVISE_GOVERNED, DV_ADVISE_TIMESLICE);
-    } else if (!ask(a, DV_ADVISE_Q_INFERENCE, w->kind == DV_ADVISE_INFERENCE)) {
-        end(a, DV_ADVISE_L_BATCH, DV_ADVISE_GOVERNED, DV_ADVISE_MIG);
-    } else if (ask(a, DV_ADVISE_Q_MANY, w->tenants > MANY)) {
-        end(a, DV_ADVISE_L_MANY, DV_ADVISE_MPS, DV_ADVISE_GOVERNED);
-    } else if (ask(a, DV_ADVISE_Q_HAS_PROFILE, a->profile != NULL)) {
-        end(a, DV_ADVISE_L_INFERENCE_MIG, DV_ADVISE_MIG, DV_ADVISE_MPS);
+    enum dv_mode_rule rule = a->choice.rule;
+    if (ask(a, DV_ADVISE_Q_SEVERAL, rule == DV_MODE_RULE_WHOLE)) {
+        end_by_table(a, DV_ADVISE_L_SEVERAL);
+    } else if (ask(a, DV_ADVISE_Q_TRAINING, rule == DV_MODE_RULE_TRAINING)) {
+        end_training(a);
+    } else if (ask(a, DV_ADVISE_Q_TOO_LARGE, a->usable && w->memory_bytes > a->usable)) {
+        end(a, DV_ADVISE_L_TOO_LARGE, DV_SHARING_EXCLUSIVE, DV_SHARING_MODES);
+    } else if (ask(a, DV_ADVISE_Q_UNTRUSTED, rule == DV_MODE_RULE_UNTRUSTED)) {
+        bool mig = ask(a, DV_ADVISE_Q_HAS_PROFILE, a->profile != NULL);
+        end_by_table(a, mig ? DV_ADVISE_L_STRANGER_MIG : DV_ADVISE_L_STRANGER_WHOLE);
+    } else if (ask(a, DV_ADVISE_Q_TIGHT, rule == DV_MODE_RULE_TAIL)) {
+        bool mig = ask(a, DV_ADVISE_Q_HAS_PROFILE, a->profile != NULL);
+        end_by_table(a, mig ? DV_ADVISE_L_TIGHT_MIG : DV_ADVISE_L_TIGHT_WHOLE);
     } else {
-        end(a, DV_ADVISE_L_INFERENCE_MPS, DV_ADVISE_MPS, DV_ADVISE_GOVERNED);
+        among_friends(a);
     }
+}
+
+static struct dv_mode_needs needs_of(const struct dv_advise_want *w)
+{
+    return (struct dv_mode_needs){
+        .whole = w->gpus > 1,
+        .training = w->kind == DV_ADVISE_TRAINING,
+        .trust = w->untrusted ? DV_TRUST_UNTRUSTED : DV_TRUST_TRUSTED,
+        .p99_ns = w->p99_ns,
+        .serves = w->kind == DV_ADVISE_INFERENCE,
+        .interactive = w->kind == DV_ADVISE_INTERACTIVE,
+    };
 }
 
 void dv_advise(const struct dv_advise_want *want, struct dv_advise *ret)
 {
-    struct asking a = {.want = want, .ret = ret};
-    *ret = (struct dv_advise){.gpu = want->gpu, .gpu_assumed = !want->gpu};
+    struct dv_advise_want w = *want;
+    struct asking a = {.want = &w, .ret = ret};
+    if (w.kind == DV_ADVISE_INTERACTIVE && !w.compute)
+        w.compute = DV_MODE_INTERACTIVE_COMPUTE;
+    *ret = (struct dv_advise){.gpu = w.gpu, .gpu_assumed = !w.gpu};
     if (!ret->gpu)
         ret->gpu = dv_gpu_model_find(DV_ADVISE_GPU, NULL);
     a.usable = dv_gpu_model_usable(ret->gpu);
-    a.profile = find_profile(&a);
-    /* A stranger's neighbour is a wall away; in a MIG device of his own a small training is too. */
-    enum dv_advise_mode small = a.profile ? DV_ADVISE_MIG : DV_ADVISE_NONE;
-    bool said = want->memory_bytes > 0;
-    if (ask(&a, DV_ADVISE_Q_SEVERAL, want->gpus > 1))
-        end(&a, DV_ADVISE_L_SEVERAL, DV_ADVISE_EXCLUSIVE, DV_ADVISE_NONE);
-    else if (ask(&a, DV_ADVISE_Q_TRAINING, want->kind == DV_ADVISE_TRAINING))
-        end(&a, DV_ADVISE_L_TRAINING, DV_ADVISE_EXCLUSIVE, said ? small : DV_ADVISE_NONE);
-    else if (ask(&a, DV_ADVISE_Q_TOO_LARGE, a.usable && want->memory_bytes > a.usable))
-        end(&a, DV_ADVISE_L_TOO_LARGE, DV_ADVISE_EXCLUSIVE, DV_ADVISE_NONE);
-    else if (ask(&a, DV_ADVISE_Q_UNTRUSTED, want->untrusted)) {
-        if (ask(&a, DV_ADVISE_Q_HAS_PROFILE, a.profile != NULL))
-            end(&a, DV_ADVISE_L_STRANGER_MIG, DV_ADVISE_MIG, DV_ADVISE_EXCLUSIVE);
-        else
-            end(&a, DV_ADVISE_L_STRANGER_WHOLE, DV_ADVISE_EXCLUSIVE, DV_ADVISE_NONE);
-    } else if (ask(&a, DV_ADVISE_Q_LARGE, is_large(&a))) {
-        end(&a, DV_ADVISE_L_LARGE, DV_ADVISE_EXCLUSIVE, DV_ADVISE_GOVERNED);
-    } else {
-        among_friends(&a);
-    }
+    a.profile = dv_mode_profile(ret->gpu->mig, a.usable, w.memory_bytes, w.compute);
+    struct dv_mode_needs needs = needs_of(&w);
+    dv_mode_choose(&needs, &a.choice);
+    walk(&a);
 }

@@ -13,8 +13,9 @@
  *     weaker wall;
  *   - a card without MIG is never told to use it.
  *
- * The order of the questions is that of what cannot be had otherwise: several GPUs and training
- * need whole cards, strangers need walls, then latency, then how many have to fit. The words are in
+ * Which modes suit is the table of policy/mode_choice.h, which `divvy plan` and `divvy audit` use
+ * too; the tree asks what leads to a line of it, in the table's order. Its own are the questions of
+ * size: more than a GPU, more than half of one, a MIG profile that holds it. The words are in
  * render/advise_text.h. What holds each mode's tenants: docs/explanation/walls.md.
  */
 #ifndef DV_POLICY_ADVISE_ADVISE_H
@@ -22,6 +23,7 @@
 
 #include "model/device.h"
 #include "model/gpu_model.h"
+#include "policy/mode_choice.h"
 
 enum dv_advise_kind {
     DV_ADVISE_BATCH, /* or not said */
@@ -71,12 +73,12 @@ enum dv_advise_question {
     DV_ADVISE_Q_TRAINING,
     DV_ADVISE_Q_TOO_LARGE, /* more memory than a GPU has? */
     DV_ADVISE_Q_UNTRUSTED,
-    DV_ADVISE_Q_LARGE,       /* more than half of a GPU? */
     DV_ADVISE_Q_HAS_PROFILE, /* has the GPU a MIG profile for it? */
+    DV_ADVISE_Q_TIGHT,       /* a latency below DV_MODE_TIGHT_NS? */
+    DV_ADVISE_Q_LARGE,       /* more than half of a GPU? */
+    DV_ADVISE_Q_INFERENCE,
     DV_ADVISE_Q_LATENCY,
     DV_ADVISE_Q_INTERACTIVE,
-    DV_ADVISE_Q_INFERENCE,
-    DV_ADVISE_Q_MANY, /* more tenants than MIG has instances? */
 };
 #define DV_ADVISE_QUESTIONS 10u
 const char *dv_advise_question_name(enum dv_advise_question question);
@@ -88,16 +90,15 @@ enum dv_advise_leaf {
     DV_ADVISE_L_TOO_LARGE,
     DV_ADVISE_L_STRANGER_WHOLE, /* no MIG, or nothing of it is large enough */
     DV_ADVISE_L_STRANGER_MIG,
+    DV_ADVISE_L_TIGHT_WHOLE,
+    DV_ADVISE_L_TIGHT_MIG,
     DV_ADVISE_L_LARGE,
-    DV_ADVISE_L_LATENCY_MIG,
-    DV_ADVISE_L_LATENCY_MPS,
+    DV_ADVISE_L_INFERENCE,
+    DV_ADVISE_L_LATENCY,
     DV_ADVISE_L_INTERACTIVE,
-    DV_ADVISE_L_MANY,
-    DV_ADVISE_L_INFERENCE_MIG,
-    DV_ADVISE_L_INFERENCE_MPS,
     DV_ADVISE_L_BATCH,
 };
-#define DV_ADVISE_LEAVES 13u
+#define DV_ADVISE_LEAVES 12u
 const char *dv_advise_leaf_name(enum dv_advise_leaf leaf);
 
 #define DV_ADVISE_STEPS_MAX DV_ADVISE_QUESTIONS
