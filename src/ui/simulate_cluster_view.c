@@ -157,10 +157,11 @@ static void describe(const struct dv_simulate_cluster_view *view, struct dv_str 
                 (double)r->used_gpu_milli / 1000, total / 1000,
                 share((double)r->used_gpu_milli, total), share(r->fragmented_milli, idle));
     if (view->bounded)
-        dv_str_addf(s,
-                    "at 100%% arrived no policy allocates more than %.2f%%, or %.2f%% if it may "
-                    "refuse pods that fit\n",
-                    view->bound.percent, view->bound.refusing_percent);
+        dv_str_addf(
+            s,
+            "at 100%% arrived at most %.2f%% can be allocated, about %.2f%% without refusing "
+            "pods that fit\n",
+            view->bound.refusing_percent, view->bound.percent);
     if (view->config->times)
         dv_str_addf(s, "over time %.2f%% allocated, at most %.2f%%; %u pods left\n",
                     r->mean_allocated_percent, r->peak_allocated_percent, r->departed);
