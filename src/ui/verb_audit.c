@@ -272,6 +272,16 @@ static int answer(const struct dv_ui *ui, const struct dv_audit_answer *a)
     return dv_ui_answer(ui, o, &dv_audit_answer_view, NULL, exit);
 }
 
+/* Amounts are of 64 bits: what `hours` of so many GPUs cost has to be one. */
+static int check_amount(const struct dv_ui *ui, const struct dv_audit_money *money, double hours)
+{
+    static const double most = 9e18; /* micros */
+    if (money->per_hour_micros < 0 || hours * (double)money->per_hour_micros < most)
+        return DV_UI_OK;
+    return dv_ui_fail(ui, DV_UI_USAGE, "what %.0f GPU hours cost at this price is beyond counting",
+                      hours);
+}
+
 /* Everything after the samples. */
 static int conclude(const struct dv_ui *ui, struct dv_audit_feed *f, struct dv_audit_answer *a,
                     const struct dv_price_list *list)
@@ -285,6 +295,9 @@ static int conclude(const struct dv_ui *ui, struct dv_audit_feed *f, struct dv_a
     int exit = list ? mean_price(ui, list, a->model, fleet->first_ns / (int64_t)DV_NS_PER_S,
                                  fleet->last_ns / (int64_t)DV_NS_PER_S, &a->money)
                     : DV_UI_OK;
+    double month =
+        (double)DV_MAX(a->money.gpus, (int64_t)fleet->gpus_peak) * (double)a->money.month_hours;
+    exit = exit ? exit : check_amount(ui, &a->money, DV_MAX(month, (double)fleet->gpu_ns / 3.6e12));
     if (exit)
         return exit;
     dv_cleanup(dv_audit_work_done) struct dv_audit_work work = {.plan = NULL};
@@ -307,6 +320,12 @@ static int run_fleet(const struct dv_ui *ui, struct dv_audit_money *money,
         return dv_ui_fail(ui, DV_UI_USAGE, "%s", err.msg);
     int64_t now = time(NULL);
     int exit = list ? mean_price(ui, list, model, now, now + v->hours * 3600, money) : DV_UI_OK;
+    double gpus = 0;
+    for (int i = 0; i < n; i++)
+        gpus += (double)groups[i].count * groups[i].gpus;
+    exit = exit ? exit
+                : check_amount(ui, money,
+                               DV_MAX(gpus, (double)money->gpus) * (double)money->month_hours);
     if (exit)
         return exit;
     dv_cleanup(dv_output_free) struct dv_output *o =

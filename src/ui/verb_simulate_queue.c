@@ -146,7 +146,8 @@ static int run_queue(const struct dv_ui *ui)
                                           .html = v->html};
     if (view.partial)
         dv_ui_fail(ui, 0, "interrupted; this is what had been until then");
-    return dv_simulate_queue_answer(ui, &view);
+    exit = dv_simulate_queue_answer(ui, &view);
+    return view.partial && exit == DV_UI_OK ? DV_UI_RUN_SIGNAL + dv_long_run_signal() : exit;
 }
 
 static const struct dv_ui_example examples[] = {
@@ -169,7 +170,8 @@ const struct dv_ui_verb dv_verb_simulate_queue = {
         "Built-in scenarios repeat what other schedulers publish times for. Those times are "
         "printed as published: they include an API server and other machines, ours are "
         "the decisions alone.\n\n"
-        "When interrupted it answers with what has been so far, marked partial.",
+        "When interrupted it answers with what has been so far, marked partial, and ends with 128 "
+        "and the signal.",
     .options = options,
     .n_options = DV_ARRAY_SIZE(options),
     .values_size = sizeof(struct values),
