@@ -97,8 +97,28 @@ static int parse_label(const struct dv_csv *csv, size_t column, const struct dv_
                : 0;
 }
 
-static int parse_wish(const struct dv_csv *csv, struct dv_cluster *cluster, uint16_t *ret,
-                      struct dv_err *err)
+/* Can a GPU of the cluster be cut into this profile? */
+static int check_profile(const struct dv_csv *csv, const struct dv_cluster *cluster,
+                         const char *profile, struct dv_err *err)
+{
+    const char *names[DV_CLUSTER_MODELS_MAX * DV_MIG_PROFILES_MAX];
+    size_t n = 0;
+    for (uint32_t m = 0; m < dv_cluster_models(cluster); m++) {
+        const struct dv_gpu_model *model = dv_gpu_model_find(dv_cluster_model(cluster, m), NULL);
+        if (!model || !model->mig)
+            continue;
+        if (dv_mig_profile_find(model->mig, profile, NULL))
+            return 0;
+        for (uint32_t p = 0; p < model->mig->n_profiles; p++)
+            names[n++] = model->mig->profiles[p].name;
+    }
+    const char *near = dv_str_nearest(profile, names, n);
+    return dv_csv_fail(csv, MIG, err, -EINVAL, "no node's GPUs have the MIG profile '%s'%s%s%s",
+                       profile, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+static int parse_wish(const struct dv_csv *csv, struct dv_cluster *cluster, bool unknown_models,
+                      uint16_t *ret, struct dv_err *err)
 {
     struct dv_cluster_wish wish = {0};
     struct dv_err why = {{0}};
@@ -122,7 +142,9 @@ static int parse_wish(const struct dv_csv *csv, struct dv_cluster *cluster, uint
     wish.any_of = !strcmp(any_of, "yes");
     wish.gpu_memory_mib = (uint32_t)memory;
     r = dv_cluster_wish(cluster, &wish, ret, &why);
-    return r < 0 ? dv_csv_fail(csv, *wish.profile ? MIG : DV_CSV_ROW, err, r, "%s", why.msg) : 0;
+    if (r < 0)
+        return dv_csv_fail(csv, *wish.profile ? MIG : DV_CSV_ROW, err, r, "%s", why.msg);
+    return *wish.profile && !unknown_models ? check_profile(csv, cluster, wish.profile, err) : 0;
 }
 
 /* ---- one row -------------------------------------------------------------------------------- */
@@ -158,7 +180,7 @@ static int parse_pod(const struct dv_csv *csv, struct dv_cluster *cluster, bool 
     struct dv_err why = {{0}};
     int r = parse_sizes(csv, pod, err);
     if (!r)
-        r = parse_wish(csv, cluster, &pod->wish, err);
+        r = parse_wish(csv, cluster, unknown_models, &pod->wish, err);
     if (r < 0)
         return r;
     r = dv_cluster_spec(cluster, dv_csv_field(csv, SPEC).text, unknown_models, &pod->spec, &why);

@@ -31,9 +31,9 @@ struct dv_fleet_pods { /* all zero: none */
 };
 
 void dv_fleet_pods_done(struct dv_fleet_pods *pods);
-/* The cluster learns their specs and wishes. unknown_models: GPU models that no node has are
- * allowed (such a pod fits nowhere), else they are errors with a suggestion. Errors as of
- * dv_fleet_nodes_read(). `pods` is to be all zero; after an error it is. */
+/* The cluster learns their specs and wishes. unknown_models: GPU models, and MIG profiles, that no
+ * node has are allowed (such a pod fits nowhere), else they are errors with a suggestion. Errors as
+ * of dv_fleet_nodes_read(). `pods` is to be all zero; after an error it is. */
 int dv_fleet_pods_read(const char *path, struct dv_cluster *cluster, bool unknown_models,
                        struct dv_fleet_pods *pods, struct dv_err *err);
 int dv_fleet_pods_from(struct dv_csv *csv, struct dv_cluster *cluster, bool unknown_models,

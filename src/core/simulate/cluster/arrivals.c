@@ -102,7 +102,7 @@ int dv_arrivals_make(const struct dv_cluster_pod *pods, uint32_t n, uint64_t mil
 {
     struct dv_rng rng = {seed};
     struct list l = {.capacity = DV_MAX(n, 16)};
-    l.v = malloc(l.capacity * sizeof *l.v);
+    l.v = calloc(l.capacity, sizeof *l.v);
     if (!l.v)
         return -ENOMEM;
     for (uint32_t i = 0; i < n; i++) {
