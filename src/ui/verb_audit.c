@@ -287,8 +287,12 @@ static int conclude(const struct dv_ui *ui, struct dv_audit_feed *f, struct dv_a
                     const struct dv_price_list *list)
 {
     struct dv_err err = {{0}};
-    if (dv_audit_finish(f->audit, a->wish) < 0)
-        return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
+    int r = dv_audit_finish(f->audit, a->wish);
+    if (r < 0)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "%s",
+                          r == -EOVERFLOW ? "more than 584 years of GPU time in all are beyond "
+                                            "counting; --from and --to narrow it"
+                                          : "out of memory");
     const struct dv_audit_fleet *fleet = dv_audit_fleet(f->audit);
     if (!fleet->samples)
         return dv_ui_fail(ui, DV_UI_FAILURE, "no utilization samples in what was looked at");

@@ -284,6 +284,7 @@ static int find_use(const struct dv_audit *a, struct dv_audit_fleet *f)
 {
     struct use *uses = calloc((size_t)a->n + 1, sizeof *uses);
     int64_t *starts = calloc(2 * (size_t)a->n + 1, sizeof *starts);
+    bool beyond = false;
     if (uses && starts) {
         size_t n = list_uses(a, uses);
         int64_t *ends = starts + n;
@@ -291,11 +292,12 @@ static int find_use(const struct dv_audit *a, struct dv_audit_fleet *f)
             uint64_t length = (uint64_t)(uses[i].end_ns - uses[i].start_ns) + f->step_ns;
             starts[i] = uses[i].start_ns;
             ends[i] = uses[i].end_ns;
-            f->gpu_ns += uses[i].gpu ? DV_MIN(uses[i].covered_ns, length) : uses[i].covered_ns;
+            uint64_t held = uses[i].gpu ? DV_MIN(uses[i].covered_ns, length) : uses[i].covered_ns;
+            beyond = beyond || __builtin_add_overflow(f->gpu_ns, held, &f->gpu_ns);
         }
         f->gpus_peak = find_peak(starts, ends, n);
     }
-    int r = uses && starts ? 0 : -ENOMEM;
+    int r = !uses || !starts ? -ENOMEM : beyond ? -EOVERFLOW : 0;
     free(uses);
     free(starts);
     return r;

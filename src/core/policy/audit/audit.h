@@ -134,8 +134,8 @@ enum dv_audit_add dv_audit_memory(struct dv_audit *a, uint32_t workload, int64_t
  * counts once for the time that any of them has it. Otherwise each workload counts as a GPU. */
 void dv_audit_share_gpus(struct dv_audit *a);
 
-/* Figures, classes and recommendations, from what came so far; may be called again later. -ENOMEM.
- */
+/* Figures, classes and recommendations, from what came so far; may be called again later. -ENOMEM;
+ * -EOVERFLOW: more GPU time than 64 bits of nanoseconds hold, 584 years of one GPU. */
 int dv_audit_finish(struct dv_audit *a, const struct dv_audit_wish *wish);
 
 uint32_t dv_audit_count(const struct dv_audit *a);

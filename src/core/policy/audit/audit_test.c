@@ -85,6 +85,22 @@ static void test_fleet(void **state)
     dv_audit_free(a);
 }
 
+/* Three that were seen 125 years apart. */
+static void test_beyond_counting(void **state)
+{
+    struct dv_audit *a = dv_audit_new();
+    static const char *const names[] = {"a", "b", "c"};
+    assert_non_null(a);
+    for (size_t i = 0; i < DV_ARRAY_SIZE(names); i++) {
+        uint32_t w = 0;
+        assert_int_equal(dv_audit_find(a, names[i], "", &w), 0);
+        dv_audit_busy(a, w, 0, 10);
+        dv_audit_busy(a, w, INT64_MAX / 7 * 3, 10);
+        assert_int_equal(dv_audit_finish(a, &wish), i < 2 ? 0 : -EOVERFLOW);
+    }
+    dv_audit_free(a);
+}
+
 /* Three tenants of two GPUs, two of them on one. */
 static void test_shared_gpus(void **state)
 {
@@ -127,9 +143,8 @@ static void test_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_fleet),
-        cmocka_unit_test(test_shared_gpus),
+        cmocka_unit_test(test_names),       cmocka_unit_test(test_fleet),
+        cmocka_unit_test(test_shared_gpus), cmocka_unit_test(test_beyond_counting),
         cmocka_unit_test(test_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
