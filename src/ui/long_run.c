@@ -34,6 +34,13 @@ void dv_long_run_begin(struct dv_long_run *run, const char *what, const char *un
     run->terminal = isatty(STDERR_FILENO);
 }
 
+void dv_long_run_release(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
 /* 4,812: digits in threes. */
 static void add_count(uint64_t v, struct dv_str *text)
 {

@@ -5,6 +5,7 @@
 #include "layout_change.h"
 #include "layout_file.h"
 #include "layout_view.h"
+#include "long_run.h"
 #include "place.h"
 #include "plan/layouts.h"
 #include "plan/view.h"
@@ -52,6 +53,8 @@ struct job {
     struct dv_solver *solver;
     struct dv_fleet *fleet;
     struct dv_fleet_plan *plan;
+    struct dv_long_run run;
+    uint64_t steps, before; /* of the search at hand, of those before it */
 };
 
 static void job_done(struct job *job)
@@ -130,14 +133,37 @@ static int read_job(const struct dv_ui *ui, struct job *job)
     return DV_UI_OK;
 }
 
-static int make(const struct dv_ui *ui, const struct job *job, const struct dv_fleet *fleet,
+static bool go_on(void *arg, uint64_t steps)
+{
+    struct job *job = arg;
+    if (steps < job->steps)
+        job->before += job->steps;
+    job->steps = steps;
+    return dv_long_run_at(&job->run, job->before + steps);
+}
+
+static int make(const struct dv_ui *ui, struct job *job, const struct dv_fleet *fleet,
                 struct dv_fleet_plan **ret)
 {
+    job->steps = job->before = 0;
+    job->how.go_on = go_on;
+    job->how.go_on_arg = job;
+    dv_long_run_begin(&job->run, "planning", "steps", 0);
     int r = dv_fleet_plan_new(fleet, &job->how, ret);
+    int stopped = dv_long_run_end(&job->run);
+    if (r == 0 && stopped)
+        dv_ui_fail(ui, 0, "interrupted: %s",
+                   (*ret)->partial ? "this is the best plan so far" : "the plan was there already");
     if (r == 0)
         return DV_UI_OK;
     dv_ui_fail(ui, DV_UI_FAILURE, "%s", strerror(-r));
     return DV_UI_FAILURE;
+}
+
+/* The exit of who was interrupted; 0: nobody was. */
+static int stopped_by(void)
+{
+    return dv_long_run_signal() ? 128 + dv_long_run_signal() : DV_UI_OK;
 }
 
 /* ---- what if -------------------------------------------------------------------------------- */
@@ -154,7 +180,7 @@ static int read_other(const struct job *job, const char *name, struct dv_fleet *
     return r;
 }
 
-static int compare(const struct dv_ui *ui, const struct job *job, const char *name,
+static int compare(const struct dv_ui *ui, struct job *job, const char *name,
                    struct dv_output_node *list)
 {
     dv_cleanup(dv_fleet_freep) struct dv_fleet *fleet = NULL;
@@ -184,7 +210,8 @@ static int run_what_if(const struct dv_ui *ui, struct job *job)
     dv_str_add(&names, job->values->what_if);
     if (names.failed || names.len > NAMES_MAX)
         return dv_ui_fail(ui, DV_UI_USAGE, "--what-if: too long");
-    for (char *name = names.data, *next = NULL; !exit && name; name = next) {
+    for (char *name = names.data, *next = NULL; !exit && name && !dv_long_run_signal();
+         name = next) {
         next = strchr(name, ';');
         if (next)
             *next++ = 0;
@@ -195,7 +222,7 @@ static int run_what_if(const struct dv_ui *ui, struct job *job)
     bool csv = dv_ui_is(ui, "csv");
     return exit ? exit
                 : dv_ui_answer(ui, o, csv ? &dv_plan_view_fleets_csv : &dv_plan_view_fleets, NULL,
-                               DV_UI_OK);
+                               stopped_by());
 }
 
 /* ---- layouts -------------------------------------------------------------------------------- */
@@ -348,6 +375,13 @@ static int run_job(const struct dv_ui *ui, struct job *job)
     if (exit)
         return exit;
     int status = job->plan->feasible ? DV_UI_OK : DV_UI_PROBLEMS;
+    if (stopped_by()) {
+        if (v->write || v->apply || v->print)
+            return dv_ui_fail(ui, stopped_by(),
+                              "no layouts are made of a plan that was interrupted");
+        return show(ui, job, stopped_by());
+    }
+    dv_long_run_release();
     if (v->write)
         exit = write_layouts(ui, job->plan, v->write);
     if (!exit && v->apply)
@@ -386,7 +420,8 @@ const struct dv_ui_verb dv_verb_plan = {
         "by whom, the fewest GPUs that hold all, what they cost, what does not fit and why, and "
         "what binds on a card: memory or compute. Fewest is proven, or a bound is printed. Memory "
         "of shared cards counts a CUDA context per process. Ends with 3 when not all can be "
-        "placed.\n\n"
+        "placed. When interrupted it answers with the best plan so far, marked partial, and ends "
+        "with 128 and the signal.\n\n"
         "Needs no daemon, but for --apply.",
     .options = options,
     .n_options = DV_ARRAY_SIZE(options),

@@ -188,6 +188,12 @@ static bool some_fits_none(const struct dv_fleet_plan *plan)
 void dv_fleet_text_verdict(const struct dv_fleet_plan *plan, enum dv_fleet_aim aim,
                            struct dv_str *text)
 {
+    if (plan->partial && !plan->feasible) {
+        dv_str_add(text, "interrupted: no plan that holds all of it was found so far");
+        return;
+    }
+    if (plan->partial)
+        dv_str_add(text, "interrupted, the best so far: ");
     if (plan->feasible) {
         dv_str_addf(text, "feasible: %u GPU%s, ", plan->n_cards, plan->n_cards == 1 ? "" : "s");
         add_least(plan, aim, text);

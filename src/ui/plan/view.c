@@ -257,6 +257,7 @@ static void add_proof(struct dv_output_node *root, const struct dv_fleet_plan *p
 {
     dv_cleanup(dv_str_done) struct dv_str text = {0};
     dv_output_bool(root, "feasible", plan->feasible);
+    dv_output_bool(root, "partial", plan->partial);
     if (plan->possible) {
         dv_output_uint(root, "gpus_needed", plan->needed_cards);
         if (aim == DV_FLEET_CARDS)
@@ -442,6 +443,7 @@ void dv_plan_view_compare(struct dv_output_node *list, const char *name,
         missing += plan->unplaced[w].replicas + plan->unplaced[w].spares;
     dv_output_string(o, "fleet", name);
     dv_output_bool(o, "feasible", plan->feasible);
+    dv_output_bool(o, "partial", plan->partial);
     if (open)
         dv_output_null(o, "gpus");
     else

@@ -105,6 +105,7 @@ static int find_needed(struct dv_fleet_plan *p, const struct dv_fleet_options *o
     if (!r)
         count_needed(p, &found);
     p->possible = p->possible && found.complete;
+    p->partial = p->partial || (found.stopped && !p->proven);
     dv_fleet_solution_done(&found);
     return r;
 }
@@ -188,12 +189,14 @@ static int without_headroom(struct dv_fleet_plan *p, const struct dv_fleet_optio
         some[w] = places[w] - DV_MIN(places[w], held);
     }
     r = r ? r : dv_fleet_search(p->view, options, some, rooms, &rest);
+    bool rest_stopped = rest.stopped;
     r = r ? r : append(&first, &rest);
     free(some);
     if (r < 0) {
         dv_fleet_solution_done(&first);
         return r;
     }
+    first.stopped = first.stopped || rest_stopped || ret->stopped;
     first.proven = ret->proven;
     first.complete = false;
     dv_fleet_solution_done(ret);
@@ -225,6 +228,7 @@ static int place(struct dv_fleet_plan *p, const struct dv_fleet_options *options
         count_cards(p);
         count_needed(p, &found);
         p->proven_infeasible = !p->feasible && (!p->possible || (!found.complete && found.proven));
+        p->partial = found.stopped && !p->proven && !p->proven_infeasible;
     }
     dv_fleet_solution_done(&found);
     return r;

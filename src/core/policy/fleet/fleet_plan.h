@@ -76,6 +76,7 @@ struct dv_fleet_plan {
     int64_t least_cost;     /* with the aim COST: nothing that holds everything costs less */
     bool proven;            /* needed_cards (or needed_cost) is the least */
     bool proven_infeasible; /* where not feasible: no plan places all */
+    bool partial;           /* options.go_on ended it before anything was proven */
     int64_t cost;           /* of the used cards, micros per hour */
     bool priced;            /* every used card has a price */
 };

@@ -289,6 +289,58 @@ static void test_invariants(void **state)
     }
 }
 
+/* ---- ended before its time ---- */
+
+struct patience {
+    uint64_t left, asked;
+};
+
+static bool go_on(void *arg, uint64_t steps)
+{
+    struct patience *p = arg;
+    (void)steps;
+    p->asked++;
+    return p->asked <= p->left;
+}
+
+/* Whenever it is ended there is a plan that keeps all promises, with a bound that holds; only what
+ * is proven is called so; and who has enough patience gets the plan that there is without asking.
+ */
+static void test_interrupted(void **state)
+{
+    static const uint64_t patience[] = {0, 1, 2, 3, 5, 10, 20, 50, UINT64_MAX};
+    struct dv_rng rng = {9};
+    uint32_t partial = 0;
+    for (int i = 0; i < 30; i++) {
+        dv_fleet_testing_random(&rng, &fleet, workloads);
+        for (uint32_t w = 0; w < fleet.n_workloads; w++)
+            workloads[w].count = 1 + (uint32_t)dv_rng_below(&rng, 40);
+        for (uint32_t g = 0; g < fleet.n_groups; g++)
+            fleet.groups[g] = dv_fleet_testing_group(fleet.groups[g].model->name, 0);
+        make();
+        uint64_t needed = plan->needed_cards, least = plan->least_cards;
+        bool feasible = plan->feasible, proven = plan->proven;
+        for (size_t k = 0; feasible && k < DV_ARRAY_SIZE(patience); k++) {
+            struct patience p = {patience[k], 0};
+            struct dv_fleet_options options = {.go_on = go_on, .go_on_arg = &p};
+            dv_fleet_plan_freep(&plan);
+            assert_int_equal(dv_fleet_plan_new(&fleet, &options, &plan), 0);
+            dv_fleet_testing_check(plan);
+            bool ended = p.asked > p.left;
+            assert_true(plan->feasible && plan->least_cards <= needed);
+            assert_true(ended || !plan->partial);
+            assert_false(plan->partial && plan->proven);
+            assert_true(!proven || plan->needed_cards >= needed);
+            if (ended)
+                assert_true(plan->partial || plan->proven);
+            else
+                assert_true(plan->needed_cards == needed && plan->least_cards == least);
+            partial += plan->partial;
+        }
+    }
+    assert_true(partial > 20);
+}
+
 static int end(void **state)
 {
     dv_fleet_plan_freep(&plan);
@@ -308,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_cost),
         cmocka_unit_test(test_brute_force),
         cmocka_unit_test(test_invariants),
+        cmocka_unit_test(test_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, end);
 }

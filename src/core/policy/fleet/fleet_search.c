@@ -44,6 +44,7 @@ struct search {
     int64_t *worths;        /* values by which no card is worth more than it costs */
     __int128 by_worths;
     __int128 least, all; /* of plans that place all; what all cards cost */
+    bool stopped;
 };
 #define NO_ROW UINT32_MAX
 
@@ -84,6 +85,22 @@ static int keep(struct search *s, struct dv_fleet_pattern *p)
     s->x[s->n] = 0;
     s->pool[s->n++] = *p;
     return 0;
+}
+
+/* Does somebody want it to end? Then no more work is left to spend. */
+static bool is_stopped(struct search *s)
+{
+    const struct dv_fleet_options *o = s->options;
+    if (!s->stopped && o->go_on && !o->go_on(o->go_on_arg, s->work)) {
+        s->stopped = true;
+        s->work = DV_MAX(s->work, WORK_MAX + 1);
+    }
+    return s->stopped;
+}
+
+static bool is_cancelled(void *search)
+{
+    return is_stopped(search);
 }
 
 /* ---- what cards cost ---- */
@@ -212,6 +229,7 @@ static int add_singles(struct search *s)
         s->values[w] = DV_FLEET_UNIT;
         for (uint32_t i = 0; !r && one[w] && i < s->view->n_sides; i++)
             r = add_patterns(s, i, &price, true, &any);
+        is_stopped(s); /* these are few, and without them there is no plan */
         s->values[w] = 0;
         one[w] = 0;
     }
@@ -227,6 +245,8 @@ static int relax(struct search *s, const uint64_t *left, const uint64_t *room)
     bool any = true, hard = false;
     for (uint32_t i = 0; !r && any && i < rounds && (!i || s->work < WORK_RELAX); i++) {
         s->work += dv_fleet_lp_solve(s->lp, s->work < WORK_RELAX ? WORK_RELAX - s->work : 0);
+        if (is_stopped(s) && i)
+            break;
         take_duals(s);
         r = add_helpful(s, left, room, hard, &any);
         if (!r && !any && !hard) { /* look harder before it is called the end */
@@ -421,7 +441,7 @@ static int finish_by_value(struct search *s, struct draft *d)
     while (!r && n_open(s, d)) {
         /* What was made for more than is left is no better than what is made now; but when that has
          * taken long enough, what there is has to do. */
-        bool tired = s->work > WORK_MAX;
+        bool tired = is_stopped(s) || s->work > WORK_MAX;
         uint32_t made = tired ? wholes : s->n;
         for (uint32_t i = 0; !r && !tired && i < s->view->n_sides; i++)
             r = d->room[i] ? add_patterns(s, i, &price, true, &any) : 0;
@@ -547,7 +567,9 @@ static int ask_solver(struct search *s, struct draft *best, bool *ret_solved, bo
                                      .rooms = s->rooms,
                                      .costs = s->cost,
                                      .offs = offs,
-                                     .gap = s->options->aim == DV_FLEET_CARDS ? gap : 0};
+                                     .gap = s->options->aim == DV_FLEET_CARDS ? gap : 0,
+                                     .cancelled = is_cancelled,
+                                     .cancelled_arg = s};
     r = r ? r
           : dv_fleet_solver_choose(&choose, &s->options->solver, times, ret_solved, ret_optimal);
     r = r || !*ret_solved ? r : draft_new(s, &d);
@@ -636,6 +658,10 @@ static int add_all(struct search *s, const struct draft *best, bool *ret_all)
     int r = 0;
     *ret_all = true;
     for (uint32_t i = 0; !r && i < s->view->n_sides; i++) {
+        if (is_stopped(s))
+            r = -E2BIG;
+        if (r)
+            break;
         struct dv_fleet_all all = {s->view, i, s->places, PATTERNS_MAX, keep_useful, &f};
         r = s->rooms[i] ? dv_fleet_all_find(&all) : 0;
     }
@@ -686,9 +712,9 @@ static int find_exactly(struct search *s, struct draft *best, struct dv_fleet_so
 {
     bool all = false;
     int r = add_all(s, best, &all);
-    if (!r && all)
+    if (!r && all && !is_stopped(s))
         r = branch(s, best, ret);
-    if (!r && s->options->solver.solve && !meets(s, best) && !ret->proven)
+    if (!r && !is_stopped(s) && s->options->solver.solve && !meets(s, best) && !ret->proven)
         r = solve(s, best, all, ret);
     return r;
 }
@@ -765,8 +791,9 @@ static int find(struct search *s, struct draft *best, struct dv_fleet_solution *
     }
     if (!r && !meets(s, best) && !ret->proven)
         r = bound_by_sizes(s, ret);
-    if (!r && !meets(s, best) && !ret->proven)
+    if (!r && !meets(s, best) && !ret->proven && !is_stopped(s))
         r = find_exactly(s, best, ret);
+    ret->stopped = s->stopped;
     draft_done(&other);
     return r;
 }

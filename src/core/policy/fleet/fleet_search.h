@@ -18,6 +18,10 @@ enum dv_fleet_aim {
 struct dv_fleet_options {
     enum dv_fleet_aim aim;
     struct dv_program_solver solver; /* .solve NULL: none */
+    /* Asked now and then, with the steps done so far in the search at hand (a plan may take several
+     * searches). False: enough, the best so far is taken. NULL: never asked. */
+    bool (*go_on)(void *arg, uint64_t steps);
+    void *go_on_arg;
 };
 
 struct dv_fleet_use {
@@ -36,8 +40,9 @@ struct dv_fleet_solution {
     bool bounded;         /* all places fit in principle, and these hold: */
     uint64_t least_cards; /* no plan that places all has fewer cards */
     int64_t least_cost;
-    bool proven; /* complete: the fewest; else: not all can be placed */
-    bool solved; /* a solver was asked, and answered */
+    bool proven;  /* complete: the fewest; else: not all can be placed */
+    bool solved;  /* a solver was asked, and answered */
+    bool stopped; /* go_on said so: there may be a better one, and a better bound */
 };
 
 /*

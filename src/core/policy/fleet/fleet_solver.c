@@ -52,7 +52,11 @@ int dv_fleet_solver_choose(const struct dv_fleet_choose *choose,
                            bool *ret_optimal)
 {
     dv_cleanup(dv_program_done) struct dv_program program = {.maximize = false};
-    struct dv_program_limits limits = {.nodes = NODES_MAX, .time_ns = TIME_MAX, .gap = choose->gap};
+    struct dv_program_limits limits = {.nodes = NODES_MAX,
+                                       .time_ns = TIME_MAX,
+                                       .gap = choose->gap,
+                                       .cancelled = choose->cancelled,
+                                       .cancelled_arg = choose->cancelled_arg};
     struct dv_program_result result = {0};
     struct dv_err err = {{0}};
     state(choose, &program);

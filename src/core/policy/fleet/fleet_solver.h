@@ -17,6 +17,8 @@ struct dv_fleet_choose {
     const uint64_t *places, *rooms; /* of workloads, of sides */
     const int64_t *costs, *offs;    /* of a card of each side, of a replica left out */
     double gap;                     /* relative: how far from the best the answer may be */
+    bool (*cancelled)(void *arg);   /* asked while the solver is at it */
+    void *cancelled_arg;
 };
 
 /* ret[i]: uses of pattern i. *ret_solved: it has answered; false also where there is no solver or
