@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct values {
     const char *gpu, *strategy, *type, *rule, *ignore, *explain, *print, *format;
@@ -122,17 +123,50 @@ static void cannot(struct lint *l, const struct dv_err *err)
     l->unreadable = true;
 }
 
-/* Where a link leads is written, and keeps its permissions. */
-static int write_back(const char *path, const struct dv_str *text, struct dv_err *err)
+/* 0: the file still has the text that was judged. */
+static int check_unchanged(const char *path, const char *text, size_t len, struct dv_err *err)
+{
+    char *now = NULL;
+    size_t now_len = 0;
+    int r = dv_fd_read_file(path, DV_LINTFILE_MAX, &now, &now_len, err);
+    if (r == 0 && (now_len != len || memcmp(now, text, len) != 0)) {
+        r = -EAGAIN;
+        dv_err_set(err, r, "%.300s changed while it was judged; it is left as it is", path);
+    }
+    free(now);
+    return r;
+}
+
+/* The file keeps its permissions and its owner. */
+static int replace(const char *path, const struct stat *st, const struct dv_str *text,
+                   struct dv_err *err)
+{
+    int r = dv_fd_replace_file(path, dv_str_get(text), text->len, st->st_mode & 07777, err);
+    if (r == 0 && geteuid() == 0 && lchown(path, st->st_uid, st->st_gid) < 0) {
+        r = -errno;
+        dv_err_set(err, r, "%.300s is mended, but no longer its owner's: %s", path, strerror(-r));
+    }
+    return r;
+}
+
+/* Where a link leads is written. */
+static int write_back(const char *path, const char *before, size_t len, const struct dv_str *text,
+                      struct dv_err *err)
 {
     char *real = realpath(path, NULL);
     struct stat st = {0};
     bool there = real && stat(real, &st) == 0;
     int r = -errno;
-    if (!there)
+    if (!there) {
         dv_err_set(err, r, "cannot write %.300s: %s", path, strerror(-r));
-    else
-        r = dv_fd_replace_file(real, dv_str_get(text), text->len, st.st_mode & 07777, err);
+    } else if (!S_ISREG(st.st_mode)) {
+        r = -ENOTSUP;
+        dv_err_set(err, r, "%.300s is no plain file; --fix - mends the standard input", path);
+    } else {
+        r = check_unchanged(real, before, len, err);
+        if (r == 0)
+            r = replace(real, &st, text, err);
+    }
     free(real);
     return r;
 }
@@ -157,7 +191,7 @@ static int mend(struct lint *l, const char *path, const char *name, const char *
         r = dv_diff_write(dv_str_get(&before), text, len, dv_str_get(&after), dv_str_get(now),
                           now->len, &l->diff);
     else if (!is_stdin)
-        r = write_back(path, now, err);
+        r = write_back(path, text, len, now, err);
     if (r == 0)
         *ret_mended = n;
     /* What would change is a problem as long as it has not. */

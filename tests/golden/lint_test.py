@@ -12,6 +12,7 @@ import os
 import pty
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -229,6 +230,27 @@ class Fix(unittest.TestCase):
             self.assertTrue(os.path.islink(os.path.join(d, "link.yaml")))
             self.assertIn("limits", read(path))
             self.assertEqual(os.stat(path).st_mode & 0o777, 0o640)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root works on others' files")
+    def test_owner(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "pod.yaml")
+            shutil.copy(os.path.join(FIXTURES, "DV102-fires.yaml"), path)
+            os.chown(path, 4242, 4343)
+            self.assertEqual(divvy("lint", "--fix", "pod.yaml", cwd=d).returncode, 0)
+            found = os.stat(path)
+            self.assertEqual((found.st_uid, found.st_gid), (4242, 4343))
+
+    def test_pipe(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "pod.yaml")
+            os.mkfifo(path)
+            fixture = os.path.join(FIXTURES, "DV102-fires.yaml")
+            with subprocess.Popen(["cp", fixture, path]):
+                done = divvy("lint", "--fix", "pod.yaml", cwd=d)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("is no plain file", done.stderr)
+            self.assertTrue(stat.S_ISFIFO(os.stat(path).st_mode))
 
 
 class Formats(unittest.TestCase):
