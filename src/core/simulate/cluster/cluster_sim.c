@@ -146,10 +146,21 @@ void dv_cluster_sim_most(const struct dv_cluster_sim *sim, uint32_t arrival,
     dv_place_most(sim->place, dv_cluster_sim_pod(sim, arrival), ret);
 }
 
-static void look_at(struct dv_cluster_sim *sim, uint32_t node, const struct dv_cluster_pod *pod,
-                    bool taken)
+/* What is in use by this taking: an instance by its compute, not by what its pod asked for. */
+static uint64_t milli_of(const struct dv_cluster_sim *sim, uint32_t node,
+                         const struct dv_cluster_taking *taking)
 {
-    uint64_t milli = (uint64_t)pod->gpus * pod->gpu_milli;
+    const struct dv_mig_geometry *g = dv_cluster_fixed(sim->config.cluster, node)->mig;
+    if (!taking->mig || !g)
+        return (uint64_t)taking->n * taking->milli;
+    uint64_t compute = dv_mig_compute(g, &g->profiles[taking->profile]);
+    return taking->n * (compute * DV_CLUSTER_MILLI / DV_COMPUTE_FULL);
+}
+
+static void look_at(struct dv_cluster_sim *sim, uint32_t node, const struct dv_cluster_pod *pod,
+                    const struct dv_cluster_taking *taking, bool taken)
+{
+    uint64_t milli = milli_of(sim, node, taking);
     struct dv_cluster_sim_result *r = &sim->result;
     r->used_gpu_milli += taken ? milli : -milli;
     r->used_cpu_milli += taken ? pod->cpu_milli : -(uint64_t)pod->cpu_milli;
@@ -171,7 +182,7 @@ int dv_cluster_sim_settle(struct dv_cluster_sim *sim, uint32_t arrival, uint32_t
     if (run->next != DV_CLUSTER_NONE)
         sim->runs[run->next].previous = arrival;
     sim->first[node] = arrival;
-    look_at(sim, node, pod, true);
+    look_at(sim, node, pod, taking, true);
     return 0;
 }
 
@@ -190,7 +201,7 @@ int dv_cluster_sim_lift(struct dv_cluster_sim *sim, uint32_t arrival)
     else
         sim->first[node] = run->next;
     run->node = DV_CLUSTER_NONE;
-    look_at(sim, node, pod, false);
+    look_at(sim, node, pod, &run->taking, false);
     return 0;
 }
 

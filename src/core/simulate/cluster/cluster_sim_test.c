@@ -282,6 +282,34 @@ static void memory_runs_out(void **unused)
     }
 }
 
+/* Seven instances on a GPU are one GPU in use, whatever their pods say that they need of one. */
+static void instances_are_counted_by_their_compute(void **unused)
+{
+    dv_cleanup(dv_cluster_freep) struct dv_cluster *c = dv_cluster_new();
+    const struct dv_cluster_node node = {.name = "n", .gpus = 1, .model = "A100-80GB"};
+    assert_int_equal(dv_cluster_add(c, &node, NULL), 0);
+    assert_int_equal(dv_cluster_seal(c, NULL), 0);
+    struct dv_cluster_pod pod = {.gpus = 1, .gpu_milli = 1000};
+    const struct dv_cluster_wish wish = {.profile = "1g.10gb"};
+    assert_int_equal(dv_cluster_wish(c, &wish, &pod.wish, NULL), 0);
+    const uint32_t order[] = {0, 0, 0, 0, 0, 0, 0, 0};
+    struct dv_cluster_sim_config config = {.cluster = c,
+                                           .policy = dv_place_policy_find("first-fit", NULL),
+                                           .pods = &pod,
+                                           .n_pods = 1,
+                                           .arrivals = order,
+                                           .n_arrivals = 8};
+    dv_cleanup(dv_cluster_sim_freep) struct dv_cluster_sim *sim = NULL;
+    struct dv_cluster_sim_result r;
+    assert_int_equal(dv_cluster_sim_new(&config, &sim, NULL), 0);
+    while (dv_cluster_sim_step(sim) == 0)
+        ;
+    dv_cluster_sim_result(sim, &r);
+    assert_int_equal(r.placed, 7);
+    assert_int_equal(r.used_gpu_milli, 7 * (1000 / 7));
+    assert_true(r.peak_allocated_percent <= 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +319,7 @@ int main(void)
         cmocka_unit_test(others_move_when_they_may),
         cmocka_unit_test(sums_are_those_of_the_cluster),
         cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(instances_are_counted_by_their_compute),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
