@@ -122,6 +122,8 @@ static int read_job(const struct dv_ui *ui, struct job *job)
         return wrong(ui, r, &err);
     if (v->headroom)
         r = dv_plan_file_headroom(v->headroom, &job->fleet->headroom, &err);
+    if (r < 0)
+        dv_err_prefix(&err, "--headroom: ");
     r = r ? r : dv_fleet_check(job->fleet, NULL, &err);
     if (r < 0)
         return wrong(ui, r, &err);
@@ -188,7 +190,7 @@ static int compare(const struct dv_ui *ui, struct job *job, const char *name,
     struct dv_err err = {{0}};
     int r = read_other(job, name, &fleet, &err);
     if (r < 0) {
-        dv_err_prefix(&err, "--what-if");
+        dv_err_prefix(&err, "--what-if: ");
         return wrong(ui, r, &err);
     }
     int exit = make(ui, job, fleet, &plan);
