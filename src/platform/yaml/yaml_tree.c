@@ -358,6 +358,10 @@ static int syntax_error(struct builder *b, const yaml_parser_t *p)
     if (p->error == YAML_READER_ERROR)
         return dv_err_set(b->err, -EINVAL, "%.120s: byte %zu: %s", b->yaml->name, p->problem_offset,
                           p->problem ? p->problem : "not a text");
+    /* libyaml's own words for it ("cannot start any token") do not name the invisible culprit. */
+    if (p->error == YAML_SCANNER_ERROR && p->buffer.pointer < p->buffer.last &&
+        *p->buffer.pointer == '\t')
+        return refuse(b, -EINVAL, "this is no YAML: a tab; lines are indented with blanks");
     return refuse(b, -EINVAL, "this is no YAML: %s%s%s", p->problem ? p->problem : "",
                   p->context ? ", " : "", p->context ? p->context : "");
 }

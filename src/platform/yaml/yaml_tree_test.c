@@ -154,8 +154,10 @@ static void test_refused(void **state)
     assert_bad("a: !thing 1\n", "f.yaml:1:4: the tag !thing is not known; leave it out");
     assert_bad("a: b: c\n", "f.yaml:1:5: this is no YAML: mapping values are not allowed in this "
                             "context");
-    assert_bad("\ta: 1\n", "f.yaml:1:1: this is no YAML: found character that cannot start any "
-                           "token, while scanning for the next token");
+    assert_bad("\ta: 1\n", "f.yaml:1:1: this is no YAML: a tab; lines are indented with blanks");
+    assert_bad("a:\n\t- b\n", "f.yaml:2:1: this is no YAML: a tab; lines are indented with blanks");
+    assert_bad("a: [1\n", "f.yaml:2:1: this is no YAML: did not find expected ',' or ']', while "
+                          "parsing a flow sequence");
     assert_bad("a: \xff\n", "f.yaml: byte 3: invalid leading UTF-8 octet");
     assert_refused("a: \0\n", 5, -EINVAL, "f.yaml: byte 3: control characters are not allowed");
 }
