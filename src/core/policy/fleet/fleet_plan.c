@@ -130,7 +130,7 @@ static void count_unplaced(struct dv_fleet_plan *p, const uint64_t *left)
 static void count_cards(struct dv_fleet_plan *p)
 {
     const struct dv_fleet *f = p->view->fleet;
-    p->priced = true;
+    p->priced = p->n_cards > 0; /* of no card no price is known */
     for (uint32_t i = 0; i < p->n_cards; i++) {
         const struct dv_fleet_group *g = &f->groups[p->cards[i].side];
         p->used[p->cards[i].side]++;

@@ -78,7 +78,7 @@ struct dv_fleet_plan {
     bool proven_infeasible; /* where not feasible: no plan places all */
     bool partial;           /* options.go_on ended it before anything was proven */
     int64_t cost;           /* of the used cards, micros per hour */
-    bool priced;            /* every used card has a price */
+    bool priced;            /* cards are used, and each has a price */
 };
 
 /* The fleet is lent for as long as the plan lives, and has passed dv_fleet_check(). 0; -ENOMEM, the
