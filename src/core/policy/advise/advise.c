@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-#define CLIENTS_MAX 48u /* of an MPS server, since Volta */
-#define SHARES_MAX 64u  /* governed, or taking turns */
+#define SHARES_MAX 64u /* governed, or taking turns */
 
 const char *dv_advise_mode_name(enum dv_advise_mode mode)
 {
@@ -111,7 +110,7 @@ static struct dv_advise_choice describe(const struct asking *a, enum dv_sharing 
         c.profile = a->profile;
         c.per_gpu = dv_mig_plan_free(g, NULL, 0, (uint32_t)(a->profile - g->profiles));
     } else if (mode == DV_ADVISE_MPS) {
-        c.per_gpu = fit(a, CLIENTS_MAX);
+        c.per_gpu = fit(a, DV_MODE_MPS_CLIENTS);
     } else if (mode == DV_ADVISE_TIMESLICE) {
         c.per_gpu = fit(a, SHARES_MAX);
     } else if (mode == DV_ADVISE_GOVERNED) {
@@ -124,7 +123,8 @@ static struct dv_advise_choice describe(const struct asking *a, enum dv_sharing 
     /* Nobody said how much: as many as shall share it. */
     bool sized = a->want->memory_bytes || a->want->compute;
     if (!sized && a->want->tenants && (mode == DV_ADVISE_MPS || mode == DV_ADVISE_GOVERNED))
-        c.per_gpu = DV_MIN(a->want->tenants, mode == DV_ADVISE_MPS ? CLIENTS_MAX : c.per_gpu);
+        c.per_gpu =
+            DV_MIN(a->want->tenants, mode == DV_ADVISE_MPS ? DV_MODE_MPS_CLIENTS : c.per_gpu);
     uint64_t needed = (count + c.per_gpu - 1) / c.per_gpu * c.gpus;
     c.gpus_needed = (uint32_t)DV_MIN(needed, UINT32_MAX);
     return c;

@@ -13,9 +13,9 @@
 #define DV_POLICY_AUDIT_PACK_H
 
 #include "policy/audit/audit.h"
+#include "policy/mode_choice.h"
 
-#define DV_AUDIT_TENANTS_MAX                                                                       \
-    48u /* on one GPU: MPS takes 48 clients before Volta's successors' 60 */
+#define DV_AUDIT_TENANTS_MAX DV_MODE_MPS_CLIENTS /* on one GPU */
 
 struct dv_audit_gpu {
     enum dv_audit_how how;

@@ -24,7 +24,6 @@
 #define DV_FLEET_HOURS_PER_MONTH 730
 
 /* Stated figures; docs/explanation/fleet-planning.md says why. */
-#define DV_FLEET_MPS_PARTS_MAX 48u /* clients of an MPS daemon, Volta and later before r570 */
 #define DV_FLEET_CONTEXT_BYTES (400 * DV_MIB) /* of a model whose own figure is not known */
 
 /* How a replica gets its part. MIG: a MIG device of its own; the last two also inside one. */

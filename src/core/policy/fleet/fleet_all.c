@@ -193,7 +193,7 @@ static int fill_parts(struct walk *w, uint32_t i, uint32_t parts, uint32_t left)
 
 static int fill_mps(struct walk *w)
 {
-    uint32_t most = DV_MIN(slices_max(w), DV_FLEET_MPS_PARTS_MAX);
+    uint32_t most = DV_MIN(slices_max(w), DV_MODE_MPS_CLIENTS);
     int r = 0;
     w->kind = 0;
     w->mode = DV_FLEET_MPS;

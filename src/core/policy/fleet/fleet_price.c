@@ -289,7 +289,7 @@ static int by_value(const void *a, const void *b)
 
 static int price_mps(struct search *s)
 {
-    uint32_t most = DV_MIN(slices_max(s), DV_FLEET_MPS_PARTS_MAX), n = 0;
+    uint32_t most = DV_MIN(slices_max(s), DV_MODE_MPS_CLIENTS), n = 0;
     struct candidate *list = calloc(s->view->n_workloads, sizeof *list);
     if (!list)
         return -ENOMEM;
