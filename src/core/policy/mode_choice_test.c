@@ -101,7 +101,7 @@ static void ask(struct dv_rng *rng, bool latency, struct asked *a)
                                      .trust = a->workload.trust};
     a->measured = *example(class_of(w->kind, rng));
     a->measured.series.memory_peak = w->memory_bytes;
-    a->measured.p95_percent = w->compute / (DV_COMPUTE_FULL / 100);
+    a->measured.p95_percent = 100.0 * w->compute / DV_COMPUTE_FULL;
     dv_advise(w, &a->advice);
     dv_fleet_rules_choose(&a->workload, &a->choice);
     dv_audit_judge(&a->measured, &a->wish);

@@ -55,8 +55,7 @@ static const char *const reasons[DV_ADVISE_LEAVES] = {
     [DV_ADVISE_L_TIGHT_MIG] = "in a MIG device its tail does not move, whatever others do",
     [DV_ADVISE_L_LARGE] = "it fills more than half of the card",
     [DV_ADVISE_L_INFERENCE] =
-        "MPS lets small kernels of those who trust each other run at the same time, with limits of "
-        "the driver",
+        "among those who trust each other MPS runs small kernels at the same time",
     [DV_ADVISE_L_LATENCY] = "its turn comes first, and its share is enforced",
     [DV_ADVISE_L_INTERACTIVE] =
         "a notebook thinks longer than it computes: whoever computes has the card",
