@@ -66,11 +66,12 @@ static void job_done(struct job *job)
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-static int wrong(const struct dv_ui *ui, int r, const struct dv_err *err)
+/* What is wrong: the file (DV_UI_FAILURE), or what was asked for beside it (DV_UI_USAGE). */
+static int wrong(const struct dv_ui *ui, int exit, int r, const struct dv_err *err)
 {
-    int exit = r == -ENOMEM ? DV_UI_FAILURE : DV_UI_USAGE;
-    dv_ui_fail(ui, exit, "%s", r == -ENOMEM ? "out of memory" : err->msg);
-    return exit;
+    if (r == -ENOMEM)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
+    return dv_ui_fail(ui, exit, "%s", err->msg);
 }
 
 static int read_file(const char *path, const struct dv_fleet *workloads, struct dv_fleet **ret,
@@ -119,14 +120,16 @@ static int read_job(const struct dv_ui *ui, struct job *job)
         return exit;
     int r = read_file(ui->argv[0], NULL, &job->fleet, &err);
     if (r != 0 || !job->fleet)
-        return wrong(ui, r, &err);
+        return wrong(ui, DV_UI_FAILURE, r, &err);
     if (v->headroom)
         r = dv_plan_file_headroom(v->headroom, &job->fleet->headroom, &err);
-    if (r < 0)
+    if (r < 0) {
         dv_err_prefix(&err, "--headroom: ");
-    r = r ? r : dv_fleet_check(job->fleet, NULL, &err);
+        return wrong(ui, DV_UI_USAGE, r, &err);
+    }
+    r = dv_fleet_check(job->fleet, NULL, &err);
     if (r < 0)
-        return wrong(ui, r, &err);
+        return wrong(ui, DV_UI_FAILURE, r, &err);
     job->how.aim = !strcmp(v->minimize, "cost") ? DV_FLEET_COST : DV_FLEET_CARDS;
     if (job->how.aim == DV_FLEET_COST && !all_priced(job->fleet))
         return dv_ui_fail(ui, DV_UI_USAGE,
@@ -191,7 +194,7 @@ static int compare(const struct dv_ui *ui, struct job *job, const char *name,
     int r = read_other(job, name, &fleet, &err);
     if (r < 0) {
         dv_err_prefix(&err, "--what-if: ");
-        return wrong(ui, r, &err);
+        return wrong(ui, DV_UI_USAGE, r, &err);
     }
     int exit = make(ui, job, fleet, &plan);
     if (!exit)
