@@ -122,7 +122,9 @@ struct dv_output *dv_layouts_view(struct dv_node *node)
     const struct dv_layouts *l = node->layouts;
     struct dv_output *o = dv_output_new("Layout");
     struct dv_output_node *root = dv_output_root(o);
-    enum dv_change_state state = dv_layouts_state(node);
+    /* After a start the GPUs are known a moment before what was under way is resumed. */
+    bool starts = !l->restored && node->snapshot->n_gpus;
+    enum dv_change_state state = starts ? DV_CHANGE_CHANGING : dv_layouts_state(node);
     bool none = !dv_layouts_any(node) && state == DV_CHANGE_SETTLED;
     dv_output_string(root, "state", none ? "none" : dv_layouts_state_name(state));
     dv_output_string(root, "detail", l->problem[0] ? l->problem : NULL);
