@@ -28,7 +28,7 @@ static int search_init(struct search *x)
 {
     x->held = calloc(x->s->n_devices + 1, sizeof *x->held);
     x->barred = calloc(x->s->n_devices + 1, sizeof *x->barred);
-    x->on = calloc(x->s->n_slices + 1, sizeof *x->on);
+    x->on = calloc(x->s->n_slices + 1, sizeof(void *));
     x->leaves = calloc(x->s->n_slices + 1, sizeof *x->leaves);
     if (!x->held || !x->barred || !x->on || !x->leaves)
         return -ENOMEM;
@@ -94,7 +94,7 @@ static void take_device(struct search *x, size_t device)
     for (size_t i = 0; i < x->s->n_slices; i++)
         if (!strcmp(x->s->slices[i].device, x->s->devices[device].uuid))
             x->on[x->n++] = &x->s->slices[i];
-    qsort(x->on, x->n, sizeof *x->on, by_size);
+    qsort(x->on, x->n, sizeof(void *), by_size);
     memset(x->leaves, 0, (x->n + 1) * sizeof *x->leaves);
 }
 
@@ -145,31 +145,34 @@ static void write_down(const struct search *x, struct dv_unblock *ret)
     qsort(ret->slices, DV_MIN(ret->n, (uint32_t)DV_UNBLOCK_MAX), sizeof *ret->slices, by_id);
 }
 
-int dv_unblock_find(const struct dv_snapshot *snapshot, uint64_t claim, struct dv_unblock *ret)
+/* 0, -ENOENT, -ENOMEM. */
+static int find(struct search *x, struct dv_unblock *ret)
 {
-    dv_cleanup(search_done) struct search x = {snapshot, dv_snapshot_claim(snapshot, claim)};
     struct dv_unblock best = {0};
     bool any = false;
-    if (!x.claim)
-        return -ENOENT;
-    int r = search_init(&x);
-    for (size_t d = 0; r >= 0 && d < snapshot->n_devices; d++) {
+    int r = search_init(x);
+    for (size_t d = 0; r >= 0 && d < x->s->n_devices; d++) {
         struct dv_unblock u;
-        take_device(&x, d);
-        x.barred[d] = false;
-        r = mark(&x);
-        x.barred[d] = true;
+        take_device(x, d);
+        x->barred[d] = false;
+        r = mark(x);
+        x->barred[d] = true;
         if (r <= 0)
             continue;
-        write_down(&x, &u);
+        write_down(x, &u);
         if (!any || u.n < best.n || (u.n == best.n && u.memory_bytes < best.memory_bytes))
             best = u;
         any = true;
     }
-    if (r < 0)
-        return r;
-    if (!any)
-        return -ENOENT;
-    *ret = best;
-    return 0;
+    if (r >= 0 && any)
+        *ret = best;
+    return r < 0 ? r : any ? 0 : -ENOENT;
+}
+
+int dv_unblock_find(const struct dv_snapshot *snapshot, uint64_t claim, struct dv_unblock *ret)
+{
+    struct search x = {snapshot, dv_snapshot_claim(snapshot, claim)};
+    int r = x.claim ? find(&x, ret) : -ENOENT;
+    search_done(&x);
+    return r;
 }

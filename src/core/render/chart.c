@@ -123,8 +123,9 @@ static void add_ticks(const struct axis *x, const struct axis *y, bool is_x, str
 {
     const struct axis *a = is_x ? x : y;
     if (a->log) {
-        for (double v = a->low; v <= a->high * 1.001; v *= 10)
-            add_tick(x, y, is_x, v, text);
+        long decades = lround(log10(a->high / a->low));
+        for (long i = 0; i <= decades; i++)
+            add_tick(x, y, is_x, a->low * pow(10, (double)i), text);
         return;
     }
     double step = step_of(a->high - a->low), first = ceil(a->low / step - 1e-9) * step;

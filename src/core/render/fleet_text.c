@@ -5,7 +5,7 @@
 
 #include <inttypes.h>
 
-_Static_assert(DV_MODE_TIGHT_NS == 50 * DV_NS_PER_MS, "what the words below say");
+_Static_assert(DV_MODE_TIGHT_NS / DV_NS_PER_MS == 50, "what the words below say");
 
 const char *dv_fleet_text_rule(enum dv_mode_rule rule)
 {

@@ -60,7 +60,7 @@ static int keep_row(const struct dv_output_node *row, bool outer, void *arg)
         return 0;
     if (r->n == r->room) {
         size_t room = r->room ? 2 * r->room : 64;
-        const struct dv_output_node **list = realloc(r->list, room * sizeof *list);
+        const struct dv_output_node **list = realloc(r->list, room * sizeof(void *));
         if (!list)
             return -ENOMEM;
         r->list = list;
