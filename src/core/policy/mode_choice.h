@@ -22,8 +22,9 @@
 /* Stated figures; docs/explanation/mode-choice.md says why. */
 #define DV_MODE_TIGHT_NS (50 * DV_NS_PER_MS) /* a p99 below it needs compute of its own */
 #define DV_MODE_INTERACTIVE_COMPUTE 700u     /* 1/7000 GPU: a notebook whose share is not said */
-#define DV_MODE_MPS_CLIENTS 48u /* of a daemon, Volta and later before r570: whatever the driver   \
-                                 */
+#define DV_MODE_MPS_CLIENTS                                                                        \
+    48u /* of a daemon, Volta and later before r570: whatever the driver                           \
+         */
 
 enum dv_sharing {
     DV_SHARING_EXCLUSIVE, /* whole cards */
