@@ -197,7 +197,8 @@ class Faults(AgentCase):
                     time.sleep(1.2)
         os.kill(agent, signal.SIGKILL)
         # Without a server it offers what it knows of the node by itself.
-        process.wait("another agent", lambda: self.on_node("status"), 60)
+        process.wait("another agent that knows all GPUs", lambda: len(json.loads(
+            self.on_node("status", "-o", "json") or '{"gpus":[]}')["gpus"]) == 8, 60)
         self.on_node_sim("inject", "--gpu", "6", "--xid", "79")
         time.sleep(max(0, began + 120 - time.monotonic()))
         slices = {s.get("pod"): s for s in json.loads(self.on_node("ps", "-o", "json"))["slices"]}

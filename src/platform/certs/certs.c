@@ -168,6 +168,17 @@ int dv_certs_tick(struct dv_certs *c, int64_t now, bool published, struct dv_err
     return DV_CERTS_UNCHANGED;
 }
 
+/* Is what we serve newer than theirs, and trusted by who trusts their bundle? Then going back to
+ * theirs would end in a certificate that runs out before the next may be served. */
+static bool is_ahead(const struct dv_certs *c, const char *bundle, const struct dv_certs_pair *pair,
+                     int64_t now)
+{
+    struct dv_certs_pair own = c->current;
+    struct dv_err ignored;
+    return own.certificate && own.until > pair->until && is_valid(&own, now) &&
+           dv_certs_check(&c->policy, bundle, &own, &ignored) == 0;
+}
+
 int dv_certs_adopt(struct dv_certs *c, const char *bundle, const char *certificate, const char *key,
                    int64_t now, struct dv_err *err)
 {
@@ -180,8 +191,9 @@ int dv_certs_adopt(struct dv_certs *c, const char *bundle, const char *certifica
         dv_err_set(err, r, "out of memory");
     if (r == 0 && !is_valid(&pair, now))
         r = dv_err_set(err, -EINVAL, "the certificate is not valid now");
+    bool ahead = r == 0 && is_ahead(c, copy, &pair, now);
     if (r == 0)
-        r = save(c, copy, &pair, err);
+        r = save(c, copy, ahead ? &c->current : &pair, err);
     if (r < 0) {
         free(copy);
         dv_certs_pair_done(&pair);
@@ -189,8 +201,12 @@ int dv_certs_adopt(struct dv_certs *c, const char *bundle, const char *certifica
     }
     free(c->bundle);
     c->bundle = copy;
-    dv_certs_pair_done(&c->current);
-    c->current = pair;
+    if (ahead) {
+        dv_certs_pair_done(&pair);
+    } else {
+        dv_certs_pair_done(&c->current);
+        c->current = pair;
+    }
     c->published_at = 0;
     bool due = now >= c->current.until - part_of_life(c, 3);
     if (c->next.authority && (!due || !strstr(c->bundle, c->next.authority)))

@@ -63,7 +63,8 @@ void dv_certs_free(struct dv_certs *certs);
 int dv_certs_tick(struct dv_certs *certs, int64_t now, bool published, struct dv_err *err);
 
 /*
- * Takes what another process made, who shares these with us: all three, or nothing. What we have
+ * Takes what another process made, who shares these with us: all three, or nothing; but the bundle
+ * alone where we serve a newer certificate that it vouches for, too. What we have
  * made as the next stays if its authority is in this bundle and the certificate is in the last
  * third of its life. 0; -EINVAL with a message: they do not belong together, are for other names,
  * or not valid now; -ENOMEM.

@@ -154,6 +154,15 @@ static void test_adopt(void **state)
     assert_int_equal(tick(b, NOW + 61 * DAY, true), DV_CERTS_UNCHANGED);
     assert_int_equal(tick(b, NOW + 62 * DAY, true), DV_CERTS_SWITCHED);
     assert_true(is_trusted(dv_certs_bundle(a), dv_certs_certificate(b), NOW + 62 * DAY));
+    /* b does not go back to what a has from before: it would run out before the next is due */
+    char *newer = strdup(dv_certs_certificate(b));
+    assert_string_not_equal(newer, dv_certs_certificate(a));
+    assert_int_equal(dv_certs_adopt(b, dv_certs_bundle(a), dv_certs_certificate(a), dv_certs_key(a),
+                                    NOW + 62 * DAY, &err),
+                     0);
+    assert_string_equal(dv_certs_certificate(b), newer);
+    assert_string_equal(dv_certs_bundle(b), dv_certs_bundle(a));
+    free(newer);
     /* what is no pair is not taken */
     assert_int_equal(dv_certs_adopt(a, dv_certs_bundle(b), dv_certs_certificate(b), dv_certs_key(a),
                                     NOW + 62 * DAY, &err),

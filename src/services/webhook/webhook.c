@@ -222,7 +222,7 @@ int dv_webhook_adopt(struct dv_webhook *w, const char *bundle, const char *certi
     if (r < 0)
         return r;
     w->published = false;
-    if (!same)
+    if (!same && !strcmp(certificate, dv_certs_certificate(w->certs)))
         take_certificate(w);
     return 0;
 }
