@@ -113,9 +113,10 @@ static void get_labels(struct dv_node *node, struct dv_http_request *rq, const c
         return;
     }
     int r = dv_node_labels_make(node, strategy ? &mig : NULL, &labels, &err);
-    if (r < 0)
-        dv_view_reply_error(rq, r == -EAGAIN ? 503 : 500, r == -EAGAIN ? 5 : 1,
-                            r == -EAGAIN ? "unavailable" : "failed", err.msg);
+    if (r == -EAGAIN)
+        dv_view_reply_unavailable(node, rq, err.msg);
+    else if (r < 0)
+        dv_view_reply_error(rq, 500, 1, "failed", err.msg);
     else
         dv_view_reply(rq, 200, dv_labels_text_tree(&labels));
 }
@@ -177,10 +178,11 @@ static void get_claim(struct dv_node *node, struct dv_http_request *rq, const ch
 
 /* ---- changing ---- */
 
-static void reply_submit_error(struct dv_http_request *rq, int r, const char *message)
+static void reply_submit_error(const struct dv_node *node, struct dv_http_request *rq, int r,
+                               const char *message)
 {
     if (r == -EAGAIN)
-        dv_view_reply_error(rq, 503, 5, "unavailable", message);
+        dv_view_reply_unavailable(node, rq, message);
     else if (r == -ENOSPC)
         dv_view_reply_error(rq, 409, 1, "too_many", message);
     else if (r == -EINVAL || r == -ERANGE)
@@ -226,7 +228,7 @@ static void post_claim(struct dv_node *node, struct dv_http_request *rq, const c
     if (r == 0)
         r = dv_claims_submit(node, &q, &verdict, &h, &err);
     if (r < 0)
-        reply_submit_error(rq, r, err.msg);
+        reply_submit_error(node, rq, r, err.msg);
     else if (!h)
         dv_view_reply_refused(rq, &verdict);
     else if (h->state != DV_HOLDING_ARMING || !may_wait(node, rq->uid) ||

@@ -83,7 +83,7 @@ static void reply_failure(struct dv_node *node, struct dv_http_request *rq, cons
         dv_view_reply_error(rq, 409, 3, "infeasible", message);
         return;
     case -EAGAIN:
-        dv_view_reply_error(rq, 503, 5, "unavailable", message);
+        dv_view_reply_unavailable(node, rq, message);
         return;
     default:
         dv_view_reply_error(rq, 500, 1, "failed", message);

@@ -58,6 +58,14 @@ void dv_view_reply_error(struct dv_http_request *rq, unsigned status, int exit_c
     dv_view_reply(rq, status, error_tree(exit_code, reason, message));
 }
 
+void dv_view_reply_unavailable(const struct dv_node *node, struct dv_http_request *rq,
+                               const char *message)
+{
+    const char *driver = dv_inventory_driver_state(node);
+    bool starting = !node->ready && (!strcmp(driver, "ok") || !strcmp(driver, "starting"));
+    dv_view_reply_error(rq, 503, 5, starting ? "starting" : "unavailable", message);
+}
+
 static void add_verdict(struct dv_output_node *parent, const struct dv_verdict *v)
 {
     dv_cleanup(dv_str_done) struct dv_str text = {0};

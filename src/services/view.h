@@ -27,6 +27,10 @@ void dv_view_add_pids(struct dv_output_node *parent, struct dv_holding *holding)
 void dv_view_reply(struct dv_http_request *rq, unsigned status, struct dv_output *output);
 void dv_view_reply_claim(struct dv_http_request *rq, unsigned status, struct dv_holding *holding,
                          const char *state, const struct dv_verdict *verdict);
+/* 503 with the message: "starting" while a daemon that has just started asks its GPUs, so that who
+ * asked does well to ask again; else "unavailable". */
+void dv_view_reply_unavailable(const struct dv_node *node, struct dv_http_request *rq,
+                               const char *message);
 /* reason: a word for scripts; message: one line for people. */
 void dv_view_reply_error(struct dv_http_request *rq, unsigned status, int exit_code,
                          const char *reason, const char *message);

@@ -4,6 +4,19 @@
 #include "render/json.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define STARTING_NS (60 * DV_NS_PER_S)
+#define TELL_NS DV_NS_PER_S
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * DV_NS_PER_S + (uint64_t)ts.tv_nsec;
+}
 
 int dv_ask_exit(int r)
 {
@@ -44,6 +57,35 @@ static int exit_of(const struct dv_http_reply *reply)
                                   : DV_UI_FAILURE;
 }
 
+static bool is_starting(const struct dv_http_reply *reply)
+{
+    const struct dv_output_node *root = reply->body ? dv_output_root(reply->body) : NULL;
+    return reply->status == 503 && root &&
+           !strcmp(dv_output_text(dv_output_get(root, "reason"), ""), "starting");
+}
+
+int dv_ask_call(const struct dv_ui *ui, struct dv_http_client *client, const char *method,
+                const char *path, const char *body, const struct dv_ask_until *until,
+                struct dv_http_reply *ret, struct dv_err *err)
+{
+    static const struct timespec pause = {0, 50 * DV_NS_PER_MS};
+    uint64_t begun = now_ns();
+    uint64_t end = DV_MIN(until->deadline, begun + STARTING_NS);
+    bool told = false;
+    for (;;) {
+        int r = dv_http_client_call(client, method, path, body, DV_ASK_TIMEOUT_MS, ret, err);
+        if (r < 0 || !is_starting(ret) || now_ns() >= end || (until->signal && *until->signal))
+            return r;
+        if (!told && now_ns() - begun > TELL_NS) {
+            told = true;
+            fprintf(stderr, "%s %s: the daemon has just started: waiting until it knows its GPUs\n",
+                    ui->program->name, ui->verb->name);
+        }
+        dv_http_reply_done(ret);
+        nanosleep(&pause, NULL);
+    }
+}
+
 int dv_ask_reply(const struct dv_ui *ui, const char *method, const char *path,
                  struct dv_output *body, struct dv_http_reply *ret)
 {
@@ -55,8 +97,8 @@ int dv_ask_reply(const struct dv_ui *ui, const char *method, const char *path,
         return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
     r = dv_http_client_new(ui->socket, &client, &err);
     if (!r)
-        r = dv_http_client_call(client, method, path, body ? dv_str_get(&text) : NULL,
-                                DV_ASK_TIMEOUT_MS, ret, &err);
+        r = dv_ask_call(ui, client, method, path, body ? dv_str_get(&text) : NULL,
+                        &(struct dv_ask_until){DV_NEVER, NULL}, ret, &err);
     return r < 0 ? dv_ui_fail(ui, dv_ask_exit(r), "%s", err.msg) : DV_UI_OK;
 }
 

@@ -25,6 +25,18 @@ int dv_ask_reply(const struct dv_ui *ui, const char *method, const char *path,
                  struct dv_output *body, struct dv_http_reply *ret);
 int dv_ask_refused(const struct dv_ui *ui, struct dv_http_reply *reply);
 
+/* One call on a client of the caller's, which is made again while the daemon says that it has just
+ * started and does not know its GPUs yet: until it knows them, until the deadline (CLOCK_MONOTONIC
+ * nanoseconds, or DV_NEVER), until *signal is other than 0 (NULL: never), for a minute at most. The
+ * last reply, then; or a negative errno of dv_http_client_call() with err. */
+struct dv_ask_until {
+    uint64_t deadline;
+    const volatile int *signal;
+};
+int dv_ask_call(const struct dv_ui *ui, struct dv_http_client *client, const char *method,
+                const char *path, const char *body, const struct dv_ask_until *until,
+                struct dv_http_reply *ret, struct dv_err *err);
+
 /* The exit status for a negative errno of dv_http_client_*. */
 int dv_ask_exit(int r);
 /* "/v1/slices/" + escaped id + tail. */

@@ -119,10 +119,11 @@ static void reply_granted(struct dv_node *node, struct dv_http_request *rq, cons
     dv_view_reply(rq, 200, o);
 }
 
-static void reply_failed(struct dv_http_request *rq, int r, const char *message)
+static void reply_failed(const struct dv_node *node, struct dv_http_request *rq, int r,
+                         const char *message)
 {
     if (r == -EAGAIN)
-        dv_view_reply_error(rq, 503, 5, "unavailable", message);
+        dv_view_reply_unavailable(node, rq, message);
     else if (r == -EINVAL || r == -ERANGE || r == -ENOENT || r == -ESRCH)
         dv_view_reply_error(rq, 400, 2, "bad_request", message);
     else if (r == -ENOSPC)
@@ -360,7 +361,7 @@ static void settle(struct dv_node *node, struct dv_http_request *rq, struct pend
     if (r == 0 && verdict->result == DV_VERDICT_REFUSED)
         dv_view_reply_refused(rq, verdict);
     else if (r < 0)
-        reply_failed(rq, r, err->msg);
+        reply_failed(node, rq, r, err->msg);
     if (r < 0 || verdict->result == DV_VERDICT_REFUSED) {
         undo(node, p);
         free(p);
@@ -386,12 +387,12 @@ void dv_containers_post(struct dv_node *node, struct dv_http_request *rq)
     }
     int r = dv_container_request_parse(rq->body, rq->body_size, &q, &err);
     if (r < 0) {
-        reply_failed(rq, r, err.msg);
+        reply_failed(node, rq, r, err.msg);
         return;
     }
     struct pending *p = calloc(1, sizeof *p);
     if (!p) {
-        reply_failed(rq, -ENOMEM, "out of memory");
+        reply_failed(node, rq, -ENOMEM, "out of memory");
         return;
     }
     r = submit_all(node, rq->uid, &q, p, &verdict, &err);

@@ -76,18 +76,22 @@ static int take(const struct dv_ui *ui, struct dv_claim *claim, struct dv_http_r
     return 0;
 }
 
-int dv_claim_ask(const struct dv_ui *ui, struct dv_claim *claim, struct dv_output *body)
+int dv_claim_ask(const struct dv_ui *ui, struct dv_claim *claim, struct dv_output *body,
+                 uint64_t deadline, const volatile int *signal)
 {
+    struct dv_ask_until until = {deadline, signal};
     dv_cleanup(dv_str_done) struct dv_str text = {0};
     struct dv_http_reply reply = {0};
     struct dv_err err = {{0}};
     if (dv_json_write(body, false, &text) < 0)
         return dv_ui_fail(ui, DV_UI_RUN_FAILED, "out of memory");
-    int r = dv_http_client_call(claim->client, "POST", "/v1/claims", dv_str_get(&text),
-                                DV_ASK_TIMEOUT_MS, &reply, &err);
+    int r = dv_ask_call(ui, claim->client, "POST", "/v1/claims", dv_str_get(&text), &until, &reply,
+                        &err);
     if (r < 0)
         return dv_ui_fail(ui, DV_UI_RUN_FAILED, "%s", err.msg);
-    return take(ui, claim, &reply);
+    bool late = reply.status == 503 && now_ns() >= deadline;
+    int exit = take(ui, claim, &reply);
+    return late ? DV_UI_RUN_TIMED_OUT : exit;
 }
 
 static void say_position(const struct dv_ui *ui, struct dv_claim *claim)

@@ -27,8 +27,11 @@ struct dv_claim {
 
 void dv_claim_done(struct dv_claim *claim);
 
-/* Posts the claim. 0 when it is granted or queued; else the exit status, explained on stderr. */
-int dv_claim_ask(const struct dv_ui *ui, struct dv_claim *claim, struct dv_output *body);
+/* Posts the claim; a daemon that has just started is given until the deadline, or until *signal is
+ * other than 0, as dv_ask_call() says. 0 when it is granted or queued; else the exit status,
+ * explained on stderr. */
+int dv_claim_ask(const struct dv_ui *ui, struct dv_claim *claim, struct dv_output *body,
+                 uint64_t deadline, const volatile int *signal);
 bool dv_claim_is_granted(const struct dv_claim *claim);
 /* Waits until it is granted, and says the position on stderr whenever it changes. deadline:
  * CLOCK_MONOTONIC nanoseconds, or DV_NEVER. 0; DV_UI_RUN_TIMED_OUT; 128 + *signal when that became

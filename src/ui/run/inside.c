@@ -31,7 +31,7 @@ int dv_inside_run(const struct dv_ui *ui, const struct dv_wish *wish, struct dv_
     if (r < 0)
         return dv_ui_fail(ui, r == -EINVAL ? DV_UI_USAGE : DV_UI_RUN_FAILED, "%s", err.msg);
     claim.client = client;
-    int exit = dv_claim_ask(ui, &claim, body);
+    int exit = dv_claim_ask(ui, &claim, body, deadline, dv_child_signal());
     dv_http_client_stop_at(client, dv_child_signal());
     if (!exit)
         exit = dv_claim_wait(ui, &claim, deadline, dv_child_signal());
