@@ -4,11 +4,14 @@
 cluster: tests/kubernetes."""
 import json
 import os
+import re
+import shutil
 import tempfile
 import unittest
 import urllib.request
 
 import harness
+import kube_api
 
 CONFIG = """\
 version: v1
@@ -22,11 +25,11 @@ sharing:
 class Alone(harness.Node):
     """With a folder where a kubelet would be, and no API server."""
 
-    def __init__(self, *args, **env):
+    def __init__(self, *args, kubeconfig="none", **env):
         directory = tempfile.mkdtemp(prefix="divvy-e2e-")
         for name in ("kubelet/device-plugins", "cdi", "config"):
             os.makedirs(os.path.join(directory, name))
-        super().__init__("dgx-a100", ["--kubernetes", "--kubeconfig", "none", "--node-name", "n1",
+        super().__init__("dgx-a100", ["--kubernetes", "--kubeconfig", kubeconfig, "--node-name", "n1",
                                       "--kubelet-dir", f"{directory}/kubelet", "--cdi-dir",
                                       f"{directory}/cdi", "--plugin-config", f"{directory}/config",
                                       *(a.replace("@", directory) for a in args)],
@@ -47,6 +50,12 @@ class Alone(harness.Node):
             return None
         with open(self.path("gfd"), encoding="utf-8") as f:
             return dict(line.strip().removeprefix("nvidia.com/").split("=", 1) for line in f)
+
+    def offered(self):
+        return [r["resource"] for r in self.json("kubernetes")["resources"]]
+
+    def ever_offered(self):
+        return set(re.findall(r" resource.offered resource=(\S+)", self.log()))
 
     def codes(self):
         found = json.loads(self.divvy("doctor", "-o", "json").stdout)["findings"]
@@ -124,6 +133,39 @@ class Kubernetes(unittest.TestCase):
         with Alone("--output-file=@/nowhere/gfd") as node:
             harness.wait_for(lambda: "labels_not_written" in node.codes(), "the doctor says so")
             self.assertIn("nowhere", node.json("kubernetes")["labels"]["problem"])
+
+    @unittest.skipUnless(shutil.which("openssl"), "no openssl")
+    def test_the_nodes_label_counts_from_the_start(self):
+        """What nodes without the label have is never offered to one that has it, neither before the
+        API server has answered nor, after a restart, while it is away."""
+        label = "nvidia.com/device-plugin.config"
+        with tempfile.TemporaryDirectory() as keys:
+            other = kube_api.Server(keys, "n1", {})
+            self.addCleanup(other.stop)
+            with kube_api.Server(keys, "n1", {label: "shared"}, delay=1.5) as server, \
+                    Alone(kubeconfig=server.kubeconfig) as node:
+                node.stop()  # the first start had no configurations
+                os.unlink(node.log_path)
+                shutil.rmtree(node.state)
+                node.write("config/default", "version: v1\n")
+                node.write("config/shared", CONFIG.replace("resources:", "renameByDefault: true\n"
+                                                           "    resources:") % 4)
+                node.start()
+                harness.wait_for(lambda: node.offered() == ["nvidia.com/gpu.shared"], "the label counts")
+                self.assertEqual({"nvidia.com/gpu.shared"}, node.ever_offered())
+                server.stop()
+                node.stop()
+                os.unlink(node.log_path)
+                node.start()
+                harness.wait_for(node.offered, "something is offered")
+                self.assertEqual({"nvidia.com/gpu.shared"}, node.ever_offered())
+                self.assertEqual(("shared", "shared"), tuple(node.json("kubernetes")["config"][k]
+                                                             for k in ("key", "label")))
+                node.stop()
+                node.args[node.args.index("--kubeconfig") + 1] = other.start().kubeconfig
+                node.start()
+                harness.wait_for(lambda: node.offered() == ["nvidia.com/gpu"],
+                                 "the label has gone meanwhile")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 #include "kubernetes/containers.h"
 #include "kubernetes/health_report.h"
 #include "kubernetes/host_files.h"
+#include "kubernetes/kept_label.h"
 #include "kubernetes/labeller.h"
 #include "kubernetes/mig_label.h"
 #include "kubernetes/node_object.h"
@@ -25,6 +26,10 @@
 #define TICK_MS 250u       /* files are looked at so often */
 #define START_MS 20u       /* until the kubelet has something */
 #define HOST_FILES "/host" /* below the state directory */
+#define LABEL_FILE "config-label"
+/* An agent that has never heard of its Node waits so long for the label that chooses its
+ * configuration: what other nodes have would change GPUs and be taken back at once. */
+#define LABEL_WAIT_NS (10 * DV_NS_PER_S)
 
 struct dv_kubernetes {
     struct dv_node *node;
@@ -41,6 +46,8 @@ struct dv_kubernetes {
     struct dv_labeller *labeller;
     uint64_t labelled; /* generation of the settings that it has */
     struct dv_loop_source *timer;
+    struct dv_kept_label label; /* DV_SETTINGS_LABEL */
+    uint64_t label_until_ns;    /* so long it is waited for */
     uint64_t labels_seen, told_generation;
     uint64_t told_fault_ns; /* of MPS, the last that was told */
     char told_problem[480], told_offer[480], told_policy[480];
@@ -93,7 +100,14 @@ static void look_at_labels(struct dv_kubernetes *k)
     if (generation == k->labels_seen)
         return;
     k->labels_seen = generation;
-    dv_settings_label(k->settings, dv_node_object_label(k->object, DV_SETTINGS_LABEL));
+    dv_kept_label_put(&k->label, dv_node_object_label(k->object, DV_SETTINGS_LABEL));
+    dv_settings_label(k->settings, k->label.value);
+}
+
+static bool awaits_label(const struct dv_kubernetes *k, uint64_t now)
+{
+    return k->object && !k->label.known && now < k->label_until_ns &&
+           dv_settings_is_by_label(k->settings);
 }
 
 /* Before anybody asks for labels again: the old configuration is gone. */
@@ -138,6 +152,8 @@ static void on_tick(void *arg)
     struct dv_kubernetes *k = arg;
     uint64_t now = dv_clock_now();
     look_at_labels(k);
+    if (awaits_label(k, now))
+        return;
     if (dv_settings_look(k->settings))
         tell_config(k);
     follow_config(k);
@@ -206,6 +222,17 @@ static const char *pod_namespace(const struct dv_kubernetes *k)
     return !k->object || (said && *said)
                ? said
                : dv_kube_client_config(dv_node_object_client(k->object))->namespace;
+}
+
+/* As the server said it last. */
+static void start_label(struct dv_kubernetes *k)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/" LABEL_FILE, k->node->config.state_dir);
+    dv_kept_label_read(&k->label, path);
+    k->label_until_ns = dv_clock_now() + LABEL_WAIT_NS;
+    if (k->object && k->label.known)
+        dv_settings_label(k->settings, k->label.value);
 }
 
 static int start_policy(struct dv_kubernetes *k, struct dv_err *err)
@@ -288,6 +315,8 @@ int dv_kubernetes_new(struct dv_node *node, const struct dv_kubernetes_options *
     if (r == 0)
         r = start_object(k, err);
     if (r == 0)
+        start_label(k);
+    if (r == 0)
         r = start_policy(k, err);
     if (r == 0)
         r = start_labeller(k, err);
@@ -350,7 +379,7 @@ static void read_config(const struct dv_kubernetes *k, struct dv_kubernetes_stat
     s->config_source = dv_settings_source(k->settings);
     read_key(s->config_source, policy && policy->path ? policy->path : k->options.plugin_config,
              s->config_key, sizeof s->config_key);
-    s->config_label = k->object ? dv_node_object_label(k->object, DV_SETTINGS_LABEL) : NULL;
+    s->config_label = k->object && k->label.value[0] ? k->label.value : NULL;
     s->config_problem = dv_settings_problem(k->settings);
     if (!s->config_problem[0] && k->policy)
         s->config_problem = dv_policy_problem(k->policy);

@@ -162,6 +162,13 @@ static int choose(const struct dv_settings *s, char ret[PATH_MAX], struct dv_err
     return r;
 }
 
+bool dv_settings_is_by_label(const struct dv_settings *s)
+{
+    struct stat st;
+    const char *path = path_of(s);
+    return path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static bool sign(const char *path, struct signature *ret)
 {
     struct stat st;

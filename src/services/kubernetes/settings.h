@@ -48,6 +48,8 @@ void dv_settings_free(struct dv_settings *settings);
 void dv_settings_label(struct dv_settings *settings, const char *label);
 /* Likewise; copied. */
 void dv_settings_policy(struct dv_settings *settings, const struct dv_settings_policy *policy);
+/* Is the path a directory, where the label chooses? */
+bool dv_settings_is_by_label(const struct dv_settings *settings);
 /* True: another configuration is in force, or what is wrong has changed. Reads only what has
  * changed since the last look. */
 bool dv_settings_look(struct dv_settings *settings);
