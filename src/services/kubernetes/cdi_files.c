@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubernetes/cdi_files.h"
 
+#include "kubernetes/allocated.h"
 #include "kubernetes/edits.h"
 #include "sys/fd.h"
 #include "sys/log.h"
@@ -15,85 +16,16 @@
 
 #define MEMORY_FILE "allocations"
 #define MEMORY_MAX (8u * 1024 * 1024)
-#define ALLOCATIONS_MAX 16384u
-
-struct allocation {
-    char name[24];  /* of the device and its file */
-    char *resource; /* owns the units' texts too */
-    char **units;
-    size_t n;
-    bool written; /* since the start */
-};
 
 struct dv_cdi_files {
     struct dv_node *node;
     char dir[PATH_MAX], memory[PATH_MAX];
-    struct allocation *all;
-    size_t n;
+    struct dv_allocated_list list; /* `written`: since the start */
 };
-
-/* ---- allocations ---- */
-
-static void allocation_done(struct allocation *a)
-{
-    for (size_t i = 0; a->units && i < a->n; i++)
-        free(a->units[i]);
-    free(a->units);
-    free(a->resource);
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* FNV-1a over the resource and the sorted units: the same again whatever order they come in. */
-static void make_name(struct allocation *a)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i <= a->n; i++) {
-        const char *text = i ? a->units[i - 1] : a->resource;
-        for (size_t k = 0; k <= strlen(text); k++)
-            hash = (hash ^ (unsigned char)text[k]) * UINT64_C(0x100000001b3);
-    }
-    snprintf(a->name, sizeof a->name, "a%016llx", (unsigned long long)hash);
-}
-
-static int allocation_make(const char *resource, const char *const *units, size_t n,
-                           struct allocation *ret)
-{
-    struct allocation a = {.resource = strdup(resource),
-                           .units = calloc(n ? n : 1, sizeof(char *))};
-    bool whole = a.resource && a.units;
-    for (a.n = 0; whole && a.n < n; a.n++)
-        whole = (a.units[a.n] = strdup(units[a.n])) != NULL;
-    if (!whole) {
-        allocation_done(&a);
-        return -ENOMEM;
-    }
-    qsort(a.units, a.n, sizeof *a.units, by_text);
-    make_name(&a);
-    *ret = a;
-    return 0;
-}
-
-static bool share_a_unit(const struct allocation *a, const struct allocation *b)
-{
-    for (size_t i = 0, k = 0; i < a->n && k < b->n;) {
-        int order = strcmp(a->units[i], b->units[k]);
-        if (order == 0)
-            return true;
-        if (order < 0)
-            i++;
-        else
-            k++;
-    }
-    return false;
-}
 
 /* ---- files ---- */
 
-static int write_file(struct dv_cdi_files *f, struct allocation *a, struct dv_err *err)
+static int write_file(struct dv_cdi_files *f, struct dv_allocated *a, struct dv_err *err)
 {
     dv_cleanup(dv_container_request_done) struct dv_container_request request = {{0}};
     dv_cleanup(dv_cdi_edits_done) struct dv_cdi_edits edits = {0};
@@ -112,7 +44,7 @@ static int write_file(struct dv_cdi_files *f, struct allocation *a, struct dv_er
     return r;
 }
 
-static void remove_file(struct dv_cdi_files *f, const struct allocation *a)
+static void remove_file(struct dv_cdi_files *f, const struct dv_allocated *a)
 {
     struct dv_err err;
     char value[DV_LOG_VALUE];
@@ -127,10 +59,10 @@ static void remember(struct dv_cdi_files *f)
 {
     dv_cleanup(dv_str_done) struct dv_str text = {0};
     char temporary[PATH_MAX + 8];
-    for (size_t i = 0; i < f->n; i++) {
-        dv_str_addf(&text, "%s", f->all[i].resource);
-        for (size_t k = 0; k < f->all[i].n; k++)
-            dv_str_addf(&text, " %s", f->all[i].units[k]);
+    for (size_t i = 0; i < f->list.n; i++) {
+        dv_str_addf(&text, "%s", f->list.all[i].resource);
+        for (size_t k = 0; k < f->list.all[i].n; k++)
+            dv_str_addf(&text, " %s", f->list.all[i].units[k]);
         dv_str_addf(&text, "\n");
     }
     snprintf(temporary, sizeof temporary, "%s.new", f->memory);
@@ -144,28 +76,17 @@ static void remember(struct dv_cdi_files *f)
                strerror(errno));
 }
 
-static int add(struct dv_cdi_files *f, struct allocation *a)
-{
-    struct allocation *more =
-        f->n < ALLOCATIONS_MAX ? realloc(f->all, (f->n + 1) * sizeof *more) : NULL;
-    if (!more)
-        return -ENOMEM;
-    f->all = more;
-    f->all[f->n++] = *a;
-    return 0;
-}
-
 /* What cannot be read is what a kubelet will ask for again, or a runtime will miss. */
 static void recall_line(struct dv_cdi_files *f, char *line)
 {
     const char **units = calloc(strlen(line) / 2 + 1, sizeof *units);
-    struct allocation a;
+    struct dv_allocated a;
     char *rest, *resource = strtok_r(line, " ", &rest);
     size_t n = 0;
     for (char *u; units && resource && (u = strtok_r(NULL, " ", &rest));)
         units[n++] = u;
-    if (n && allocation_make(resource, units, n, &a) == 0 && add(f, &a) < 0)
-        allocation_done(&a);
+    if (n && dv_allocated_make(resource, units, n, &a) == 0)
+        dv_allocated_add(&f->list, &a);
     free(units);
 }
 
@@ -183,34 +104,31 @@ static void recall(struct dv_cdi_files *f)
 
 /* ---- use ---- */
 
+static void drop_old(struct dv_cdi_files *f)
+{
+    struct dv_allocated *old;
+    while ((old = dv_allocated_surplus(&f->list))) {
+        remove_file(f, old);
+        dv_allocated_remove(&f->list, old);
+    }
+}
+
 int dv_cdi_files_put(struct dv_cdi_files *f, const char *resource,
                      const struct dv_kubelet_ids *units, char ret_name[DV_CDI_FILES_NAME],
                      struct dv_err *err)
 {
-    struct allocation a;
-    size_t kept = 0;
-    if (allocation_make(resource, units->ids, units->count, &a) < 0)
+    struct dv_allocated a;
+    if (dv_allocated_make(resource, units->ids, units->count, &a) < 0)
         return dv_err_set(err, -ENOMEM, "out of memory");
     int r = write_file(f, &a, err);
     if (r < 0) {
-        allocation_done(&a);
+        dv_allocated_done(&a);
         return r;
     }
-    for (size_t i = 0; i < f->n; i++) {
-        if (!share_a_unit(&f->all[i], &a)) {
-            f->all[kept++] = f->all[i];
-            continue;
-        }
-        if (strcmp(f->all[i].name, a.name) != 0)
-            remove_file(f, &f->all[i]);
-        allocation_done(&f->all[i]);
-    }
-    f->n = kept;
     snprintf(ret_name, DV_CDI_FILES_NAME, DV_EDITS_KIND "=%s", a.name);
-    if (add(f, &a) < 0) {
-        allocation_done(&a);
+    if (dv_allocated_add(&f->list, &a) < 0)
         return dv_err_set(err, -ENOMEM, "out of memory");
-    }
+    drop_old(f);
     remember(f);
     return 0;
 }
@@ -219,11 +137,11 @@ void dv_cdi_files_restore(struct dv_cdi_files *f)
 {
     struct dv_err err;
     char value[DV_LOG_VALUE];
-    for (size_t i = 0; i < f->n; i++) {
-        int r = f->all[i].written ? 0 : write_file(f, &f->all[i], &err);
+    for (size_t i = 0; i < f->list.n; i++) {
+        int r = f->list.all[i].written ? 0 : write_file(f, &f->list.all[i], &err);
         if (r < 0 && r != -EAGAIN && r != -ENOENT)
-            dv_log(DV_LOG_WARNING, "cdi.not_written", "resource=%s detail=%s", f->all[i].resource,
-                   dv_log_value(err.msg, value));
+            dv_log(DV_LOG_WARNING, "cdi.not_written", "resource=%s detail=%s",
+                   f->list.all[i].resource, dv_log_value(err.msg, value));
     }
 }
 
@@ -250,8 +168,6 @@ void dv_cdi_files_free(struct dv_cdi_files *f)
 {
     if (!f)
         return;
-    for (size_t i = 0; i < f->n; i++)
-        allocation_done(&f->all[i]);
-    free(f->all);
+    dv_allocated_list_done(&f->list);
     free(f);
 }

@@ -4,9 +4,8 @@
  * (edits.h), by which the runtime finds it whenever the container starts, also anew and also after
  * a reboot, when the kubelet does not ask again and /var/run is empty.
  *
- * An allocation is known by its resource and units; its name is made of them. Units are handed out
- * to one container at a time, so an allocation ends when another has one of its units: until then
- * its file stays, which bounds them by the number of units.
+ * An allocation is known by its resource and units; its name is made of them. Its file stays when
+ * another allocation has one of its units, for a while: see allocated.h.
  */
 #ifndef DV_SERVICES_KUBERNETES_CDI_FILES_H
 #define DV_SERVICES_KUBERNETES_CDI_FILES_H

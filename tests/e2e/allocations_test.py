@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""divvyd --kubernetes and a kubelet of grpcio's: what containers are allocated, and the CDI devices by
+which a runtime finds it.
+
+    allocations_test.py [--cache DIR]
+
+Exit 77: skipped, since no Python package index can be reached.
+"""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import device_plugin_test
+import harness
+import kubelet_api
+
+PERCENT = """\
+version: v1
+sharing: {governed: {resources: [{name: nvidia.com/gpu, percent: true}]}}
+"""
+BY_CDI = "version: v1\nflags: {plugin: {deviceListStrategy: cdi-cri}}\n"
+
+
+class Kubelet(device_plugin_test.Kubelet):
+    def __init__(self, directory):
+        import grpc
+        super().__init__(grpc, kubelet_api.make_messages(), directory)
+        self.plugins = {}
+
+    def register(self, request, _context):
+        self.plugins[request.resource_name] = self.dial(request.endpoint)
+        return self.messages["Empty"]()
+
+    def units(self, resource):
+        channel = harness.wait_for(lambda: self.plugins.get(resource), "it registers")
+        lists, call = self.watch(channel)
+        units = [d.ID for d in lists.get(timeout=device_plugin_test.WAIT).devices]
+        call.cancel()
+        return units
+
+    def prefer(self, resource, available, size, must=()):
+        question = self.messages["PreferredAllocationRequest"]()
+        question.container_requests.add(available_deviceIDs=available, must_include_deviceIDs=must,
+                                        allocation_size=size)
+        answer = self.call("GetPreferredAllocation", question, "PreferredAllocationResponse",
+                           self.plugins[resource])
+        return list(answer.container_responses[0].deviceIDs)
+
+    def allocate(self, resource, *containers):
+        question = self.messages["AllocateRequest"]()
+        for ids in containers:
+            question.container_requests.add(devices_ids=ids)
+        answer = self.call("Allocate", question, "AllocateResponse", self.plugins[resource])
+        return list(answer.container_responses)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "--kubernetes needs root")
+class Allocations(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="divvy-e2e-")
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        self.plugins = self.path("kubelet/device-plugins")
+        self.cdi = self.path("cdi")
+        for path in (self.plugins, self.cdi):
+            os.makedirs(path)
+        self.kubelet = Kubelet(self.plugins)
+        self.kubelet.start()
+        self.addCleanup(self.kubelet.stop)
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def node(self, config):
+        with open(self.path("config.yaml"), "w", encoding="utf-8") as f:
+            f.write(config)
+        return harness.Node("dgx-a100", ["--kubernetes", "--kubeconfig", "none", "--node-name", "n1",
+                                         "--kubelet-dir", self.path("kubelet"), "--cdi-dir", self.cdi,
+                                         "--plugin-config", self.path("config.yaml")], self.directory)
+
+    def devices(self):
+        """The CDI devices that a runtime would find."""
+        found = set()
+        for name in os.listdir(self.cdi):
+            with open(os.path.join(self.cdi, name), encoding="utf-8") as f:
+                spec = json.load(f)
+            found |= {f"{spec['kind']}={d['name']}" for d in spec["devices"]}
+        return found
+
+    def test_an_init_container_keeps_its_device_when_others_get_parts_of_it(self):
+        """The kubelet asks for all containers of a pod before it starts the first, and gives what an
+        init container has to those after it, too."""
+        resource = "divvy.dev/gpu-percent"
+        with self.node(PERCENT) as node:
+            tokens = self.kubelet.prefer(resource, self.kubelet.units(resource), 50)
+            (first,) = self.kubelet.allocate(resource, tokens)
+            (main,) = self.kubelet.allocate(resource, tokens[:25])
+            (other,) = self.kubelet.allocate(resource, tokens[25:])
+            names = {c.cdi_devices[0].name for c in (first, main, other)}
+            self.assertEqual(3, len(names))
+            self.assertEqual(set(), names - self.devices())
+            node.stop()
+            shutil.rmtree(self.cdi)  # as after a reboot
+            os.mkdir(self.cdi)
+            node.start()
+            harness.wait_for(lambda: not names - self.devices(), "all devices are there again")
+
+    def test_what_nobody_can_ask_for_any_more_goes(self):
+        resource = "nvidia.com/gpu"
+        with self.node(BY_CDI):
+            units = self.kubelet.units(resource)
+            for mask in range(1, 1 << len(units)):
+                chosen = [u for i, u in enumerate(units) if mask & 1 << i]
+                (got,) = self.kubelet.allocate(resource, chosen)
+                self.assertIn(got.cdi_devices[0].name, self.devices())
+            self.assertLess(len(self.devices()), 140)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cache", default=tempfile.gettempdir())
+    parser.add_argument("--inside", action="store_true", help="the packages are there")
+    args, rest = parser.parse_known_args()
+    if args.inside:
+        unittest.main(argv=[sys.argv[0], *rest])
+    tools = harness.virtual_environment(args.cache, "grpcio", kubelet_api.PINS)
+    sys.exit(subprocess.run([os.path.join(tools, "python3"), __file__, "--inside", *rest],
+                            check=False, timeout=300).returncode)
+
+
+if __name__ == "__main__":
+    main()
