@@ -5,6 +5,10 @@
  * gzipped. Beside them, in the same run: wc -l and gzip -dc | wc -l, the floor for anything that
  * reads every line, and Python's csv module adding up means.
  *
+ * Then the plan alone, as workloads grow 10 and 100 times: beside it the same first fit by looking
+ * at one GPU after the other, and sorting as many workloads by their size, the floor for anything
+ * that takes the largest first.
+ *
  *     brain-audit [DIVVY [ROWS]]      default: no files; 10,000,000 rows
  */
 #include "csv/csv.h"
@@ -97,6 +101,112 @@ static void in_process(uint64_t samples)
         plan->n_gpus, WORKLOADS, planned * 1e3);
     dv_audit_plan_free(plan);
     dv_audit_free(a);
+}
+
+/* ---- the plan alone ------------------------------------------------------------------------- */
+
+static const struct dv_audit_wish pack_wish = {.gpu_memory_bytes = 80 * DV_GIB,
+                                               .headroom = DV_COMPUTE_FULL / 5};
+
+/* n workloads that are there at the same time, 32 samples each; one in 20 trains. */
+static struct dv_audit *fleet_of(uint32_t n)
+{
+    struct dv_audit *a = dv_audit_new();
+    for (uint32_t w = 0; a && w < n; w++) {
+        char name[32];
+        uint32_t i = 0, x = w * 2654435761u >> 8;
+        double busy = w % 20 ? 1 + x % 40 : 95;
+        snprintf(name, sizeof name, "workload-%u", w);
+        if (dv_audit_find(a, name, "", &i) < 0)
+            die("out of memory");
+        for (int64_t k = 0; k < 32; k++) {
+            int64_t at = (START_S + k * STEP_S) * (int64_t)DV_NS_PER_S;
+            dv_audit_busy(a, i, at, w % 20 && w % 3 && k % 3 ? 0 : busy);
+            dv_audit_memory(a, i, at, (double)(1 + x % 37) / 2 * 1e9);
+        }
+    }
+    if (!a || dv_audit_finish(a, &pack_wish) < 0)
+        die("out of memory");
+    return a;
+}
+
+struct sized {
+    double size;
+    uint32_t workload;
+};
+
+static int by_size(const void *a, const void *b)
+{
+    const struct sized *x = a, *y = b;
+    if (x->size != y->size)
+        return x->size > y->size ? -1 : 1;
+    return (x->workload > y->workload) - (x->workload < y->workload);
+}
+
+static void sort_by_size(const struct dv_audit *a, struct sized *order)
+{
+    for (uint32_t i = 0; i < dv_audit_count(a); i++) {
+        const struct dv_audit_workload *w = dv_audit_at(a, i);
+        double memory = (double)w->memory_bytes / (double)pack_wish.gpu_memory_bytes;
+        double compute = (double)w->compute / (DV_COMPUTE_FULL - pack_wish.headroom);
+        order[i] = (struct sized){w->how <= DV_AUDIT_EXCLUSIVE ? 2 : DV_MAX(memory, compute), i};
+    }
+    qsort(order, dv_audit_count(a), sizeof *order, by_size);
+}
+
+/* First fit, each GPU looked at in turn; how many there are in the end. */
+static uint32_t look_at_each(const struct dv_audit *a, const struct sized *order)
+{
+    struct seen {
+        enum dv_audit_how how;
+        uint32_t n, compute;
+        uint64_t memory;
+    } *gpus = calloc(dv_audit_count(a), sizeof *gpus);
+    uint32_t n = 0;
+    for (uint32_t i = 0; gpus && i < dv_audit_count(a); i++) {
+        const struct dv_audit_workload *w = dv_audit_at(a, order[i].workload);
+        uint32_t g = 0;
+        while (g < n && (gpus[g].how != w->how || w->how <= DV_AUDIT_EXCLUSIVE ||
+                         gpus[g].n == DV_AUDIT_TENANTS_MAX ||
+                         gpus[g].memory + w->memory_bytes > pack_wish.gpu_memory_bytes ||
+                         gpus[g].compute + w->compute > DV_COMPUTE_FULL - pack_wish.headroom))
+            g++;
+        if (g == n)
+            gpus[n++].how = w->how;
+        gpus[g].n++;
+        gpus[g].memory += w->memory_bytes;
+        gpus[g].compute += w->compute;
+    }
+    free(gpus);
+    return n;
+}
+
+static void pack_alone(uint32_t n)
+{
+    struct dv_audit *a = fleet_of(n);
+    struct dv_audit_plan *plan = NULL;
+    struct sized *order = calloc(n, sizeof *order);
+    if (!order)
+        die("out of memory");
+    double t = now_s();
+    if (dv_audit_pack(a, &pack_wish, &plan) < 0)
+        die("out of memory");
+    double packed = now_s() - t;
+    t = now_s();
+    sort_by_size(a, order);
+    double sorted = now_s() - t;
+    t = now_s();
+    uint32_t gpus = look_at_each(a, order);
+    double looked = now_s() - t + sorted;
+    if (gpus != plan->n_gpus)
+        die("the plan is not that of first fit");
+    printf("%-18s %12u %9.2f ms %9.0f ns each %8u GPUs   %.1f x its floor, %.1f x as fast as "
+           "one GPU after the other\n",
+           "the plan alone", n, packed * 1e3, packed * 1e9 / n, gpus, packed / sorted,
+           looked / packed);
+    dv_audit_plan_free(plan);
+    dv_audit_free(a);
+    free(order);
 }
 
 /* ---- through files -------------------------------------------------------------------------- */
@@ -226,6 +336,8 @@ int main(int argc, char **argv)
     printf("%-18s %12s %11s %12s %13s\n", "", "samples", "time", "samples/s", "peak memory");
     for (uint64_t n = 1000000; n <= 100000000; n *= 10)
         in_process(n);
+    for (uint32_t n = DV_AUDIT_WORKLOADS_MAX / 100; n <= DV_AUDIT_WORKLOADS_MAX; n *= 10)
+        pack_alone(n);
     if (argc > 1)
         through_files(argv[1], rows);
     return 0;

@@ -5,8 +5,6 @@
 
 #include <math.h>
 
-#define MEMORY_UNIT (256 * DV_MIB) /* sizes are rounded up to this */
-
 const char *dv_audit_class_name(enum dv_audit_class class)
 {
     static const char *const names[] = {"unknown", "idle", "training", "steady", "bursty"};
@@ -41,8 +39,8 @@ static uint64_t memory_needed(const struct dv_audit_workload *w, const struct dv
     double bytes = peak + peak * wish->memory_margin_permille / 1000;
     if (bytes >= (double)wish->gpu_memory_bytes)
         return wish->gpu_memory_bytes;
-    uint64_t units = ((uint64_t)bytes + MEMORY_UNIT - 1) / MEMORY_UNIT;
-    return DV_MIN(DV_MAX(units, 1) * MEMORY_UNIT, wish->gpu_memory_bytes);
+    uint64_t units = ((uint64_t)bytes + DV_AUDIT_MEMORY_UNIT - 1) / DV_AUDIT_MEMORY_UNIT;
+    return DV_MIN(DV_MAX(units, 1) * DV_AUDIT_MEMORY_UNIT, wish->gpu_memory_bytes);
 }
 
 /* The 95th percentile in whole percent, at least one. */
