@@ -117,7 +117,7 @@ def test_honest():
         assert row["peak_memory_bytes"] == 2 << 30
         assert {p for p, _ in s.asked} == {"/api/v1/query_range"}
         assert "Authorization" not in s.headers[0]
-        assert a["data_quality"]["step_corrections"] == 0
+        assert a["data_quality"]["step_corrections"] == 0 and not a["notes"]
 
 
 def test_pieces():
@@ -164,6 +164,8 @@ def test_lies_about_its_step():
     with Server(lambda h, q: honest(h, q, step=300)) as s:
         a, _ = audit(s.url, "--range", "10h")
         assert a["step_seconds"] == 300 and a["samples"] == 121
+        assert a["notes"] == ["asked for a sample every 1m 00s, and got one every 5m 00s: what is shorter is not "
+                              "seen"], a["notes"]
     # A finer one, without end: refused.
     with Server(lambda h, q: honest(h, q, step=1)) as s:
         _, err = audit(s.url, "--range", "1h", expect=(1,))

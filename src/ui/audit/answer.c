@@ -91,6 +91,11 @@ static void add_waste(struct dv_output_node *root, const struct dv_audit_answer 
     add_money(waste, "waste_cost_micros", &a->money, idle);
     dv_output_uint(waste, "month_hours", (uint64_t)a->money.month_hours);
     add_money(waste, "cost_per_month_micros", &a->money, month);
+    if (!f->gpu_ns) { /* one sample each: for how long it holds is not known */
+        dv_output_null(waste, "waste_per_month_micros");
+        dv_output_null(waste, "waste_percent");
+        return;
+    }
     add_money(waste, "waste_per_month_micros", &a->money, month * (1 - busy));
     add_rounded(waste, "waste_percent", (1 - busy) * 100, 2);
 }
@@ -247,6 +252,19 @@ static bool add_recommendations(struct dv_output_node *root, const struct dv_aud
     return true;
 }
 
+/* A Prometheus that does not keep to the step: longer times hide short loads. */
+static void note_step(struct dv_output_node *notes, uint64_t asked_ns, uint64_t got_ns)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    char asked[DV_UNITS_TEXT], got[DV_UNITS_TEXT];
+    if (!asked_ns || got_ns < asked_ns + asked_ns / 2)
+        return;
+    dv_str_addf(&text,
+                "asked for a sample every %s, and got one every %s: what is shorter is not seen",
+                dv_units_format_duration(asked_ns, asked), dv_units_format_duration(got_ns, got));
+    dv_output_string(notes, NULL, dv_str_get(&text));
+}
+
 static void add_notes(struct dv_output_node *root, const struct dv_audit_answer *a)
 {
     struct dv_output_node *notes = dv_output_array(root, "notes");
@@ -262,6 +280,7 @@ static void add_notes(struct dv_output_node *root, const struct dv_audit_answer 
                     a->feed->spool_err.msg);
         dv_output_string(notes, NULL, dv_str_get(&why));
     }
+    note_step(notes, a->feed->asked_step_ns, f->step_ns);
     if (larger)
         dv_output_string(
             notes, NULL,

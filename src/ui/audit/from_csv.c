@@ -115,7 +115,7 @@ static int read_value(const struct dv_csv *csv, double scale, double *ret, struc
 static int read_unix(const struct dv_csv *csv, double v, int64_t *ret_ns, struct dv_err *err)
 {
     double scale = v < 1e11 ? 1e9 : v < 1e14 ? 1e6 : v < 1e17 ? 1e3 : 1;
-    if (v < 0 || v > 4e18)
+    if (v < 0 || v * scale >= 0x1p63) /* the year 2262 */
         return dv_csv_fail(csv, TIME, err, -ERANGE, "%g is not a time since 1970", v);
     int64_t whole = (int64_t)v;
     *ret_ns = whole * (int64_t)scale + (int64_t)((v - (double)whole) * scale);

@@ -175,6 +175,7 @@ static int ask_all(struct dv_prometheus *p, const struct dv_audit_prometheus *ho
     int64_t to = f->to_ns < INT64_MAX ? f->to_ns : (int64_t)time(NULL) * (int64_t)DV_NS_PER_S;
     int64_t from = f->from_ns > 0 ? f->from_ns : to - (int64_t)how->range_ns;
     const struct dv_prometheus_sink sink = {r, on_series, on_sample};
+    f->asked_step_ns = how->step_ns;
     f->from_ns = DV_MAX(from - from % step, 0);
     f->to_ns = to + 1;
     int x = 0;
