@@ -71,14 +71,16 @@ static void say_waste(struct dv_str *text, const struct dv_output_node *root)
 {
     bool timed = at(root, "waste.waste_percent")->type != DV_OUTPUT_NULL;
     line(text, root,
-         timed ? "{workloads} workloads, {samples} samples, one every {step_seconds}, {from} to {to}"
-               : "{workloads} workloads, {samples} samples, {from} to {to}");
+         timed
+             ? "{workloads} workloads, {samples} samples, one every {step_seconds}, {from} to {to}"
+             : "{workloads} workloads, {samples} samples, {from} to {to}");
     line(text, root,
          "busy {mean_busy_percent} % on average; {idle_sample_percent} % of the samples are idle");
     if (!timed) {
-        line(text, root,
-             "GPUs: {fleet.gpus_peak} in use; GPU time and waste are not known: no workload has two "
-             "samples");
+        line(
+            text, root,
+            "GPUs: {fleet.gpus_peak} in use; GPU time and waste are not known: no workload has two "
+            "samples");
         return;
     }
     line(text, root,

@@ -139,7 +139,7 @@ static uint32_t bin_of(double percent)
 {
     if (percent <= 0)
         return 0;
-    double up = ceil(percent * 2);
+    double up = ceil(percent * 2 - 1e-9); /* 0.07 * 100 is a little above 7 */
     return up >= DV_AUDIT_BINS ? DV_AUDIT_BINS - 1 : (uint32_t)up;
 }
 
@@ -186,7 +186,7 @@ double dv_audit_series_quantile(const struct dv_audit_series *s, double q)
     for (uint32_t i = 0; i < DV_AUDIT_BINS; i++) {
         seen += s->bins[i];
         if (seen >= rank && seen)
-            return i ? ((double)i - 0.5) / 2 : 0;
+            return (double)i / 2;
     }
     return 0;
 }

@@ -64,8 +64,8 @@ struct dv_audit_spacing {
 };
 void dv_audit_series_spacing(const struct dv_audit_times *t, struct dv_audit_spacing *ret);
 
-/* The busy percent that the share q of the samples does not exceed, to a quarter of a percent;
- * q in (0, 1]. */
+/* The busy percent that the share q of the samples does not exceed: halves of a percent are exact,
+ * what is between them comes out as the next one; q in (0, 1]. */
 double dv_audit_series_quantile(const struct dv_audit_series *s, double q);
 
 #endif

@@ -117,13 +117,19 @@ static void test_quantiles(void **state)
     for (int i = 0; i <= 100; i++)
         dv_audit_series_busy(&s, (i + 1) * S, i);
     assert_true(dv_audit_series_quantile(&s, 0.005) == 0); /* exactly idle, not "up to half" */
-    assert_true(fabs(dv_audit_series_quantile(&s, 0.5) - 50) <= 0.5);
-    assert_true(fabs(dv_audit_series_quantile(&s, 0.95) - 95) <= 0.5);
-    assert_true(fabs(dv_audit_series_quantile(&s, 1) - 100) <= 0.5);
+    /* Whole percents, as DCGM and NVML give them, are exact. */
+    assert_true(dv_audit_series_quantile(&s, 0.5) == 50);
+    assert_true(dv_audit_series_quantile(&s, 0.95) == 95);
+    assert_true(dv_audit_series_quantile(&s, 1) == 100);
     assert_int_equal(s.idle, 1);
     assert_true(s.busy_peak == 100);
-    struct dv_audit_series none = {0};
+    struct dv_audit_series none = {0}, between = {0};
     assert_true(dv_audit_series_quantile(&none, 0.95) == 0);
+    for (int i = 1; i <= 20;
+         i++) /* a ratio in percent: 7.000000000000001; then what is not whole */
+        dv_audit_series_busy(&between, i * S, i < 20 ? 0.07 * 100 : 7.3);
+    assert_true(dv_audit_series_quantile(&between, 0.95) == 7);
+    assert_true(dv_audit_series_quantile(&between, 1) == 7.5); /* never below what it is */
 }
 
 static void test_idle_runs(void **state)
