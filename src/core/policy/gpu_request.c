@@ -21,6 +21,8 @@ enum dv_gpu_kind dv_gpu_request_kind(const char *resource)
         return DV_GPU_KIND_PERCENT;
     if (!strcmp(resource, DV_GPU_RESOURCE))
         return DV_GPU_KIND_WHOLE;
+    if (has_prefix(resource, "divvy.dev/") || has_prefix(resource, "nvidia.com/gpu-"))
+        return DV_GPU_KIND_SLICE;
     if (!has_prefix(resource, "nvidia.com/gpu") && !has_prefix(resource, "nvidia.com/mig-"))
         return DV_GPU_KIND_NONE;
     /* Of a shared MIG device only the sharing counts: there, others are behind the same wall. */
@@ -268,6 +270,16 @@ static void judge_whole(const struct dv_gpu_ask *ask, struct dv_gpu_verdict *v)
     }
 }
 
+static bool is_slice(enum dv_gpu_kind kind)
+{
+    return kind == DV_GPU_KIND_PERCENT || kind == DV_GPU_KIND_SLICE;
+}
+
+static uint32_t bit_of(enum dv_gpu_kind kind)
+{
+    return is_slice(kind) ? BIT(PERCENT) : 1u << kind;
+}
+
 /* One ask by itself. */
 static struct dv_gpu_verdict judge_one(const struct dv_gpu_ask *ask, size_t index, uint32_t allowed)
 {
@@ -285,7 +297,7 @@ static struct dv_gpu_verdict judge_one(const struct dv_gpu_ask *ask, size_t inde
         return v;
     if (!allowed)
         refuse(&v, DV_GPU_REQUEST_NO_STRATEGY);
-    else if (!(allowed & 1u << v.kind))
+    else if (!(allowed & bit_of(v.kind)))
         refuse(&v, DV_GPU_REQUEST_NOT_ALLOWED);
     return v;
 }
@@ -299,8 +311,8 @@ void dv_gpu_request_judge(const struct dv_gpu_ask *asks, size_t n, uint32_t allo
         if (v.result == DV_GPU_REQUEST_NONE)
             continue;
         bool beside = all.result != DV_GPU_REQUEST_NONE && v.result != DV_GPU_REQUEST_REFUSED;
-        if (beside && (v.kind == DV_GPU_KIND_PERCENT || all.kind == DV_GPU_KIND_PERCENT)) {
-            bool slice = v.kind == DV_GPU_KIND_PERCENT;
+        if (beside && (is_slice(v.kind) || is_slice(all.kind))) {
+            bool slice = is_slice(v.kind);
             struct dv_gpu_verdict *first = slice ? &v : &all;
             copy(first->other, sizeof first->other, slice ? all.resource : v.resource);
             refuse(first, DV_GPU_REQUEST_TWICE);

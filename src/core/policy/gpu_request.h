@@ -33,6 +33,7 @@ enum dv_gpu_kind {
     DV_GPU_KIND_SHARED,  /* nvidia.com/gpu.shared and other *.shared: MPS, time-slices */
     DV_GPU_KIND_MIG,     /* nvidia.com/mig-* */
     DV_GPU_KIND_PERCENT, /* divvy.dev/gpu-percent: governed */
+    DV_GPU_KIND_SLICE, /* nvidia.com/gpu-NAME, divvy.dev/NAME: governed too; its bit is PERCENT's */
 };
 enum dv_gpu_kind dv_gpu_request_kind(const char *resource);
 
@@ -89,7 +90,7 @@ enum dv_gpu_request_reason {
     DV_GPU_REQUEST_UNEVEN,        /* no whole percent [nano, percent: below, 0 for none] */
     DV_GPU_REQUEST_INDIVISIBLE,   /* a fraction of what has none [nano, kind] */
     DV_GPU_REQUEST_OVER_FULL,     /* more than 100 percent [nano] */
-    DV_GPU_REQUEST_TWICE,         /* a slice beside other GPUs [other] */
+    DV_GPU_REQUEST_TWICE,         /* a slice beside others or other GPUs [other] */
     DV_GPU_REQUEST_NOT_ALLOWED,   /* in this namespace [kind, allowed] */
     DV_GPU_REQUEST_NO_STRATEGY,   /* nothing is: its label is not understood */
 };

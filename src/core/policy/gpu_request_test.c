@@ -88,7 +88,10 @@ static void test_kinds(void **state)
                {MIG, DV_GPU_KIND_MIG},
                {"nvidia.com/mig-1g.10gb.shared", DV_GPU_KIND_SHARED},
                {PERCENT, DV_GPU_KIND_PERCENT},
-               {"nvidia.com/gpu-memory", DV_GPU_KIND_NONE},
+               {"nvidia.com/gpu-small", DV_GPU_KIND_SLICE},
+               {"divvy.dev/small", DV_GPU_KIND_SLICE},
+               {"divvy.dev/a100-percent", DV_GPU_KIND_SLICE},
+               {"nvidia.com/gpumem", DV_GPU_KIND_NONE},
                {"nvidia.com/hostdev", DV_GPU_KIND_NONE},
                {"nvidia.com/rdma.shared", DV_GPU_KIND_NONE},
                {"amd.com/gpu", DV_GPU_KIND_NONE},
@@ -233,6 +236,22 @@ static void test_namespace(void **state)
     assert_int_equal(judge2(cpu, nothing, 0).result, DV_GPU_REQUEST_NONE);
 }
 
+/* A governed slice with a name is one as much as percents are. */
+static void test_named_slices(void **state)
+{
+    struct dv_gpu_ask small = {"nvidia.com/gpu-small", NULL, "1"},
+                      own = {"divvy.dev/big", "1", "1"}, fraction = {GPU, NULL, "0.25"},
+                      half = {"divvy.dev/big", NULL, "0.5"}, nothing = {0};
+    assert_int_equal(judge2(small, nothing, BIT(MIG)).reason, DV_GPU_REQUEST_NOT_ALLOWED);
+    assert_int_equal(judge2(own, nothing, BIT(WHOLE)).reason, DV_GPU_REQUEST_NOT_ALLOWED);
+    assert_int_equal(judge2(own, nothing, 0).reason, DV_GPU_REQUEST_NO_STRATEGY);
+    assert_int_equal(judge2(small, nothing, BIT(PERCENT)).result, DV_GPU_REQUEST_ACCEPTED);
+    assert_int_equal(judge2(own, nothing, DV_GPU_REQUEST_ANY).result, DV_GPU_REQUEST_ACCEPTED);
+    assert_int_equal(judge2(half, nothing, DV_GPU_REQUEST_ANY).reason, DV_GPU_REQUEST_INDIVISIBLE);
+    assert_int_equal(judge2(small, fraction, DV_GPU_REQUEST_ANY).reason, DV_GPU_REQUEST_TWICE);
+    assert_int_equal(judge2(small, own, DV_GPU_REQUEST_ANY).reason, DV_GPU_REQUEST_TWICE);
+}
+
 static void test_environment(void **state)
 {
     static const char mps[] = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE";
@@ -253,11 +272,12 @@ static void test_environment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quantity),  cmocka_unit_test(test_quantity_round_trip),
-        cmocka_unit_test(test_kinds),     cmocka_unit_test(test_strategy),
-        cmocka_unit_test(test_rewritten), cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_several),
-        cmocka_unit_test(test_namespace), cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_quantity),    cmocka_unit_test(test_quantity_round_trip),
+        cmocka_unit_test(test_kinds),       cmocka_unit_test(test_strategy),
+        cmocka_unit_test(test_rewritten),   cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_several),
+        cmocka_unit_test(test_namespace),   cmocka_unit_test(test_named_slices),
+        cmocka_unit_test(test_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@ static const struct {
     {DV_GPU_KIND_MIG, "MIG devices", "nvidia.com/mig-1g.10gb: 1"},
     {DV_GPU_KIND_SHARED, "shared GPUs", "nvidia.com/gpu.shared: 1"},
     {DV_GPU_KIND_PERCENT, "governed fractions", "nvidia.com/gpu: 0.25"},
+    {DV_GPU_KIND_SLICE, "governed slices", ""}, /* no mask has it */
 };
 
 static const char *words_of(enum dv_gpu_kind kind)
@@ -61,6 +62,8 @@ static void say_indivisible(const struct dv_gpu_verdict *v, struct dv_str *s)
         dv_str_add(s, "ask for whole shares, as 1, or for a fraction by nvidia.com/gpu: 0.25");
     else if (v->kind == DV_GPU_KIND_MIG)
         dv_str_add(s, "ask for a smaller profile, or for a fraction by nvidia.com/gpu: 0.25");
+    else if (v->kind == DV_GPU_KIND_SLICE)
+        dv_str_add(s, "ask for the whole slice, as 1, or for a fraction by nvidia.com/gpu: 0.25");
     else
         dv_str_add(s, "it counts percents: 25 is a quarter of a GPU");
 }

@@ -28,9 +28,11 @@ void dv_lintfile_api(struct dv_lintfile *l, const struct dv_yaml_node *object)
 
 /* ---- quotas --------------------------------------------------------------------------------- */
 
+/* A governed slice's name is whatever somebody gave it. */
 static bool is_gpu(const char *name)
 {
-    return dv_gpu_request_kind(name) != DV_GPU_KIND_NONE;
+    enum dv_gpu_kind kind = dv_gpu_request_kind(name);
+    return kind != DV_GPU_KIND_NONE && kind != DV_GPU_KIND_SLICE;
 }
 
 static void judge_amount(struct dv_lintfile *l, const struct dv_yaml_node *key,

@@ -36,9 +36,11 @@ struct container {
 
 /* ---- resources ------------------------------------------------------------------------------ */
 
+/* A governed slice's name is whatever somebody gave it. */
 static bool is_gpu_name(const char *resource)
 {
-    return dv_gpu_request_kind(resource) != DV_GPU_KIND_NONE;
+    enum dv_gpu_kind kind = dv_gpu_request_kind(resource);
+    return kind != DV_GPU_KIND_NONE && kind != DV_GPU_KIND_SLICE;
 }
 
 static void collect(struct container *c, const char *list, bool limits)

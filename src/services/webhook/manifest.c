@@ -20,7 +20,7 @@
  */
 #define ASKS(list)                                                                                 \
     "(has(c.resources." list ") && c.resources." list ".exists(k, k.startsWith('nvidia.com/gpu') " \
-    "|| k.startsWith('nvidia.com/mig-') || k == 'divvy.dev/gpu-percent'))"
+    "|| k.startsWith('nvidia.com/mig-') || k.startsWith('divvy.dev/')))"
 static const char condition[] =
     "[request.kind.kind == 'Pod' ? object.spec\n"
     "            : request.kind.kind == 'PodTemplate' ? object.template.spec\n"
