@@ -5,8 +5,10 @@
 #include "base/str.h"
 #include "hardware/nvml_accounting.h"
 #include "hardware/nvml_condition.h"
+#include "hardware/nvml_lost.h"
 #include "hardware/nvml_telemetry.h"
 #include "hardware/nvml_topology.h"
+#include "hardware/pci_sysfs.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -27,6 +29,8 @@
     X(nvmlDeviceGetCount)                                                                          \
     X(nvmlDeviceGetHandleByIndex_v2)                                                               \
     X(nvmlDeviceGetHandleByIndex)                                                                  \
+    X(nvmlDeviceGetHandleByPciBusId_v2)                                                            \
+    X(nvmlDeviceGetHandleByPciBusId)                                                               \
     X(nvmlDeviceGetName)                                                                           \
     X(nvmlDeviceGetUUID)                                                                           \
     X(nvmlDeviceGetIndex)                                                                          \
@@ -161,6 +165,36 @@ static int device(struct nvml *self, uint32_t index, struct dv_nvml_device **ret
     return CALL(self, nvmlDeviceGetHandleByIndex, index, ret);
 }
 
+static int device_at(struct nvml *self, const char *pci, struct dv_nvml_device **ret)
+{
+    if (self->nvmlDeviceGetHandleByPciBusId_v2)
+        return self->nvmlDeviceGetHandleByPciBusId_v2(pci, ret);
+    return CALL(self, nvmlDeviceGetHandleByPciBusId, pci, ret);
+}
+
+static int count_gpus(struct nvml *self, uint32_t *ret)
+{
+    return self->nvmlDeviceGetCount_v2 ? self->nvmlDeviceGetCount_v2(ret)
+                                       : CALL(self, nvmlDeviceGetCount, ret);
+}
+
+/* Where a GPU is that the driver has no handle of. */
+static void find_place(struct nvml *self, uint32_t index, char ret[static DV_GPU_PCI_SIZE])
+{
+    struct dv_nvml_lost lost = {0};
+    struct dv_nvml_device *d;
+    if (count_gpus(self, &lost.n_gpus) != DV_NVML_SUCCESS)
+        return;
+    lost.n_gpus = DV_MIN(lost.n_gpus, DV_FACTS_GPUS_MAX);
+    for (uint32_t i = 0; i < lost.n_gpus; i++)
+        lost.gpus[i] = device(self, i, &d);
+    lost.n_places = dv_pci_sysfs_gpus(DV_PCI_SYSFS, DV_FACTS_GPUS_MAX, lost.names);
+    for (uint32_t i = 0; i < lost.n_places; i++)
+        lost.places[i] = device_at(self, lost.names[i], &d);
+    const char *place = dv_nvml_lost_place(&lost, index);
+    snprintf(ret, DV_GPU_PCI_SIZE, "%s", place ? place : "");
+}
+
 /* Asked for once; a driver that has none reports no events. */
 static void register_events(struct nvml *self, uint32_t gpus)
 {
@@ -192,8 +226,7 @@ static int nvml_driver(struct dv_hardware *hw, struct dv_facts_driver *ret, stru
     struct nvml *self = SELF(hw);
     struct dv_facts_driver f = {.cuda = DV_FACT_UNKNOWN32};
     int cuda;
-    int rc = self->nvmlDeviceGetCount_v2 ? self->nvmlDeviceGetCount_v2(&f.gpus)
-                                         : CALL(self, nvmlDeviceGetCount, &f.gpus);
+    int rc = count_gpus(self, &f.gpus);
     if (rc != DV_NVML_SUCCESS)
         return failed(self, rc, "counting GPUs", err);
     f.gpus = DV_MIN(f.gpus, DV_FACTS_GPUS_MAX);
@@ -506,8 +539,9 @@ static int nvml_gpu(struct dv_hardware *hw, uint32_t index, struct dv_facts_gpu 
     int major, minor;
     forget(ret, index);
     int rc = device(self, index, &d);
-    if (is_lost(rc)) {
+    if (dv_nvml_lost_is(rc)) {
         ret->lost = 1;
+        find_place(self, index, ret->pci);
         return 0;
     }
     if (rc != DV_NVML_SUCCESS)

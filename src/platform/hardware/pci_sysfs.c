@@ -6,9 +6,11 @@
 #include "sys/fd.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* One line without its end; false where there is no such file, or a longer one. */
 static bool read_line(const char *root, const char *pci, const char *name, char *ret, size_t size)
@@ -53,4 +55,42 @@ void dv_pci_sysfs_cpus(const char *root, const char *pci, char ret[static DV_FAC
     if (!find(root, pci, place) || !read_line(root, place, "local_cpulist", ret, DV_FACTS_CPUS) ||
         strspn(ret, "0123456789,-") != strlen(ret))
         ret[0] = 0;
+}
+
+/* Driven by "nvidia", a display controller of NVIDIA's? vfio-pci may have others. */
+static bool is_gpu(const char *root, const char *place)
+{
+    char text[16], path[512], driver[256];
+    int n = snprintf(path, sizeof path, "%s/%s/driver", root, place);
+    if (n < 0 || (size_t)n >= sizeof path || !read_line(root, place, "vendor", text, sizeof text) ||
+        strcmp(text, "0x10de") != 0 || !read_line(root, place, "class", text, sizeof text) ||
+        strncmp(text, "0x03", 4) != 0)
+        return false;
+    ssize_t len = readlink(path, driver, sizeof driver - 1);
+    if (len < 0)
+        return false;
+    driver[len] = 0;
+    const char *slash = strrchr(driver, '/');
+    return !strcmp(slash ? slash + 1 : driver, "nvidia");
+}
+
+static int by_place(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+size_t dv_pci_sysfs_gpus(const char *root, size_t max, char (*ret)[DV_GPU_PCI_SIZE])
+{
+    unsigned domain, bus, device, function;
+    size_t n = 0;
+    DIR *dir = opendir(root);
+    for (struct dirent *e; dir && n < max && (e = readdir(dir));)
+        if (sscanf(e->d_name, "%8x:%2x:%2x.%1x", &domain, &bus, &device, &function) == 4 &&
+            is_gpu(root, e->d_name))
+            snprintf(ret[n++], DV_GPU_PCI_SIZE, "%08X:%02X:%02X.%X", domain, bus, device, function);
+    if (dir)
+        closedir(dir);
+    if (n)
+        qsort(ret, n, sizeof *ret, by_place);
+    return n;
 }

@@ -230,6 +230,41 @@ static void test_sysfs(void **state)
     assert_int_equal(system(command), 0);
 }
 
+static void put_gpu(const char *root, const char *place, const char *vendor, const char *class,
+                    const char *driver)
+{
+    char dir[64], path[128];
+    snprintf(dir, sizeof dir, "%s/%s", root, place);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    put(dir, "vendor", vendor);
+    put(dir, "class", class);
+    snprintf(path, sizeof path, "%s/driver", dir);
+    if (driver)
+        assert_int_equal(symlink(driver, path), 0);
+}
+
+static void test_sysfs_gpus(void **state)
+{
+    char root[] = "/tmp/divvy-sysfs-XXXXXX", command[64], found[4][DV_GPU_PCI_SIZE];
+    assert_non_null(mkdtemp(root));
+    assert_int_equal(dv_pci_sysfs_gpus("/nowhere", 4, found), 0);
+    put_gpu(root, "0000:c1:00.0", "0x10de\n", "0x030200\n", "../../bus/pci/drivers/nvidia");
+    put_gpu(root, "0000:41:00.0", "0x10de\n", "0x030000\n", "../../bus/pci/drivers/nvidia");
+    put_gpu(root, "0000:41:00.1", "0x10de\n", "0x040300\n", "../../bus/pci/drivers/snd_hda_intel");
+    put_gpu(root, "0000:42:00.0", "0x10de\n", "0x068000\n",
+            "../../bus/pci/drivers/nvidia-nvswitch");
+    put_gpu(root, "0000:43:00.0", "0x10de\n", "0x030200\n", "../../bus/pci/drivers/vfio-pci");
+    put_gpu(root, "0000:44:00.0", "0x10de\n", "0x030200\n", NULL);
+    put_gpu(root, "0000:45:00.0", "0x1002\n", "0x030200\n", "../../bus/pci/drivers/amdgpu");
+    put_gpu(root, "nonsense", "0x10de\n", "0x030200\n", "../../bus/pci/drivers/nvidia");
+    assert_int_equal(dv_pci_sysfs_gpus(root, 4, found), 2);
+    assert_string_equal(found[0], "00000000:41:00.0");
+    assert_string_equal(found[1], "00000000:C1:00.0");
+    assert_int_equal(dv_pci_sysfs_gpus(root, 1, found), 1);
+    snprintf(command, sizeof command, "rm -r %s", root);
+    assert_int_equal(system(command), 0);
+}
+
 /* ---- any rows ---- */
 
 /* Whatever a driver says, the topology is a legal one. */
@@ -267,6 +302,7 @@ int main(void)
         cmocka_unit_test_setup(test_older_drivers, set_up),
         cmocka_unit_test_setup(test_numa, set_up),
         cmocka_unit_test(test_sysfs),
+        cmocka_unit_test(test_sysfs_gpus),
         cmocka_unit_test(test_any_rows_join),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
