@@ -8,6 +8,7 @@
 #include "mps.h"
 #include "policy/diagnose.h"
 #include "render/diagnosis_text.h"
+#include "strangers.h"
 #include "sys/clock.h"
 
 #include <stdio.h>
@@ -29,6 +30,7 @@ struct gathered {
     struct dv_diagnose_mps mps[DV_MPS_DAEMONS_MAX];
     struct dv_diagnose_crowd crowds[DV_NODE_FINDINGS_MAX];
     char differs[DV_FACTS_GPUS_MAX][300];
+    char places[DV_FACTS_GPUS_MAX][DV_UUID_SIZE + DV_GPU_PCI_SIZE + 16];
     struct dv_kubernetes_status kubernetes;
     char waiting[DV_DIAGNOSE_DETAIL], lost[DV_DIAGNOSE_DETAIL];
     struct dv_diagnosis diagnosis;
@@ -144,13 +146,32 @@ static void add_gpu(const struct dv_node *node, uint32_t index, struct dv_diagno
         to->ghost_bytes = g->memory_used_bytes;
 }
 
+/* "GPU-... at PCI 00000000:3B:00.0": who has lost it wants to find the card. */
+static void add_place(const struct dv_node *node, uint32_t index, struct gathered *g)
+{
+    const struct dv_gpu *gpu = dv_strangers_gpu(node, index);
+    char *to = g->places[index];
+    if (!gpu || (!gpu->uuid[0] && !gpu->pci_bus_id[0]))
+        return;
+    snprintf(to, sizeof g->places[index], "%s%s%s%s", gpu->uuid,
+             gpu->uuid[0] && gpu->pci_bus_id[0] ? " " : "", gpu->pci_bus_id[0] ? "at PCI " : "",
+             gpu->pci_bus_id);
+    g->gpus[g->facts.n_gpus - 1].place = to;
+}
+
 static void add_gpus(const struct dv_node *node, struct gathered *g)
 {
     if (g->facts.driver != DV_DIAGNOSE_DRIVER_OK)
         return; /* what was known may be so no longer */
-    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++) {
         if (node->gpus[i].present && node->gpus[i].facts)
             add_gpu(node, i, &g->gpus[g->facts.n_gpus++]);
+        else if (node->gpus[i].stranger && node->gpus[i].lost)
+            g->gpus[g->facts.n_gpus++] = (struct dv_diagnose_gpu){
+                .index = i, .lost = true, .xid = dv_inventory_xid(node, i)};
+        if (node->gpus[i].lost && g->facts.n_gpus && g->gpus[g->facts.n_gpus - 1].index == i)
+            add_place(node, i, g);
+    }
     g->facts.gpus = g->gpus;
 }
 

@@ -13,6 +13,7 @@
 #include "mps.h"
 #include "policy/xid.h"
 #include "render/health_text.h"
+#include "strangers.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 #include "wiring.h"
@@ -26,6 +27,7 @@
 #define TIMESLICES_NS (600 * DV_NS_PER_S)
 #define ROUNDS_MAX                                                                                 \
     10u /* that may fail before the node goes on without the GPUs that do not answer */
+#define REFUSALS_MAX 3u /* looks at a GPU that may fail before it counts as lost */
 #define SAMPLE_BUSY_NS (250 * DV_NS_PER_MS)
 /* The driver's samples of processes come every 167 ms: where they meter, none is to be missed. */
 #define SAMPLE_METERED_NS (125 * DV_NS_PER_MS)
@@ -60,7 +62,13 @@ static void judge(const struct dv_node *node, uint32_t i, struct dv_gpu *gpu)
 {
     const struct dv_health_verdict *v = &node->gpus[i].health.verdict;
     dv_cleanup(dv_str_done) struct dv_str text = {0};
-    dv_health_text(v, &text);
+    bool stranger = node->gpus[i].stranger && !dv_snapshot_gpu(node->snapshot, i);
+    if (stranger && v->cause == DV_HEALTH_NOT_SEEN)
+        dv_str_add(&text, "the driver does not say what it is");
+    else
+        dv_health_text(v, &text);
+    if (stranger && v->cause == DV_HEALTH_LOST)
+        dv_str_add(&text, ", since before divvyd started");
     gpu->health = v->health;
     snprintf(gpu->health_detail, sizeof gpu->health_detail, "%s", dv_str_get(&text));
     for (size_t k = 0; v->health == DV_GPU_HEALTH_OK && k < node->n_findings; k++) {
@@ -91,25 +99,36 @@ static void date_health(struct dv_node_gpu *g, uint64_t now)
     g->health_since_unix = dv_clock_unix() - (int64_t)((now - v->since_ns) / DV_NS_PER_S);
 }
 
+static void update_health(struct dv_node *node, const struct dv_gpu *old)
+{
+    struct dv_node_gpu *g = &node->gpus[old->index];
+    struct dv_event e = {.kind = DV_EVENT_GPU_SEEN, .gpu = *old};
+    char detail[DV_LOG_VALUE];
+    judge(node, old->index, &e.gpu);
+    if (e.gpu.health == old->health && !strcmp(e.gpu.health_detail, old->health_detail))
+        return;
+    dv_log(e.gpu.health == DV_GPU_HEALTH_OK ? DV_LOG_INFO : DV_LOG_WARNING, "gpu.health",
+           "gpu=%u health=%s detail=%s", old->index, dv_gpu_health_name(e.gpu.health),
+           dv_log_value(e.gpu.health_detail, detail));
+    if (old == g->stranger)
+        *g->stranger = e.gpu;
+    else
+        dv_node_apply(node, &e);
+}
+
 void dv_inventory_update_health(struct dv_node *node)
 {
     uint64_t now = dv_clock_now();
     enum dv_health_driver driver = driver_of(node);
-    for (size_t i = 0; i < node->snapshot->n_gpus; i++) {
-        const struct dv_gpu *old = &node->snapshot->gpus[i];
-        struct dv_node_gpu *g = &node->gpus[old->index];
-        struct dv_event e = {.kind = DV_EVENT_GPU_SEEN, .gpu = *old};
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++) {
+        const struct dv_gpu *gpu = dv_strangers_gpu(node, i);
+        struct dv_node_gpu *g = &node->gpus[i];
+        if (!gpu)
+            continue;
         if (g->health.driver != driver)
             dv_health_driver(&g->health, now, driver);
         date_health(g, now);
-        judge(node, old->index, &e.gpu);
-        if (e.gpu.health == old->health && !strcmp(e.gpu.health_detail, old->health_detail))
-            continue;
-        char detail[DV_LOG_VALUE];
-        dv_log(e.gpu.health == DV_GPU_HEALTH_OK ? DV_LOG_INFO : DV_LOG_WARNING, "gpu.health",
-               "gpu=%u health=%s detail=%s", old->index, dv_gpu_health_name(e.gpu.health),
-               dv_log_value(e.gpu.health_detail, detail));
-        dv_node_apply(node, &e);
+        update_health(node, gpu);
     }
 }
 
@@ -279,7 +298,7 @@ static void see_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
     struct dv_event e = {.kind = DV_EVENT_GPU_SEEN};
     struct dv_device d;
     if (!f->uuid[0] || !f->memory_bytes || f->memory_bytes == DV_FACT_UNKNOWN)
-        return; /* lost since before we knew it */
+        return; /* lost since before we knew it: strangers.h */
     fill_gpu(node, f, &e.gpu);
     drop_devices(node, f->index, f);
     const struct dv_gpu *old = dv_snapshot_gpu(node->snapshot, f->index);
@@ -323,6 +342,7 @@ static void end_of_round(struct dv_node *node)
         return;
     for (uint32_t i = node->driver.gpus; i < DV_FACTS_GPUS_MAX; i++)
         lose_gpu(node, i);
+    dv_strangers_tick(node);
     bool probed = dv_arm_probe(node);
     if (!node->ready && !probed)
         return; /* the round after this one knows what walls there are */
@@ -384,24 +404,47 @@ static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
         dv_layouts_arrived(node, f->index);
 }
 
-static void on_gpu(void *arg, const struct dv_worker_reply *reply, int error)
-{
-    struct dv_node *node = arg;
-    if (reply && reply->status == 0 && reply->u.gpu.index < DV_FACTS_GPUS_MAX)
-        take_gpu(node, &reply->u.gpu);
-    else
-        node->inventory_failed = true;
-    count_down(node);
-}
-
-struct sample_asked {
+struct gpu_asked {
     struct dv_node *node;
     uint32_t gpu;
 };
 
+/* The driver counts it and answers what it is with an error. Once is nothing: it may be busy. */
+static void refuse(struct dv_node *node, uint32_t gpu, const struct dv_worker_reply *reply)
+{
+    struct dv_node_gpu *g = &node->gpus[gpu];
+    char value[DV_LOG_VALUE];
+    if (++g->refusals == 1)
+        dv_log(DV_LOG_WARNING, "gpu.refused", "gpu=%u detail=%s", gpu,
+               dv_log_value(reply->message, value));
+    if (g->refusals < REFUSALS_MAX) {
+        node->inventory_failed = true;
+        return;
+    }
+    g->lost = true;
+    dv_health_lost(&g->health, dv_clock_now());
+}
+
+static void on_gpu(void *arg, const struct dv_worker_reply *reply, int error)
+{
+    struct gpu_asked *asked = arg;
+    struct dv_node *node = asked->node;
+    uint32_t gpu = asked->gpu;
+    free(asked);
+    if (reply && reply->status == 0 && reply->u.gpu.index == gpu) {
+        node->gpus[gpu].refusals = 0;
+        take_gpu(node, &reply->u.gpu);
+    } else if (reply && reply->status > 0 && reply->status != DV_HARDWARE_NOT_PERMITTED) {
+        refuse(node, gpu, reply);
+    } else {
+        node->inventory_failed = true;
+    }
+    count_down(node);
+}
+
 static void on_look(void *arg, const struct dv_worker_reply *reply, int error)
 {
-    struct sample_asked *asked = arg;
+    struct gpu_asked *asked = arg;
     struct dv_node *node = asked->node;
     uint32_t gpu = asked->gpu;
     free(asked);
@@ -416,10 +459,10 @@ static void on_look(void *arg, const struct dv_worker_reply *reply, int error)
 int dv_inventory_look(struct dv_node *node, uint32_t gpu)
 {
     struct dv_worker_request q = {.op = DV_WORKER_GPU, .index = gpu};
-    struct sample_asked *asked = malloc(sizeof *asked);
+    struct gpu_asked *asked = malloc(sizeof *asked);
     if (!asked)
         return -ENOMEM;
-    *asked = (struct sample_asked){node, gpu};
+    *asked = (struct gpu_asked){node, gpu};
     int r = dv_hardware_link_ask(node->link, &q, on_look, asked);
     if (r < 0)
         free(asked);
@@ -457,6 +500,20 @@ static void ask_timeslices(struct dv_node *node)
     dv_hardware_link_ask(node->link, &q, on_timeslices, node);
 }
 
+static void ask_gpu(struct dv_node *node, uint32_t gpu)
+{
+    struct dv_worker_request q = {.op = DV_WORKER_GPU, .index = gpu};
+    struct gpu_asked *asked = malloc(sizeof *asked);
+    if (asked)
+        *asked = (struct gpu_asked){node, gpu};
+    if (asked && dv_hardware_link_ask(node->link, &q, on_gpu, asked) == 0) {
+        node->inventory_left++;
+        return;
+    }
+    node->inventory_failed = true;
+    free(asked);
+}
+
 static void on_driver(void *arg, const struct dv_worker_reply *reply, int error)
 {
     struct dv_node *node = arg;
@@ -475,14 +532,8 @@ static void on_driver(void *arg, const struct dv_worker_reply *reply, int error)
     node->inventory_failed = false;
     node->inventory_left = 1;
     ask_timeslices(node);
-    for (uint32_t i = 0; i < node->driver.gpus; i++) {
-        struct dv_worker_request q = {.op = DV_WORKER_GPU, .index = i};
-        node->inventory_left++;
-        if (dv_hardware_link_ask(node->link, &q, on_gpu, node) < 0) {
-            node->inventory_failed = true;
-            node->inventory_left--;
-        }
-    }
+    for (uint32_t i = 0; i < node->driver.gpus; i++)
+        ask_gpu(node, i);
     count_down(node);
 }
 
@@ -512,7 +563,7 @@ static void take_sample(struct dv_node *node, uint32_t i, const struct dv_facts_
 
 static void on_sample(void *arg, const struct dv_worker_reply *reply, int error)
 {
-    struct sample_asked *asked = arg;
+    struct gpu_asked *asked = arg;
     struct dv_node *node = asked->node;
     uint32_t i = asked->gpu;
     free(asked);
@@ -556,11 +607,11 @@ static void on_events(void *arg, const struct dv_worker_reply *reply, int error)
 static void ask_sample(struct dv_node *node, uint32_t i, uint64_t now)
 {
     struct dv_node_gpu *g = &node->gpus[i];
-    struct sample_asked *asked = malloc(sizeof *asked);
+    struct gpu_asked *asked = malloc(sizeof *asked);
     struct dv_worker_request q = {.op = DV_WORKER_SAMPLE, .index = i, .since_us = g->since_us};
     if (!asked)
         return;
-    *asked = (struct sample_asked){node, i};
+    *asked = (struct gpu_asked){node, i};
     g->asking = true;
     g->sample_ns = now;
     if (dv_hardware_link_ask(node->link, &q, on_sample, asked) < 0) {

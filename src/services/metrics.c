@@ -7,6 +7,7 @@
 #include "meter.h"
 #include "metrics_families.h"
 #include "metrics_tenants.h"
+#include "strangers.h"
 #include "sys/clock.h"
 #include "tenants.h"
 
@@ -40,13 +41,13 @@ static void gpu_sample(struct page *p, const struct dv_gpu *gpu)
     dv_openmetrics_labels(&p->w, dv_str_get(&p->labels[gpu->index]));
 }
 
-/* The GPUs one after the other, from NULL to NULL. */
+/* The GPUs one after the other, from NULL to NULL; those that nobody has seen too. */
 static const struct dv_gpu *next_gpu(const struct page *p, const struct dv_gpu *gpu)
 {
-    const struct dv_snapshot *s = p->node->snapshot;
-    const struct dv_gpu *next = gpu ? gpu + 1 : s->gpus;
-    bool any = s->n_gpus && next < s->gpus + s->n_gpus && next->index < DV_FACTS_GPUS_MAX;
-    return any ? next : NULL; /* they are sorted by index */
+    const struct dv_gpu *next = NULL;
+    for (uint32_t i = gpu ? gpu->index + 1 : 0; !next && i < DV_FACTS_GPUS_MAX; i++)
+        next = dv_strangers_gpu(p->node, i);
+    return next;
 }
 
 static void make_labels(struct page *p)

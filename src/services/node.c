@@ -16,6 +16,7 @@
 #include "mps.h"
 #include "sys/clock.h"
 #include "sys/log.h"
+#include "strangers.h"
 #include "tenants.h"
 #include "waits.h"
 #include "wiring.h"
@@ -301,6 +302,7 @@ void dv_node_free(struct dv_node *node)
     dv_telemetry_free(node);
     for (size_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         free(node->gpus[i].facts);
+    dv_strangers_free(node);
     dv_wiring_free(node);
     dv_meter_ended_free(node);
     dv_meter_free(node);

@@ -242,6 +242,8 @@ struct dv_node_gpu {
     uint32_t gpu_percent;
     uint32_t mig_layout; /* of the last sample */
     bool sampled, asking, lost;
+    uint32_t refusals;       /* looks in a row that the driver answered with an error */
+    struct dv_gpu *stranger; /* strangers.h; NULL: it is none */
     bool accounting_asked; /* to keep accounts of processes */
     uint64_t sample_ns, since_us;
     uint64_t polled_us, polled_ns; /* when the last sample came, by both clocks */
@@ -318,6 +320,8 @@ struct dv_node {
     uint32_t timeslices_worker;
     uint32_t inventory_rounds; /* failed before the first that did not */
     struct dv_node_gpu gpus[DV_FACTS_GPUS_MAX];
+    struct dv_str seen_before; /* strangers.c: the GPUs that the store knows */
+    bool strangers_loaded;
 
     struct dv_holding *holdings; /* by id */
     uint32_t n_holdings;

@@ -13,6 +13,7 @@
 #include "policy/unblock.h"
 #include "render/json.h"
 #include "render/verdict_text.h"
+#include "strangers.h"
 #include "sys/clock.h"
 #include "waits.h"
 #include "waits_view.h"
@@ -300,9 +301,13 @@ static void add_gpu(struct dv_output_node *list, struct dv_node *node, const str
     struct dv_output_node *o = dv_output_object(list, NULL);
     const struct dv_node_gpu *g = &node->gpus[gpu->index];
     dv_output_uint(o, "index", gpu->index);
-    dv_output_string(o, "uuid", gpu->uuid);
-    dv_output_string(o, "model", gpu->model);
-    dv_output_bytes(o, "memory_bytes", gpu->memory_bytes);
+    dv_output_string(o, "uuid", gpu->uuid[0] ? gpu->uuid : NULL);
+    dv_output_string(o, "model", gpu->model[0] ? gpu->model : NULL);
+    dv_output_string(o, "pci_bus_id", gpu->pci_bus_id[0] ? gpu->pci_bus_id : NULL);
+    if (gpu != g->stranger)
+        dv_output_bytes(o, "memory_bytes", gpu->memory_bytes);
+    else
+        dv_output_null(o, "memory_bytes");
     if (g->sampled)
         dv_output_bytes(o, "memory_used_bytes", memory_used(node, gpu->index));
     else
@@ -322,6 +327,7 @@ static void add_gpu(struct dv_output_node *list, struct dv_node *node, const str
 struct dv_output *dv_view_status(struct dv_node *node)
 {
     struct dv_output *o = dv_output_new("NodeStatus");
+    const struct dv_gpu *gpu;
     struct dv_output_node *root = dv_output_root(o);
     struct dv_output_node *driver = dv_output_object(root, "driver");
     dv_output_string(driver, "state", dv_inventory_driver_state(node));
@@ -333,8 +339,9 @@ struct dv_output *dv_view_status(struct dv_node *node)
     dv_output_seconds(daemon, "uptime_seconds", dv_clock_now() - node->started_ns);
     dv_output_string(daemon, "sim", node->config.sim);
     struct dv_output_node *gpus = dv_output_array(root, "gpus");
-    for (size_t i = 0; i < node->snapshot->n_gpus; i++)
-        add_gpu(gpus, node, &node->snapshot->gpus[i]);
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        if ((gpu = dv_strangers_gpu(node, i)))
+            add_gpu(gpus, node, gpu);
     if (node->kubernetes)
         dv_kubernetes_view_add(dv_output_object(root, "kubernetes"), node);
     return o;

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated GPU falls ill, and is well again: docs/reference/health.md."""
+import os
+import shutil
+import subprocess
+import tempfile
 import time
 import unittest
 
@@ -25,6 +29,14 @@ class Node(harness.Node):
     def codes(self, gpu):
         findings = self.ask("GET", "/v1/doctor")[1]["findings"]
         return {f["code"] for f in findings if f["subject"] == f"gpu {gpu}"}
+
+    def metrics(self):
+        c = harness.Connection(self.socket)
+        try:
+            c.request("GET", "/metrics")
+            return c.getresponse().read().decode()
+        finally:
+            c.close()
 
     def claim(self, gpu):
         status, answer = self.ask("POST", "/v1/claims",
@@ -109,6 +121,80 @@ class Health(unittest.TestCase):
             self.assertEqual(gpu["health_detail"], "the driver does not answer")
             node.inject("--clear")
             node.wait(0, "ok")
+
+
+class LostBefore(unittest.TestCase):
+    """A GPU that has fallen off the bus before divvyd starts, on a machine that goes on."""
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="divvy-e2e-lost-")
+        os.chmod(self.directory, 0o755)
+        self.addCleanup(shutil.rmtree, self.directory, True)
+        self.sim = os.path.join(self.directory, "gpus.sock")
+        self.run_sim("start", "t4x4")
+        self.addCleanup(self.run_sim, "stop")
+
+    def run_sim(self, verb, *args):
+        out = subprocess.run([harness.program("divvy-sim"), verb, *args, "--socket", self.sim],
+                             env=harness.clean_env(), text=True, capture_output=True, check=False)
+        self.assertEqual(out.returncode, 0, out.stderr)
+
+    def node(self, **kw):
+        return Node("unix:" + self.sim, **kw)
+
+    def check_lost(self, node, index, uuid, pci):
+        gpu = node.wait(index, "failed", "gpu_lost", "reset")
+        self.assertEqual((gpu["uuid"], gpu["pci_bus_id"]), (uuid, pci))
+        self.assertEqual(gpu["health_detail"],
+                         "the GPU is lost or needs a reset, since before divvyd started")
+        self.assertIsNone(gpu["memory_bytes"])
+        self.assertEqual(node.codes(index), {"gpu_lost"})
+        findings = node.ask("GET", "/v1/doctor")[1]["findings"]
+        place = f"{uuid} at PCI {pci}" if uuid else "at an unknown place"
+        self.assertIn(f"the GPU ({place}) does not answer: it fell off the bus, or needs a reset",
+                      [f["problem"] for f in findings])
+        self.assertEqual(node.claim(index), 409)
+        self.assertEqual([node.claim(i) for i in range(4) if i != index], [200] * 3)
+        shown = f'gpu="{index}"' + (f',gpu_uuid="{uuid}"' if uuid else ',gpu_uuid=""')
+        self.assertIn(f'divvy_gpu_health{{{shown},state="failed"}} 1', node.metrics())
+        self.assertIn(f"gpu={index} health=failed", node.log())
+
+    def test_on_the_first_start(self):
+        self.run_sim("inject", "--gpu", "1", "--xid", "79")
+        with self.node() as node:
+            self.check_lost(node, 1, None, None)
+            self.assertEqual(len(node.json("status")["gpus"]), 4)
+            node.inject("--gpu", "1", "--reset")
+            gpu = node.wait(1, "ok")
+            self.assertTrue(gpu["uuid"].startswith("GPU-") and gpu["memory_bytes"])
+            self.assertEqual(node.codes(1), set())
+            self.assertEqual(node.claim(1), 200)
+
+    def test_what_was_there_before_has_a_name(self):
+        keeps = os.path.join(self.directory, "node")
+        os.mkdir(keeps, 0o755)
+        with self.node(directory=keeps) as node:
+            was = node.json("status")["gpus"]
+        self.run_sim("inject", "--gpu", "1", "--xid", "79")
+        for _ in range(2):  # and it is not forgotten meanwhile
+            with self.node(directory=keeps) as node:
+                self.check_lost(node, 1, was[1]["uuid"], was[1]["pci_bus_id"])
+                self.assertEqual(node.gpu(1)["model"], was[1]["model"])
+        self.run_sim("inject", "--gpu", "3", "--xid", "79")
+        with self.node(directory=keeps) as node:
+            for i in (1, 3):
+                gpu = node.wait(i, "failed", "gpu_lost", "reset")
+                self.assertEqual(gpu["uuid"], was[i]["uuid"])
+
+    def test_the_driver_says_unknown_error(self):
+        """As newer drivers do of a GPU that is off the bus; or when it is asked what it is."""
+        for call in ("nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetUUID"):
+            self.run_sim("inject", "--gpu", "2", "--nvml-error", call + "=999")
+            with self.node() as node:
+                self.check_lost(node, 2, None, None)
+                node.inject("--clear")
+                node.wait(2, "ok")
+                self.assertEqual(node.claim(2), 200)
 
 
 if __name__ == "__main__":

@@ -205,7 +205,8 @@ static void examine_gpu(const struct dv_diagnose_facts *facts, const struct dv_d
                         struct dv_diagnosis *d)
 {
     if (g->lost) {
-        add(d, DV_TROUBLE_GPU_LOST, g->index, NULL)->n = g->xid;
+        add(d, DV_TROUBLE_GPU_LOST, g->index, g->place ? g->place : "at an unknown place")->n =
+            g->xid;
         return; /* nothing else that is known of it still holds */
     }
     examine_xid(g, d);

@@ -45,7 +45,7 @@ enum dv_trouble {
     DV_TROUBLE_DRIVER_FAILED,     /* [detail] */
     DV_TROUBLE_LIBCUDA_MISSING,
 
-    DV_TROUBLE_GPU_LOST,        /* [gpu] */
+    DV_TROUBLE_GPU_LOST,        /* [gpu, detail: which card, and where] */
     DV_TROUBLE_XID_FATAL,       /* [gpu, n: the XID] */
     DV_TROUBLE_XID_CONTAINED,   /* [gpu, n] */
     DV_TROUBLE_XID_APPLICATION, /* [gpu, n] */
@@ -116,6 +116,7 @@ enum dv_diagnose_driver {
 struct dv_diagnose_gpu {
     uint32_t index;
     bool lost;
+    const char *place;              /* lost: which card and where, for people; NULL: unknown */
     uint64_t xid;                   /* the last that still counts; 0: none */
     uint32_t compute_mode;          /* NVML: 0 default, 2 prohibited, 3 exclusive process */
     uint32_t persistence;           /* 0, 1 */

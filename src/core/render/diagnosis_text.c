@@ -75,7 +75,7 @@ static const struct words {
          "apt-get install libcuda1"},
 
     [DV_TROUBLE_GPU_LOST] =
-        {"gpu {gpu}", "the GPU does not answer: it fell off the bus, or needs a reset",
+        {"gpu {gpu}", "the GPU ({detail}) does not answer: it fell off the bus, or needs a reset",
          "power, heat, a cable or seat, or the card itself; the kernel's log (dmesg) has the XID",
          "what ran on it is lost, and nothing new is placed on it. Reset it; where the reset "
          "fails, switch the machine off and on",

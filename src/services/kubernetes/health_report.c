@@ -2,6 +2,7 @@
 #include "kubernetes/health_report.h"
 
 #include "kube/json.h"
+#include "strangers.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
@@ -12,7 +13,8 @@
 
 #define TEXT_MAX 360u                     /* of a condition, before "and N more" */
 #define HOLDERS_WAIT_NS (6 * DV_NS_PER_S) /* for the kubelet's answer about who has a GPU */
-#define UIDS_MAX 64u                      /* pods that are asked about at a time */
+#define NAME_SIZE 128
+#define UIDS_MAX 64u /* pods that are asked about at a time */
 
 /* What has been told of a GPU. */
 struct told {
@@ -49,25 +51,39 @@ static const char *detail_of(const struct dv_gpu *gpu)
     return gpu->health_detail[0] ? gpu->health_detail : dv_gpu_health_name(gpu->health);
 }
 
-uint32_t dv_health_report_text(const struct dv_snapshot *s, struct dv_str *text)
+/* "3 (GPU-...)", "3 (at PCI 00000000:3B:00.0)", "3". */
+static const char *name_of(const struct dv_gpu *gpu, char ret[NAME_SIZE])
 {
-    uint32_t sick = 0, left_out = 0;
+    if (gpu->uuid[0])
+        snprintf(ret, NAME_SIZE, "%u (%s)", gpu->index, gpu->uuid);
+    else if (gpu->pci_bus_id[0])
+        snprintf(ret, NAME_SIZE, "%u (at PCI %s)", gpu->index, gpu->pci_bus_id);
+    else
+        snprintf(ret, NAME_SIZE, "%u", gpu->index);
+    return ret;
+}
+
+uint32_t dv_health_report_text(const struct dv_node *node, struct dv_str *text)
+{
+    uint32_t n = 0, sick = 0, left_out = 0;
     size_t start = text->len;
-    for (size_t i = 0; i < s->n_gpus; i++) {
-        const struct dv_gpu *gpu = &s->gpus[i];
-        if (dv_health_is_well(gpu->health))
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++) {
+        const struct dv_gpu *gpu = dv_strangers_gpu(node, i);
+        char name[NAME_SIZE];
+        n += gpu != NULL;
+        if (!gpu || dv_health_is_well(gpu->health))
             continue;
         sick++;
         if (text->len - start > TEXT_MAX)
             left_out++;
         else
-            dv_str_addf(text, "%sGPU %u (%s): %s", text->len > start ? ", " : "", gpu->index,
-                        gpu->uuid, detail_of(gpu));
+            dv_str_addf(text, "%sGPU %s: %s", text->len > start ? ", " : "", name_of(gpu, name),
+                        detail_of(gpu));
     }
     if (left_out)
         dv_str_addf(text, " and %u more", left_out);
     if (!sick)
-        dv_str_addf(text, "%zu GPU%s well", s->n_gpus, s->n_gpus == 1 ? " is" : "s are");
+        dv_str_addf(text, "%u GPU%s well", n, n == 1 ? " is" : "s are");
     return sick;
 }
 
@@ -175,7 +191,8 @@ static void tell_pods(struct dv_health_report *r, uint32_t gpu, const char *mess
 static void falls_ill(struct dv_health_report *r, const struct dv_gpu *gpu, struct told *t,
                       uint64_t now)
 {
-    dv_node_object_event(r->object, true, "GpuUnhealthy", "GPU %u (%s): %s", gpu->index, gpu->uuid,
+    char name[NAME_SIZE];
+    dv_node_object_event(r->object, true, "GpuUnhealthy", "GPU %s: %s", name_of(gpu, name),
                          detail_of(gpu));
     t->since_unix = dv_clock_unix();
     t->pods_due = true;
@@ -186,11 +203,11 @@ static void falls_ill(struct dv_health_report *r, const struct dv_gpu *gpu, stru
 
 static void is_well_again(struct dv_health_report *r, const struct dv_gpu *gpu, struct told *t)
 {
+    char name[NAME_SIZE];
     int64_t lasted = DV_MAX(dv_clock_unix() - t->since_unix, INT64_C(0));
     t->pods_due = false;
-    dv_node_object_event(r->object, false, "GpuRecovered",
-                         "GPU %u (%s) is well again, after %lld s: %s", gpu->index, gpu->uuid,
-                         (long long)lasted, t->detail);
+    dv_node_object_event(r->object, false, "GpuRecovered", "GPU %s is well again, after %lld s: %s",
+                         name_of(gpu, name), (long long)lasted, t->detail);
 }
 
 static void look_at(struct dv_health_report *r, const struct dv_gpu *gpu, uint64_t now,
@@ -198,7 +215,7 @@ static void look_at(struct dv_health_report *r, const struct dv_gpu *gpu, uint64
 {
     struct told *t = &r->told[gpu->index];
     bool sick = !dv_health_is_well(gpu->health);
-    char message[200];
+    char message[200], name[NAME_SIZE];
     if (sick && !t->sick)
         falls_ill(r, gpu, t, now);
     else if (!sick && t->sick)
@@ -210,22 +227,23 @@ static void look_at(struct dv_health_report *r, const struct dv_gpu *gpu, uint64
         (dv_unit_holders_generation(r->holders) == t->holders_generation && now < t->until_ns))
         return;
     t->pods_due = false;
-    snprintf(message, sizeof message, "GPU %u (%s), of which this pod has a part: %s", gpu->index,
-             gpu->uuid, t->detail);
+    snprintf(message, sizeof message, "GPU %.*s, of which this pod has a part: %s", NAME_SIZE - 1,
+             name_of(gpu, name), t->detail);
     tell_pods(r, gpu->index, message, offers);
 }
 
 void dv_health_report_tick(struct dv_health_report *r, uint64_t now, const struct dv_offers *offers)
 {
     dv_cleanup(dv_str_done) struct dv_str text = {0};
-    const struct dv_snapshot *s = r->node->snapshot;
     if (!r->node->ready)
         return;
-    for (size_t i = 0; i < s->n_gpus; i++)
-        if (s->gpus[i].index < DV_FACTS_GPUS_MAX &&
-            r->node->gpus[s->gpus[i].index].health.verdict.cause != DV_HEALTH_NOT_SEEN)
-            look_at(r, &s->gpus[i], now, offers);
-    uint32_t sick = dv_health_report_text(s, &text);
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++) {
+        const struct dv_gpu *gpu = dv_strangers_gpu(r->node, i);
+        if (gpu && (gpu == r->node->gpus[i].stranger ||
+                    r->node->gpus[i].health.verdict.cause != DV_HEALTH_NOT_SEEN))
+            look_at(r, gpu, now, offers);
+    }
+    uint32_t sick = dv_health_report_text(r->node, &text);
     if (!text.failed)
         dv_node_object_condition(r->object, DV_HEALTH_REPORT_CONDITION, !sick,
                                  sick ? "GPUUnhealthy" : "AllGPUsHealthy", dv_str_get(&text));

@@ -31,8 +31,9 @@ void dv_health_report_free(struct dv_health_report *report);
 void dv_health_report_tick(struct dv_health_report *report, uint64_t now,
                            const struct dv_offers *offers);
 
-/* The condition's words: "8 GPUs are well"; "GPU 3 (GPU-...): XID 79; until the GPU is reset".
- * Returns how many are not well. */
-uint32_t dv_health_report_text(const struct dv_snapshot *snapshot, struct dv_str *text);
+/* The condition's words: "8 GPUs are well"; "GPU 3 (GPU-...): XID 79; until the GPU is reset". Of
+ * one that nobody has seen (strangers.h), its address where that is known. Returns how many are not
+ * well. */
+uint32_t dv_health_report_text(const struct dv_node *node, struct dv_str *text);
 
 #endif

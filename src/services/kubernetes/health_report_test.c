@@ -12,6 +12,7 @@
 
 static struct dv_gpu gpus[32];
 static struct dv_snapshot snapshot = {.gpus = gpus};
+static struct dv_node node = {.snapshot = &snapshot};
 
 static void make(size_t n)
 {
@@ -31,7 +32,7 @@ static void ail(uint32_t i, enum dv_gpu_health health, const char *why)
 static void check(uint32_t sick, const char *words)
 {
     dv_cleanup(dv_str_done) struct dv_str text = {0};
-    assert_int_equal(dv_health_report_text(&snapshot, &text), sick);
+    assert_int_equal(dv_health_report_text(&node, &text), sick);
     assert_string_equal(dv_str_get(&text), words);
 }
 
@@ -50,6 +51,23 @@ static void test_words(void **state)
              "GPU 5 (GPU-00000005-0000-4000-8000-000000000000): unknown");
 }
 
+/* Since before divvyd has seen it: its address is known, or not even that. */
+static void test_strangers(void **state)
+{
+    struct dv_gpu lost = {.index = 2, .health = DV_GPU_HEALTH_FAILED};
+    make(2);
+    node.gpus[2].stranger = &lost;
+    snprintf(lost.health_detail, sizeof lost.health_detail, "lost");
+    check(1, "GPU 2: lost");
+    snprintf(lost.pci_bus_id, sizeof lost.pci_bus_id, "00000000:3B:00.0");
+    check(1, "GPU 2 (at PCI 00000000:3B:00.0): lost");
+    snprintf(lost.uuid, sizeof lost.uuid, "GPU-1");
+    check(1, "GPU 2 (GPU-1): lost");
+    lost.health = DV_GPU_HEALTH_OK;
+    check(0, "3 GPUs are well");
+    node.gpus[2].stranger = NULL;
+}
+
 /* It says how many it does not name, and does not grow. */
 static void test_many(void **state)
 {
@@ -57,7 +75,7 @@ static void test_many(void **state)
     make(32);
     for (uint32_t i = 0; i < 32; i++)
         ail(i, DV_GPU_HEALTH_UNKNOWN, "the driver does not answer; until it does");
-    assert_int_equal(dv_health_report_text(&snapshot, &text), 32);
+    assert_int_equal(dv_health_report_text(&node, &text), 32);
     assert_in_range(text.len, 300, 500);
     assert_non_null(strstr(dv_str_get(&text), " more"));
 }
@@ -66,6 +84,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),
+        cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
