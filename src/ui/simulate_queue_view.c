@@ -95,12 +95,11 @@ static void add_name(struct dv_str *s, const struct dv_queue_scenario *scenario,
         dv_str_addf(s, "/%u", instance);
 }
 
-static void add_pending(struct dv_output_node *list, const struct dv_simulate_queue_view *view,
+static void add_verdict(struct dv_output_node *row, const struct dv_simulate_queue_view *view,
                         const struct dv_queue_sim_pending *p)
 {
     const struct dv_fair_verdict *v = &p->verdict;
     const struct dv_queue_scenario *s = view->scenario;
-    struct dv_output_node *row = dv_output_object(list, NULL);
     dv_cleanup(dv_str_done) struct dv_str name = {0};
     dv_cleanup(dv_str_done) struct dv_str other = {0};
     dv_cleanup(dv_str_done) struct dv_str text = {0};
@@ -126,6 +125,46 @@ static void add_pending(struct dv_output_node *list, const struct dv_simulate_qu
     else
         dv_output_seconds(row, "starts_at_seconds", v->at_ns);
     dv_output_string(row, "text", dv_str_get(&text));
+}
+
+static void add_pending(struct dv_output_node *list, const struct dv_simulate_queue_view *view,
+                        const struct dv_queue_sim_pending *p)
+{
+    add_verdict(dv_output_object(list, NULL), view, p);
+}
+
+/* The one that was asked about. */
+static void add_about(struct dv_output_node *root, const struct dv_simulate_queue_view *view)
+{
+    static const char *const stages[] = {
+        [DV_QUEUE_SIM_COMING] = "coming",   [DV_QUEUE_SIM_PENDING_STAGE] = "pending",
+        [DV_QUEUE_SIM_RUNNING] = "running", [DV_QUEUE_SIM_ENDED] = "ended",
+        [DV_QUEUE_SIM_REFUSED] = "refused",
+    };
+    const struct dv_queue_sim_about *about = view->about;
+    const struct dv_queue_scenario *s = view->scenario;
+    dv_cleanup(dv_str_done) struct dv_str name = {0};
+    char buf[DV_UNITS_TEXT], text[DV_UNITS_TEXT + 16] = "";
+    if (!about)
+        return;
+    struct dv_output_node *row = dv_output_object(root, "explained");
+    dv_output_string(row, "stage", stages[about->stage]);
+    dv_output_seconds(row, "comes_at_seconds", about->comes_ns);
+    if (about->judged) {
+        add_verdict(row, view, &about->answer);
+        return;
+    }
+    add_name(&name, s, about->answer.jobs, about->answer.instance);
+    dv_output_string(row, "workload", dv_str_get(&name));
+    dv_output_string(row, "queue", s->queues[s->jobs[about->answer.jobs].spec.queue].name);
+    if (about->stage == DV_QUEUE_SIM_COMING && about->comes_ns > view->result->now_ns)
+        snprintf(text, sizeof text, "comes in %s",
+                 dv_units_format_duration(about->comes_ns - view->result->now_ns, buf));
+    dv_output_string(row, "text",
+                     text[0]                               ? text
+                     : about->stage == DV_QUEUE_SIM_ENDED  ? "has ended"
+                     : about->stage == DV_QUEUE_SIM_COMING ? "has not come yet"
+                                                           : "was refused");
 }
 
 static void add_published(struct dv_output_node *root, const struct dv_queue_published *p)
@@ -200,17 +239,23 @@ static void describe(const struct dv_simulate_queue_view *view, struct dv_str *s
     dv_str_add(s, "\n");
 }
 
+static void describe_row(const struct dv_output_node *row, struct dv_str *s)
+{
+    dv_str_addf(s, "%s (%s): %s\n", dv_output_text(dv_output_get(row, "workload"), ""),
+                dv_output_text(dv_output_get(row, "queue"), ""),
+                dv_output_text(dv_output_get(row, "text"), ""));
+}
+
 /* Those who wait, or were refused, behind the table. */
 static void describe_list(struct dv_output *o, const char *key, uint32_t all, struct dv_str *s)
 {
     const struct dv_output_node *list = dv_output_get(dv_output_root(o), key);
     const struct dv_output_node *row;
     unsigned i = 0;
-    for (; i < SHOWN_MAX && (row = dv_output_at(list, i)) != NULL; i++)
-        dv_str_addf(s, "%s%s (%s): %s\n", i ? "" : "\n",
-                    dv_output_text(dv_output_get(row, "workload"), ""),
-                    dv_output_text(dv_output_get(row, "queue"), ""),
-                    dv_output_text(dv_output_get(row, "text"), ""));
+    for (; i < SHOWN_MAX && (row = dv_output_at(list, i)) != NULL; i++) {
+        dv_str_add(s, i ? "" : "\n");
+        describe_row(row, s);
+    }
     if (all > i)
         dv_str_addf(s, "and %u more\n", all - i);
 }
@@ -293,6 +338,7 @@ int dv_simulate_queue_answer(const struct dv_ui *ui, const struct dv_simulate_qu
     struct dv_output_node *refused = dv_output_array(root, "refused_workloads");
     for (uint32_t i = 0; i < view->result->n_turned_down; i++)
         add_pending(refused, view, &view->result->turned_down[i]);
+    add_about(root, view);
     int failed = dv_report_file_write(ui, &report, o, view->html);
     if (failed)
         return failed;
@@ -305,6 +351,11 @@ int dv_simulate_queue_answer(const struct dv_ui *ui, const struct dv_simulate_qu
     int exit = dv_ui_answer(ui, o, &table, "no queue", DV_UI_OK);
     if (exit || !for_people)
         return exit;
+    if (view->about) {
+        dv_str_add(&after, "\n");
+        describe_row(dv_output_get(root, "explained"), &after);
+        return dv_ui_print(dv_str_get(&after));
+    }
     describe_list(o, "pending_workloads", view->result->pending, &after);
     describe_list(o, "refused_workloads", view->result->refused, &after);
     return after.len ? dv_ui_print(dv_str_get(&after)) : DV_UI_OK;

@@ -12,7 +12,8 @@ struct dv_simulate_queue_view {
     const struct dv_queue_sim_result *result;
     const struct dv_queue_published *published; /* or NULL */
     bool partial;
-    const char *html; /* a file for the page, or NULL */
+    const struct dv_queue_sim_about *about; /* who was asked about, or NULL */
+    const char *html;                       /* a file for the page, or NULL */
 };
 
 /* Returns the exit status. */

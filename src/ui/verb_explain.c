@@ -94,7 +94,8 @@ const struct dv_ui_verb dv_verb_explain = {
     .summary = "why something is as it is, and where its time went",
     .details =
         "A slice: where it lies, what holds it, what it uses. A claim: what it waits for. "
-        "A tenant (default: you): all of its slices and claims.\n\n"
+        "A tenant (default: you): all of its slices and claims. Of simulated ones 'divvy simulate "
+        "queue' and 'divvy simulate cluster' have --explain.\n\n"
         "Then where the time went for which slices were held: running is GPU time charged, "
         "waiting is for turns, by the tenant that had the device meanwhile ((nobody): its own "
         "cap, or leases were off), overhead is what its own turns lost in hand-overs while others "

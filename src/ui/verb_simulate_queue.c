@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* divvy simulate queue: who gets GPUs when, under queues. Needs no daemon, no GPU. */
+#include "base/number.h"
 #include "fleetfile/queue_file.h"
 #include "long_run.h"
 #include "report_file.h"
@@ -13,7 +14,7 @@
 #include <string.h>
 
 struct values {
-    const char *shape, *html;
+    const char *shape, *html, *explain;
     bool list;
     uint64_t until_ns;
 };
@@ -26,6 +27,9 @@ static const struct dv_option options[] = {
     {DV_REPORT_FILE_OPTION, offsetof(struct values, html)},
     {"until", 'u', "TIME", "look no further; default: the scenario's, or until all have ended",
      DV_OPTION_DURATION, offsetof(struct values, until_ns), 0, INT64_MAX},
+    {"explain", 'e', "WORKLOAD",
+     "how it stands at the end with this one: NAME, or NAME/3 of several", DV_OPTION_TEXT,
+     offsetof(struct values, explain)},
 };
 
 /* ---- built-in scenarios --------------------------------------------------------------------- */
@@ -103,6 +107,46 @@ static int read_asked(const struct dv_ui *ui, struct dv_queue_scenario **ret,
                                                     : DV_UI_OK;
 }
 
+static uint32_t find_jobs(const struct dv_queue_scenario *s, const char *name, size_t len)
+{
+    uint32_t i = 0;
+    while (i < s->n_jobs && (strncmp(s->jobs[i].name, name, len) != 0 || s->jobs[i].name[len]))
+        i++;
+    return i;
+}
+
+static int no_such_jobs(const struct dv_ui *ui, const struct dv_queue_scenario *s, const char *name)
+{
+    const char **names = calloc(s->n_jobs + 1, sizeof *names), *near = NULL;
+    for (uint32_t i = 0; names && i < s->n_jobs; i++)
+        names[i] = s->jobs[i].name;
+    if (names)
+        near = dv_str_nearest(name, names, s->n_jobs);
+    int exit = dv_ui_fail(ui, DV_UI_USAGE, "--explain: no workload '%.80s'%s%s%s", name,
+                          near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    free(names);
+    return exit;
+}
+
+/* "train", of several the first, or "train/3". */
+static int find_explained(const struct dv_ui *ui, const struct dv_queue_scenario *s,
+                          uint32_t *ret_jobs, uint32_t *ret_instance)
+{
+    const char *name = ((const struct values *)ui->values)->explain, *slash = strrchr(name, '/');
+    uint64_t instance = 0;
+    uint32_t i = find_jobs(s, name, strlen(name));
+    if (i == s->n_jobs && slash && dv_number_uint64(slash + 1, strlen(slash + 1), &instance) == 0)
+        i = find_jobs(s, name, (size_t)(slash - name));
+    if (i == s->n_jobs)
+        return no_such_jobs(ui, s, name);
+    if (instance >= s->jobs[i].count)
+        return dv_ui_fail(ui, DV_UI_USAGE, "--explain: there are %u of '%s', from 0 on",
+                          s->jobs[i].count, s->jobs[i].name);
+    *ret_jobs = i;
+    *ret_instance = (uint32_t)instance;
+    return DV_UI_OK;
+}
+
 /* ---- the run -------------------------------------------------------------------------------- */
 
 static int run_steps(struct dv_queue_sim *sim)
@@ -125,10 +169,14 @@ static int run_queue(const struct dv_ui *ui)
     dv_cleanup(dv_queue_scenario_freep) struct dv_queue_scenario *scenario = NULL;
     dv_cleanup(dv_queue_sim_freep) struct dv_queue_sim *sim = NULL;
     const struct dv_queue_shape *shape = NULL;
+    struct dv_queue_sim_about about;
     struct dv_err err = {{0}};
+    uint32_t jobs = 0, instance = 0;
     if (v->list)
         return list_shapes(ui);
     int exit = read_asked(ui, &scenario, &shape);
+    if (exit == DV_UI_OK && scenario && v->explain)
+        exit = find_explained(ui, scenario, &jobs, &instance);
     if (exit != DV_UI_OK || !scenario)
         return exit;
     if (v->until_ns)
@@ -137,12 +185,14 @@ static int run_queue(const struct dv_ui *ui)
     if (r < 0)
         return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg[0] ? err.msg : "out of memory");
     r = run_steps(sim);
-    if (r < 0 || dv_queue_sim_finish(sim) < 0)
+    if (r < 0 || dv_queue_sim_finish(sim) < 0 ||
+        (v->explain && dv_queue_sim_explain(sim, jobs, instance, &about) < 0))
         return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
     struct dv_simulate_queue_view view = {.scenario = scenario,
                                           .result = dv_queue_sim_result(sim),
                                           .published = shape ? &shape->published : NULL,
                                           .partial = r != 1,
+                                          .about = v->explain ? &about : NULL,
                                           .html = v->html};
     if (view.partial)
         dv_ui_fail(ui, 0, "interrupted; this is what had been until then");
@@ -154,6 +204,8 @@ static const struct dv_ui_example examples[] = {
     {"two teams share a cluster", "divvy simulate queue teams.yaml"},
     {"one gang reclaims its guarantee from 8,000 running workloads",
      "divvy simulate queue --shape reclaim-1000"},
+    {"why a workload waits after two hours",
+     "divvy simulate queue teams.yaml --until 2h --explain train/3"},
     {"shares over time, for a plot", "divvy simulate queue --shape fair-week -o json"},
 };
 

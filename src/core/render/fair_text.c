@@ -36,7 +36,7 @@ static void reason(const struct dv_fair_verdict *v, const struct dv_fair_text_na
              v->asked == DV_COMPUTE_FULL ? "" : "s");
     switch (v->reason) {
     case DV_FAIR_RUNS:
-        dv_str_addf(s, "runs with %u members", v->members);
+        dv_str_addf(s, "runs with %u member%s", v->members, v->members == 1 ? "" : "s");
         break;
     case DV_FAIR_FITS:
         dv_str_add(s, "fits, and is next");

@@ -11,7 +11,13 @@
 
 typedef unsigned __int128 u128;
 
-enum stage { COMING, PENDING, RUNNING, ENDED, REFUSED };
+enum stage {
+    COMING = DV_QUEUE_SIM_COMING,
+    PENDING = DV_QUEUE_SIM_PENDING_STAGE,
+    RUNNING = DV_QUEUE_SIM_RUNNING,
+    ENDED = DV_QUEUE_SIM_ENDED,
+    REFUSED = DV_QUEUE_SIM_REFUSED,
+};
 
 /* One instance of a group of jobs. */
 struct job {
@@ -556,8 +562,11 @@ int dv_queue_sim_step(struct dv_queue_sim *sim)
     if (s->n_heap)
         at = DV_MIN(at, s->heap[0].at_ns);
     /* Where nothing runs, comes or goes, time alone changes nothing that matters. */
-    if (!busy || at > s->scenario->until_ns || at >= DV_NEVER / 2)
+    if (!busy || at > s->scenario->until_ns || at >= DV_NEVER / 2) {
+        if (busy && s->scenario->until_ns < DV_NEVER / 2)
+            advance(s, DV_MAX(s->scenario->until_ns, s->now_ns));
         return 1;
+    }
     int r = 0;
     advance(s, DV_MAX(at, s->now_ns));
     while (!r && s->n_heap && s->heap[0].at_ns <= s->now_ns) {
@@ -578,12 +587,12 @@ uint32_t dv_queue_sim_done(const struct dv_queue_sim *sim, uint32_t *ret_all)
 /* ---- the answer -------------------------------------------------------------------------------
  */
 
-static int explain(struct dv_queue_sim *s, uint32_t i)
+static int explain(struct dv_queue_sim *s, uint32_t i, struct dv_queue_sim_pending *ret)
 {
     struct job *j = &s->jobs[i];
     struct dv_queue_sim_pending p = {.jobs = j->group,
                                      .instance = j->instance,
-                                     .waited_ns = s->now_ns - j->since_ns,
+                                     .waited_ns = j->stage == PENDING ? s->now_ns - j->since_ns : 0,
                                      .other_jobs = NONE};
     uint64_t before = read_clock(s);
     int r = dv_fair_explain(s->f, j->handle, s->now_ns, &p.verdict);
@@ -595,8 +604,43 @@ static int explain(struct dv_queue_sim *s, uint32_t i)
         p.other_jobs = other->group;
         p.other_instance = other->instance;
     }
-    s->explained[s->result.n_explained++] = p;
+    *ret = p;
     return 0;
+}
+
+/* The instances of a group are alike, and so is why they were refused. */
+static bool refusal_of(const struct dv_queue_sim *s, uint32_t group,
+                       struct dv_queue_sim_pending *ret)
+{
+    for (uint32_t i = 0; i < s->result.n_turned_down; i++)
+        if (s->turned_down[i].jobs == group) {
+            ret->verdict = s->turned_down[i].verdict;
+            return true;
+        }
+    return false;
+}
+
+int dv_queue_sim_explain(struct dv_queue_sim *sim, uint32_t jobs, uint32_t instance,
+                         struct dv_queue_sim_about *ret)
+{
+    uint32_t i = 0;
+    while (i < sim->n_jobs && (sim->jobs[i].group != jobs || sim->jobs[i].instance != instance))
+        i++;
+    if (i == sim->n_jobs)
+        return -ENOENT;
+    const struct job *j = &sim->jobs[i];
+    struct dv_queue_sim_about about = {
+        .stage = (enum dv_queue_sim_stage)j->stage,
+        .comes_ns = j->first_ns,
+        .judged = j->stage == PENDING || j->stage == RUNNING,
+        .answer = {.jobs = jobs, .instance = instance, .other_jobs = NONE},
+    };
+    int r = about.judged ? explain(sim, i, &about.answer) : 0;
+    if (about.stage == DV_QUEUE_SIM_REFUSED)
+        about.judged = refusal_of(sim, jobs, &about.answer);
+    if (r == 0)
+        *ret = about;
+    return r;
 }
 
 static int count_stages(struct dv_queue_sim *s)
@@ -615,7 +659,8 @@ static int count_stages(struct dv_queue_sim *s)
             at->longest_pending_ns = DV_MAX(at->longest_pending_ns, s->now_ns - j->since_ns);
         }
         if (!r && s->result.n_explained < DV_QUEUE_SIM_PENDING)
-            r = explain(s, i);
+            r = explain(s, i, &s->explained[s->result.n_explained]);
+        s->result.n_explained += !r && s->result.n_explained < DV_QUEUE_SIM_PENDING;
     }
     return r;
 }

@@ -61,6 +61,22 @@ struct dv_queue_sim_result {
     uint32_t n_turned_down;
 };
 
+enum dv_queue_sim_stage {
+    DV_QUEUE_SIM_COMING, /* it has not come yet */
+    DV_QUEUE_SIM_PENDING_STAGE,
+    DV_QUEUE_SIM_RUNNING,
+    DV_QUEUE_SIM_ENDED,
+    DV_QUEUE_SIM_REFUSED,
+};
+
+/* How it stands with one workload. */
+struct dv_queue_sim_about {
+    enum dv_queue_sim_stage stage;
+    uint64_t comes_ns;                  /* by the virtual clock */
+    bool judged;                        /* there is a verdict: it waits, runs, or was refused */
+    struct dv_queue_sim_pending answer; /* without one: jobs and instance alone */
+};
+
 /* clock: nanoseconds, for the times of decisions only; NULL: they stay 0. The scenario is lent.
  * 0; -ENOMEM; -EINVAL, -E2BIG with a message. */
 int dv_queue_sim_new(const struct dv_queue_scenario *scenario, uint64_t (*clock)(void),
@@ -76,5 +92,9 @@ uint32_t dv_queue_sim_done(const struct dv_queue_sim *sim, uint32_t *ret_all);
 /* Sums up and explains who waits, at any time. -ENOMEM. */
 int dv_queue_sim_finish(struct dv_queue_sim *sim);
 const struct dv_queue_sim_result *dv_queue_sim_result(const struct dv_queue_sim *sim);
+/* One workload at this time: jobs and instance as in dv_queue_sim_pending. 0; -ENOENT: there is no
+ * such one; -ENOMEM. */
+int dv_queue_sim_explain(struct dv_queue_sim *sim, uint32_t jobs, uint32_t instance,
+                         struct dv_queue_sim_about *ret);
 
 #endif

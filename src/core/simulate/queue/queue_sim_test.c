@@ -50,6 +50,61 @@ static void done(struct run *x)
     dv_queue_scenario_free(x->scenario);
 }
 
+/* Each workload of a gang that waits, of those it waits for, of one refused and one to come. */
+static void test_explain(void **state)
+{
+    struct dv_queue_scenario *s = dv_queue_scenario_new();
+    struct dv_queue_nodes *nodes = dv_queue_scenario_add_nodes(s);
+    snprintf(nodes->model, sizeof nodes->model, "T4");
+    nodes->count = 1;
+    nodes->gpus = 4;
+    struct dv_queue_def *q = dv_queue_scenario_add_queue(s, "q");
+    q->conf.limit = 4 * GPU;
+    q->conf.weight = 1;
+    static const struct {
+        uint32_t count, min;
+        uint64_t arrival_s, duration_s;
+    } jobs[] = {{30, 1, 0, 100}, {1, 4, 0, 10}, {30, 5, 0, 10}, {1, 1, 900, 10}, {1, 1, 0, 1}};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(jobs); i++) {
+        struct dv_queue_jobs *j = dv_queue_scenario_add_jobs(s, "job");
+        j->spec.request.kind = DV_FAIR_WHOLE;
+        j->spec.request.gpus = 1;
+        j->spec.min = j->spec.max = jobs[i].min;
+        j->spec.preemptible = true;
+        j->spec.priority = i == 4;
+        j->count = jobs[i].count;
+        j->arrival_ns = jobs[i].arrival_s * S;
+        j->duration_ns = jobs[i].duration_s * S;
+    }
+    s->until_ns = 50 * S;
+    s->config.pull_milli = 0; /* else shares are computed anew each second */
+    struct run x = run(s);
+    struct dv_queue_sim_about a;
+    /* The end asked for, though nothing happens then: four GPUs are held all the time. */
+    assert_int_equal(x.result->now_ns, 50 * S);
+    assert_true(x.result->held_unit_ns == (unsigned __int128)4 * GPU * 50 * S);
+    assert_int_equal(dv_queue_sim_explain(x.sim, 0, 0, &a), 0);
+    assert_true(a.stage == DV_QUEUE_SIM_RUNNING && a.judged);
+    assert_int_equal(a.answer.verdict.reason, DV_FAIR_RUNS);
+    /* Behind the twenty that are explained anyway. */
+    assert_int_equal(dv_queue_sim_explain(x.sim, 0, 29, &a), 0);
+    assert_true(a.stage == DV_QUEUE_SIM_PENDING_STAGE && a.judged);
+    assert_int_equal(a.answer.verdict.reason, DV_FAIR_LIMIT);
+    assert_int_equal(a.answer.verdict.position, 26);
+    assert_int_equal(a.answer.waited_ns, x.result->now_ns);
+    assert_int_equal(dv_queue_sim_explain(x.sim, 2, 29, &a), 0);
+    assert_true(a.stage == DV_QUEUE_SIM_REFUSED && a.judged);
+    assert_int_equal(a.answer.verdict.reason, DV_FAIR_OVER_LIMIT);
+    assert_int_equal(dv_queue_sim_explain(x.sim, 3, 0, &a), 0);
+    assert_true(a.stage == DV_QUEUE_SIM_COMING && !a.judged);
+    assert_int_equal(a.comes_ns, 900 * S);
+    assert_int_equal(dv_queue_sim_explain(x.sim, 4, 0, &a), 0);
+    assert_true(a.stage == DV_QUEUE_SIM_ENDED && !a.judged);
+    assert_int_equal(dv_queue_sim_explain(x.sim, 0, 30, &a), -ENOENT);
+    assert_int_equal(dv_queue_sim_explain(x.sim, 9, 0, &a), -ENOENT);
+    done(&x);
+}
+
 /* GPU time held is what the workloads ran. */
 static void test_allocate(void **state)
 {
@@ -245,11 +300,17 @@ static void test_shapes_have_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_allocate),          cmocka_unit_test(test_unschedulable),
-        cmocka_unit_test(test_reclaim),           cmocka_unit_test(test_consolidate_and_topology),
-        cmocka_unit_test(test_many_queues),       cmocka_unit_test(test_time_is_fair),
-        cmocka_unit_test(test_grace_and_elastic), cmocka_unit_test(test_shapes_have_names),
-        cmocka_unit_test(test_memory_runs_out),   cmocka_unit_test(test_random_with_grace),
+        cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_allocate),
+        cmocka_unit_test(test_unschedulable),
+        cmocka_unit_test(test_reclaim),
+        cmocka_unit_test(test_consolidate_and_topology),
+        cmocka_unit_test(test_many_queues),
+        cmocka_unit_test(test_time_is_fair),
+        cmocka_unit_test(test_grace_and_elastic),
+        cmocka_unit_test(test_shapes_have_names),
+        cmocka_unit_test(test_memory_runs_out),
+        cmocka_unit_test(test_random_with_grace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
