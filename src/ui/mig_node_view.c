@@ -157,8 +157,8 @@ static void add_gpu(const struct node *node, const struct dv_mig_node_change *c,
     struct dv_output_node *list = dv_output_array(gpu, "instances");
     for (size_t k = 0; k < node->gpus[i].n_have; k++)
         if (change->goes[k])
-            add_move(node, list, node->have[i][k].profile, node->have[i][k].start, "destroy",
-                     node->have[i][k].in_use);
+            add_move(node, list, node->have[i][k].profile, node->have[i][k].start,
+                     node->have[i][k].in_use ? "wait" : "destroy", node->have[i][k].in_use);
     for (uint32_t k = 0; k < change->n; k++) {
         uint32_t from = change->instances[k].from;
         bool is_new = from == DV_MIG_CHANGE_NEW;
@@ -176,6 +176,17 @@ static const struct dv_table_column columns[] = {
     {"IN USE", "in_use"},
 };
 static const struct dv_table view = {"gpus.instances", columns, DV_ARRAY_SIZE(columns)};
+
+int dv_mig_node_blocked(const struct dv_ui *ui, uint32_t in_use)
+{
+    if (!in_use)
+        return DV_UI_OK;
+    return dv_ui_fail(ui, DV_UI_PROBLEMS,
+                      "%u instance%s in use %s in the way (ACTION wait): nothing is destroyed "
+                      "under a tenant, the change can be made once %s ended",
+                      in_use, in_use == 1 ? "" : "s", in_use == 1 ? "is" : "are",
+                      in_use == 1 ? "its user has" : "their users have");
+}
 
 static int answer(const struct node *node, const struct dv_mig_node_change *c)
 {
@@ -196,12 +207,13 @@ static int answer(const struct node *node, const struct dv_mig_node_change *c)
     dv_output_uint(root, "kept", wanted - c->created);
     dv_output_uint(root, "destroyed", c->destroyed);
     dv_output_uint(root, "created", c->created);
-    dv_output_uint(root, "in_use_destroyed", c->blocked);
+    dv_output_uint(root, "in_use_in_the_way", c->blocked);
     dv_output_uint(root, "gpus_touched", c->touched);
     struct dv_output_node *gpus = dv_output_array(root, "gpus");
     for (uint32_t i = 0; i < c->n_gpus; i++)
         add_gpu(node, c, i, gpus);
-    return dv_ui_answer(node->ui, o, &view, "nothing is there and nothing is wanted", DV_UI_OK);
+    return dv_ui_answer(node->ui, o, &view, "nothing is there and nothing is wanted",
+                        dv_mig_node_blocked(node->ui, c->blocked));
 }
 
 int dv_mig_node_answer(const struct dv_ui *ui, const struct dv_gpu_model *model, const char *have,

@@ -10,5 +10,7 @@
 /* in_use may be NULL. Answers, and returns the exit status. */
 int dv_mig_node_answer(const struct dv_ui *ui, const struct dv_gpu_model *model, const char *have,
                        const char *in_use, const char *want);
+/* Says how many instances in use a change waits for, and returns the exit status for that. */
+int dv_mig_node_blocked(const struct dv_ui *ui, uint32_t in_use);
 
 #endif

@@ -113,8 +113,9 @@ static const struct dv_option plan_options[] = {
      offsetof(struct plan_values, want)},
     {"change", 0, NULL, "from --have to --want, with the fewest destroyed and created",
      DV_OPTION_FLAG, offsetof(struct plan_values, change)},
-    {"in-use", 0, "LIST", "with --change: those of --have that are in use; they are the last to go",
-     DV_OPTION_TEXT, offsetof(struct plan_values, in_use)},
+    {"in-use", 0, "LIST",
+     "with --change: those of --have that are in use; they stay, or are waited for", DV_OPTION_TEXT,
+     offsetof(struct plan_values, in_use)},
 };
 
 struct plan {
@@ -246,12 +247,12 @@ static void add_change(const struct plan *plan, const struct dv_mig_change *chan
     dv_output_uint(root, "kept", change->n - change->created);
     dv_output_uint(root, "destroyed", change->destroyed);
     dv_output_uint(root, "created", change->created);
-    dv_output_uint(root, "in_use_destroyed", change->blocked);
+    dv_output_uint(root, "in_use_in_the_way", change->blocked);
     struct dv_output_node *list = dv_output_array(root, "instances");
     for (int i = 0; i < plan->n_have; i++)
         if (change->goes[i])
-            add_move(plan, list, plan->from[i].profile, plan->from[i].start, "destroy",
-                     plan->from[i].in_use);
+            add_move(plan, list, plan->from[i].profile, plan->from[i].start,
+                     plan->from[i].in_use ? "wait" : "destroy", plan->from[i].in_use);
     for (uint32_t i = 0; i < change->n; i++) {
         uint32_t from = change->instances[i].from;
         bool is_new = from == DV_MIG_CHANGE_NEW;
@@ -281,7 +282,7 @@ static int run_change(const struct dv_ui *ui, struct plan *plan)
     if (!change.rule) {
         add_change(plan, &change, root);
         return dv_ui_answer(ui, o, &change_view, "nothing is there and nothing is wanted",
-                            DV_UI_OK);
+                            dv_mig_node_blocked(ui, change.blocked));
     }
     dv_verdict_text_refusal(g, &change.refusal, &reason);
     dv_output_string(root, "rule", dv_verdict_text_rule(change.rule));
@@ -347,7 +348,8 @@ const struct dv_ui_verb dv_verb_mig_plan = {
                "refused with the rule that it breaks (exit status 3). LIST names profiles, or "
                "their ids, separated by commas: 3g.40gb, 3g.40gb@4 for a place, 2x1g.10gb for "
                "several. With --change, --want is all that there shall be: the fewest in use "
-               "are destroyed, and of these ways the one that destroys and creates fewest; with "
+               "are in the way (nothing is destroyed under a tenant: they are waited for, exit "
+               "status 3), and of these ways the one that destroys and creates fewest; with "
                "several GPUs in --have, of all of them together.",
     .options = plan_options,
     .n_options = DV_ARRAY_SIZE(plan_options),
