@@ -14,6 +14,10 @@
 
 _Static_assert(DV_MODES_TENANT_NAME == DV_ARRIVALS_FILE_NAME, "names are handed on as they are");
 
+/* By default. */
+#define TENANTS 7
+#define RPS_MILLI 12000
+
 struct values {
     const char *arrivals, *hostile, *model, *gpu, *modes, *html;
     int64_t tenants, seed;
@@ -169,6 +173,9 @@ static int read_load(const struct dv_ui *ui, struct asked *a)
         .rate_milli = v->rps_milli,
         .seed = (uint64_t)v->seed,
     };
+    if (v->arrivals && (v->tenants != TENANTS || v->rps_milli != RPS_MILLI))
+        return dv_ui_fail(ui, DV_UI_USAGE,
+                          "--tenants and --rps make random requests; --arrivals has recorded ones");
     int r = v->arrivals ? dv_arrivals_file_load(v->arrivals, &a->file, &err) : 0;
     if (r < 0)
         return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);
@@ -180,6 +187,16 @@ static int read_load(const struct dv_ui *ui, struct asked *a)
     if (exit == DV_UI_OK && dv_arrivals_check(&a->load, &err) < 0)
         exit = dv_ui_fail(ui, DV_UI_USAGE, "%s", err.msg);
     return exit;
+}
+
+/* Is all of the virtual GPU as it is by default? */
+static bool is_plain(const struct dv_modes_config *c)
+{
+    struct dv_modes_config plain;
+    dv_modes_config_default(&plain);
+    return c->gpu == plain.gpu && c->width == plain.width && c->mps_limit == plain.mps_limit &&
+           c->kernel_ns == plain.kernel_ns && c->timeslice_ns == plain.timeslice_ns &&
+           c->switch_ns == plain.switch_ns;
 }
 
 static int read_config(const struct dv_ui *ui, struct asked *a)
@@ -198,6 +215,10 @@ static int read_config(const struct dv_ui *ui, struct asked *a)
     a->config.switch_ns = v->switch_ns;
     if (dv_modes_config_check(&a->config, &err) < 0)
         return dv_ui_fail(ui, DV_UI_USAGE, "%s", err.msg);
+    if (a->config.model == DV_MODES_TEXTBOOK && !is_plain(&a->config))
+        return dv_ui_fail(ui, DV_UI_USAGE,
+                          "--model textbook knows no GPU: --gpu, --width, --mps-limit, --kernel, "
+                          "--timeslice and --switch are the engine's");
     return DV_UI_OK;
 }
 
