@@ -75,7 +75,7 @@ static void in_process(uint64_t samples)
                                        .headroom = DV_COMPUTE_FULL / 5};
     struct dv_audit *a = dv_audit_new();
     struct dv_audit_plan *plan = NULL;
-    uint32_t index[WORKLOADS];
+    uint32_t index[WORKLOADS] = {0};
     for (uint32_t w = 0; a && w < WORKLOADS; w++) {
         char name[32];
         snprintf(name, sizeof name, "workload-%u", w);

@@ -67,7 +67,9 @@ static const struct dv_option options[] = {
      .min = (int64_t)DV_NS_PER_MS, .max = 3600 * (int64_t)DV_NS_PER_S, .otherwise = "60s"},
     {"ledger", 0, "FILE", "read this ledger of divvyd, a backup, instead of files", DV_OPTION_TEXT,
      AT(ledger)},
-    {"fleet", 0, "LIST", "only reckon: groups of workloads, as training=4x4@95%,notebook=8x1@5%",
+    {"fleet", 0, "LIST",
+     "only reckon: groups of workloads, as training=4x4@95%,chat:inference=8x1@5%: NAME, or KIND "
+     "behind a colon, says what they are (training, inference, interactive or notebook, batch)",
      DV_OPTION_TEXT, AT(fleet)},
     {"from", 0, "TIME", "nothing before this", DV_OPTION_TEXT, AT(from)},
     {"to", 0, "TIME", "nothing from this on", DV_OPTION_TEXT, AT(to)},
@@ -207,6 +209,10 @@ static int check_sources(const struct dv_ui *ui)
     if (n > 1)
         return dv_ui_fail(ui, DV_UI_USAGE,
                           "--utilization, --prometheus, --ledger and --fleet exclude each other");
+    if (v->fleet && (v->html || v->fleet_file))
+        return dv_ui_fail(ui, DV_UI_USAGE,
+                          "--fleet only reckons: it writes no --html and no "
+                          "--fleet-file; divvy plan takes a file of such groups");
     if (v->memory && !v->utilization)
         return dv_ui_fail(ui, DV_UI_USAGE, "--memory goes with --utilization");
     if (v->memory && !strcmp(v->memory, "-") && !strcmp(v->utilization, "-"))
@@ -313,7 +319,7 @@ static int conclude(const struct dv_ui *ui, struct dv_audit_feed *f, struct dv_a
 }
 
 static int run_fleet(const struct dv_ui *ui, struct dv_audit_money *money,
-                     const struct dv_price_list *list, const struct dv_gpu_model *model)
+                     const struct dv_price_list *list, const struct dv_audit_answer *a)
 {
     const struct audit_values *v = ui->values;
     struct dv_audit_group groups[DV_AUDIT_GROUPS_MAX];
@@ -323,7 +329,7 @@ static int run_fleet(const struct dv_ui *ui, struct dv_audit_money *money,
     if (n < 0)
         return dv_ui_fail(ui, DV_UI_USAGE, "%s", err.msg);
     int64_t now = time(NULL);
-    int exit = list ? mean_price(ui, list, model, now, now + v->hours * 3600, money) : DV_UI_OK;
+    int exit = list ? mean_price(ui, list, a->model, now, now + v->hours * 3600, money) : DV_UI_OK;
     double gpus = 0;
     for (int i = 0; i < n; i++)
         gpus += (double)groups[i].count * groups[i].gpus;
@@ -333,7 +339,7 @@ static int run_fleet(const struct dv_ui *ui, struct dv_audit_money *money,
     if (exit)
         return exit;
     dv_cleanup(dv_output_free) struct dv_output *o =
-        dv_audit_groups_tree(groups, (size_t)n, money, &worth);
+        dv_audit_groups_tree(groups, (size_t)n, money, a->wish, &worth);
     dv_cleanup(dv_str_done) struct dv_str text = {0};
     exit = worth ? DV_UI_PROBLEMS : DV_UI_OK;
     if (!dv_ui_is(ui, "table"))
@@ -360,7 +366,7 @@ static int run(const struct dv_ui *ui)
     if (exit)
         return exit;
     if (v->fleet)
-        return run_fleet(ui, &a.money, list, a.model);
+        return run_fleet(ui, &a.money, list, &a);
     dv_cleanup(dv_audit_freep) struct dv_audit *audit = dv_audit_new();
     dv_cleanup(dv_spool_freep) struct dv_spool *spool = v->no_replay ? NULL : dv_spool_new();
     if (!audit || (!spool && !v->no_replay))

@@ -144,6 +144,16 @@ const char *dv_mode_rule_name(enum dv_mode_rule rule)
     return rule < DV_ARRAY_SIZE(rules) ? rules[rule].name : "unknown";
 }
 
+enum dv_mode_size dv_mode_size(uint64_t usable_bytes, uint64_t memory_bytes, uint32_t compute,
+                               uint32_t headroom)
+{
+    uint64_t memory = usable_bytes ? memory_bytes : 0;
+    if (memory > usable_bytes / 10 * 9 || compute > DV_COMPUTE_FULL - headroom)
+        return DV_MODE_SIZE_WHOLE;
+    return memory > usable_bytes / 2 || compute > DV_COMPUTE_FULL / 2 ? DV_MODE_SIZE_HALF
+                                                                      : DV_MODE_SIZE_PART;
+}
+
 const struct dv_mig_profile *dv_mode_profile(const struct dv_mig_geometry *g, uint64_t usable_bytes,
                                              uint64_t memory_bytes, uint32_t compute)
 {

@@ -89,6 +89,18 @@ enum dv_sharing dv_mode_choice_next(enum dv_mode_rule rule, uint32_t among);
  * about it. */
 bool dv_mode_is_training(const struct dv_mode_needs *needs);
 
+/* How much of a GPU a workload takes, which counts beside the table. */
+enum dv_mode_size {
+    DV_MODE_SIZE_PART,  /* others like it fit beside it */
+    DV_MODE_SIZE_HALF,  /* more than half of memory or compute: only smaller ones do */
+    DV_MODE_SIZE_WHOLE, /* more than nine tenths of the memory, or more compute than the headroom
+                         * leaves: nobody does */
+};
+/* usable_bytes: what tenants can have of the GPU; memory_bytes, compute: 1/7000 of it. 0: not
+ * known, and does not count. headroom: 1/7000 that shall stay free. */
+enum dv_mode_size dv_mode_size(uint64_t usable_bytes, uint64_t memory_bytes, uint32_t compute,
+                               uint32_t headroom);
+
 /* The smallest plain MIG profile (no media engines or graphics of its own) below the whole GPU that
  * holds so much; `usable_bytes`: what tenants can have of the GPU, for profiles whose memory no
  * source gives. NULL: none, or no MIG (`g` is NULL). */

@@ -2,7 +2,7 @@
 /* One brain: what `advise`, `plan` and `audit` say of the same workload has to agree. */
 #include "base/rng.h"
 #include "policy/advise/advise.h"
-#include "policy/audit/audit_judge.h"
+#include "policy/audit/audit_group.h"
 #include "policy/fleet/fleet_rules.h"
 #include "policy/mode_choice.h"
 
@@ -22,7 +22,8 @@ struct asked {
     struct dv_audit_wish wish;
     struct dv_advise advice;
     struct dv_fleet_choice choice;
-    bool large; /* fills so much of a card that advise or audit gives it the whole */
+    struct dv_audit_group group;
+    struct dv_audit_choice reckoned; /* of the group */
 };
 
 /* Figures of a workload of each class; `series` belongs to the audit that is kept here. */
@@ -75,6 +76,38 @@ static enum dv_audit_class class_of(enum dv_advise_kind kind, struct dv_rng *rng
     return dv_rng_below(rng, 2) ? DV_AUDIT_BURSTY : DV_AUDIT_IDLE;
 }
 
+/* Puts the workload of a->want to all of them. */
+static void ask_all(struct dv_rng *rng, struct asked *a)
+{
+    const struct dv_advise_want *w = &a->want;
+    a->workload = (struct dv_fleet_workload){
+        .count = 1,
+        .gpus = w->gpus,
+        .memory_bytes = w->memory_bytes,
+        .compute = w->compute,
+        .training = w->kind == DV_ADVISE_TRAINING,
+        .inference = w->kind == DV_ADVISE_INFERENCE,
+        .interactive = w->kind == DV_ADVISE_INTERACTIVE,
+        .trust = w->untrusted ? DV_TRUST_UNTRUSTED : DV_TRUST_TRUSTED,
+        .p99_ns = w->p99_ns,
+    };
+    a->wish = (struct dv_audit_wish){.gpu_memory_bytes = dv_gpu_model_usable(w->gpu),
+                                     .mig = w->gpu->mig,
+                                     .trust = a->workload.trust};
+    a->measured = *example(class_of(w->kind, rng));
+    a->measured.series.memory_peak = w->memory_bytes;
+    a->measured.p95_percent = 100.0 * w->compute / DV_COMPUTE_FULL;
+    a->group = (struct dv_audit_group){.count = 1,
+                                       .gpus = DV_MAX(w->gpus, 1),
+                                       .busy_milli = w->compute / 70 * 1000,
+                                       .kind = w->kind};
+    dv_advise(w, &a->advice);
+    dv_fleet_rules_choose(&a->workload, &a->choice);
+    dv_audit_judge(&a->measured, &a->wish);
+    dv_audit_group_judge(&a->group, &a->wish, &a->reckoned);
+}
+
+/* One of everything that can be said of a workload. */
 static void ask(struct dv_rng *rng, bool latency, struct asked *a)
 {
     static const uint64_t ms[] = {1, 30, 49, 50, 51, 300};
@@ -86,27 +119,7 @@ static void ask(struct dv_rng *rng, bool latency, struct asked *a)
     w->untrusted = dv_rng_below(rng, 3) == 0;
     w->gpus = dv_rng_below(rng, 8) ? 0 : 2;
     w->p99_ns = latency ? ms[dv_rng_below(rng, DV_ARRAY_SIZE(ms))] * DV_NS_PER_MS : 0;
-    a->workload = (struct dv_fleet_workload){
-        .count = 1,
-        .gpus = w->gpus,
-        .memory_bytes = w->memory_bytes,
-        .compute = w->compute,
-        .training = w->kind == DV_ADVISE_TRAINING,
-        .interactive = w->kind == DV_ADVISE_INTERACTIVE,
-        .trust = w->untrusted ? DV_TRUST_UNTRUSTED : DV_TRUST_TRUSTED,
-        .p99_ns = w->p99_ns,
-    };
-    a->wish = (struct dv_audit_wish){.gpu_memory_bytes = dv_gpu_model_usable(w->gpu),
-                                     .mig = w->gpu->mig,
-                                     .trust = a->workload.trust};
-    a->measured = *example(class_of(w->kind, rng));
-    a->measured.series.memory_peak = w->memory_bytes;
-    a->measured.p95_percent = 100.0 * w->compute / DV_COMPUTE_FULL;
-    dv_advise(w, &a->advice);
-    dv_fleet_rules_choose(&a->workload, &a->choice);
-    dv_audit_judge(&a->measured, &a->wish);
-    a->large = a->advice.leaf == DV_ADVISE_L_LARGE || a->advice.leaf == DV_ADVISE_L_TOO_LARGE ||
-               a->measured.why == DV_AUDIT_WHY_LARGE;
+    ask_all(rng, a);
 }
 
 static uint32_t bit_of_advise(enum dv_advise_mode mode)
@@ -155,17 +168,21 @@ static uint32_t plans(const struct asked *a)
     return DV_SHARING_BIT((enum dv_sharing)a->choice.prefer);
 }
 
+/* The one difference to `plan` and `audit`, which know what else there is: more than half of a card
+ * is the whole of it. */
+static bool is_large(const struct asked *a)
+{
+    return a->advice.leaf == DV_ADVISE_L_LARGE || a->advice.leaf == DV_ADVISE_L_TOO_LARGE;
+}
+
 static void check_advise(const struct asked *a)
 {
     uint32_t best = bit_of_advise(a->advice.best.mode);
     uint32_t second = bit_of_advise(a->advice.second.mode);
-    bool serves = a->want.kind == DV_ADVISE_INFERENCE; /* what `plan` is not told */
     bool training = a->want.kind == DV_ADVISE_TRAINING;
-    uint32_t modes = serves ? a->choice.allowed : a->choice.modes;
-    assert_true(best & modes);
-    assert_true(training || !(second & ~modes));
-    if (!a->large && a->advice.leaf != DV_ADVISE_L_INFERENCE)
-        assert_int_equal(best, plans(a));
+    assert_true(best & a->choice.modes);
+    assert_true(training || !(second & ~a->choice.modes));
+    assert_int_equal(best, is_large(a) ? DV_SHARING_BIT(DV_SHARING_EXCLUSIVE) : plans(a));
     if (a->want.untrusted || (a->want.p99_ns && a->want.p99_ns < DV_MODE_TIGHT_NS))
         assert_int_equal(weakest(best | second | a->choice.modes), DV_WALL_HARDWARE);
     if (training || a->want.gpus > 1) {
@@ -186,21 +203,47 @@ static void test_advise_as_plan(void **state)
     }
 }
 
-/* `audit` is told neither of several GPUs, nor of a latency, nor that people sit in front of it:
- * idle and bursty ones are a batch to it. */
+/* What a fleet's file that `audit` has written says of the workload, put to `plan`. */
+static void check_file(const struct asked *a, uint32_t how)
+{
+    struct dv_fleet_workload w = {
+        .count = 1,
+        .training = a->measured.class == DV_AUDIT_TRAINING,
+        .inference = a->measured.class == DV_AUDIT_STEADY,
+        .isolation = a->measured.how == DV_AUDIT_MIG ? DV_WALL_HARDWARE : a->wish.wall,
+        .trust = a->wish.trust,
+        .modes = how,
+    };
+    struct dv_fleet_choice c;
+    dv_fleet_rules_choose(&w, &c);
+    assert_int_equal(c.modes, how);
+}
+
+/* `audit` of samples is told neither of several GPUs, nor of a latency, nor that people sit in
+ * front of it: idle and bursty ones are a batch to it, and its reason says so. What is more than
+ * half of a GPU may be beside smaller ones; its reason says that, too. */
 static void check_audit(const struct asked *a)
 {
-    uint32_t how = bit_of_audit(a->measured.how);
-    bool serves = a->want.kind == DV_ADVISE_INFERENCE;
-    bool interactive = a->want.kind == DV_ADVISE_INTERACTIVE;
-    assert_true(how & (serves ? a->choice.allowed : a->choice.modes));
+    uint32_t how = bit_of_audit(a->measured.how), best = bit_of_advise(a->advice.best.mode);
+    bool shared = a->measured.how > DV_AUDIT_MIG;
     if (a->want.untrusted)
         assert_int_equal(weakest(how), DV_WALL_HARDWARE);
     if (!a->want.gpu->mig)
         assert_int_not_equal(how, DV_SHARING_BIT(DV_SHARING_MIG));
-    if (a->large || (interactive && !a->want.untrusted))
+    assert_true(how & a->choice.modes);
+    assert_int_equal(a->measured.half, shared && is_large(a));
+    if (a->measured.half || (is_large(a) && a->measured.why == DV_AUDIT_WHY_LARGE)) {
+        assert_int_equal(best, DV_SHARING_BIT(DV_SHARING_EXCLUSIVE));
+        assert_true(!shared || how == plans(a) || a->want.kind == DV_ADVISE_INTERACTIVE);
         return;
-    assert_int_equal(how, bit_of_advise(a->advice.best.mode));
+    }
+    if (a->want.kind == DV_ADVISE_INTERACTIVE && !a->want.untrusted && !is_large(a)) {
+        assert_int_equal(how, DV_SHARING_BIT(DV_SHARING_GOVERNED));
+        assert_true(a->measured.why == DV_AUDIT_WHY_BURSTY || a->measured.why == DV_AUDIT_WHY_IDLE);
+    } else {
+        assert_int_equal(how, best);
+    }
+    check_file(a, how);
     if (a->measured.how == DV_AUDIT_MIG)
         assert_ptr_equal(&a->want.gpu->mig->profiles[a->measured.profile], a->advice.best.profile);
 }
@@ -214,6 +257,49 @@ static void test_audit_as_advise(void **state)
         if (a.want.gpus <= 1)
             check_audit(&a);
     }
+}
+
+/* A group is told its kind, but not its memory. As busy as training is training, whatever it is
+ * called. */
+static void check_group(const struct asked *a)
+{
+    uint32_t mode = DV_SHARING_BIT(a->reckoned.mode);
+    uint32_t whole = DV_SHARING_BIT(DV_SHARING_EXCLUSIVE);
+    if (dv_audit_group_is_busy(&a->group)) {
+        assert_int_equal(mode, whole);
+        return;
+    }
+    assert_int_equal(a->reckoned.half, a->advice.leaf == DV_ADVISE_L_LARGE);
+    if (a->reckoned.half)
+        assert_int_equal(bit_of_advise(a->advice.best.mode), whole);
+    else
+        assert_int_equal(mode, bit_of_advise(a->advice.best.mode));
+    assert_int_equal(mode, plans(a));
+    if (a->reckoned.mode == DV_SHARING_MIG)
+        assert_ptr_equal(&a->want.gpu->mig->profiles[a->reckoned.profile], a->advice.best.profile);
+}
+
+/* Every kind, share, trust and number of GPUs on every model. */
+static void test_group_as_advise(void **state)
+{
+    struct dv_rng rng = {5};
+    uint32_t seen[DV_SHARING_MODES] = {0};
+    const struct dv_gpu_model *m = NULL;
+    for (size_t i = 0; (m = dv_gpu_model_at(i)); i++)
+        for (uint32_t n = 0; n < DV_ADVISE_KINDS * 100 * 4; n++) {
+            struct asked a = {.want = {.gpu = m}};
+            a.want.kind = (enum dv_advise_kind)(n % DV_ADVISE_KINDS);
+            a.want.compute = (1 + n / 4 % 100) * (DV_COMPUTE_FULL / 100);
+            a.want.untrusted = n / 400 % 2;
+            a.want.gpus = 1 + n / 800;
+            ask_all(&rng, &a);
+            a.workload.gpus = a.want.gpus > 1 ? a.want.gpus : 0; /* a part of one */
+            dv_fleet_rules_choose(&a.workload, &a.choice);
+            check_group(&a);
+            seen[a.reckoned.mode]++;
+        }
+    for (size_t i = 0; i < DV_ARRAY_SIZE(seen); i++)
+        assert_true(seen[i] > 100);
 }
 
 /* With a wall asked for, which `advise` has no question for. */
@@ -233,6 +319,8 @@ static void test_audit_as_plan(void **state)
         uint32_t how = bit_of_audit(a.measured.how);
         assert_true(how & a.choice.modes);
         assert_true(weakest(how) >= a.workload.isolation);
+        if (a.measured.how > DV_AUDIT_EXCLUSIVE)
+            check_file(&a, how);
         if (a.measured.why != DV_AUDIT_WHY_LARGE)
             assert_int_equal(how, plans(&a));
     }
@@ -277,13 +365,32 @@ static void test_table(void **state)
         assert_true(reached[i]);
 }
 
+static void test_size(void **state)
+{
+    static const struct {
+        uint64_t usable, memory;
+        uint32_t compute, headroom;
+        enum dv_mode_size size;
+    } cases[] = {
+        {1000, 0, 0, 0, DV_MODE_SIZE_PART},        {1000, 500, 3500, 0, DV_MODE_SIZE_PART},
+        {1000, 501, 1, 0, DV_MODE_SIZE_HALF},      {1000, 1, 3501, 0, DV_MODE_SIZE_HALF},
+        {1000, 900, 7000, 0, DV_MODE_SIZE_HALF},   {1000, 901, 1, 0, DV_MODE_SIZE_WHOLE},
+        {1000, 1, 5600, 1400, DV_MODE_SIZE_HALF},  {1000, 1, 5601, 1400, DV_MODE_SIZE_WHOLE},
+        {1000, 1, 2000, 5000, DV_MODE_SIZE_PART},  {1000, 1, 2001, 5000, DV_MODE_SIZE_WHOLE},
+        {0, UINT64_MAX, 70, 0, DV_MODE_SIZE_PART},
+    };
+    for (size_t i = 0; i < DV_ARRAY_SIZE(cases); i++)
+        assert_int_equal(
+            dv_mode_size(cases[i].usable, cases[i].memory, cases[i].compute, cases[i].headroom),
+            cases[i].size);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_advise_as_plan),
-        cmocka_unit_test(test_audit_as_advise),
-        cmocka_unit_test(test_audit_as_plan),
-        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_advise_as_plan),  cmocka_unit_test(test_audit_as_advise),
+        cmocka_unit_test(test_group_as_advise), cmocka_unit_test(test_audit_as_plan),
+        cmocka_unit_test(test_table),           cmocka_unit_test(test_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

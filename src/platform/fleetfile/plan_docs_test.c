@@ -44,10 +44,11 @@ static void test_page(void **state)
 static void test_keys(void **state)
 {
     static const char *const keys[] = {
-        "gpus",     "workloads", "headroom",    "currency",  "apiVersion",     "kind", "model",
-        "count",    "per_node",  "replicas",    "memory",    "price_per_hour", "name", "compute",
-        "trust",    "training",  "interactive", "isolation", "utilization",    "tier", "p99",
-        "topology", "modes",     "models",      "context",   "processes"};
+        "gpus",        "workloads", "headroom", "currency", "apiVersion",  "kind",
+        "model",       "count",     "per_node", "replicas", "memory",      "price_per_hour",
+        "name",        "compute",   "trust",    "training", "interactive", "isolation",
+        "utilization", "tier",      "p99",      "topology", "modes",       "models",
+        "context",     "processes", "inference"};
     const char *page = dv_texts_page("docs/reference/plan-file.md");
     for (size_t i = 0; i < DV_ARRAY_SIZE(keys); i++) {
         char row[64];

@@ -208,6 +208,7 @@ enum {
     W_UTILIZATION,
     W_TRAINING,
     W_INTERACTIVE,
+    W_INFERENCE,
     W_ISOLATION,
     W_TRUST,
     W_TIER,
@@ -221,9 +222,9 @@ enum {
     W_KEYS
 };
 static const char *const workload_keys[] = {
-    "name",     "count",       "gpus",      "memory",  "compute",   "utilization",
-    "training", "interactive", "isolation", "trust",   "tier",      "p99",
-    "topology", "modes",       "models",    "context", "processes", "headroom"};
+    "name",        "count",     "gpus",      "memory",    "compute", "utilization", "training",
+    "interactive", "inference", "isolation", "trust",     "tier",    "p99",         "topology",
+    "modes",       "models",    "context",   "processes", "headroom"};
 _Static_assert(DV_ARRAY_SIZE(workload_keys) == W_KEYS, "a name for each");
 
 static int read_name(struct reader *in, const struct dv_yaml_node *item,
@@ -298,6 +299,7 @@ static int read_kind(struct reader *in, const struct dv_yaml_node *const *got,
 {
     int r = read_flag(in, got[W_TRAINING], "training", &w->training);
     r = r ? r : read_flag(in, got[W_INTERACTIVE], "interactive", &w->interactive);
+    r = r ? r : read_flag(in, got[W_INFERENCE], "inference", &w->inference);
     r = r ? r : read_value(in, got[W_ISOLATION], "isolation", parse_wall, &w->isolation);
     r = r ? r : read_value(in, got[W_TRUST], "trust", parse_trust, &w->trust);
     w->has_tier = got[W_TIER] != NULL;

@@ -34,7 +34,8 @@ static void test_values(void **state)
             "   isolation: driver, tier: lc, p99: 30ms, modes: [mig, mps], models: [A100, T4],\n"
             "   context: included, processes: 2, headroom: 0}\n"
             "- {name: b, gpus: 4, topology: nvlink}\n"
-            "- {name: c, utilization: 15%, interactive: true, training: no, context: 500MiB}\n"),
+            "- {name: c, utilization: 15%, interactive: true, training: no, context: 500MiB}\n"
+            "- {name: d, memory: 4GB, inference: true}\n"),
         0);
     const struct dv_fleet_group *g = fleet->groups;
     const struct dv_fleet_workload *w = fleet->workloads;
@@ -54,6 +55,7 @@ static void test_values(void **state)
     assert_true(w[1].gpus == 4 && w[1].topology == DV_FLEET_NVLINK && w[1].count == 1);
     assert_true(w[2].busy == 1050 && w[2].interactive && !w[2].training);
     assert_int_equal(w[2].context_bytes, 500 * DV_MIB);
+    assert_true(w[3].inference && !w[2].inference);
 }
 
 static void test_errors(void **state)

@@ -4,6 +4,7 @@
 #define DV_UI_AUDIT_ANSWER_H
 
 #include "model/gpu_model.h"
+#include "policy/audit/audit_group.h"
 #include "work.h"
 
 struct dv_audit_money {
@@ -32,19 +33,13 @@ int dv_audit_answer_text(const struct dv_audit_answer *a, bool colour, struct dv
 
 /* ---- a fleet by its figures alone ----------------------------------------------------------- */
 
-#define DV_AUDIT_GROUPS_MAX 64u
-
-struct dv_audit_group { /* "training=4x4@95%" */
-    char name[64];
-    uint32_t count, gpus; /* workloads, GPUs of each */
-    uint32_t busy_milli;  /* thousandths of a percent */
-};
-/* How many, or -EINVAL, -E2BIG with a message. */
+/* "training=4x4@95%", "chat:inference=6x1@20%": how many, or -EINVAL, -E2BIG with a message. */
 int dv_audit_groups_parse(const char *text, struct dv_audit_group ret[DV_AUDIT_GROUPS_MAX],
                           struct dv_err *err);
 /* money->gpus 0: as many as are asked for. *ret_worth: more than 30 % of the GPU time is idle. */
 struct dv_output *dv_audit_groups_tree(const struct dv_audit_group *groups, size_t n,
-                                       const struct dv_audit_money *money, bool *ret_worth);
+                                       const struct dv_audit_money *money,
+                                       const struct dv_audit_wish *wish, bool *ret_worth);
 /* Text from the tree. 0 or -ENOMEM. */
 extern const struct dv_table dv_audit_groups_view;
 int dv_audit_groups_text(struct dv_output *o, bool colour, struct dv_str *text);

@@ -95,8 +95,12 @@ static void write_kind(const struct dv_audit_answer *a, const struct kind *k, si
         memory = DV_MIN(memory, a->wish->mig->profiles[k->profile].memory_bytes);
     dv_str_addf(text, ", memory: %" PRIu64 ", context: included, compute: %u%%, modes: %s", memory,
                 DV_MIN(k->percent, 100u), dv_audit_how_name(k->how));
+    if (k->class == DV_AUDIT_STEADY)
+        dv_str_add(text, ", inference: true");
     if (k->how == DV_AUDIT_MIG)
         dv_str_add(text, ", isolation: hardware");
+    else if (a->wish->wall == DV_WALL_DRIVER)
+        dv_str_add(text, ", isolation: driver");
     if (a->wish->trust == DV_TRUST_UNTRUSTED)
         dv_str_add(text, ", trust: untrusted");
     dv_str_add(text, "}\n");

@@ -3,15 +3,15 @@
 #include "answer.h"
 #include "base/number.h"
 #include "base/units.h"
+#include "policy/fleet/fleet.h"
+#include "render/audit_text.h"
 #include "render/value.h"
 
 #include <errno.h>
 #include <math.h>
 #include <string.h>
 
-#define IDLE_WORTH 30.0    /* percent: more idle than the headroom that fleets should keep */
-#define TRAINING_MEAN 60.0 /* as of a series (policy/audit/audit.h) */
-#define SHARED_FULL 80.0   /* percent of a shared GPU that is planned with */
+#define IDLE_WORTH 30.0 /* percent: more idle than the headroom that fleets should keep */
 
 /* ---- "training=4x4@95%,..." ----------------------------------------------------------------- */
 
@@ -36,12 +36,29 @@ static int read_busy(char *text, uint32_t *ret_milli, struct dv_err *err)
     return 0;
 }
 
+/* The kind is behind a colon, or the name itself; else it is not known. */
+static int read_kind(const char *name, struct dv_audit_group *ret, struct dv_err *err)
+{
+    static const char *const kinds[] = {"training", "inference", "interactive", "notebook",
+                                        "batch"};
+    const char *colon = strrchr(name, ':');
+    if (dv_audit_group_kind(colon ? colon + 1 : name, &ret->kind) || !colon)
+        return 0;
+    const char *near = dv_str_nearest(colon + 1, kinds, DV_ARRAY_SIZE(kinds));
+    return dv_err_set(err, -EINVAL,
+                      "no kind '%.40s'%s%s%s; there are training, inference, interactive "
+                      "(notebook), batch",
+                      colon + 1, near ? ", did you mean '" : "", near ? near : "",
+                      near ? "'?" : "");
+}
+
 static int read_group(char *text, struct dv_audit_group *ret, struct dv_err *err)
 {
     char *equals = strchr(text, '='), *at = equals ? strchr(equals, '@') : NULL;
     if (!at || equals == text)
         return dv_err_set(err, -EINVAL,
-                          "'%.60s' is not NAME=COUNTxGPUS@BUSY%%, as training=4x4@95%%", text);
+                          "'%.60s' is not NAME[:KIND]=COUNTxGPUS@BUSY%%, as training=4x4@95%%",
+                          text);
     *equals = *at = 0;
     char *count = equals + 1, *times = strchr(count, 'x');
     *ret = (struct dv_audit_group){.gpus = 1};
@@ -49,7 +66,8 @@ static int read_group(char *text, struct dv_audit_group *ret, struct dv_err *err
         return dv_err_set(err, -EINVAL, "the name '%.20s...' is too long", text);
     if (times)
         *times = 0;
-    int r = read_count(count, "workloads", &ret->count, err);
+    int r = read_kind(text, ret, err);
+    r = r < 0 ? r : read_count(count, "workloads", &ret->count, err);
     r = r < 0 || !times ? r : read_count(times + 1, "GPUs of each", &ret->gpus, err);
     return r < 0 ? r : read_busy(at + 1, &ret->busy_milli, err);
 }
@@ -76,35 +94,31 @@ int dv_audit_groups_parse(const char *text, struct dv_audit_group ret[DV_AUDIT_G
 
 /* ---- the answer ----------------------------------------------------------------------------- */
 
-static void add_group(struct dv_output_node *list, const struct dv_audit_group *g)
+static void add_group(struct dv_output_node *list, const struct dv_audit_group *g,
+                      const struct dv_audit_wish *wish)
 {
-    bool training = g->busy_milli >= TRAINING_MEAN * 1000;
+    struct dv_audit_choice c;
     struct dv_output_node *row = dv_output_object(list, NULL);
     dv_cleanup(dv_str_done) struct dv_str reason = {0};
+    dv_audit_group_judge(g, wish, &c);
     dv_output_string(row, "workload", g->name);
     dv_output_uint(row, "count", g->count);
     dv_output_uint(row, "gpus", g->gpus);
     dv_output_decimal(row, "mean_busy_percent", g->busy_milli, 3);
-    dv_output_string(row, "mode", training ? "exclusive" : "governed");
-    dv_str_addf(&reason, "busy %g %% on average: %s", g->busy_milli / 1000.0,
-                training ? "keeps its GPUs busy" : "others can have the rest of the time");
+    dv_output_string(row, "mode", dv_fleet_mode_name((enum dv_fleet_mode)c.mode));
+    dv_output_string(row, "profile",
+                     c.mode == DV_SHARING_MIG ? wish->mig->profiles[c.profile].name : NULL);
+    dv_output_string(row, "why", dv_audit_text_name(c.why));
+    dv_audit_text_group(g, &c, &reason);
     dv_output_string(row, "reason", dv_str_get(&reason));
 }
 
 /* By compute alone: nothing is known of memory. */
 static void add_plan(struct dv_output_node *root, const struct dv_audit_group *groups, size_t n,
-                     const struct dv_audit_money *money, uint64_t gpus)
+                     const struct dv_audit_money *money, const struct dv_audit_wish *wish,
+                     uint64_t gpus)
 {
-    uint64_t whole = 0;
-    double shared = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint64_t asked = (uint64_t)groups[i].count * groups[i].gpus;
-        if (groups[i].busy_milli >= TRAINING_MEAN * 1000)
-            whole += asked;
-        else
-            shared += (double)asked * groups[i].busy_milli / 1000;
-    }
-    uint64_t needed = whole + (uint64_t)ceil(shared / SHARED_FULL);
+    uint64_t needed = dv_audit_group_gpus(groups, n, wish);
     uint64_t saved = gpus > needed ? gpus - needed : 0;
     struct dv_output_node *plan = dv_output_object(root, "plan");
     dv_output_uint(plan, "gpus_at_least", needed);
@@ -127,7 +141,8 @@ static void add_money(struct dv_output_node *to, const char *key, const struct d
 }
 
 struct dv_output *dv_audit_groups_tree(const struct dv_audit_group *groups, size_t n,
-                                       const struct dv_audit_money *money, bool *ret_worth)
+                                       const struct dv_audit_money *money,
+                                       const struct dv_audit_wish *wish, bool *ret_worth)
 {
     uint64_t workloads = 0, asked = 0;
     double busy = 0;
@@ -162,10 +177,10 @@ struct dv_output *dv_audit_groups_tree(const struct dv_audit_group *groups, size
     add_money(waste, "cost_per_month_micros", money, hours);
     add_money(waste, "waste_per_month_micros", money, hours * (1 - mean / 100));
     dv_output_decimal(waste, "waste_percent", llround((100 - mean) * 100), 2);
-    add_plan(root, groups, n, money, gpus);
+    add_plan(root, groups, n, money, wish, gpus);
     struct dv_output_node *list = dv_output_array(root, "recommendations");
     for (size_t i = 0; i < n; i++)
-        add_group(list, &groups[i]);
+        add_group(list, &groups[i], wish);
     return o;
 }
 
@@ -175,6 +190,7 @@ static const struct dv_table_column columns[] = {
     {"GPUS EACH", "gpus", .right = true},
     {"BUSY %", "mean_busy_percent", .right = true},
     {"MODE", "mode"},
+    {"PROFILE", "profile", .csv_only = true},
     {"WHY", "reason"},
 };
 const struct dv_table dv_audit_groups_view = {"recommendations", columns, DV_ARRAY_SIZE(columns)};

@@ -157,13 +157,14 @@ static void end_by_table(struct asking *a, enum dv_advise_leaf leaf)
 
 /* ---- the tree ------------------------------------------------------------------------------- */
 
-/* More than half of a GPU: a second one of its kind has no room beside it. What no MIG profile
- * below the whole holds is as much, on a card that has them. */
+/* A second one of its kind has no room beside it, and of others nothing is known here. What no MIG
+ * profile below the whole holds is as much, on a card that has them: of some cards no more is known
+ * than their profiles. */
 static bool is_large(const struct asking *a)
 {
     const struct dv_advise_want *w = a->want;
-    return (a->ret->gpu->mig && !a->profile) || w->compute > DV_COMPUTE_FULL / 2 ||
-           (a->usable && w->memory_bytes > a->usable / 2);
+    return (a->ret->gpu->mig && !a->profile) ||
+           dv_mode_size(a->usable, w->memory_bytes, w->compute, 0) >= DV_MODE_SIZE_HALF;
 }
 
 /* A card to itself; for who can do with half the time, a share of one. */

@@ -61,6 +61,8 @@ enum dv_audit_why {
     DV_AUDIT_WHY_WALL_LARGE, /* needs a hardware wall, and no instance is large enough */
     DV_AUDIT_WHY_WALL_NO_MIG,
     DV_AUDIT_WHY_DRIVER_WALL, /* a wall that the driver keeps is asked for: MPS limits */
+    DV_AUDIT_WHY_SEVERAL,     /* several GPUs each; of groups alone (audit_group.h) */
+    DV_AUDIT_WHY_INTERACTIVE, /* likewise */
     DV_AUDIT_WHY_STEADY,
     DV_AUDIT_WHY_BURSTY,
     DV_AUDIT_WHY_IDLE,
@@ -89,6 +91,7 @@ struct dv_audit_workload {
     enum dv_audit_class class;
     enum dv_audit_how how;
     enum dv_audit_why why;
+    bool half;             /* shared, though more than half of a GPU: beside smaller ones */
     bool park;             /* its memory could be parked in the host while it is idle */
     uint64_t memory_bytes; /* what it should hold; 0: a whole GPU */
     uint32_t compute;      /* 1/7000: the share that holds its 95th percentile */

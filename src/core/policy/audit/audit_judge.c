@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/audit/audit_judge.h"
 
-#include "policy/mode_choice.h"
-
 #include <math.h>
 
 const char *dv_audit_class_name(enum dv_audit_class class)
@@ -50,79 +48,94 @@ static uint32_t compute_needed(const struct dv_audit_workload *w)
     return (uint32_t)DV_MIN(DV_MAX(percent, 1.0), 100.0) * (DV_COMPUTE_FULL / 100);
 }
 
-static void decide(struct dv_audit_workload *w, enum dv_audit_how how, enum dv_audit_why why)
+enum dv_wall dv_audit_judge_isolation(const struct dv_audit_wish *wish)
 {
-    w->how = how;
-    w->why = why;
+    return wish->trust == DV_TRUST_UNTRUSTED ? DV_WALL_HARDWARE : wish->wall;
 }
 
-static void behind_hardware(struct dv_audit_workload *w, const struct dv_audit_wish *wish)
-{
-    const struct dv_mig_geometry *g = wish->mig;
-    const struct dv_mig_profile *p =
-        dv_mode_profile(g, wish->gpu_memory_bytes, w->memory_bytes, w->compute);
-    if (!g) {
-        decide(w, DV_AUDIT_EXCLUSIVE, DV_AUDIT_WHY_WALL_NO_MIG);
-    } else if (p) {
-        w->profile = (uint32_t)(p - g->profiles);
-        decide(w, DV_AUDIT_MIG, DV_AUDIT_WHY_WALL);
-    } else {
-        decide(w, DV_AUDIT_EXCLUSIVE, DV_AUDIT_WHY_WALL_LARGE);
-    }
-}
-
-/* What a workload of that class needs, by figures. Who calls his tenants untrusted asks for
- * hardware walls, whatever wall he names beside it. */
+/* What a workload of that class needs, by figures. */
 static struct dv_mode_needs needs_of(enum dv_audit_class class, const struct dv_audit_wish *wish)
 {
-    bool untrusted = wish->trust == DV_TRUST_UNTRUSTED;
     return (struct dv_mode_needs){
         .training = class == DV_AUDIT_TRAINING,
         .trust = wish->trust,
-        .isolation = untrusted ? DV_WALL_HARDWARE : wish->wall,
+        .isolation = dv_audit_judge_isolation(wish),
         .serves = class == DV_AUDIT_STEADY,
     };
 }
 
-/* Leaves too little of a GPU for anybody else. */
-static bool is_large(const struct dv_audit_workload *w, const struct dv_audit_wish *wish)
+static enum dv_audit_why why_shared(enum dv_mode_rule rule)
 {
-    return w->memory_bytes > wish->gpu_memory_bytes / 10 * 9 ||
-           w->compute > DV_COMPUTE_FULL - wish->headroom;
+    switch (rule) {
+    case DV_MODE_RULE_DRIVER:
+        return DV_AUDIT_WHY_DRIVER_WALL;
+    case DV_MODE_RULE_SERVES:
+        return DV_AUDIT_WHY_STEADY;
+    case DV_MODE_RULE_INTERACTIVE:
+        return DV_AUDIT_WHY_INTERACTIVE;
+    default:
+        return DV_AUDIT_WHY_BURSTY;
+    }
 }
 
-static enum dv_audit_why why_shared(enum dv_audit_class class, enum dv_mode_rule rule)
+void dv_audit_judge_needs(const struct dv_mode_needs *needs, const struct dv_audit_wish *wish,
+                          uint64_t memory_bytes, uint32_t compute, struct dv_audit_choice *ret)
 {
-    if (rule == DV_MODE_RULE_DRIVER)
-        return DV_AUDIT_WHY_DRIVER_WALL;
-    if (rule == DV_MODE_RULE_SERVES)
-        return DV_AUDIT_WHY_STEADY;
-    return class == DV_AUDIT_IDLE ? DV_AUDIT_WHY_IDLE : DV_AUDIT_WHY_BURSTY;
+    struct dv_mode_choice c;
+    const struct dv_mig_geometry *g = wish->mig;
+    enum dv_mode_size size =
+        dv_mode_size(wish->gpu_memory_bytes, memory_bytes, compute, wish->headroom);
+    dv_mode_choose(needs, &c);
+    *ret = (struct dv_audit_choice){DV_SHARING_EXCLUSIVE, .profile = DV_AUDIT_NONE};
+    if (c.prefer == DV_SHARING_EXCLUSIVE) {
+        ret->why = needs->whole ? DV_AUDIT_WHY_SEVERAL : DV_AUDIT_WHY_TRAINING;
+    } else if (c.prefer == DV_SHARING_MIG) {
+        const struct dv_mig_profile *p =
+            dv_mode_profile(g, wish->gpu_memory_bytes, memory_bytes, compute);
+        ret->mode = p ? DV_SHARING_MIG : DV_SHARING_EXCLUSIVE;
+        ret->why = p ? DV_AUDIT_WHY_WALL : g ? DV_AUDIT_WHY_WALL_LARGE : DV_AUDIT_WHY_WALL_NO_MIG;
+        ret->profile = p ? (uint32_t)(p - g->profiles) : DV_AUDIT_NONE;
+    } else if (size == DV_MODE_SIZE_WHOLE) {
+        ret->why = DV_AUDIT_WHY_LARGE;
+    } else {
+        ret->mode = c.prefer;
+        ret->why = why_shared(c.rule);
+        ret->half = size == DV_MODE_SIZE_HALF;
+    }
+}
+
+/* Of a workload with figures enough, as far as its memory is known. */
+static void decide(struct dv_audit_workload *w, const struct dv_audit_wish *wish)
+{
+    static const enum dv_audit_how hows[] = {[DV_SHARING_EXCLUSIVE] = DV_AUDIT_EXCLUSIVE,
+                                             [DV_SHARING_MIG] = DV_AUDIT_MIG,
+                                             [DV_SHARING_MPS] = DV_AUDIT_MPS,
+                                             [DV_SHARING_GOVERNED] = DV_AUDIT_GOVERNED};
+    struct dv_mode_needs needs = needs_of(w->class, wish);
+    struct dv_audit_choice c;
+    dv_audit_judge_needs(&needs, wish, w->memory_bytes, w->compute, &c);
+    if (c.why != DV_AUDIT_WHY_TRAINING && !w->series.memory_times.n) {
+        w->why = DV_AUDIT_WHY_NO_MEMORY;
+        return;
+    }
+    w->how = hows[c.mode];
+    w->why = c.why == DV_AUDIT_WHY_BURSTY && w->class == DV_AUDIT_IDLE ? DV_AUDIT_WHY_IDLE : c.why;
+    w->profile = c.profile;
+    w->half = c.half;
 }
 
 void dv_audit_judge(struct dv_audit_workload *w, const struct dv_audit_wish *wish)
 {
-    struct dv_mode_choice c;
     w->class = dv_audit_judge_class(w);
     w->memory_bytes = memory_needed(w, wish);
     w->compute = compute_needed(w);
     w->profile = DV_AUDIT_NONE;
+    w->half = false;
     w->park = w->class == DV_AUDIT_IDLE;
-    struct dv_mode_needs needs = needs_of(w->class, wish);
-    dv_mode_choose(&needs, &c);
-    if (w->class == DV_AUDIT_UNKNOWN)
-        decide(w, DV_AUDIT_KEEP, DV_AUDIT_WHY_TOO_LITTLE);
-    else if (c.prefer == DV_SHARING_EXCLUSIVE)
-        decide(w, DV_AUDIT_EXCLUSIVE, DV_AUDIT_WHY_TRAINING);
-    else if (!w->series.memory_times.n)
-        decide(w, DV_AUDIT_KEEP, DV_AUDIT_WHY_NO_MEMORY);
-    else if (c.prefer == DV_SHARING_MIG)
-        behind_hardware(w, wish);
-    else if (is_large(w, wish))
-        decide(w, DV_AUDIT_EXCLUSIVE, DV_AUDIT_WHY_LARGE);
-    else
-        decide(w, c.prefer == DV_SHARING_MPS ? DV_AUDIT_MPS : DV_AUDIT_GOVERNED,
-               why_shared(w->class, c.rule));
+    w->how = DV_AUDIT_KEEP;
+    w->why = DV_AUDIT_WHY_TOO_LITTLE;
+    if (w->class != DV_AUDIT_UNKNOWN)
+        decide(w, wish);
     if (w->how <= DV_AUDIT_EXCLUSIVE) {
         w->memory_bytes = 0;
         w->compute = DV_COMPUTE_FULL;

@@ -63,6 +63,7 @@ struct dv_fleet_workload {
     uint32_t compute;      /* 1/7000 GPU; 0: not said */
     uint32_t busy;         /* mean utilization, 1/7000 GPU; 0: not said. Stands for compute */
     bool training, interactive;
+    bool inference; /* serves requests, steadily */
     bool has_tier;
     enum dv_tier tier;
     enum dv_trust trust;

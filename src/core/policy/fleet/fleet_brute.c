@@ -135,6 +135,7 @@ static void random_workload(struct dv_rng *rng, struct dv_fleet_workload *w)
         w->compute = 200 + 100 * (uint32_t)dv_rng_below(rng, 40);
     w->isolation = walls[dv_rng_below(rng, DV_ARRAY_SIZE(walls))];
     w->interactive = dv_rng_below(rng, 3) == 0;
+    w->inference = dv_rng_below(rng, 6) == 0;
     if (dv_rng_below(rng, 5) == 0)
         w->trust = DV_TRUST_UNTRUSTED;
     if (dv_rng_below(rng, 5) == 0)

@@ -24,6 +24,7 @@ static void test_rules(void **state)
         w.gpus = dv_rng_below(&rng, 4) == 0;
         w.training = dv_rng_below(&rng, 4) == 0;
         w.interactive = dv_rng_below(&rng, 3) == 0;
+        w.inference = dv_rng_below(&rng, 3) == 0;
         w.trust = (enum dv_trust)dv_rng_below(&rng, 2);
         w.isolation = (enum dv_wall)dv_rng_below(&rng, 4);
         w.has_tier = dv_rng_below(&rng, 2);

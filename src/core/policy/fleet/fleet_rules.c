@@ -9,6 +9,7 @@ static struct dv_mode_needs needs_of(const struct dv_fleet_workload *w)
         .trust = w->trust,
         .isolation = w->isolation,
         .p99_ns = w->p99_ns,
+        .serves = w->inference,
         .latency_critical = w->has_tier && w->tier == DV_TIER_LATENCY_CRITICAL,
         .interactive = w->interactive,
         .best_effort = w->has_tier && w->tier == DV_TIER_BEST_EFFORT,
