@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "render/fleet_text.h"
 
+#include "account/price.h"
 #include "base/units.h"
 
 #include <inttypes.h>
@@ -156,13 +157,22 @@ const char *dv_fleet_text_binds(enum dv_fleet_binds binds)
     return binds < DV_ARRAY_SIZE(names) ? names[binds] : "unknown";
 }
 
+static void add_gap(const struct dv_fleet_plan *plan, struct dv_str *text)
+{
+    const char *currency = plan->view->fleet->currency;
+    int digits = (int)dv_currency_digits(currency);
+    dv_str_addf(text, "no plan costs less than %.*f %s per hour (gap %.*f)", digits,
+                (double)plan->least_cost / 1e6, currency, digits,
+                (double)(plan->needed_cost - plan->least_cost) / 1e6);
+}
+
 static void add_least(const struct dv_fleet_plan *plan, enum dv_fleet_aim aim, struct dv_str *text)
 {
     const char *least = aim == DV_FLEET_COST ? "the cheapest" : "the fewest";
     if (plan->proven)
         dv_str_addf(text, "%s that hold all (proven)", least);
     else if (aim == DV_FLEET_COST)
-        dv_str_add(text, "not proven to be the cheapest");
+        add_gap(plan, text);
     else
         dv_str_addf(text, "at least %" PRIu64 " are needed (gap %" PRIu64 ")", plan->least_cards,
                     plan->needed_cards - plan->least_cards);

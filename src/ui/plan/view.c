@@ -262,6 +262,9 @@ static void add_proof(struct dv_output_node *root, const struct dv_fleet_plan *p
         dv_output_uint(root, "gpus_needed", plan->needed_cards);
         if (aim == DV_FLEET_CARDS)
             dv_output_uint(root, "gpus_needed_at_least", plan->least_cards);
+        else
+            add_money(root, "cost_per_hour_at_least", plan->view->fleet->currency, true,
+                      plan->least_cost);
         dv_output_bool(root, "proven", plan->proven);
     } else {
         dv_output_null(root, "gpus_needed");

@@ -239,6 +239,18 @@ static void test_cost(void **state)
     assert_int_equal(plan->used[1], 3); /* ten on each */
     assert_int_equal(plan->cost, 3 * 350000);
     assert_true(plan->proven);
+    /* The fleet example with cheap cards beside: all prices are whole cents, and so are all plans.
+     * Whatever an A100 holds of these is had for less: 7 and 10 cost 2.45 and 0.70 on T4s. */
+    w->memory_bytes = 2 * DV_GIB;
+    w = add("inference", 20);
+    w->memory_bytes = 10 * GB;
+    w->isolation = DV_WALL_HARDWARE;
+    dv_fleet_plan_freep(&plan);
+    assert_int_equal(dv_fleet_plan_new(&fleet, &options, &plan), 0);
+    dv_fleet_testing_check(plan);
+    assert_int_equal(plan->needed_cost, 25 * 350000);
+    assert_true(plan->proven);
+    assert_int_equal(plan->least_cost, plan->needed_cost);
 }
 
 /* ---- against brute force ---- */

@@ -33,6 +33,7 @@ struct search {
     int64_t cost[DV_FLEET_GROUPS_MAX]; /* of a card, with what breaks ties */
     int64_t pure[DV_FLEET_GROUPS_MAX]; /* what the bound is about */
     int64_t dearest;                   /* micros per hour; what pure is in parts of */
+    int64_t coin;                      /* what every plan costs is a multiple of it; 0: unknown */
     uint32_t n, max, n_wholes;         /* the first are of replicas with whole cards */
     struct dv_fleet_pattern *pool;
     int64_t *values;        /* duals of the workloads, as integers */
@@ -105,12 +106,24 @@ static bool is_cancelled(void *search)
 
 /* ---- what cards cost ---- */
 
+static int64_t common(int64_t a, int64_t b)
+{
+    while (b) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 static void set_costs(struct search *s)
 {
     const struct dv_fleet *f = s->view->fleet;
     s->least = -1; /* no bound yet */
     for (uint32_t i = 0; i < s->view->n_sides; i++)
         s->dearest = DV_MAX(s->dearest, f->groups[i].micros_per_hour);
+    for (uint32_t i = 0; s->options->aim == DV_FLEET_COST && i < s->view->n_sides; i++)
+        s->coin = common(s->coin, f->groups[i].micros_per_hour);
     for (uint32_t i = 0; i < s->view->n_sides; i++) {
         int64_t cheaper = 0;
         for (uint32_t k = 0; k < s->view->n_sides; k++)
@@ -261,13 +274,23 @@ static int relax(struct search *s, const uint64_t *left, const uint64_t *room)
 
 /* ---- the bound ---- */
 
+/* In micros per hour, up to what a plan can cost. */
+static int64_t least_cost(const struct search *s)
+{
+    if (!s->coin)
+        return 0;
+    __int128 micros = (s->least * s->dearest + DV_FLEET_UNIT - 1) / DV_FLEET_UNIT;
+    micros = (micros + s->coin - 1) / s->coin * s->coin;
+    return (int64_t)DV_MIN(micros, (__int128)INT64_MAX);
+}
+
 /* No plan that places all costs less than this. */
 static void set_least(struct search *s, __int128 least, struct dv_fleet_solution *ret)
 {
     s->least = DV_MAX(least, (__int128)0);
     ret->bounded = true;
     if (s->options->aim == DV_FLEET_COST)
-        ret->least_cost = (int64_t)(s->least * s->dearest / DV_FLEET_UNIT);
+        ret->least_cost = least_cost(s);
     else
         ret->least_cards = (uint64_t)((s->least + DV_FLEET_UNIT - 1) / DV_FLEET_UNIT);
     ret->proven = s->least > s->all;
@@ -610,12 +633,26 @@ static __int128 pure_cost(const struct search *s, const struct draft *d)
     return pure;
 }
 
-/* Is the draft as good as the bound says that any can be? Cards are whole. */
+/* In micros per hour. */
+static __int128 money_of(const struct search *s, const struct draft *d)
+{
+    __int128 micros = 0;
+    for (uint32_t i = 0; i < d->n; i++) {
+        const struct dv_fleet_pattern *p = &s->pool[d->uses[i].pattern];
+        micros +=
+            (__int128)d->uses[i].times * p->cards * s->view->fleet->groups[p->side].micros_per_hour;
+    }
+    return micros;
+}
+
+/* Is the draft as good as the bound says that any can be? Cards are whole, and so are coins. */
 static bool meets(const struct search *s, const struct draft *d)
 {
     __int128 pure = pure_cost(s, d);
     if (n_open(s, d))
         return false;
+    if (s->coin && s->least >= 0 && money_of(s, d) <= least_cost(s))
+        return true;
     return pure <= s->least ||
            (s->options->aim == DV_FLEET_CARDS && pure < s->least + DV_FLEET_UNIT);
 }
