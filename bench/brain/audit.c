@@ -181,28 +181,42 @@ static uint32_t look_at_each(const struct dv_audit *a, const struct sized *order
     return n;
 }
 
+static double cpu_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+#define BEST_OF 5
+
+/* Processor time, the least of several. */
 static void pack_alone(uint32_t n)
 {
     struct dv_audit *a = fleet_of(n);
     struct dv_audit_plan *plan = NULL;
     struct sized *order = calloc(n, sizeof *order);
+    double packed = 1e9, sorted = 1e9;
     if (!order)
         die("out of memory");
-    double t = now_s();
-    if (dv_audit_pack(a, &pack_wish, &plan) < 0)
-        die("out of memory");
-    double packed = now_s() - t;
-    t = now_s();
-    sort_by_size(a, order);
-    double sorted = now_s() - t;
-    t = now_s();
+    for (int i = 0; i < BEST_OF; i++) {
+        dv_audit_plan_free(plan);
+        double t = cpu_s();
+        if (dv_audit_pack(a, &pack_wish, &plan) < 0)
+            die("out of memory");
+        packed = DV_MIN(packed, cpu_s() - t);
+        t = cpu_s();
+        sort_by_size(a, order);
+        sorted = DV_MIN(sorted, cpu_s() - t);
+    }
+    double t = cpu_s();
     uint32_t gpus = look_at_each(a, order);
-    double looked = now_s() - t + sorted;
+    double looked = cpu_s() - t + sorted;
     if (gpus != plan->n_gpus)
         die("the plan is not that of first fit");
-    printf("%-18s %12u %9.2f ms %9.0f ns each %8u GPUs   %.1f x its floor, %.1f x as fast as "
-           "one GPU after the other\n",
-           "the plan alone", n, packed * 1e3, packed * 1e9 / n, gpus, packed / sorted,
+    printf("%-18s %12u %9.2f ms %9.0f ns each %8u GPUs   %.1f x its floor; one GPU after the "
+           "other %.2f ms, %.1f x as long\n",
+           "the plan alone", n, packed * 1e3, packed * 1e9 / n, gpus, packed / sorted, looked * 1e3,
            looked / packed);
     dv_audit_plan_free(plan);
     dv_audit_free(a);
@@ -336,9 +350,10 @@ int main(int argc, char **argv)
     printf("%-18s %12s %11s %12s %13s\n", "", "samples", "time", "samples/s", "peak memory");
     for (uint64_t n = 1000000; n <= 100000000; n *= 10)
         in_process(n);
-    for (uint32_t n = DV_AUDIT_WORKLOADS_MAX / 100; n <= DV_AUDIT_WORKLOADS_MAX; n *= 10)
-        pack_alone(n);
     if (argc > 1)
         through_files(argv[1], rows);
+    putchar('\n');
+    for (uint32_t n = DV_AUDIT_WORKLOADS_MAX / 100; n <= DV_AUDIT_WORKLOADS_MAX; n *= 10)
+        pack_alone(n);
     return 0;
 }
