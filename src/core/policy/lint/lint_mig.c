@@ -122,7 +122,9 @@ int dv_lint_mig_set(const char *const *names, size_t n, const struct dv_gpu_mode
         int r = try_model(m, names, n, &one);
         if (r < 0)
             return r;
-        if (one.result == DV_LINT_MIG_FITS || one.result > best.result)
+        /* Of several that cannot, the one that comes nearest. */
+        if (one.result == DV_LINT_MIG_FITS || one.result > best.result ||
+            (one.result == best.result && one.most > best.most))
             best = one;
     }
     *ret = best;

@@ -35,6 +35,10 @@ static void test_sets(void **state)
         {"3g.40gb,2g.20gb,1g.10gb,1g.10gb", NULL, DV_LINT_MIG_FITS, ""},
         {"1g.10gb,1g.10gb,1g.10gb,1g.10gb,1g.10gb,1g.10gb,1g.10gb", NULL, DV_LINT_MIG_FITS, ""},
         {"1g.10gb,1g.10gb,1g.10gb,1g.10gb,1g.10gb", "A100-40GB", DV_LINT_MIG_NO_ROOM, "at most 4"},
+        /* An A100-40GB has this profile too, and holds fewer: the GPU that comes nearest is named.
+         */
+        {"1g.10gb,1g.10gb,1g.10gb,1g.10gb,1g.10gb,1g.10gb,1g.10gb,1g.10gb", NULL,
+         DV_LINT_MIG_NO_ROOM, "A100-80GB holds at most 7 1g.10gb"},
         {"3g.20gb,1g.10gb,7g.80gb", NULL, DV_LINT_MIG_NO_PROFILE, "no MIG profile"},
         {"1g.10gb", "T4", DV_LINT_MIG_NO_MIG, "T4 has no MIG"},
         {"1c.3g.40gb", NULL, DV_LINT_MIG_FITS, ""},
