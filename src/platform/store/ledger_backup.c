@@ -3,6 +3,7 @@
  * Copies. Both ends are open on this side: what the writer of the same handle changes in pages
  * that were copied already is copied again by SQLite, so a copy comes to an end under any load.
  */
+#include "db_open.h"
 #include "ledger_impl.h"
 
 #include <errno.h>
@@ -39,9 +40,8 @@ int dv_ledger_backup_begin(struct dv_ledger *l, const char *path, struct dv_ledg
     snprintf(b->part, sizeof b->part, "%s.part", b->path);
     if (r == 0 && unlink(b->part) < 0 && errno != ENOENT)
         r = dv_err_set(err, -errno, "%s: %s", b->part, strerror(errno));
-    int code =
-        r == 0 ? sqlite3_open_v2(b->part, &b->to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL)
-               : SQLITE_OK;
+    int code = r == 0 ? dv_db_open(b->part, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &b->to)
+                      : SQLITE_OK;
     if (code != SQLITE_OK)
         r = failed(b, code, err);
     if (r == 0 && !(b->copy = sqlite3_backup_init(b->to, "main", l->db, "main")))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "db_errno.h"
+#include "db_open.h"
 #include "ledger_impl.h"
 
 #include <errno.h>
@@ -338,7 +339,7 @@ static int check_format(struct dv_ledger *l, struct dv_err *err)
 
 static int open_as(struct dv_ledger *l, const char *name, int flags, struct dv_err *err)
 {
-    if (sqlite3_open_v2(name, &l->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+    if (dv_db_open(name, flags | SQLITE_OPEN_NOMUTEX, &l->db) != SQLITE_OK)
         return dv_ledger_db_failed(l, "opening", err);
     sqlite3_extended_result_codes(l->db, 1);
     sqlite3_busy_timeout(l->db, 2000);

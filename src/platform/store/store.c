@@ -2,6 +2,7 @@
 #include "store/store.h"
 
 #include "db_errno.h"
+#include "db_open.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -125,8 +126,7 @@ static int migrate(struct dv_store *s, struct dv_err *err)
 
 static int open_file(struct dv_store *s, struct dv_err *err)
 {
-    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
-        SQLITE_OK)
+    if (dv_db_open(s->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &s->db) != SQLITE_OK)
         return db_failed(s, "opening", err);
     sqlite3_extended_result_codes(s->db, 1);
     sqlite3_busy_timeout(s->db, 2000);

@@ -47,8 +47,9 @@ static void set_state(struct dv_hardware_link *l, enum dv_hardware_link_state st
 static void answer_first(struct dv_hardware_link *l, const struct dv_worker_reply *reply, int error)
 {
     struct question q = l->queue[l->first];
-    l->first = (l->first + 1) % QUEUE_MAX;
+    /* An empty queue begins at its start again, so that one that is short touches little memory. */
     l->count--;
+    l->first = l->count ? (l->first + 1) % QUEUE_MAX : 0;
     l->asked = false;
     q.cb(q.arg, reply, error);
 }
