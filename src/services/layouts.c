@@ -2,6 +2,7 @@
 #include "layouts.h"
 
 #include "keep.h"
+#include "kubernetes/kubernetes.h"
 #include "render/step_text.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -523,6 +524,23 @@ static void begin_all(struct dv_node *node, const struct dv_layouts_request *q,
             dv_reconcile_begin(node, i, q->when == DV_LAYOUTS_EVICT, deadline, q->patient);
 }
 
+/* Pods that have what would go, by the kubelet's account. */
+static int check_pods(struct dv_node *node, const struct dv_layouts_plans *plans,
+                      struct dv_err *err)
+{
+    struct dv_workload pod;
+    for (uint32_t i = 0; node->kubernetes && i < DV_FACTS_GPUS_MAX; i++) {
+        size_t at = 0;
+        if (plans->plans[i] && dv_kubernetes_hold(node->kubernetes, i, plans->plans[i], &at, &pod))
+            return dv_err_set(
+                err, DV_LAYOUTS_IN_USE,
+                "pod %s/%s has GPU %u or a part of it; wait until it is gone (--wait), "
+                "or delete it",
+                pod.namespace, pod.pod, i);
+    }
+    return 0;
+}
+
 static int apply(struct dv_node *node, const struct dv_layouts_request *q, struct wish *w,
                  struct dv_layouts_plans *ret, struct dv_err *err)
 {
@@ -538,6 +556,8 @@ static int apply(struct dv_node *node, const struct dv_layouts_request *q, struc
                           "%u slice%s in the way; wait for them (--wait), end them (--evict), or "
                           "see `divvy layout plan`",
                           ret->blockers, ret->blockers == 1 ? " is" : "s are");
+    if (q->when == DV_LAYOUTS_IDLE && (r = check_pods(node, ret, err)))
+        return r;
     r = take_undo(node, ret, undo, err);
     if (r == 0)
         r = commit(node, q, w, undo, err);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "claims.h"
 #include "inventory.h"
+#include "kubernetes/kubernetes.h"
+#include "kubernetes/pod_holds.h"
 #include "layouts.h"
 #include "mps.h"
 #include "render/step_text.h"
@@ -285,7 +287,7 @@ static void settle(struct dv_node *node, uint32_t gpu)
     struct dv_gpu_change *c = change_of(node, gpu);
     bool failed = c->back;
     c->evict = false;
-    c->deadline_ns = 0;
+    c->deadline_ns = c->take_ns = 0;
     c->waiting = false;
     if (!failed) {
         free(c->checkpoint);
@@ -504,6 +506,34 @@ static void drain(struct dv_node *node, uint32_t gpu)
     }
 }
 
+/* A pod that has a device which is to go, by the kubelet's account, is in the way as a slice is. */
+static bool await_pods(struct dv_node *node, uint32_t gpu)
+{
+    struct dv_gpu_change *c = change_of(node, gpu);
+    char who[160] = "";
+    if (!node->kubernetes || c->back || !dv_pod_holds_matters(c->plan))
+        return true;
+    if (!c->take_ns)
+        c->take_ns = dv_clock_now();
+    int r = dv_kubernetes_held(node->kubernetes, gpu, c->plan, c->take_ns, who, sizeof who);
+    if (r == 0)
+        return true;
+    c->waiting = true;
+    if (r < 0)
+        snprintf(c->detail, sizeof c->detail, "asks the kubelet which pods have it");
+    else
+        snprintf(c->detail, sizeof c->detail, "pod %s is in the way", who);
+    enter(node, gpu, DV_CHANGE_DRAINING);
+    assign_all(node, gpu);
+    if (c->deadline_ns && dv_clock_now() >= c->deadline_ns) {
+        char why[200];
+        snprintf(why, sizeof why, "pod %.120s was still in the way when the time to wait was over",
+                 who);
+        turn_round(node, gpu, why);
+    }
+    return false;
+}
+
 /* A device that is to be shared by MPS is so when its daemon takes clients. */
 static bool await_mps(struct dv_node *node, uint32_t gpu)
 {
@@ -550,6 +580,8 @@ static void advance(struct dv_node *node, uint32_t gpu)
         drain(node, gpu);
         return;
     }
+    if (!await_pods(node, gpu))
+        return;
     memcpy(c->devices, c->plan->devices, sizeof c->devices);
     c->n_devices = c->plan->n_devices;
     bool daemons_first = c->plan->n_steps && c->plan->steps[0].kind == DV_STEP_MPS_STOP;
@@ -590,7 +622,7 @@ void dv_reconcile_begin(struct dv_node *node, uint32_t gpu, bool evict, uint64_t
     c->evict = evict;
     c->deadline_ns = deadline_ns;
     c->steps = c->retries = c->looks = 0;
-    c->retry_ns = c->stop_ns = 0;
+    c->retry_ns = c->stop_ns = c->take_ns = 0;
     c->detail[0] = 0;
     keep_change(node, gpu);
     enter(node, gpu, DV_CHANGE_CHANGING);

@@ -14,15 +14,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import device_plugin_test
 import harness
+import kube_api
 import kubelet_api
 
 PERCENT = """\
 version: v1
 sharing: {governed: {resources: [{name: nvidia.com/gpu, percent: true}]}}
+"""
+MIG = """\
+version: v1
+mig-configs:
+  seven: [{devices: [0, 1], mig-enabled: true, mig-devices: {1g.10gb: 7}}]
+  "off": [{devices: all, mig-enabled: false}]
 """
 BY_CDI = "version: v1\nflags: {plugin: {deviceListStrategy: cdi-cri}}\n"
 
@@ -76,12 +84,13 @@ class Allocations(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.directory, name)
 
-    def node(self, config):
+    def node(self, config, *args, kubeconfig="none"):
         with open(self.path("config.yaml"), "w", encoding="utf-8") as f:
             f.write(config)
-        return harness.Node("dgx-a100", ["--kubernetes", "--kubeconfig", "none", "--node-name", "n1",
-                                         "--kubelet-dir", self.path("kubelet"), "--cdi-dir", self.cdi,
-                                         "--plugin-config", self.path("config.yaml")], self.directory)
+        return harness.Node("dgx-a100", ["--kubernetes", "--kubeconfig", kubeconfig, "--node-name",
+                                         "n1", "--kubelet-dir", self.path("kubelet"), "--cdi-dir",
+                                         self.cdi, "--plugin-config", self.path("config.yaml"), *args],
+                            self.directory)
 
     def devices(self):
         """The CDI devices that a runtime would find."""
@@ -109,6 +118,50 @@ class Allocations(unittest.TestCase):
             os.mkdir(self.cdi)
             node.start()
             harness.wait_for(lambda: not names - self.devices(), "all devices are there again")
+
+    def mig(self, node, gpu):
+        return node.json("status")["gpus"][gpu]["mig_enabled"]
+
+    @unittest.skipUnless(shutil.which("openssl"), "no openssl")
+    def test_a_gpu_of_a_pod_without_a_slice_is_not_cut(self):
+        """A whole GPU by NVIDIA's runtime, or a container that has not started: no slice says that
+        the pod has it, but the kubelet does."""
+        resource = "nvidia.com/gpu"
+        os.mkdir(self.path("kubelet/pod-resources"))
+        account = Kubelet(self.path("kubelet/pod-resources"))
+        account.start()
+        self.addCleanup(account.stop)
+        with open(self.path("mig.yaml"), "w", encoding="utf-8") as f:
+            f.write(MIG)
+        server = kube_api.Server(self.directory, "n1", {}).start()
+        self.addCleanup(server.stop)
+        with self.node("version: v1\nflags: {migStrategy: mixed}\n", "--mig-config", self.path("mig.yaml"),
+                       kubeconfig=server.kubeconfig) as node:
+            units = self.kubelet.units(resource)
+            self.kubelet.allocate(resource, units[:1])
+            pod = account.pods.pod_resources.add(name="idle", namespace="team")
+            pod.containers.add(name="main").devices.add(resource_name=resource, device_ids=units[:1])
+            server.set_labels({"nvidia.com/mig.config": "seven"})
+            harness.wait_for(lambda: self.mig(node, 1), "the GPU that nobody has is cut")
+            gpu = harness.wait_for(lambda: next((g for g in node.json("layout", "show")["gpus"]
+                                                 if g["index"] == 0 and "team/idle" in
+                                                 (g["detail"] or "")), None), "it waits for the pod")
+            self.assertEqual("draining", gpu["state"])
+            time.sleep(1)
+            self.assertFalse(self.mig(node, 0))
+            self.assertEqual("pending", node.json("kubernetes")["mig"]["state"])
+            account.pods.ClearField("pod_resources")
+            harness.wait_for(lambda: self.mig(node, 0), "the pod has gone")
+            harness.wait_for(lambda: node.json("kubernetes")["mig"]["state"] == "success", "done")
+            units = self.kubelet.units("nvidia.com/mig-1g.10gb")
+            pod = account.pods.pod_resources.add(name="starts", namespace="team")
+            pod.containers.add(name="main").devices.add(resource_name="nvidia.com/mig-1g.10gb",
+                                                        device_ids=units[:1])
+            harness.wait_for(lambda: any(r["allocated"] for r in node.json("kubernetes")["resources"]),
+                             "the kubelet's account has come")
+            out = node.divvy("layout", "apply", self.path("mig.yaml"), "--config", "off")
+            self.assertEqual(1, out.returncode, out.stdout)
+            self.assertIn("team/starts", out.stderr)
 
     def test_what_nobody_can_ask_for_any_more_goes(self):
         resource = "nvidia.com/gpu"

@@ -401,6 +401,11 @@ static void apply_layout(struct dv_device_plugin *p)
     free(plans);
 }
 
+void dv_device_plugin_hurry(struct dv_device_plugin *p)
+{
+    p->check_ns = 0;
+}
+
 void dv_device_plugin_tick(struct dv_device_plugin *p, uint64_t now)
 {
     uint64_t generation = dv_settings_generation(p->options.settings);

@@ -9,6 +9,7 @@
 #include "kubernetes/labeller.h"
 #include "kubernetes/mig_label.h"
 #include "kubernetes/node_object.h"
+#include "kubernetes/pod_holds.h"
 #include "kubernetes/pods.h"
 #include "kubernetes/unit_holders.h"
 #include "mps.h"
@@ -27,6 +28,7 @@
 #define START_MS 20u       /* until the kubelet has something */
 #define HOST_FILES "/host" /* below the state directory */
 #define LABEL_FILE "config-label"
+#define KUBELET_WAIT_NS (6 * DV_NS_PER_S) /* for its account of who has what */
 /* An agent that has never heard of its Node waits so long for the label that chooses its
  * configuration: what other nodes have would change GPUs and be taken back at once. */
 #define LABEL_WAIT_NS (10 * DV_NS_PER_S)
@@ -350,6 +352,40 @@ void dv_kubernetes_free(struct dv_kubernetes *k)
     dv_node_object_free(k->object);
     dv_settings_free(k->settings);
     free(k);
+}
+
+/* ---- who is in the way ---- */
+
+bool dv_kubernetes_hold(const struct dv_kubernetes *k, uint32_t gpu, const struct dv_gpu_plan *plan,
+                        size_t *at, struct dv_workload *ret)
+{
+    const struct dv_pod_holds where = {.snapshot = k->node->snapshot,
+                                       .offers = dv_device_plugin_offers(k->plugin),
+                                       .holders = k->holders,
+                                       .pods = k->node->pods,
+                                       .gpu = gpu};
+    return dv_pod_holds_next(&where, plan, at, ret);
+}
+
+int dv_kubernetes_held(struct dv_kubernetes *k, uint32_t gpu, const struct dv_gpu_plan *plan,
+                       uint64_t since_ns, char *ret_who, size_t size)
+{
+    struct dv_workload pod;
+    uint64_t now = dv_clock_now();
+    size_t at = 0;
+    if (!dv_unit_holders_as_of(k->holders, since_ns)) {
+        /* First the kubelet hears that nothing is to be placed there, then it is asked. */
+        dv_device_plugin_hurry(k->plugin);
+        dv_unit_holders_refresh(k->holders);
+        dv_loop_timer_set(k->timer, 0, TICK_MS);
+        return now - since_ns < KUBELET_WAIT_NS ? -EAGAIN : 0;
+    }
+    if (!dv_kubernetes_hold(k, gpu, plan, &at, &pod))
+        return 0;
+    if (!dv_unit_holders_as_of(k->holders, now - DV_NS_PER_S))
+        dv_unit_holders_refresh(k->holders);
+    snprintf(ret_who, size, "%s/%s", pod.namespace, pod.pod);
+    return 1;
 }
 
 /* ---- how it stands ---- */

@@ -14,6 +14,7 @@
 
 #include "kubernetes/device_plugin.h"
 #include "node.h"
+#include "policy/layout_plan.h"
 
 struct dv_kubernetes_options {
     bool on;
@@ -46,6 +47,16 @@ int dv_kubernetes_new(struct dv_node *node, const struct dv_kubernetes_options *
                       struct dv_kubernetes **ret, struct dv_err *err);
 /* Before the node. Accepts NULL. */
 void dv_kubernetes_free(struct dv_kubernetes *kubernetes);
+
+/* Pods that have a device which this plan of the GPU takes, though no slice says so (pod_holds.h).
+ * 0: none; 1: one, and who; -EAGAIN: the kubelet's account is older than `since_ns`, and is asked
+ * for. A kubelet that does not answer in time holds up nothing. */
+int dv_kubernetes_held(struct dv_kubernetes *kubernetes, uint32_t gpu,
+                       const struct dv_gpu_plan *plan, uint64_t since_ns, char *ret_who,
+                       size_t size);
+/* All of them, as dv_pod_holds_next. */
+bool dv_kubernetes_hold(const struct dv_kubernetes *kubernetes, uint32_t gpu,
+                        const struct dv_gpu_plan *plan, size_t *at, struct dv_workload *ret);
 
 /* How it stands. Texts are loans until the loop goes on; "" is none where nothing else is said. */
 struct dv_kubernetes_status {

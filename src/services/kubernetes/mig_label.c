@@ -2,6 +2,7 @@
 #include "kubernetes/mig_label.h"
 
 #include "kube/pod.h"
+#include "kubernetes/kubernetes.h"
 #include "layouts.h"
 #include "model/workload.h"
 #include "sys/clock.h"
@@ -15,6 +16,7 @@
 
 #define BLOCKERS_NS (5 * DV_NS_PER_S) /* between two looks at who is in the way */
 #define RETRY_NS (2 * DV_NS_PER_S)
+#define EVICTED_NS (60 * DV_NS_PER_S) /* a pod that was evicted has so long to end */
 #define CONFIG_SIZE 64
 
 enum phase {
@@ -39,10 +41,11 @@ struct dv_mig_label {
     struct eviction *evictions;
 };
 
-/* One that is under way. */
+/* One that is under way, or has been answered a while ago. */
 struct eviction {
     struct dv_mig_label *owner;
     struct dv_workload pod;
+    uint64_t until_ns; /* not asked for again before; 0: it is under way */
     struct eviction *next;
 };
 
@@ -151,16 +154,25 @@ static void on_evicted(void *arg, enum dv_kube_evicted result, uint32_t retry_af
     if (result == DV_KUBE_EVICTED)
         dv_node_object_pod_event(l->object, e->pod.namespace, e->pod.pod, e->pod.pod_uid, false,
                                  "EvictedForMig", "its GPU becomes %s", l->wanted);
-    for (struct eviction **at = &l->evictions; *at; at = &(*at)->next) {
-        if (*at == e) {
-            *at = e->next;
-            break;
-        }
-    }
-    free(e);
+    uint64_t rest = result == DV_KUBE_EVICTED ? EVICTED_NS : retry_after_s * DV_NS_PER_S;
+    e->until_ns = dv_clock_now() + DV_MAX(rest, 1);
 }
 
-static bool is_under_way(const struct dv_mig_label *l, const struct dv_workload *w)
+static void forget_evictions(struct dv_mig_label *l, uint64_t now)
+{
+    struct eviction **at = &l->evictions;
+    while (*at) {
+        struct eviction *e = *at;
+        if (!e->until_ns || now < e->until_ns) {
+            at = &e->next;
+            continue;
+        }
+        *at = e->next;
+        free(e);
+    }
+}
+
+static bool is_asked_for(const struct dv_mig_label *l, const struct dv_workload *w)
 {
     for (const struct eviction *e = l->evictions; e; e = e->next)
         if (!strcmp(e->pod.pod_uid, w->pod_uid))
@@ -170,7 +182,7 @@ static bool is_under_way(const struct dv_mig_label *l, const struct dv_workload 
 
 static void evict(struct dv_mig_label *l, const struct dv_workload *w)
 {
-    struct eviction *e = is_under_way(l, w) ? NULL : calloc(1, sizeof *e);
+    struct eviction *e = is_asked_for(l, w) ? NULL : calloc(1, sizeof *e);
     if (!e)
         return;
     e->owner = l;
@@ -182,6 +194,23 @@ static void evict(struct dv_mig_label *l, const struct dv_workload *w)
     }
     e->next = l->evictions;
     l->evictions = e;
+}
+
+/* Pods that have a device by the kubelet's account alone. */
+static void look_at_pods(struct dv_mig_label *l, uint32_t gpu, bool told_to, struct dv_str *text)
+{
+    const struct dv_gpu_plan *plan = l->node->layouts->gpu[gpu].plan;
+    struct dv_workload pod, last = {{0}};
+    size_t at = 0;
+    while (dv_kubernetes_hold(l->node->kubernetes, gpu, plan, &at, &pod)) {
+        if (!strcmp(pod.namespace, last.namespace) && !strcmp(pod.pod, last.pod))
+            continue;
+        last = pod;
+        dv_str_addf(text, "%spod %s/%s (GPU %u)", text->len ? ", " : "", pod.namespace, pod.pod,
+                    gpu);
+        if (told_to && pod.pod_uid[0])
+            evict(l, &pod);
+    }
 }
 
 static void name_blocker(struct dv_str *text, uint32_t gpu, const struct dv_holding *h)
@@ -217,6 +246,7 @@ static void look_at_blockers(struct dv_mig_label *l, uint64_t now)
     if (now < l->look_ns)
         return;
     l->look_ns = now + BLOCKERS_NS;
+    forget_evictions(l, now);
     for (uint32_t g = 0; g < DV_FACTS_GPUS_MAX; g++) {
         const struct dv_gpu_change *c = &l->node->layouts->gpu[g];
         for (uint32_t i = 0; c->state == DV_CHANGE_DRAINING && c->plan && i < c->plan->n_blockers;
@@ -228,6 +258,8 @@ static void look_at_blockers(struct dv_mig_label *l, uint64_t now)
             if (told_to && h->workload && h->workload->pod[0])
                 evict(l, h->workload);
         }
+        if (c->state == DV_CHANGE_DRAINING && c->plan && !c->plan->n_blockers)
+            look_at_pods(l, g, told_to, &text);
     }
     tell_blockers(l, dv_str_get(&text), told_to);
 }

@@ -11,9 +11,14 @@
 
 #define CGROUPS_MAX 16384u /* of the text of /proc/PID/cgroup */
 
+struct row {
+    struct dv_workload w;
+    bool finished; /* its pod has ended for good */
+};
+
 struct dv_pods {
     struct dv_kube_pod_watch *watch;
-    struct dv_workload *rows; /* of each pod: itself, then its containers that have an id */
+    struct row *rows; /* of each pod: itself, then its containers that have an id */
     size_t n, cap;
 };
 
@@ -21,7 +26,7 @@ static void forget(struct dv_pods *pods, const char *uid)
 {
     size_t kept = 0;
     for (size_t i = 0; i < pods->n; i++) {
-        if (!strcmp(pods->rows[i].pod_uid, uid))
+        if (!strcmp(pods->rows[i].w.pod_uid, uid))
             continue;
         if (kept != i)
             pods->rows[kept] = pods->rows[i];
@@ -30,12 +35,11 @@ static void forget(struct dv_pods *pods, const char *uid)
     pods->n = kept;
 }
 
-static struct dv_workload *new_row(struct dv_pods *pods)
+static struct row *new_row(struct dv_pods *pods)
 {
     if (pods->n == pods->cap) {
         size_t cap = pods->cap ? 2 * pods->cap : 64;
-        struct dv_workload *more =
-            cap > DV_PODS_MAX ? NULL : realloc(pods->rows, cap * sizeof *more);
+        struct row *more = cap > DV_PODS_MAX ? NULL : realloc(pods->rows, cap * sizeof *more);
         if (!more)
             return NULL;
         pods->rows = more;
@@ -48,10 +52,13 @@ static struct dv_workload *new_row(struct dv_pods *pods)
 static void add(struct dv_pods *pods, const struct dv_kube_pod *pod, const char *container,
                 const char *id)
 {
-    struct dv_workload *w = new_row(pods);
+    struct row *row = new_row(pods);
+    struct dv_workload *w = row ? &row->w : NULL;
     if (!w)
         return;
-    memset(w, 0, sizeof *w);
+    memset(row, 0, sizeof *row);
+    row->finished =
+        pod->phase && (!strcmp(pod->phase, "Succeeded") || !strcmp(pod->phase, "Failed"));
     if (dv_tenant_check_name(pod->namespace, NULL) == 0 &&
         dv_str_copy(w->namespace, sizeof w->namespace, pod->namespace) == 0 &&
         dv_str_copy(w->pod, sizeof w->pod, pod->name) == 0 &&
@@ -110,13 +117,27 @@ const struct dv_workload *dv_pods_in_cgroup(const struct dv_pods *pods, const ch
     if (!dv_cgroup_find(text, &in))
         return NULL;
     for (size_t i = 0; i < pods->n; i++) {
-        const struct dv_workload *w = &pods->rows[i];
+        const struct dv_workload *w = &pods->rows[i].w;
         if (w->container_id[0] && !strcmp(w->container_id, in.id))
             return w;
         if (in.pod_uid[0] && !w->container_id[0] && !strcmp(w->pod_uid, in.pod_uid))
             pod = w;
     }
     return pod;
+}
+
+const struct dv_workload *dv_pods_find(const struct dv_pods *pods, const char *namespace,
+                                       const char *pod, bool *ret_finished)
+{
+    for (size_t i = 0; pods && i < pods->n; i++) {
+        const struct row *row = &pods->rows[i];
+        if (row->w.container_id[0] || strcmp(row->w.namespace, namespace) != 0 ||
+            strcmp(row->w.pod, pod) != 0)
+            continue;
+        *ret_finished = row->finished;
+        return &row->w;
+    }
+    return NULL;
 }
 
 const struct dv_workload *dv_pods_of(const struct dv_pods *pods, pid_t pid)

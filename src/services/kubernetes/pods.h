@@ -32,6 +32,10 @@ void dv_pods_change(struct dv_pods *pods, enum dv_kube_change change,
 /* The container, or the pod with container "", that a process with this text of /proc/PID/cgroup
  * is in. NULL: none that is known. Lent until the next change; device and cgroup are "". */
 const struct dv_workload *dv_pods_in_cgroup(const struct dv_pods *pods, const char *text);
+/* A pod by its name; finished: it has ended for good, though the kubelet may still list it. NULL:
+ * none that is known. Lent likewise; accepts NULL. */
+const struct dv_workload *dv_pods_find(const struct dv_pods *pods, const char *namespace,
+                                       const char *pod, bool *ret_finished);
 /* The same of a process. Accepts NULL. */
 const struct dv_workload *dv_pods_of(const struct dv_pods *pods, pid_t pid);
 

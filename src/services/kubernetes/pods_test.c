@@ -104,9 +104,27 @@ static void test_bounds(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* The kubelet may list a pod that has ended until its object goes. */
+static void test_a_pod_that_has_finished(void **state)
+{
+    bool finished = true;
+    struct dv_kube_pod pod = {.namespace = "team-a", .name = "job", .uid = UID, .phase = "Running"};
+    assert_null(dv_pods_find(pods, "team-a", "job", &finished));
+    assert_null(dv_pods_find(NULL, "team-a", "job", &finished));
+    dv_pods_change(pods, DV_KUBE_ADDED, &pod);
+    assert_string_equal(dv_pods_find(pods, "team-a", "job", &finished)->pod_uid, UID);
+    assert_false(finished);
+    assert_null(dv_pods_find(pods, "team-b", "job", &finished));
+    pod.phase = "Succeeded";
+    dv_pods_change(pods, DV_KUBE_MODIFIED, &pod);
+    assert_non_null(dv_pods_find(pods, "team-a", "job", &finished));
+    assert_true(finished);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {T(test_a_container_is_known_by_its_id), T(test_a_static_pod),
-                                       T(test_what_is_no_pods), T(test_bounds)};
+                                       T(test_what_is_no_pods), T(test_bounds),
+                                       T(test_a_pod_that_has_finished)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

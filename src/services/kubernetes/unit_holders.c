@@ -16,6 +16,7 @@ struct dv_unit_holders {
     size_t n;
     char *texts;
     uint64_t ask_ns, generation;
+    uint64_t asked_ns, as_of_ns; /* the question under way, that of the rows */
     bool asking, known, told;
 };
 
@@ -82,6 +83,7 @@ static void on_list(void *arg, int r, const struct dv_kubelet_held *rows, size_t
     h->asking = false;
     h->generation++;
     forget(h);
+    h->as_of_ns = h->asked_ns;
     if (r == 0)
         take(h, rows, count);
     else if (!h->told)
@@ -95,6 +97,7 @@ void dv_unit_holders_tick(struct dv_unit_holders *h, uint64_t now)
     if (h->asking || now < h->ask_ns)
         return;
     h->ask_ns = now + DV_UNIT_HOLDERS_NS;
+    h->asked_ns = now;
     int r = dv_kubelet_pod_resources_list(h->client, TIMEOUT_MS, on_list, h, &err);
     h->asking = r == 0;
     if (r < 0) {
@@ -116,6 +119,11 @@ uint64_t dv_unit_holders_generation(const struct dv_unit_holders *h)
 bool dv_unit_holders_known(const struct dv_unit_holders *h)
 {
     return h->known;
+}
+
+bool dv_unit_holders_as_of(const struct dv_unit_holders *h, uint64_t when)
+{
+    return h->known && h->as_of_ns >= when;
 }
 
 const struct dv_unit_holder *dv_unit_holders_at(const struct dv_unit_holders *h, size_t i)

@@ -40,6 +40,8 @@ void dv_unit_holders_refresh(struct dv_unit_holders *holders);
 uint64_t dv_unit_holders_generation(const struct dv_unit_holders *holders);
 /* The kubelet has answered the last question. */
 bool dv_unit_holders_known(const struct dv_unit_holders *holders);
+/* It has answered a question that was asked then or later. */
+bool dv_unit_holders_as_of(const struct dv_unit_holders *holders, uint64_t when);
 /* As the kubelet lists them; NULL past the end. Good until the loop goes on. */
 const struct dv_unit_holder *dv_unit_holders_at(const struct dv_unit_holders *holders, size_t i);
 /* Units of a resource that somebody has. */
