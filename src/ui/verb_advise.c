@@ -20,7 +20,9 @@ struct values {
 
 #define AT(field) offsetof(struct values, field)
 static const struct dv_option options[] = {
-    {"memory", 'm', "SIZE", "GPU memory of one workload", DV_OPTION_BYTES, AT(memory)},
+    {"memory", 'm', "SIZE",
+     "GPU memory of one workload, its CUDA context included (300 to 500 MiB)", DV_OPTION_BYTES,
+     AT(memory)},
     {"compute", 'c', "SHARE", "share of a GPU's compute that it needs", DV_OPTION_COMPUTE,
      AT(compute)},
     {"training", 0, NULL, "it trains", DV_OPTION_FLAG, AT(training)},
