@@ -365,11 +365,7 @@ static int read_list(struct reader *in, const struct dv_yaml_node *root,
                      const struct dv_yaml_node *list, const char *key, uint32_t max,
                      int (*read_item)(struct reader *, const struct dv_yaml_node *))
 {
-    if (!list)
-        return dv_yaml_bad(in->yaml, root, in->err, "%s is missing", key);
-    int r = dv_yaml_list(in->yaml, list, key, max, in->err);
-    if (!r && !list->n)
-        r = dv_yaml_bad(in->yaml, list, in->err, "%s: an empty list", key);
+    int r = dv_yaml_list_needed(in->yaml, root, list, key, max, in->err);
     for (uint32_t i = 0; !r && i < list->n; i++)
         r = read_item(in, list->items[i]);
     return r;

@@ -65,8 +65,8 @@ static void test_errors(void **state)
     } cases[] = {
         {"", "f.yaml: an empty file, where one fleet is wanted"},
         {"a: 1\n---\nb: 1\n", "f.yaml: several documents, where one fleet is wanted"},
-        {T4, "f.yaml:1:1: workloads is missing"},
-        {ONE, "f.yaml:1:1: gpus is missing"},
+        {T4, "f.yaml:1:1: workloads is missing: a list"},
+        {ONE, "f.yaml:1:1: gpus is missing: a list"},
         {"gpus: []\n" ONE, "f.yaml:1:7: gpus: an empty list"},
         {"gpu: [{model: T4}]\n" ONE, "f.yaml:1:1: unknown key \"gpu\" in a fleet; did you mean "
                                      "\"gpus\"?"},

@@ -593,3 +593,13 @@ int dv_yaml_list(const struct dv_yaml *yaml, const struct dv_yaml_node *node, co
         return dv_yaml_bad(yaml, node, err, "%s: %u items, at most %u", key, node->n, max);
     return 0;
 }
+
+int dv_yaml_list_needed(const struct dv_yaml *yaml, const struct dv_yaml_node *map,
+                        const struct dv_yaml_node *node, const char *key, uint32_t max,
+                        struct dv_err *err)
+{
+    if (!node)
+        return dv_yaml_bad(yaml, map, err, "%s is missing: a list", key);
+    int r = dv_yaml_list(yaml, node, key, max, err);
+    return r || node->n ? r : dv_yaml_bad(yaml, node, err, "%s: an empty list", key);
+}

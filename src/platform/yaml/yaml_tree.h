@@ -112,5 +112,9 @@ int dv_yaml_bool(const struct dv_yaml *yaml, const struct dv_yaml_node *node, co
 /* Is it a list, of at most `max` items? */
 int dv_yaml_list(const struct dv_yaml *yaml, const struct dv_yaml_node *node, const char *key,
                  uint32_t max, struct dv_err *err);
+/* Likewise, and is it there (NULL: `map` lacks the key) and not empty? */
+int dv_yaml_list_needed(const struct dv_yaml *yaml, const struct dv_yaml_node *map,
+                        const struct dv_yaml_node *node, const char *key, uint32_t max,
+                        struct dv_err *err);
 
 #endif

@@ -237,6 +237,11 @@ static void test_values(void **state)
     assert_int_equal(dv_yaml_list(y, v[4], "k", 0, &err), 0);
     assert_int_equal(dv_yaml_list(y, y->roots[0], "k", 7, &err), -EINVAL);
     assert_string_equal(err.msg, "f.yaml:1:1: k: 8 items, at most 7");
+    assert_int_equal(dv_yaml_list_needed(y, v[0], y->roots[0], "k", 8, &err), 0);
+    assert_int_equal(dv_yaml_list_needed(y, y->roots[0], NULL, "k", 7, &err), -EINVAL);
+    assert_string_equal(err.msg, "f.yaml:1:1: k is missing: a list");
+    assert_int_equal(dv_yaml_list_needed(y, v[0], v[4], "k", 7, &err), -EINVAL);
+    assert_string_equal(err.msg, "f.yaml:1:16: k: an empty list");
     assert_true(dv_yaml_is(v[1], "7"));
     assert_false(dv_yaml_is(v[4], "7"));
     assert_false(dv_yaml_is(NULL, "7"));

@@ -37,10 +37,9 @@ struct dv_place {
     uint32_t n;  /* nodes */
     struct dv_rng rng;
 
-    struct dv_place_kind *kinds;
+    struct dv_pod_kinds pods;    /* that were met; as many as kinds */
+    struct dv_place_kind *kinds; /* by their numbers */
     uint32_t n_kinds, kinds_capacity, n_trees, trees_max;
-    uint32_t *slots; /* a hash table over kinds */
-    uint32_t n_slots;
 
     uint64_t changes;  /* of nodes, so far */
     uint32_t *log;     /* a ring of which nodes changed */

@@ -33,7 +33,7 @@ void dv_place_free(struct dv_place *place)
     for (uint32_t i = 0; i < place->n_kinds; i++)
         dv_place_tree_done(&place->kinds[i].tree);
     free(place->kinds);
-    free(place->slots);
+    dv_pod_kinds_done(&place->pods);
     free(place->log);
     free(place->last);
     free(place);
@@ -101,29 +101,6 @@ const void *dv_place_hint(const struct dv_place *place)
 
 /* ---- kinds of pods -------------------------------------------------------------------------- */
 
-static uint32_t hash(const struct dv_cluster_pod *pod)
-{
-    uint64_t h = ((uint64_t)pod->cpu_milli << 32 | pod->memory_mib) * UINT64_C(0x9E3779B97F4A7C15);
-    h ^= (uint64_t)pod->gpus << 56 ^ (uint64_t)pod->gpu_milli << 40 ^ (uint64_t)pod->spec << 20 ^
-         pod->wish;
-    h *= UINT64_C(0xBF58476D1CE4E5B9);
-    return (uint32_t)(h >> 32);
-}
-
-static bool same_kind(const struct dv_cluster_pod *a, const struct dv_cluster_pod *b)
-{
-    return a->cpu_milli == b->cpu_milli && a->memory_mib == b->memory_mib && a->gpus == b->gpus &&
-           a->gpu_milli == b->gpu_milli && a->spec == b->spec && a->wish == b->wish;
-}
-
-static uint32_t slot_of(const struct dv_place *p, const struct dv_cluster_pod *pod)
-{
-    uint32_t at = hash(pod) & (p->n_slots - 1);
-    while (p->slots[at] && !same_kind(&p->kinds[p->slots[at] - 1].pod, pod))
-        at = (at + 1) & (p->n_slots - 1);
-    return at;
-}
-
 static int grow_kinds(struct dv_place *p)
 {
     uint32_t capacity = p->kinds_capacity ? p->kinds_capacity * 2 : 64;
@@ -131,26 +108,16 @@ static int grow_kinds(struct dv_place *p)
     if (!kinds)
         return -ENOMEM;
     p->kinds = kinds;
-    uint32_t *slots = calloc((size_t)capacity * 2, sizeof *slots);
-    if (!slots)
-        return -ENOMEM;
-    free(p->slots);
-    p->slots = slots;
-    p->n_slots = capacity * 2;
     p->kinds_capacity = capacity;
-    for (uint32_t i = 0; i < p->n_kinds; i++)
-        slots[slot_of(p, &kinds[i].pod)] = i + 1;
     return 0;
 }
 
 static int kind_of(struct dv_place *p, const struct dv_cluster_pod *pod, uint32_t *ret)
 {
-    if (p->n_kinds) {
-        uint32_t at = p->slots[slot_of(p, pod)];
-        if (at) {
-            *ret = at - 1;
-            return 0;
-        }
+    uint32_t known = dv_pod_kinds_find(&p->pods, pod);
+    if (known != DV_POD_KINDS_NONE) {
+        *ret = known;
+        return 0;
     }
     int r = dv_cluster_pod_check(pod, NULL);
     if (r < 0)
@@ -159,9 +126,11 @@ static int kind_of(struct dv_place *p, const struct dv_cluster_pod *pod, uint32_
         return -E2BIG;
     if (p->n_kinds == p->kinds_capacity && grow_kinds(p) < 0)
         return -ENOMEM;
+    r = dv_pod_kinds_add(&p->pods, pod);
+    if (r < 0)
+        return r;
     p->kinds[p->n_kinds] =
         (struct dv_place_kind){.pod = *pod, .mask = dv_cluster_spec_mask(p->cluster, pod->spec)};
-    p->slots[slot_of(p, pod)] = p->n_kinds + 1;
     *ret = p->n_kinds++;
     return 0;
 }

@@ -18,7 +18,7 @@ void dv_popularity_free(struct dv_popularity *popularity)
     if (!popularity)
         return;
     free(popularity->kinds);
-    free(popularity->slots);
+    dv_pod_kinds_done(&popularity->pods);
     free(popularity);
 }
 
@@ -27,46 +27,28 @@ void dv_popularity_freep(struct dv_popularity **popularity)
     dv_popularity_free(*popularity);
 }
 
-static uint32_t hash(const struct dv_cluster_pod *pod)
-{
-    uint64_t h = pod->cpu_milli * UINT64_C(0x9E3779B97F4A7C15);
-    h ^= (uint64_t)pod->gpus << 48 | (uint64_t)pod->gpu_milli << 24 | pod->spec;
-    h *= UINT64_C(0xBF58476D1CE4E5B9);
-    return (uint32_t)(h >> 32);
-}
-
-static bool same_kind(const struct dv_cluster_pod *a, const struct dv_cluster_pod *b)
-{
-    return a->cpu_milli == b->cpu_milli && a->gpus == b->gpus && a->gpu_milli == b->gpu_milli &&
-           a->spec == b->spec;
-}
-
-static uint32_t slot_of(const struct dv_popularity *p, const struct dv_cluster_pod *pod)
-{
-    uint32_t at = hash(pod) & (p->n_slots - 1);
-    while (p->slots[at] && !same_kind(&p->kinds[p->slots[at] - 1].pod, pod))
-        at = (at + 1) & (p->n_slots - 1);
-    return at;
-}
-
 static int grow(struct dv_popularity *p)
 {
-    if (p->n == DV_POPULARITY_KINDS_MAX)
-        return -E2BIG;
     uint32_t capacity = p->capacity ? p->capacity * 2 : 64;
     struct dv_popularity_kind *kinds = realloc(p->kinds, capacity * sizeof *kinds);
     if (!kinds)
         return -ENOMEM;
     p->kinds = kinds;
-    uint32_t *slots = calloc((size_t)capacity * 2, sizeof *slots);
-    if (!slots)
-        return -ENOMEM;
-    free(p->slots);
-    p->slots = slots;
-    p->n_slots = capacity * 2;
     p->capacity = capacity;
-    for (uint32_t i = 0; i < p->n; i++)
-        slots[slot_of(p, &kinds[i].pod)] = i + 1;
+    return 0;
+}
+
+static int add_kind(struct dv_popularity *p, const struct dv_cluster_pod *pod, uint32_t *ret)
+{
+    if (p->n == DV_POPULARITY_KINDS_MAX)
+        return -E2BIG;
+    if (p->n == p->capacity && grow(p) < 0)
+        return -ENOMEM;
+    int r = dv_pod_kinds_add(&p->pods, pod);
+    if (r < 0)
+        return r;
+    p->kinds[p->n] = (struct dv_popularity_kind){.pod = *pod};
+    *ret = p->n++;
     return 0;
 }
 
@@ -74,21 +56,15 @@ int dv_popularity_add(struct dv_popularity *popularity, const struct dv_cluster_
                       uint64_t weight)
 {
     struct dv_popularity *p = popularity;
-    if (p->n == p->capacity) {
-        int r = p->n && p->slots[slot_of(p, pod)] ? 0 : grow(p);
-        if (r < 0)
-            return r;
-    }
-    uint32_t *slot = &p->slots[slot_of(p, pod)];
-    if (!*slot) {
-        struct dv_cluster_pod kind = *pod;
-        kind.memory_mib = 0;
-        kind.wish = 0;
-        p->kinds[p->n] = (struct dv_popularity_kind){.pod = kind};
-        *slot = ++p->n;
-    }
-    p->kinds[*slot - 1].count += weight;
-    p->kinds[*slot - 1].memory_mib += weight * pod->memory_mib;
+    struct dv_cluster_pod kind = *pod;
+    kind.memory_mib = 0;
+    kind.wish = 0;
+    uint32_t i = dv_pod_kinds_find(&p->pods, &kind);
+    int r = i == DV_POD_KINDS_NONE ? add_kind(p, &kind, &i) : 0;
+    if (r < 0)
+        return r;
+    p->kinds[i].count += weight;
+    p->kinds[i].memory_mib += weight * pod->memory_mib;
     p->total += weight;
     p->version++;
     return 0;

@@ -9,7 +9,7 @@
 #ifndef DV_POLICY_PLACE_POPULARITY_H
 #define DV_POLICY_PLACE_POPULARITY_H
 
-#include "model/cluster.h"
+#include "policy/place/pod_kinds.h"
 
 #define DV_POPULARITY_KINDS_MAX 65536u
 
@@ -21,10 +21,9 @@ struct dv_popularity_kind {
 
 struct dv_popularity {
     const struct dv_cluster *cluster; /* for the texts of specs; borrowed */
-    struct dv_popularity_kind *kinds; /* as they came */
+    struct dv_pod_kinds pods;         /* that came, without memory and wish; n of them */
+    struct dv_popularity_kind *kinds; /* by their numbers */
     uint32_t n, capacity;
-    uint32_t *slots; /* a hash table over `kinds` */
-    uint32_t n_slots;
     uint64_t total;   /* the sum of counts */
     uint32_t version; /* goes up with every change */
 };
