@@ -211,15 +211,17 @@ static int run(const struct dv_ui *ui)
     if (empty && !ask_all(&want))
         return dv_ui_fail(ui, DV_UI_FAILURE, "the questions were not answered");
     dv_advise(&want, &advice);
+    int answered = advice.too_many ? DV_UI_PROBLEMS : DV_UI_OK;
     if (!dv_ui_is(ui, "table")) {
         dv_cleanup(dv_output_free) struct dv_output *o = dv_advise_text_json(&want, &advice);
-        return dv_ui_answer(ui, o, &view, NULL, DV_UI_OK);
+        return dv_ui_answer(ui, o, &view, NULL, answered);
     }
     dv_cleanup(dv_str_done) struct dv_str text = {0};
     dv_advise_text_lines(&want, &advice, &text);
     if (text.failed)
         return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
-    return dv_ui_print(dv_str_get(&text));
+    exit = dv_ui_print(dv_str_get(&text));
+    return exit ? exit : answered;
 }
 
 static const struct dv_ui_example examples[] = {
@@ -238,7 +240,8 @@ const struct dv_ui_verb dv_verb_advise = {
         "the walls that the workload gets, the way there, and what to paste. An untrusted workload "
         "is never advised to anything but hardware walls; asking for more never gives a weaker "
         "wall. Without options, and on a terminal, the questions are asked. It knows one workload "
-        "alone: what a fleet needs is divvy plan's to say.",
+        "alone: what a fleet needs is divvy plan's to say. Ends with 3 where --tenants "
+        "do not fit.",
     .options = options,
     .n_options = DV_ARRAY_SIZE(options),
     .values_size = sizeof(struct values),
