@@ -8,6 +8,7 @@ import time
 import unittest
 
 import harness
+import kube_api
 from harness import GIB
 
 
@@ -185,6 +186,31 @@ class LostBefore(unittest.TestCase):
             for i in (1, 3):
                 gpu = node.wait(i, "failed", "gpu_lost", "reset")
                 self.assertEqual(gpu["uuid"], was[i]["uuid"])
+
+    def test_a_cluster_is_told(self):
+        self.run_sim("inject", "--gpu", "1", "--xid", "79")
+        kubelet = os.path.join(self.directory, "kubelet")
+        os.makedirs(os.path.join(kubelet, "device-plugins"))
+        lost = "GPU 1: the GPU is lost or needs a reset, since before divvyd started"
+        with kube_api.Server(self.directory, "n1", {}) as server, \
+                self.node(args=["--kubernetes", "--kubeconfig", server.kubeconfig, "--node-name", "n1",
+                                "--kubelet-dir", kubelet, "--cdi-dir", self.directory]) as node:
+            def told(status, message):
+                c = server.condition("DivvyGPUHealthy")
+                return c and (c["status"], c["message"]) == (status, message)
+            harness.wait_for(lambda: told("False", lost), "the Node's condition names it")
+            harness.wait_for(lambda: lost in server.events("GpuUnhealthy"), "an event names it")
+
+            def units():
+                return [r["units"] for r in node.json("kubernetes")["resources"]]
+            harness.wait_for(lambda: units() == [3], "the others are offered")
+            node.inject("--gpu", "1", "--reset")
+            harness.wait_for(lambda: told("True", "4 GPUs are well"), "the condition is as before")
+            uuid = node.gpu(1)["uuid"]
+            harness.wait_for(lambda: [e for e in server.events("GpuRecovered")
+                                      if e.startswith(f"GPU 1 ({uuid}) is well again")],
+                             "an event says so")
+            harness.wait_for(lambda: units() == [4], "it is offered too")
 
     def test_the_driver_says_unknown_error(self):
         """As newer drivers do of a GPU that is off the bus; or when it is asked what it is."""

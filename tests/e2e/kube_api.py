@@ -25,6 +25,7 @@ class Server:
         self.kubeconfig = os.path.join(directory, "kubeconfig")
         self.key, self.cert = os.path.join(directory, "kube.key"), os.path.join(directory, "kube.crt")
         self.server = None
+        self.written = []  # the last (path, body) of what was posted and patched
 
     def __enter__(self):
         return self.start()
@@ -91,6 +92,16 @@ class Server:
                 "metadata": {"name": self.node, "uid": "1", "resourceVersion": str(self.version),
                              "labels": self.labels}}
 
+    def condition(self, kind):
+        """The Node's condition of that type as it was written last, or None."""
+        found = [c for _path, body in self.written for c in (body.get("status") or {}).get("conditions", [])
+                 if c["type"] == kind]
+        return found[-1] if found else None
+
+    def events(self, reason):
+        return [body.get("message") or body.get("note") for _path, body in self.written
+                if body.get("reason") == reason]
+
     @staticmethod
     def answer(handler, status, body):
         text = json.dumps(body).encode()
@@ -129,5 +140,7 @@ class Server:
                 self.changed.wait(1)
 
     def patch(self, handler):
-        handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        with self.changed:
+            self.written = [*self.written, (handler.path.partition("?")[0], json.loads(body))][-100:]
         self.answer(handler, 200, self.object())
