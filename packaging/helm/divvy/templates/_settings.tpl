@@ -114,6 +114,9 @@ objects are "not set". Two that are set and differ end the rendering. Answers {"
 {{- if and (or $s.serviceMonitor $v.metrics.podMonitor.enabled) (not $s.remoteMetrics) }}
   {{- fail "\n\nmetrics.serviceMonitor.enabled (dcgmExporter.serviceMonitor.enabled) or metrics.podMonitor.enabled is true, but metrics leave a pod only encrypted: give metrics.tlsSecret, and leave metrics.enabled (dcgmExporter.enabled) true" }}
 {{- end }}
+{{- if and $s.remoteMetrics (not $v.metrics.tokenSecret) }}
+  {{- fail "\n\nmetrics.tlsSecret is given without metrics.tokenSecret: metrics leave a pod only for who sends a token; give a Secret whose key `token` has one of at least 16 characters" }}
+{{- end }}
 {{- if and $v.metrics.tokenSecret (not $v.metrics.tlsSecret) }}
   {{- fail "\n\nmetrics.tokenSecret is given without metrics.tlsSecret: a token is sent over TLS only" }}
 {{- end }}
