@@ -178,7 +178,7 @@ static int serve_one(int sock, struct worker *w, struct dv_worker_reply *a)
 void dv_worker_serve(int sock, const struct dv_keeper_config *config)
 {
     struct worker w = {.config = config};
-    struct dv_worker_reply *a = malloc(sizeof *a);
+    struct dv_worker_reply *a = calloc(1, sizeof *a); /* all of it may be sent */
     memset(w.timeslice, 0xff, sizeof w.timeslice);
     if (a)
         while (serve_one(sock, &w, a) == 0)
