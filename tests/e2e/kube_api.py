@@ -19,7 +19,7 @@ class Server:
     def __init__(self, directory, node, labels, delay=0.0):
         self.directory, self.node, self.delay = directory, node, delay
         self.labels = dict(labels)
-        self.version = 1
+        self.uid = self.version = 1
         self.changed = threading.Condition()
         self.closing = False
         self.kubeconfig = os.path.join(directory, "kubeconfig")
@@ -87,9 +87,17 @@ class Server:
             self.version += 1
             self.changed.notify_all()
 
+    def make_anew(self):
+        """The Node is deleted and registered again."""
+        with self.changed:
+            self.uid += 1
+            self.version += 1
+            self.written = []
+            self.changed.notify_all()
+
     def object(self):
         return {"apiVersion": "v1", "kind": "Node",
-                "metadata": {"name": self.node, "uid": "1", "resourceVersion": str(self.version),
+                "metadata": {"name": self.node, "uid": str(self.uid), "resourceVersion": str(self.version),
                              "labels": self.labels}}
 
     def condition(self, kind):

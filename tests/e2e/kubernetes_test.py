@@ -135,6 +135,15 @@ class Kubernetes(unittest.TestCase):
             self.assertIn("nowhere", node.json("kubernetes")["labels"]["problem"])
 
     @unittest.skipUnless(shutil.which("openssl"), "no openssl")
+    def test_a_node_that_is_made_anew_gets_its_condition_again(self):
+        with tempfile.TemporaryDirectory() as keys, kube_api.Server(keys, "n1", {}) as server, \
+                Alone(kubeconfig=server.kubeconfig):
+            harness.wait_for(lambda: server.condition("DivvyGPUHealthy"), "the condition")
+            server.make_anew()
+            self.assertIsNone(server.condition("DivvyGPUHealthy"))
+            harness.wait_for(lambda: server.condition("DivvyGPUHealthy"), "it is written again", 20)
+
+    @unittest.skipUnless(shutil.which("openssl"), "no openssl")
     def test_the_nodes_label_counts_from_the_start(self):
         """What nodes without the label have is never offered to one that has it, neither before the
         API server has answered nor, after a restart, while it is away."""

@@ -36,6 +36,7 @@ struct dv_mig_label {
     uint64_t generation_seen, retry_ns, look_ns;
     const char *state; /* what the label about it should say; NULL: as it is */
     uint64_t state_ns; /* when that was written last */
+    uint32_t state_tries;
     char problem[480]; /* why it could not be begun */
     char told[400];    /* who is in the way, as the last event said */
     struct eviction *evictions;
@@ -51,6 +52,8 @@ struct eviction {
 
 static void tell(struct dv_mig_label *l, const char *state)
 {
+    bool again = state && l->state && !strcmp(state, l->state);
+    l->state_tries = again ? l->state_tries + 1 : 0;
     l->state = state;
     l->state_ns = dv_clock_now();
     dv_node_object_set_label(l->object, DV_MIG_LABEL_STATE, state);
@@ -60,7 +63,10 @@ static void tell(struct dv_mig_label *l, const char *state)
 static void tell_again(struct dv_mig_label *l, uint64_t now)
 {
     const char *there = dv_node_object_label(l->object, DV_MIG_LABEL_STATE);
-    if (l->state && now >= l->state_ns + RETRY_NS && (!there || strcmp(there, l->state) != 0))
+    uint64_t rest = RETRY_NS << DV_MIN(l->state_tries, 5u); /* a server may be away for hours */
+    if (l->state && there && !strcmp(there, l->state))
+        l->state_tries = 0;
+    if (l->state && now >= l->state_ns + rest && (!there || strcmp(there, l->state) != 0))
         tell(l, l->state);
 }
 

@@ -32,6 +32,7 @@ struct dv_node_object {
     struct dv_kube_node_watch *watch;
     struct dv_kube_recorder *recorder;
     struct marks labels, annotations;
+    char uid[64]; /* the Node's that was seen last; "": none yet */
     uint64_t generation;
     char condition[600]; /* what was written last */
     int64_t condition_since;
@@ -82,6 +83,11 @@ static const char *marks_find(const struct marks *m, const char *key)
 static void on_node(void *arg, const struct dv_kube_node *node)
 {
     struct dv_node_object *o = arg;
+    if (node && strcmp(node->uid, o->uid) != 0) {
+        if (o->uid[0]) /* deleted and made anew: nothing of ours is on it */
+            o->condition[0] = 0;
+        snprintf(o->uid, sizeof o->uid, "%s", node->uid);
+    }
     if (node) {
         marks_take(&o->labels, node->labels, node->n_labels);
         marks_take(&o->annotations, node->annotations, node->n_annotations);
