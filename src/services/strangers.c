@@ -30,7 +30,8 @@ static bool read_line(const char **at, struct dv_gpu *ret)
     line[len] = 0;
     *at += len + 1;
     /* The widths are DV_UUID_SIZE and DV_GPU_PCI_SIZE without their NULs. */
-    if (sscanf(line, "%95s %31s %n", ret->uuid, ret->pci_bus_id, &model) != 2 || !model)
+    if (sscanf(line, "%95s %31s %n", ret->uuid, ret->pci_bus_id, &model) != 2 || !model ||
+        strncmp(ret->uuid, "GPU-", 4) != 0)
         return false;
     return dv_str_copy(ret->model, sizeof ret->model, line + model) >= 0;
 }
