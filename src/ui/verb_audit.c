@@ -371,6 +371,7 @@ static int run(const struct dv_ui *ui)
     dv_cleanup(dv_spool_freep) struct dv_spool *spool = v->no_replay ? NULL : dv_spool_new();
     if (!audit || (!spool && !v->no_replay))
         return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
+    f.mig_slices = a.model->mig ? a.model->mig->slices : 7; /* of others the usual one */
     f.audit = audit;
     f.spool = spool;
     exit = read_samples(ui, &f);

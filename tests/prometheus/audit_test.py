@@ -120,6 +120,37 @@ def test_honest():
         assert a["data_quality"]["step_corrections"] == 0 and not a["notes"]
 
 
+def test_mig():
+    """Instances are parts of one GPU: seven of 1g, half busy, are one GPU, half busy, and not seven."""
+    def instance(i, profile):
+        return {**pod("p%d" % i), "UUID": "GPU-m", "GPU_I_ID": str(i), **({"GPU_I_PROFILE": profile} if profile else {})}
+
+    def fleet(profiles):
+        def answer(handler, q):
+            name = q["query"].split("{")[0]
+            v = {"DCGM_FI_PROF_GR_ENGINE_ACTIVE": "0.5", "DCGM_FI_DEV_FB_USED": "4096"}.get(name)
+            handler.say(matrix([(instance(i, p), [[t, v] for t in grid(q)]) for i, p in enumerate(profiles)] if v else []))
+        return answer
+
+    with Server(fleet(["1g.10gb"] * 7)) as s:
+        a, _ = audit(s.url, "--range", "24h", "--step", "5m", "--price", "7")
+        assert a["workloads"] == 7 and a["fleet"]["gpus_peak"] == 1, a["fleet"]
+        assert abs(a["waste"]["waste_percent"] - 50) < 0.01, a["waste"]
+        assert abs(a["mean_busy_percent"] - 50 / 7) < 0.01
+        assert a["plan"]["gpus_needed"] == 1, a["plan"]
+        row = a["recommendations"][0]
+        assert row["gpu"] == "GPU-m/0" and abs(row["mean_busy_percent"] - 50 / 7) < 0.01, row
+        assert abs(sum(r["waste_cost_micros"] for r in a["recommendations"]) - a["waste"]["waste_cost_micros"]) < 10
+    # One of three slices alone: four sevenths of the GPU were nobody's.
+    with Server(fleet(["3g.40gb"])) as s:
+        a, _ = audit(s.url, "--range", "24h", "--step", "5m", "--price", "7")
+        assert a["fleet"]["gpus_peak"] == 1 and abs(a["waste"]["waste_percent"] - (100 - 150 / 7)) < 0.01, a["waste"]
+    # Of a card of four slices.
+    with Server(fleet(["1g.6gb"] * 4)) as s:
+        a, _ = audit(s.url, "--range", "24h", "--step", "5m", "--gpu", "A30")
+        assert abs(a["waste"]["waste_percent"] - 50) < 0.01, a["waste"]
+
+
 def test_pieces():
     """A month at a minute: no piece asks for more than a Prometheus gives, and none overlap."""
     with Server(honest) as s:

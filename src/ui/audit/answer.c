@@ -170,6 +170,12 @@ static void add_plan(struct dv_output_node *root, const struct dv_audit_answer *
     }
 }
 
+/* What it held of a GPU and did not use. */
+static double idle_part(const struct dv_audit_workload *w)
+{
+    return DV_MAX(w->part - w->mean_percent / 100, 0.0);
+}
+
 static void add_recommendation(struct dv_output_node *list, const struct dv_audit_answer *a,
                                uint32_t i)
 {
@@ -206,7 +212,7 @@ static void add_recommendation(struct dv_output_node *list, const struct dv_audi
     dv_output_seconds(row, "covered_seconds", w->covered_ns);
     dv_output_seconds(row, "longest_idle_seconds", (uint64_t)w->series.longest_idle_ns);
     dv_output_uint(row, "gaps", w->spacing.gaps);
-    add_money(row, "waste_cost_micros", &a->money, hours * (1 - w->mean_percent / 100));
+    add_money(row, "waste_cost_micros", &a->money, hours * idle_part(w));
     dv_output_uint(row, "plan_gpu", a->work->plan->gpu_of[i]);
     dv_output_string(row, "why", dv_audit_text_name(w->why));
     dv_audit_text_why(w, a->wish, &reason);
@@ -215,7 +221,7 @@ static void add_recommendation(struct dv_output_node *list, const struct dv_audi
 
 static double idle_hours(const struct dv_audit_workload *w)
 {
-    return (double)w->covered_ns * (1 - w->mean_percent / 100);
+    return (double)w->covered_ns * idle_part(w);
 }
 
 struct order {

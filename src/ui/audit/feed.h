@@ -21,6 +21,7 @@ struct dv_audit_feed {
     uint64_t outside;          /* of [from, to) */
     uint64_t clamped;          /* more than 100 % busy */
     double busy_max;           /* of all values */
+    uint32_t mig_slices;       /* compute slices of a GPU of this fleet that is cut */
     uint64_t asked_step_ns;    /* of a Prometheus; 0: nobody was asked */
     uint64_t step_corrections; /* answers of a Prometheus that did not keep to the step */
     uint64_t series_dropped;   /* of a Prometheus: without a label to name them by */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Telemetry out of a Prometheus: dcgm-exporter's metrics under its own labels, or divvy's. */
 #include "feed.h"
+#include "model/mig.h"
 #include "prometheus/prometheus.h"
 
 #include <errno.h>
@@ -42,6 +43,7 @@ struct reading {
     const char *labels[LABELS_MAX]; /* that name a workload; n 0: the usual ones */
     size_t n_labels;
     uint32_t workload;
+    double part; /* of a GPU: 1, or that of the series' MIG instance */
     bool named, asked;
     struct dv_err err;
     char name[DV_AUDIT_NAME_MAX + 1], gpu[DV_AUDIT_NAME_MAX + 1];
@@ -102,6 +104,16 @@ static void name_series(struct reading *r, const struct dv_prometheus_labels *la
     }
 }
 
+/* An instance's part of its GPU, by its profile; 1 of whole GPUs, and where it is not said. */
+static double part_of(const struct reading *r, const struct dv_prometheus_labels *labels)
+{
+    struct dv_mig_name name;
+    if (!*dv_prometheus_label(labels, "GPU_I_ID") || !r->feed->mig_slices ||
+        dv_mig_name_parse(dv_prometheus_label(labels, "GPU_I_PROFILE"), &name, NULL) < 0)
+        return 1;
+    return (double)DV_MIN(name.slices, r->feed->mig_slices) / (double)r->feed->mig_slices;
+}
+
 static int read_labels(const char *text, struct reading *ret, struct dv_err *err)
 {
     if (text && dv_str_copy(ret->labels_text, sizeof ret->labels_text, text) < 0)
@@ -124,7 +136,11 @@ static int on_series(void *arg, const struct dv_prometheus_labels *labels)
     name_series(r, labels, r->question >= divvy && r->question < divvy + DV_ARRAY_SIZE(divvy));
     r->named = *r->name != 0;
     r->feed->series_dropped += !r->named;
-    return r->named ? dv_audit_feed_find(r->feed, r->name, r->gpu, &r->workload, &r->err) : 0;
+    r->part = part_of(r, labels);
+    int x = r->named ? dv_audit_feed_find(r->feed, r->name, r->gpu, &r->workload, &r->err) : 0;
+    if (x >= 0 && r->named)
+        dv_audit_part(r->feed->audit, r->workload, r->part);
+    return x;
 }
 
 static int on_sample(void *arg, int64_t unix_ns, double value, bool missing)
@@ -136,8 +152,9 @@ static int on_sample(void *arg, int64_t unix_ns, double value, bool missing)
         r->feed->missing_values++;
         return 0;
     }
-    int x = dv_audit_feed_to(r->feed, r->workload, r->question->memory, unix_ns,
-                             value * r->question->scale, &r->err);
+    int x =
+        dv_audit_feed_to(r->feed, r->workload, r->question->memory, unix_ns,
+                         value * r->question->scale * (r->question->memory ? 1 : r->part), &r->err);
     if (x < 0)
         dv_err_prefix(&r->err, "%.100s of %.100s: ", r->question->memory ? "memory" : "utilization",
                       r->name);

@@ -110,6 +110,7 @@ static int add_entry(struct dv_audit *a, uint64_t hash, const char *name, const 
     e->hash = hash;
     e->w.name = e->text;
     e->w.gpu = e->text + n;
+    e->w.part = 1;
     a->entries[a->n++] = e;
     a->table[seek(a, hash, name, gpu)] = a->n;
     return 0;
@@ -221,10 +222,18 @@ struct use {
     uint64_t covered_ns; /* by its workloads' samples, all together */
 };
 
+/* By the names up to a '/': what is behind it is an instance of the GPU. */
+static int compare_gpus(const char *a, const char *b)
+{
+    size_t n = strcspn(a, "/"), m = strcspn(b, "/");
+    int c = memcmp(a, b, DV_MIN(n, m));
+    return c ? c : (n > m) - (n < m);
+}
+
 static int by_gpu(const void *a, const void *b)
 {
     const struct use *x = a, *y = b;
-    int c = x->gpu && y->gpu ? strcmp(x->gpu, y->gpu) : (x->gpu != NULL) - (y->gpu != NULL);
+    int c = x->gpu && y->gpu ? compare_gpus(x->gpu, y->gpu) : (x->gpu != NULL) - (y->gpu != NULL);
     return c ? c : (x->start_ns > y->start_ns) - (x->start_ns < y->start_ns);
 }
 
@@ -235,7 +244,7 @@ static size_t merge_uses(struct use *uses, size_t n)
     qsort(uses, n, sizeof *uses, by_gpu);
     for (size_t i = 0; i < n; i++) {
         struct use *before = kept ? &uses[kept - 1] : NULL;
-        if (before && before->gpu && uses[i].gpu && !strcmp(before->gpu, uses[i].gpu) &&
+        if (before && before->gpu && uses[i].gpu && !compare_gpus(before->gpu, uses[i].gpu) &&
             uses[i].start_ns <= before->end_ns) {
             before->end_ns = DV_MAX(before->end_ns, uses[i].end_ns);
             before->covered_ns += uses[i].covered_ns;
@@ -301,6 +310,11 @@ static int find_use(const struct dv_audit *a, struct dv_audit_fleet *f)
     free(uses);
     free(starts);
     return r;
+}
+
+void dv_audit_part(struct dv_audit *a, uint32_t workload, double part)
+{
+    a->entries[workload]->w.part = part;
 }
 
 void dv_audit_share_gpus(struct dv_audit *a)

@@ -80,6 +80,7 @@ struct dv_audit_wish {
 
 struct dv_audit_workload {
     const char *name, *gpu; /* gpu: "" where series are not told apart by GPU */
+    double part;            /* of a GPU, that it held while it was seen: 1, or a MIG instance's */
     struct dv_audit_series series;
 
     /* From dv_audit_finish() on: */
@@ -133,8 +134,13 @@ enum dv_audit_add dv_audit_busy(struct dv_audit *a, uint32_t workload, int64_t u
 enum dv_audit_add dv_audit_memory(struct dv_audit *a, uint32_t workload, int64_t unix_ns,
                                   double bytes);
 
-/* The GPUs' names are those of GPUs (UUIDs), so that workloads with the same one share it, and it
- * counts once for the time that any of them has it. Otherwise each workload counts as a GPU. */
+/* That it held so much of a GPU, 0 < part <= 1. Samples are percent of the whole GPU all the same.
+ */
+void dv_audit_part(struct dv_audit *a, uint32_t workload, double part);
+
+/* The GPUs' names are those of GPUs (UUIDs; behind a '/' an instance of it), so that workloads with
+ * the same one share it, and it counts once for the time that any of them has it. Otherwise each
+ * workload counts as a GPU. */
 void dv_audit_share_gpus(struct dv_audit *a);
 
 /* Figures, classes and recommendations, from what came so far; may be called again later. -ENOMEM;

@@ -129,6 +129,28 @@ static void test_shared_gpus(void **state)
     dv_audit_free(a);
 }
 
+/* MIG instances of one GPU are that GPU, once; each holds a part of it. */
+static void test_instances(void **state)
+{
+    static const char *const gpus[] = {"GPU-1/7", "GPU-1/8", "GPU-10/7", "GPU-1"};
+    struct dv_audit *a = dv_audit_new();
+    assert_non_null(a);
+    dv_audit_share_gpus(a);
+    for (size_t i = 0; i < DV_ARRAY_SIZE(gpus); i++) {
+        uint32_t w = 0;
+        assert_int_equal(dv_audit_find(a, "a", gpus[i], &w), 0);
+        if (i < 3)
+            dv_audit_part(a, w, 1.0 / 7);
+        for (int t = 0; t < 60; t++)
+            dv_audit_busy(a, w, (1000 + t * 60) * S, 10);
+    }
+    assert_int_equal(dv_audit_finish(a, &wish), 0);
+    assert_int_equal(dv_audit_fleet(a)->gpus_peak, 2);
+    assert_int_equal(dv_audit_fleet(a)->gpu_ns, 120 * 60 * DV_NS_PER_S);
+    assert_true(dv_audit_at(a, 0)->part == 1.0 / 7 && dv_audit_at(a, 3)->part == 1);
+    dv_audit_free(a);
+}
+
 static void test_nothing(void **state)
 {
     struct dv_audit *a = dv_audit_new();
@@ -145,7 +167,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),       cmocka_unit_test(test_fleet),
         cmocka_unit_test(test_shared_gpus), cmocka_unit_test(test_beyond_counting),
-        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_nothing),     cmocka_unit_test(test_instances),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
