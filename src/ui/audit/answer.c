@@ -287,6 +287,12 @@ static void add_notes(struct dv_output_node *root, const struct dv_audit_answer 
         dv_output_string(notes, NULL, dv_str_get(&why));
     }
     note_step(notes, a->feed->asked_step_ns, f->step_ns);
+    if (f->overfull)
+        dv_output_string(
+            notes, NULL,
+            "some shared GPUs are busier than whole by what their workloads say, as where "
+            "dcgm-exporter copies a GPU's utilization to each pod on it: they are taken as wholly "
+            "busy, so that what is wasted is a lower bound");
     if (larger)
         dv_output_string(
             notes, NULL,

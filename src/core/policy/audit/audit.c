@@ -220,6 +220,7 @@ struct use {
     const char *gpu; /* NULL: of one workload alone */
     int64_t start_ns, end_ns;
     uint64_t covered_ns; /* by its workloads' samples, all together */
+    double busy_ns;
 };
 
 /* By the names up to a '/': what is behind it is an instance of the GPU. */
@@ -248,6 +249,7 @@ static size_t merge_uses(struct use *uses, size_t n)
             uses[i].start_ns <= before->end_ns) {
             before->end_ns = DV_MAX(before->end_ns, uses[i].end_ns);
             before->covered_ns += uses[i].covered_ns;
+            before->busy_ns += uses[i].busy_ns;
         } else {
             uses[kept++] = uses[i];
         }
@@ -262,8 +264,11 @@ static size_t list_uses(const struct dv_audit *a, struct use *uses)
         const struct dv_audit_workload *w = &a->entries[i]->w;
         const struct dv_audit_times *t = &w->series.busy_times;
         if (t->n)
-            uses[n++] = (struct use){a->share_gpus && *w->gpu ? w->gpu : NULL, t->first_ns,
-                                     t->last_ns, w->covered_ns};
+            uses[n++] = (struct use){.gpu = a->share_gpus && *w->gpu ? w->gpu : NULL,
+                                     .start_ns = t->first_ns,
+                                     .end_ns = t->last_ns,
+                                     .covered_ns = w->covered_ns,
+                                     .busy_ns = (double)w->covered_ns * w->mean_percent / 100};
     }
     return a->share_gpus ? merge_uses(uses, n) : n;
 }
@@ -303,6 +308,8 @@ static int find_use(const struct dv_audit *a, struct dv_audit_fleet *f)
             ends[i] = uses[i].end_ns;
             uint64_t held = uses[i].gpu ? DV_MIN(uses[i].covered_ns, length) : uses[i].covered_ns;
             beyond = beyond || __builtin_add_overflow(f->gpu_ns, held, &f->gpu_ns);
+            f->busy_ns += DV_MIN(uses[i].busy_ns, (double)held);
+            f->overfull += uses[i].busy_ns > (double)held * 1.01;
         }
         f->gpus_peak = find_peak(starts, ends, n);
     }
@@ -341,7 +348,6 @@ static void add_to_fleet(struct dv_audit_fleet *f, const struct dv_audit_workloa
     f->idle_samples += s->idle;
     f->gaps += w->spacing.gaps;
     f->missing += w->spacing.missing;
-    f->busy_ns += (double)w->covered_ns * w->mean_percent / 100;
     f->by_class[w->class]++;
     *percent_sum += s->busy_sum;
 }
@@ -366,7 +372,7 @@ int dv_audit_finish(struct dv_audit *a, const struct dv_audit_wish *wish)
         return r;
     double span = (double)(f.last_ns - f.first_ns) + (double)f.step_ns;
     f.gpus_mean = span > 0 ? (double)f.gpu_ns / span : f.workloads;
-    f.busy_ns = DV_MIN(f.busy_ns, (double)f.gpu_ns); /* samples of those who share are rounded */
+    f.busy_ns = DV_MIN(f.busy_ns, (double)f.gpu_ns); /* a double's sum is rounded */
     a->fleet = f;
     return 0;
 }

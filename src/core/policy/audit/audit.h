@@ -112,6 +112,8 @@ struct dv_audit_fleet {
     int64_t first_ns, last_ns;
     uint64_t gpu_ns;    /* covered, summed over GPUs: time held */
     double busy_ns;     /* of it, busy */
+    uint32_t overfull;  /* GPUs whose workloads say that they were more than wholly busy: taken as
+                           wholly */
     uint32_t gpus_peak; /* in use at once, at most: workloads, or GPUs that they share */
     double gpus_mean;   /* and on average over the time from first to last */
     uint32_t by_class[5];

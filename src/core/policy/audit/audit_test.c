@@ -129,6 +129,28 @@ static void test_shared_gpus(void **state)
     dv_audit_free(a);
 }
 
+/* dcgm-exporter copies a shared GPU's utilization to each pod on it: one GPU is never more than
+ * wholly busy, whatever others are. */
+static void test_copies(void **state)
+{
+    static const char *const gpus[] = {"GPU-1", "GPU-1", "GPU-1", "GPU-2"};
+    static const char *const names[] = {"a", "b", "c", "d"};
+    struct dv_audit *a = dv_audit_new();
+    assert_non_null(a);
+    dv_audit_share_gpus(a);
+    for (size_t i = 0; i < DV_ARRAY_SIZE(gpus); i++) {
+        uint32_t w = 0;
+        assert_int_equal(dv_audit_find(a, names[i], gpus[i], &w), 0);
+        for (int t = 0; t < 60; t++)
+            dv_audit_busy(a, w, (1000 + t * 60) * S, i < 3 ? 60 : 0);
+    }
+    assert_int_equal(dv_audit_finish(a, &wish), 0);
+    assert_int_equal(dv_audit_fleet(a)->gpu_ns, 120 * 60 * DV_NS_PER_S);
+    assert_true(fabs(dv_audit_fleet(a)->busy_ns - 60 * 60 * 1e9) < 1e6); /* not 108 */
+    assert_int_equal(dv_audit_fleet(a)->overfull, 1);
+    dv_audit_free(a);
+}
+
 /* MIG instances of one GPU are that GPU, once; each holds a part of it. */
 static void test_instances(void **state)
 {
@@ -168,6 +190,7 @@ int main(void)
         cmocka_unit_test(test_names),       cmocka_unit_test(test_fleet),
         cmocka_unit_test(test_shared_gpus), cmocka_unit_test(test_beyond_counting),
         cmocka_unit_test(test_nothing),     cmocka_unit_test(test_instances),
+        cmocka_unit_test(test_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
