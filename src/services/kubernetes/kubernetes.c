@@ -28,6 +28,7 @@
 #define START_MS 20u       /* until the kubelet has something */
 #define HOST_FILES "/host" /* below the state directory */
 #define LABEL_FILE "config-label"
+#define CONFIG_FILE "config-in-force"
 #define KUBELET_WAIT_NS (6 * DV_NS_PER_S) /* for its account of who has what */
 /* An agent that has never heard of its Node waits so long for the label that chooses its
  * configuration: what other nodes have would change GPUs and be taken back at once. */
@@ -37,7 +38,7 @@ struct dv_kubernetes {
     struct dv_node *node;
     struct dv_kubernetes_options options;
     char node_name[256];
-    char plugin_dir[PATH_MAX];
+    char plugin_dir[PATH_MAX], kept_config[PATH_MAX];
     struct dv_settings *settings;
     struct dv_device_plugin *plugin;
     struct dv_unit_holders *holders;
@@ -278,8 +279,9 @@ static int start_labeller(struct dv_kubernetes *k, struct dv_err *err)
 static int start_plugin(struct dv_kubernetes *k, struct dv_err *err)
 {
     const struct dv_kubernetes_options *o = &k->options;
+    snprintf(k->kept_config, sizeof k->kept_config, "%s/" CONFIG_FILE, k->node->config.state_dir);
     const struct dv_settings_options settings = {o->plugin_config, o->plugin_chosen, o->over,
-                                                 o->n_over};
+                                                 o->n_over, k->kept_config};
     int r = dv_settings_new(&settings, &k->settings, err);
     if (r < 0)
         return r;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubernetes/settings.h"
 
+#include "base/str.h"
 #include "sys/fd.h"
+#include "sys/log.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define NAME_SIZE 254 /* a ConfigMap's key has at most 253 letters */
 
@@ -36,6 +39,7 @@ struct dv_settings {
     char *text;
     char source[PATH_MAX];
     uint64_t generation;
+    bool good; /* one was read, or it was seen that there is none to recall */
 
     char seen[PATH_MAX]; /* the file that was looked at last, good or not */
     struct signature signature;
@@ -222,6 +226,26 @@ static bool complain(struct dv_settings *s, const char *words)
     return true;
 }
 
+/* The file has the name of the configuration's, then its text. */
+static void keep(const struct dv_settings *s)
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    struct dv_err err = {{0}};
+    char value[DV_LOG_VALUE];
+    if (!s->options.kept)
+        return;
+    if (!s->source[0]) {
+        unlink(s->options.kept);
+        return;
+    }
+    dv_str_addf(&text, "%s\n", s->source);
+    dv_str_add(&text, dv_settings_text(s));
+    if (text.failed ||
+        dv_fd_replace_file(s->options.kept, dv_str_get(&text), text.len, 0600, &err) < 0)
+        dv_log(DV_LOG_WARNING, "config.not_kept", "detail=%s",
+               dv_log_value(text.failed ? "out of memory" : err.msg, value));
+}
+
 static void put(struct dv_settings *s, const char *path, struct dv_plugin_config *config,
                 char *text, const struct dv_layoutfile_info *info)
 {
@@ -233,6 +257,39 @@ static void put(struct dv_settings *s, const char *path, struct dv_plugin_config
     snprintf(s->source, sizeof s->source, "%s", path);
     s->generation++;
     s->problem.msg[0] = 0;
+    s->good = true;
+    keep(s);
+}
+
+/* At a start the file may be wrong already: then what was in force before goes on. */
+static void recall(struct dv_settings *s)
+{
+    struct dv_layoutfile_info *info;
+    struct dv_plugin_config *config = NULL;
+    struct dv_err err;
+    char path[PATH_MAX], *all = NULL, *text = NULL;
+    size_t len = 0;
+    if (s->good)
+        return;
+    s->good = true;
+    if (!s->options.kept ||
+        dv_fd_read_file(s->options.kept, DV_LAYOUTFILE_MAX + PATH_MAX, &all, &len, &err) < 0)
+        return;
+    size_t n = strcspn(all, "\n");
+    info = calloc(1, sizeof *info);
+    if (info && n && n < sizeof path && n < len && (text = strdup(all + n + 1))) {
+        snprintf(path, sizeof path, "%.*s", (int)n, all);
+        if (dv_layoutfile_read_plugin(path, text, strlen(text), NULL, &config, info, &err) == 0 &&
+            overlay(s, &config->flags, &err) == 0) {
+            put(s, path, config, text, info);
+            config = NULL;
+            text = NULL;
+        }
+    }
+    dv_plugin_config_free(config);
+    free(text);
+    free(info);
+    free(all);
 }
 
 bool dv_settings_look(struct dv_settings *s)
@@ -244,6 +301,7 @@ bool dv_settings_look(struct dv_settings *s)
     struct dv_plugin_config *config;
     char *text;
     if (choose(s, path, &err) < 0) {
+        recall(s);
         s->seen[0] = 0; /* whatever comes then is news */
         return complain(s, err.msg);
     }
@@ -260,6 +318,7 @@ bool dv_settings_look(struct dv_settings *s)
         return complain(s, "out of memory");
     if (read_config(s, path, &text, &config, info, &err) != 0) {
         free(info);
+        recall(s);
         return complain(s, err.msg);
     }
     /* A node that has no file has had the defaults from its start. */

@@ -9,9 +9,10 @@
  *     if (dv_settings_look(settings))                      every second or so
  *         ... dv_settings_config(settings) is another now
  *
- * What cannot be read or is wrong changes nothing: the last good configuration stays in force and
- * dv_settings_problem() says what is wrong, with file, line and column. A ConfigMap is swapped by a
- * symbolic link, so it is never half there; a plain file may be, and is then read again.
+ * What cannot be read or is wrong changes nothing: the last good configuration stays in force, also
+ * over a restart, and dv_settings_problem() says what is wrong, with file, line and column. A
+ * ConfigMap is swapped by a symbolic link, so it is never half there; a plain file may be, and is
+ * then read again.
  */
 #ifndef DV_SERVICES_KUBERNETES_SETTINGS_H
 #define DV_SERVICES_KUBERNETES_SETTINGS_H
@@ -27,6 +28,7 @@ struct dv_settings_options {
     const char *chosen; /* what nodes without a label have; NULL: "default", or the only one */
     const struct dv_plugin_setting *over; /* from outside the file, a loan like all of this */
     size_t n_over;
+    const char *kept; /* a file where the last good one is kept; NULL: none */
 };
 
 /* What a ClusterPolicy says (cluster_policy.h): its strategy goes over the file's and below `over`,

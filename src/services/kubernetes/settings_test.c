@@ -220,6 +220,40 @@ static void the_label_chooses_among_named_ones(void **state)
     assert_string_equal("", dv_settings_problem(w->settings));
 }
 
+/* An agent that is started while the file is wrong goes on with what was in force. */
+static void the_last_good_one_outlives_a_restart(void **state)
+{
+    struct world *w = *state;
+    char path[160], kept[160];
+    snprintf(path, sizeof path, "%s", path_of(w, "c.yaml"));
+    snprintf(kept, sizeof kept, "%s", path_of(w, "kept"));
+    const struct dv_settings_options options = {.path = path, .kept = kept};
+    put(w, "c.yaml", SHARED(4));
+    start(w, &options);
+    assert_true(dv_settings_look(w->settings));
+    put(w, "c.yaml", "version: v2\n");
+    assert_true(dv_settings_look(w->settings));
+    for (int gone = 0; gone < 2; gone++) {
+        dv_settings_free(w->settings);
+        start(w, &options);
+        assert_true(dv_settings_look(w->settings));
+        assert_int_equal(4, replicas(w));
+        assert_string_equal(path, dv_settings_source(w->settings));
+        assert_non_null(strstr(dv_settings_problem(w->settings), gone ? "No such" : "c.yaml:1:"));
+        assert_false(dv_settings_look(w->settings)); /* the same again */
+        assert_int_equal(0, gone ? 0 : unlink(path));
+    }
+    put(w, "c.yaml", SHARED(2));
+    assert_true(dv_settings_look(w->settings));
+    assert_int_equal(2, replicas(w));
+    put(w, "kept", "no line, no text");
+    put(w, "c.yaml", "version: v2\n");
+    dv_settings_free(w->settings);
+    start(w, &options);
+    assert_true(dv_settings_look(w->settings));
+    assert_int_equal(0, replicas(w));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -231,6 +265,7 @@ int main(void)
         T(a_change_is_seen_and_nothing_else),
         T(what_is_wrong_leaves_the_last_good_in_force),
         T(a_file_cut_short_is_read_again_when_it_is_whole),
+        T(the_last_good_one_outlives_a_restart),
         T(the_label_chooses_among_named_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
