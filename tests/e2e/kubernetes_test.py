@@ -172,9 +172,11 @@ class Kubernetes(unittest.TestCase):
                                                              for k in ("key", "label")))
                 node.stop()
                 node.args[node.args.index("--kubeconfig") + 1] = other.start().kubeconfig
+                os.unlink(node.log_path)
                 node.start()
                 harness.wait_for(lambda: node.offered() == ["nvidia.com/gpu"],
                                  "the label has gone meanwhile")
+                self.assertEqual({"nvidia.com/gpu"}, node.ever_offered())
 
 
 if __name__ == "__main__":

@@ -30,6 +30,12 @@
 #define LABEL_FILE "config-label"
 #define CONFIG_FILE "config-in-force"
 #define KUBELET_WAIT_NS (6 * DV_NS_PER_S) /* for its account of who has what */
+/* So long an agent waits for the label that chooses its configuration when it has never heard of
+ * its Node, and when it has: what other nodes have, or had been in force, would change GPUs and be
+ * taken back at once. */
+#define LABEL_WAIT_NS (10 * DV_NS_PER_S)
+#define LABEL_CHECK_NS (3 * DV_NS_PER_S)
+#define KUBELET_WAIT_NS (6 * DV_NS_PER_S) /* for its account of who has what */
 /* An agent that has never heard of its Node waits so long for the label that chooses its
  * configuration: what other nodes have would change GPUs and be taken back at once. */
 #define LABEL_WAIT_NS (10 * DV_NS_PER_S)
@@ -109,7 +115,7 @@ static void look_at_labels(struct dv_kubernetes *k)
 
 static bool awaits_label(const struct dv_kubernetes *k, uint64_t now)
 {
-    return k->object && !k->label.known && now < k->label_until_ns &&
+    return k->object && !k->labels_seen && now < k->label_until_ns &&
            dv_settings_is_by_label(k->settings);
 }
 
@@ -233,7 +239,7 @@ static void start_label(struct dv_kubernetes *k)
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/" LABEL_FILE, k->node->config.state_dir);
     dv_kept_label_read(&k->label, path);
-    k->label_until_ns = dv_clock_now() + LABEL_WAIT_NS;
+    k->label_until_ns = dv_clock_now() + (k->label.known ? LABEL_CHECK_NS : LABEL_WAIT_NS);
     if (k->object && k->label.known)
         dv_settings_label(k->settings, k->label.value);
 }
