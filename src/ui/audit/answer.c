@@ -170,19 +170,12 @@ static void add_plan(struct dv_output_node *root, const struct dv_audit_answer *
     }
 }
 
-/* What it held of a GPU and did not use. */
-static double idle_part(const struct dv_audit_workload *w)
-{
-    return DV_MAX(w->part - w->mean_percent / 100, 0.0);
-}
-
 static void add_recommendation(struct dv_output_node *list, const struct dv_audit_answer *a,
                                uint32_t i)
 {
     const struct dv_audit_workload *w = dv_audit_at(a->feed->audit, i);
     dv_cleanup(dv_str_done) struct dv_str reason = {0};
     struct dv_output_node *row = dv_output_object(list, NULL);
-    double hours = (double)w->covered_ns / NS_PER_HOUR;
     dv_output_string(row, "workload", w->name);
     if (*w->gpu)
         dv_output_string(row, "gpu", w->gpu);
@@ -212,16 +205,11 @@ static void add_recommendation(struct dv_output_node *list, const struct dv_audi
     dv_output_seconds(row, "covered_seconds", w->covered_ns);
     dv_output_seconds(row, "longest_idle_seconds", (uint64_t)w->series.longest_idle_ns);
     dv_output_uint(row, "gaps", w->spacing.gaps);
-    add_money(row, "waste_cost_micros", &a->money, hours * idle_part(w));
+    add_money(row, "waste_cost_micros", &a->money, w->wasted_ns / NS_PER_HOUR);
     dv_output_uint(row, "plan_gpu", a->work->plan->gpu_of[i]);
     dv_output_string(row, "why", dv_audit_text_name(w->why));
     dv_audit_text_why(w, a->wish, &reason);
     dv_output_string(row, "reason", dv_str_get(&reason));
-}
-
-static double idle_hours(const struct dv_audit_workload *w)
-{
-    return (double)w->covered_ns * idle_part(w);
 }
 
 struct order {
@@ -249,7 +237,7 @@ static bool add_recommendations(struct dv_output_node *root, const struct dv_aud
     for (uint32_t i = 0; i < count; i++) {
         const struct dv_audit_workload *w = dv_audit_at(a->feed->audit, i);
         if (w->series.busy_times.n)
-            order[n++] = (struct order){idle_hours(w), i};
+            order[n++] = (struct order){w->wasted_ns, i};
     }
     qsort(order, n, sizeof *order, by_waste);
     for (uint32_t i = 0; i < n && i < max; i++)

@@ -11,8 +11,9 @@
 struct entry {
     struct dv_audit_workload w;
     uint64_t hash;
-    uint32_t next; /* that was asked for after this one: traces repeat themselves */
-    char text[];   /* the name, a NUL, the GPU, a NUL */
+    uint32_t next;   /* that was asked for after this one: traces repeat themselves */
+    uint32_t beside; /* another one on the same GPU; UINT32_MAX: the last */
+    char text[];     /* the name, a NUL, the GPU, a NUL */
 };
 
 struct dv_audit {
@@ -219,8 +220,9 @@ static void figures(struct dv_audit_workload *w, uint64_t common)
 struct use {
     const char *gpu; /* NULL: of one workload alone */
     int64_t start_ns, end_ns;
-    uint64_t covered_ns; /* by its workloads' samples, all together */
-    double busy_ns;
+    uint64_t covered_ns;     /* by its workloads' samples, all together */
+    double busy_ns, idle_ns; /* idle: of the parts that they held */
+    uint32_t first, last;    /* its workloads, a list */
 };
 
 /* By the names up to a '/': what is behind it is an instance of the GPU. */
@@ -239,7 +241,7 @@ static int by_gpu(const void *a, const void *b)
 }
 
 /* Uses of one GPU that meet become one. */
-static size_t merge_uses(struct use *uses, size_t n)
+static size_t merge_uses(const struct dv_audit *a, struct use *uses, size_t n)
 {
     size_t kept = 0;
     qsort(uses, n, sizeof *uses, by_gpu);
@@ -250,6 +252,9 @@ static size_t merge_uses(struct use *uses, size_t n)
             before->end_ns = DV_MAX(before->end_ns, uses[i].end_ns);
             before->covered_ns += uses[i].covered_ns;
             before->busy_ns += uses[i].busy_ns;
+            before->idle_ns += uses[i].idle_ns;
+            a->entries[before->last]->beside = uses[i].first;
+            before->last = uses[i].last;
         } else {
             uses[kept++] = uses[i];
         }
@@ -261,16 +266,21 @@ static size_t list_uses(const struct dv_audit *a, struct use *uses)
 {
     size_t n = 0;
     for (uint32_t i = 0; i < a->n; i++) {
-        const struct dv_audit_workload *w = &a->entries[i]->w;
+        struct dv_audit_workload *w = &a->entries[i]->w;
         const struct dv_audit_times *t = &w->series.busy_times;
+        w->wasted_ns = (double)w->covered_ns * DV_MAX(w->part - w->mean_percent / 100, 0.0);
+        a->entries[i]->beside = UINT32_MAX;
         if (t->n)
             uses[n++] = (struct use){.gpu = a->share_gpus && *w->gpu ? w->gpu : NULL,
                                      .start_ns = t->first_ns,
                                      .end_ns = t->last_ns,
                                      .covered_ns = w->covered_ns,
-                                     .busy_ns = (double)w->covered_ns * w->mean_percent / 100};
+                                     .busy_ns = (double)w->covered_ns * w->mean_percent / 100,
+                                     .idle_ns = w->wasted_ns,
+                                     .first = i,
+                                     .last = i};
     }
-    return a->share_gpus ? merge_uses(uses, n) : n;
+    return a->share_gpus ? merge_uses(a, uses, n) : n;
 }
 
 static int by_time(const void *a, const void *b)
@@ -293,6 +303,16 @@ static uint32_t find_peak(int64_t *starts, int64_t *ends, size_t n)
     return (uint32_t)peak;
 }
 
+/* No more was wasted on a GPU than it was idle, whatever its workloads left idle of it. */
+static void share_waste(const struct dv_audit *a, const struct use *use, double held_ns)
+{
+    double wasted = DV_MAX(held_ns - use->busy_ns, 0.0);
+    if (wasted >= use->idle_ns)
+        return;
+    for (uint32_t i = use->first; i != UINT32_MAX; i = a->entries[i]->beside)
+        a->entries[i]->w.wasted_ns *= wasted / use->idle_ns;
+}
+
 /* How many GPUs were in use at once, and for how long in all. */
 static int find_use(const struct dv_audit *a, struct dv_audit_fleet *f)
 {
@@ -310,6 +330,7 @@ static int find_use(const struct dv_audit *a, struct dv_audit_fleet *f)
             beyond = beyond || __builtin_add_overflow(f->gpu_ns, held, &f->gpu_ns);
             f->busy_ns += DV_MIN(uses[i].busy_ns, (double)held);
             f->overfull += uses[i].busy_ns > (double)held * 1.01;
+            share_waste(a, &uses[i], (double)held);
         }
         f->gpus_peak = find_peak(starts, ends, n);
     }

@@ -89,6 +89,7 @@ struct dv_audit_workload {
     double memory_mean;
     struct dv_audit_spacing spacing;
     uint64_t covered_ns; /* samples x step: time that somebody looked at */
+    double wasted_ns; /* GPU time that it held idle; of a shared GPU its part of what that wasted */
     enum dv_audit_class class;
     enum dv_audit_how how;
     enum dv_audit_why why;

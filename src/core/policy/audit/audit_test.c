@@ -148,6 +148,9 @@ static void test_copies(void **state)
     assert_int_equal(dv_audit_fleet(a)->gpu_ns, 120 * 60 * DV_NS_PER_S);
     assert_true(fabs(dv_audit_fleet(a)->busy_ns - 60 * 60 * 1e9) < 1e6); /* not 108 */
     assert_int_equal(dv_audit_fleet(a)->overfull, 1);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_true(dv_audit_at(a, i)->wasted_ns == 0); /* nothing of that GPU was */
+    assert_true(dv_audit_at(a, 3)->wasted_ns == 60 * 60 * 1e9);
     dv_audit_free(a);
 }
 
@@ -170,6 +173,13 @@ static void test_instances(void **state)
     assert_int_equal(dv_audit_fleet(a)->gpus_peak, 2);
     assert_int_equal(dv_audit_fleet(a)->gpu_ns, 120 * 60 * DV_NS_PER_S);
     assert_true(dv_audit_at(a, 0)->part == 1.0 / 7 && dv_audit_at(a, 3)->part == 1);
+    /* What GPU-1 wasted is split by what each left idle of its part: 70 % of it. */
+    double wasted = 0;
+    for (uint32_t i = 0; i < 4; i++)
+        wasted += i == 2 ? 0 : dv_audit_at(a, i)->wasted_ns;
+    assert_true(fabs(wasted - 0.7 * 60 * 60 * 1e9) < 1e6);
+    /* Nobody wastes more than its part: 1/7 less 10 %. */
+    assert_true(fabs(dv_audit_at(a, 2)->wasted_ns - (1.0 / 7 - 0.1) * 60 * 60 * 1e9) < 1e6);
     dv_audit_free(a);
 }
 
