@@ -288,6 +288,7 @@ static void settle(struct dv_node *node, uint32_t gpu)
     bool failed = c->back;
     c->evict = false;
     c->deadline_ns = c->take_ns = 0;
+    c->held = false;
     c->waiting = false;
     if (!failed) {
         free(c->checkpoint);
@@ -506,7 +507,8 @@ static void drain(struct dv_node *node, uint32_t gpu)
     }
 }
 
-/* A pod that has a device which is to go, by the kubelet's account, is in the way as a slice is. */
+/* A pod that has a device which is to go, by the kubelet's account, is in the way as a slice is. A
+ * kubelet that says nothing holds up nothing, but it is not taken back what it has said. */
 static bool await_pods(struct dv_node *node, uint32_t gpu)
 {
     struct dv_gpu_change *c = change_of(node, gpu);
@@ -516,10 +518,15 @@ static bool await_pods(struct dv_node *node, uint32_t gpu)
     if (!c->take_ns)
         c->take_ns = dv_clock_now();
     int r = dv_kubernetes_held(node->kubernetes, gpu, c->plan, c->take_ns, who, sizeof who);
-    if (r == 0)
+    if (r == 0 || (r == -ETIMEDOUT && !c->held)) {
+        c->held = false;
         return true;
+    }
+    c->held |= r == 1;
     c->waiting = true;
-    if (r < 0)
+    if (r == -ETIMEDOUT)
+        snprintf(c->detail, sizeof c->detail, "a pod was in the way, and the kubelet is away");
+    else if (r < 0)
         snprintf(c->detail, sizeof c->detail, "asks the kubelet which pods have it");
     else
         snprintf(c->detail, sizeof c->detail, "pod %s is in the way", who);
@@ -527,8 +534,9 @@ static bool await_pods(struct dv_node *node, uint32_t gpu)
     assign_all(node, gpu);
     if (c->deadline_ns && dv_clock_now() >= c->deadline_ns) {
         char why[200];
-        snprintf(why, sizeof why, "pod %.120s was still in the way when the time to wait was over",
-                 who);
+        snprintf(why, sizeof why,
+                 "a pod%s%.120s was still in the way when the time to wait was over",
+                 *who ? " " : "", who);
         turn_round(node, gpu, why);
     }
     return false;
@@ -623,6 +631,7 @@ void dv_reconcile_begin(struct dv_node *node, uint32_t gpu, bool evict, uint64_t
     c->deadline_ns = deadline_ns;
     c->steps = c->retries = c->looks = 0;
     c->retry_ns = c->stop_ns = c->take_ns = 0;
+    c->held = false;
     c->detail[0] = 0;
     keep_change(node, gpu);
     enter(node, gpu, DV_CHANGE_CHANGING);

@@ -150,6 +150,13 @@ class Allocations(unittest.TestCase):
             time.sleep(1)
             self.assertFalse(self.mig(node, 0))
             self.assertEqual("pending", node.json("kubernetes")["mig"]["state"])
+            account.stop()  # as a kubelet that restarts
+            harness.wait_for(lambda: any("kubelet is away" in (g["detail"] or "")
+                                         for g in node.json("layout", "show")["gpus"]), "it is away")
+            self.assertFalse(self.mig(node, 0))
+            account.start()
+            harness.wait_for(lambda: any("team/idle" in (g["detail"] or "")
+                                         for g in node.json("layout", "show")["gpus"]), "it is back")
             account.pods.ClearField("pod_resources")
             harness.wait_for(lambda: self.mig(node, 0), "the pod has gone")
             harness.wait_for(lambda: node.json("kubernetes")["mig"]["state"] == "success", "done")

@@ -161,8 +161,10 @@ static void on_tick(void *arg)
     struct dv_kubernetes *k = arg;
     uint64_t now = dv_clock_now();
     look_at_labels(k);
-    if (awaits_label(k, now))
+    if (awaits_label(k, now)) {
+        dv_unit_holders_tick(k->holders, now); /* a change of before the restart may want to know */
         return;
+    }
     if (dv_settings_look(k->settings))
         tell_config(k);
     follow_config(k);
@@ -382,11 +384,13 @@ int dv_kubernetes_held(struct dv_kubernetes *k, uint32_t gpu, const struct dv_gp
     uint64_t now = dv_clock_now();
     size_t at = 0;
     if (!dv_unit_holders_as_of(k->holders, since_ns)) {
+        if (now - since_ns >= KUBELET_WAIT_NS)
+            return -ETIMEDOUT;
         /* First the kubelet hears that nothing is to be placed there, then it is asked. */
         dv_device_plugin_hurry(k->plugin);
         dv_unit_holders_refresh(k->holders);
         dv_loop_timer_set(k->timer, 0, TICK_MS);
-        return now - since_ns < KUBELET_WAIT_NS ? -EAGAIN : 0;
+        return -EAGAIN;
     }
     if (!dv_kubernetes_hold(k, gpu, plan, &at, &pod))
         return 0;

@@ -50,7 +50,7 @@ void dv_kubernetes_free(struct dv_kubernetes *kubernetes);
 
 /* Pods that have a device which this plan of the GPU takes, though no slice says so (pod_holds.h).
  * 0: none; 1: one, and who; -EAGAIN: the kubelet's account is older than `since_ns`, and is asked
- * for. A kubelet that does not answer in time holds up nothing. */
+ * for; -ETIMEDOUT: likewise, and it should have come by now. */
 int dv_kubernetes_held(struct dv_kubernetes *kubernetes, uint32_t gpu,
                        const struct dv_gpu_plan *plan, uint64_t since_ns, char *ret_who,
                        size_t size);
