@@ -9,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SMALL 1e-9 /* of a pivot */
-#define GAIN 1e-11 /* of a reduced cost, in parts of the largest dual */
-#define SHAKE 1e-7 /* of the right sides, so that ties do not make it go in circles */
+#define SMALL 1e-9     /* of a pivot */
+#define GAIN 1e-11     /* of a reduced cost, in parts of the largest dual */
+#define DUALS_ANEW 100 /* steps; until then they are kept up, and rounding adds up */
+#define SHAKE 1e-7     /* of the right sides, so that ties do not make it go in circles */
 
 /* Ids of columns: below n_rows the slack or surplus of that row, then what buys a demand off, then
  * those that were added. */
@@ -28,7 +29,8 @@ struct dv_fleet_lp {
     size_t n_entries, max_entries;
     uint32_t *basis; /* the column of each row */
     bool *in;        /* is a column in the basis? of 2 m + n */
-    double *inverse; /* m * m */
+    double *inverse; /* m * m, column after column: most of it is 0 for long */
+    double *c;       /* costs of the basis */
     double *x;       /* of the basis */
     double *y;       /* duals */
     double *d;       /* the entering column in terms of the basis */
@@ -51,10 +53,12 @@ int dv_fleet_lp_new(const struct dv_fleet_lp_row *rows, uint32_t n, struct dv_fl
     lp->basis = calloc(n, sizeof *lp->basis);
     lp->in = calloc(2 * (size_t)n, sizeof *lp->in);
     lp->inverse = calloc((size_t)n * n, sizeof *lp->inverse);
+    lp->c = calloc(n, sizeof *lp->c);
     lp->x = calloc(n, sizeof *lp->x);
     lp->y = calloc(n, sizeof *lp->y);
     lp->d = calloc(n, sizeof *lp->d);
-    if (!lp->rows || !lp->basis || !lp->in || !lp->inverse || !lp->x || !lp->y || !lp->d) {
+    bool ok = lp->rows && lp->basis && lp->in && lp->inverse && lp->c && lp->x && lp->y && lp->d;
+    if (!ok) {
         dv_fleet_lp_free(lp);
         return -ENOMEM;
     }
@@ -62,6 +66,7 @@ int dv_fleet_lp_new(const struct dv_fleet_lp_row *rows, uint32_t n, struct dv_fl
     for (uint32_t i = 0; i < n; i++) {
         lp->basis[i] = rows[i].off > 0 ? n + i : i;
         lp->in[lp->basis[i]] = true;
+        lp->c[i] = rows[i].off > 0 ? rows[i].off : 0;
         lp->inverse[(size_t)i * n + i] = 1;
         lp->x[i] = rows[i].right + SHAKE * (i + 1) / n;
     }
@@ -79,6 +84,7 @@ void dv_fleet_lp_free(struct dv_fleet_lp *lp)
     free(lp->basis);
     free(lp->in);
     free(lp->inverse);
+    free(lp->c);
     free(lp->x);
     free(lp->y);
     free(lp->d);
@@ -133,14 +139,16 @@ int dv_fleet_lp_add(struct dv_fleet_lp *lp, double cost, const struct dv_fleet_l
 
 /* ---- a step ---- */
 
+/* Anew from the basis. */
 static void find_duals(struct dv_fleet_lp *lp)
 {
     uint32_t m = lp->m;
-    memset(lp->y, 0, m * sizeof *lp->y);
-    for (uint32_t i = 0; i < m; i++) {
-        double c = cost_of(lp, lp->basis[i]);
-        for (uint32_t j = 0; c != 0 && j < m; j++)
-            lp->y[j] += c * lp->inverse[(size_t)i * m + j];
+    for (uint32_t j = 0; j < m; j++) {
+        const double *column = &lp->inverse[(size_t)j * m];
+        double y = 0;
+        for (uint32_t i = 0; i < m; i++)
+            y += lp->c[i] * column[i];
+        lp->y[j] = y;
     }
 }
 
@@ -179,8 +187,9 @@ static uint32_t find_entering(const struct dv_fleet_lp *lp)
 
 static void add_times(struct dv_fleet_lp *lp, uint32_t row, double value)
 {
+    const double *column = &lp->inverse[(size_t)row * lp->m];
     for (uint32_t i = 0; i < lp->m; i++)
-        lp->d[i] += lp->inverse[(size_t)i * lp->m + row] * value;
+        lp->d[i] += column[i] * value;
 }
 
 static void find_direction(struct dv_fleet_lp *lp, uint32_t id)
@@ -214,40 +223,56 @@ static uint32_t find_leaving(const struct dv_fleet_lp *lp)
     return at;
 }
 
-static void pivot(struct dv_fleet_lp *lp, uint32_t row, uint32_t id)
+/* Only those columns of the inverse change that have something in the leaving row, and the duals
+ * by as much. Returns how many these are. */
+static uint32_t pivot(struct dv_fleet_lp *lp, uint32_t row, uint32_t id)
 {
-    uint32_t m = lp->m;
-    double *of_row = &lp->inverse[(size_t)row * m], by = lp->d[row];
-    lp->x[row] = DV_MAX(lp->x[row], 0.0) / by;
-    for (uint32_t j = 0; j < m; j++)
-        of_row[j] /= by;
-    for (uint32_t i = 0; i < m; i++) {
-        double f = lp->d[i];
-        if (i == row || f == 0)
+    uint32_t m = lp->m, n = 0;
+    double by = lp->d[row], gain = reduced(lp, id);
+    double x = DV_MAX(lp->x[row], 0.0) / by;
+    for (uint32_t i = 0; i < m; i++)
+        lp->x[i] -= lp->d[i] * x;
+    lp->x[row] = x;
+    for (uint32_t j = 0; j < m; j++) {
+        double *column = &lp->inverse[(size_t)j * m];
+        double f = column[row] / by;
+        if (f == 0)
             continue;
-        lp->x[i] -= f * lp->x[row];
-        double *of_i = &lp->inverse[(size_t)i * m];
-        for (uint32_t j = 0; j < m; j++)
-            of_i[j] -= f * of_row[j];
+        for (uint32_t i = 0; i < m; i++)
+            column[i] -= lp->d[i] * f;
+        column[row] = f;
+        lp->y[j] += gain * f;
+        n++;
     }
     lp->in[lp->basis[row]] = false;
     lp->in[id] = true;
     lp->basis[row] = id;
+    lp->c[row] = cost_of(lp, id);
+    return n;
 }
 
 uint64_t dv_fleet_lp_solve(struct dv_fleet_lp *lp, uint64_t work_max)
 {
-    uint64_t each = 2 * (uint64_t)lp->m * lp->m + lp->n_entries + lp->n, work = each;
+    uint64_t all = (uint64_t)lp->m * lp->m, each = 12 * (uint64_t)lp->m + lp->n_entries + lp->n;
+    uint64_t work = all;
+    uint32_t steps = 0; /* since the duals were made anew */
+    find_duals(lp);
     for (; work < work_max; work += each) {
-        find_duals(lp);
         uint32_t id = find_entering(lp);
-        if (id == UINT32_MAX)
+        if (id == UINT32_MAX && !steps)
             return work;
+        if (id == UINT32_MAX || steps == DUALS_ANEW) {
+            find_duals(lp);
+            work += all;
+            steps = 0;
+            continue;
+        }
         find_direction(lp, id);
         uint32_t row = find_leaving(lp);
         if (row == UINT32_MAX)
             return work; /* costs are not negative: it is rounding that says there is no end */
-        pivot(lp, row, id);
+        work += (uint64_t)lp->m * pivot(lp, row, id);
+        steps++;
     }
     find_duals(lp);
     return work;

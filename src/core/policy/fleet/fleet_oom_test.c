@@ -28,6 +28,8 @@ static void make_fleet(uint32_t cards)
             .count = 2 + i, .processes = 1, .memory_bytes = (2 + i) * GB, .compute = 500 + 300 * i};
         workloads[i].name[0] = (char)('a' + i);
     }
+    workloads[5].memory_bytes = workloads[0].memory_bytes; /* these two are of one kind */
+    workloads[5].compute = workloads[0].compute;
     workloads[1].isolation = DV_WALL_HARDWARE;
     workloads[2].isolation = DV_WALL_DRIVER;
     workloads[3].interactive = true;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parts of the planner by themselves: rules, the knapsack, the linear program. */
+/* The parts of the planner by themselves: rules, the knapsack, the linear program, which workloads
+ * are of one kind. */
 #include "base/rng.h"
 #include "policy/fleet/fleet_knapsack.h"
 #include "policy/fleet/fleet_lp.h"
+#include "policy/fleet/fleet_merge.h"
 #include "policy/fleet/fleet_testing.h"
 
 #include <math.h>
@@ -125,9 +127,78 @@ static void test_lp(void **state)
     assert_true(fabs(worth - cost) < 1e-3);
 }
 
+/* After many steps, in which the duals are only kept up: the cost is what the duals say, and no
+ * column gains by them. */
+static void test_lp_duals(void **state)
+{
+    enum { ROWS = 60, COLUMNS = 400 };
+    struct dv_rng rng = {21};
+    for (int round = 0; round < 10; round++) {
+        dv_cleanup(dv_fleet_lp_freep) struct dv_fleet_lp *lp = NULL;
+        struct dv_fleet_lp_row rows[ROWS];
+        struct dv_fleet_lp_entry e[COLUMNS][4];
+        double costs[COLUMNS], x[COLUMNS], cost = 0, worth = 0;
+        for (uint32_t i = 0; i < ROWS; i++)
+            rows[i] = (struct dv_fleet_lp_row){(double)dv_rng_below(&rng, 50), i % 10 ? 500 : 0};
+        assert_int_equal(dv_fleet_lp_new(rows, ROWS, &lp), 0);
+        for (uint32_t c = 0; c < COLUMNS; c++) {
+            uint32_t first = (uint32_t)dv_rng_below(&rng, ROWS);
+            for (uint32_t k = 0; k < 4; k++)
+                e[c][k] = (struct dv_fleet_lp_entry){(first + k * 7) % ROWS,
+                                                     1 + (double)dv_rng_below(&rng, 5)};
+            costs[c] = 1 + (double)dv_rng_below(&rng, 100);
+            assert_int_equal(dv_fleet_lp_add(lp, costs[c], e[c], 4), 0);
+        }
+        assert_true(dv_fleet_lp_solve(lp, UINT64_MAX) > 0);
+        dv_fleet_lp_values(lp, x);
+        double placed[ROWS] = {0};
+        for (uint32_t c = 0; c < COLUMNS; c++) {
+            double gain = -costs[c];
+            for (uint32_t k = 0; k < 4; k++) {
+                placed[e[c][k].row] += e[c][k].value * x[c];
+                gain += e[c][k].value * dv_fleet_lp_dual(lp, e[c][k].row);
+            }
+            assert_true(gain < 1e-5);
+            cost += costs[c] * x[c];
+        }
+        for (uint32_t i = 0; i < ROWS; i++) {
+            if (rows[i].off > 0) /* what is not placed is bought off */
+                cost += rows[i].off * DV_MAX(rows[i].right - placed[i], 0.0);
+            else
+                assert_true(placed[i] < rows[i].right + 1e-4);
+            worth += rows[i].right * dv_fleet_lp_dual(lp, i);
+        }
+        assert_true(fabs(worth - cost) < 1e-3);
+    }
+}
+
+/* ---- kinds ---- */
+
+static void test_kinds(void **state)
+{
+    struct dv_fleet_workload w[9] = {0};
+    uint32_t kinds[9];
+    struct dv_fleet fleet = {.n_groups = 1, .n_workloads = 9, .workloads = w};
+    dv_cleanup(dv_fleet_view_freep) struct dv_fleet_view *view = NULL;
+    fleet.groups[0] = dv_fleet_testing_group("A100-80GB", 0);
+    for (uint32_t i = 0; i < 9; i++)
+        w[i] = (struct dv_fleet_workload){
+            .count = 1, .processes = 1, .memory_bytes = (4 + i % 3) * GB};
+    w[3].isolation = w[4].isolation = w[5].isolation = DV_WALL_HARDWARE; /* 1g.10gb for all */
+    w[5].memory_bytes = 12 * GB;                                         /* but for this one */
+    w[7].has_tier = true;
+    w[7].tier = DV_TIER_BEST_EFFORT; /* the first to be left out */
+    w[8].gpus = 1;
+    assert_int_equal(dv_fleet_view_new(&fleet, &view), 0);
+    assert_int_equal(dv_fleet_merge_kinds(view, kinds), 7);
+    for (uint32_t i = 0; i < 9; i++)
+        assert_int_equal(kinds[i], i == 4 ? 3 : i == 6 ? 0 : i);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules),
-                                       cmocka_unit_test(test_knapsack), cmocka_unit_test(test_lp)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rules), cmocka_unit_test(test_knapsack), cmocka_unit_test(test_lp),
+        cmocka_unit_test(test_lp_duals), cmocka_unit_test(test_kinds)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

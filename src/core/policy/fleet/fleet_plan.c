@@ -2,6 +2,7 @@
 #include "policy/fleet/fleet_plan.h"
 
 #include "policy/fleet/fleet_cards.h"
+#include "policy/fleet/fleet_merge.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -101,7 +102,7 @@ static int find_needed(struct dv_fleet_plan *p, const struct dv_fleet_options *o
     uint64_t rooms[DV_FLEET_GROUPS_MAX];
     struct dv_fleet_solution found = {0};
     set_rooms(p->view->fleet, true, rooms);
-    int r = dv_fleet_search(p->view, options, places, rooms, &found);
+    int r = dv_fleet_merge_search(p->view, options, places, rooms, &found);
     if (!r)
         count_needed(p, &found);
     p->possible = p->possible && found.complete;
@@ -175,7 +176,7 @@ static int without_headroom(struct dv_fleet_plan *p, const struct dv_fleet_optio
         return -ENOMEM;
     for (uint32_t w = 0; w < f->n_workloads; w++)
         some[w] = DV_MIN(places[w], (uint64_t)f->workloads[w].count);
-    int r = dv_fleet_search(p->view, options, some, rooms, &first);
+    int r = dv_fleet_merge_search(p->view, options, some, rooms, &first);
     for (uint32_t i = 0; !r && i < first.n_uses; i++) {
         const struct dv_fleet_pattern *pattern = &first.patterns[first.uses[i].pattern];
         rooms[pattern->side] -= (uint64_t)first.uses[i].times * pattern->cards;
@@ -188,7 +189,7 @@ static int without_headroom(struct dv_fleet_plan *p, const struct dv_fleet_optio
         uint64_t held = some[w] - DV_MIN(places[w], (uint64_t)f->workloads[w].count);
         some[w] = places[w] - DV_MIN(places[w], held);
     }
-    r = r ? r : dv_fleet_search(p->view, options, some, rooms, &rest);
+    r = r ? r : dv_fleet_merge_search(p->view, options, some, rooms, &rest);
     bool rest_stopped = rest.stopped;
     r = r ? r : append(&first, &rest);
     free(some);
@@ -218,7 +219,7 @@ static int place(struct dv_fleet_plan *p, const struct dv_fleet_options *options
     uint64_t rooms[DV_FLEET_GROUPS_MAX];
     struct dv_fleet_solution found = {0};
     set_rooms(p->view->fleet, false, rooms);
-    int r = dv_fleet_search(p->view, options, places, rooms, &found);
+    int r = dv_fleet_merge_search(p->view, options, places, rooms, &found);
     if (!r && !found.complete && has_headroom(p->view->fleet))
         r = without_headroom(p, options, places, rooms, &found);
     r = r ? r : dv_fleet_cards_lay(p->view, &found, places, p);

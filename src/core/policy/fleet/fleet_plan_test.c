@@ -279,6 +279,65 @@ static void test_brute_force(void **state)
     assert_true(n > 120 && best * 100 >= n * 98 && proven * 100 >= n * 90);
 }
 
+/* Each workload as several that no card tells apart: the same fleet, so the same figures. */
+static void test_alike(void **state)
+{
+    struct dv_fleet_workload few[DV_FLEET_TESTING_TYPES];
+    struct dv_rng rng = {77};
+    for (int i = 0; i < 150; i++) {
+        dv_fleet_testing_random(&rng, &fleet, few);
+        struct dv_fleet whole = fleet;
+        memset(workloads, 0, sizeof workloads);
+        fleet.n_workloads = 0;
+        fleet.workloads = workloads;
+        for (uint32_t w = 0; w < whole.n_workloads; w++)
+            for (uint32_t left = few[w].count; left && fleet.n_workloads < 8;) {
+                struct dv_fleet_workload *part = &workloads[fleet.n_workloads++];
+                *part = few[w];
+                part->count =
+                    fleet.n_workloads == 8 ? left : 1 + (uint32_t)dv_rng_below(&rng, left);
+                left -= part->count;
+                snprintf(part->name, sizeof part->name, "w%u", fleet.n_workloads);
+            }
+        make();
+        whole.workloads = few;
+        dv_cleanup(dv_fleet_plan_freep) struct dv_fleet_plan *same = NULL;
+        struct dv_fleet_options options = {.aim = DV_FLEET_CARDS};
+        assert_int_equal(dv_fleet_plan_new(&whole, &options, &same), 0);
+        assert_int_equal(plan->possible, same->possible);
+        if (!plan->possible)
+            continue;
+        uint32_t least = dv_fleet_testing_least(same->view);
+        assert_int_equal(plan->needed_cards, same->needed_cards);
+        assert_int_equal(plan->least_cards, same->least_cards);
+        assert_true(plan->least_cards <= least && least <= plan->needed_cards);
+    }
+}
+
+/* Many kinds, few replicas of each: the plan stays close to the bound. */
+static void test_many_kinds(void **state)
+{
+    enum { KINDS = 80 };
+    struct dv_fleet_workload many[KINDS] = {0};
+    struct dv_rng rng = {5};
+    start("A100-80GB", 0);
+    fleet.workloads = many;
+    fleet.n_workloads = KINDS;
+    for (uint32_t i = 0; i < KINDS; i++) {
+        many[i] = (struct dv_fleet_workload){.count = 1 + (uint32_t)dv_rng_below(&rng, 6),
+                                             .processes = 1,
+                                             .memory_bytes = (2 + dv_rng_below(&rng, 18)) * GB,
+                                             .compute = 200 + (uint32_t)dv_rng_below(&rng, 3000)};
+        snprintf(many[i].name, sizeof many[i].name, "w%u", i);
+    }
+    make();
+    print_message("%u kinds: %u cards, at least %u\n", (unsigned)KINDS,
+                  (unsigned)plan->needed_cards, (unsigned)plan->least_cards);
+    assert_true(plan->feasible);
+    assert_true(plan->needed_cards <= plan->least_cards + 1 + plan->least_cards / 100);
+    dv_fleet_plan_freep(&plan); /* its fleet is on this stack */
+}
+
 /* Larger fleets with few cards, headroom, several GPUs: the promises hold whatever is asked. */
 static void test_invariants(void **state)
 {
@@ -371,6 +430,8 @@ int main(void)
         cmocka_unit_test(test_mps_parts),
         cmocka_unit_test(test_cost),
         cmocka_unit_test(test_brute_force),
+        cmocka_unit_test(test_alike),
+        cmocka_unit_test(test_many_kinds),
         cmocka_unit_test(test_invariants),
         cmocka_unit_test(test_interrupted),
     };

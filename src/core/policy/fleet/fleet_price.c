@@ -12,6 +12,7 @@
 #define DISLIKE_INSIDE 4
 #define STEPS_BOUND 50000u /* of a knapsack */
 #define STEPS_FIND 2000u
+#define CUTS_TRIED 3
 
 int64_t dv_fleet_price_dislike(const struct dv_fleet_view *view, uint32_t workload,
                                enum dv_fleet_mode mode, bool inside_mig)
@@ -321,7 +322,7 @@ static int best_filling(const struct search *s, uint32_t kind, struct filling *r
     *ret = (struct filling){DV_FLEET_MIG, own, own};
     int r = 0;
     int last = s->turns ? DV_FLEET_TIMESLICE : DV_FLEET_GOVERNED;
-    for (int m = DV_FLEET_GOVERNED; !r && m <= last; m++) {
+    for (int m = DV_FLEET_GOVERNED; !r && !s->view->apart && m <= last; m++) {
         int64_t value = 0, upper = 0;
         r = share(s, kind, (enum dv_fleet_mode)m, 0, NULL, &value, &upper);
         ret->upper = DV_MAX(ret->upper, upper);
@@ -373,31 +374,44 @@ static int fill_cut(struct search *s, const struct dv_fleet_cut *cut, bool up)
     return r;
 }
 
-/* Cuts in the order of what they could be worth, until none can be better than what was found. */
+/* What the cut could be worth, if the best filling of each device could be had as often. */
+static int64_t could_be(const struct search *s, const struct dv_fleet_cut *cut,
+                        const struct filling *f, bool upper)
+{
+    int64_t value = 0;
+    for (uint32_t k = 1; k < s->side->n_kinds; k++)
+        value += cut->count[k] * (upper ? f[k].upper : f[k].value);
+    return value;
+}
+
+/* Cuts in the order of what they could be worth, until none can be better than what was found, or
+ * some were tried. */
 static int price_mig(struct search *s)
 {
     struct filling f[DV_FLEET_KINDS_MAX] = {{0}};
+    bool tried[DV_FLEET_CUTS_MAX] = {false};
     int r = 0;
     for (uint32_t k = 1; !r && k < s->side->n_kinds; k++)
         r = best_filling(s, k, &f[k]);
-    int64_t best = 0;
-    uint32_t at = NONE;
-    for (uint32_t c = 0; !r && c < s->side->n_cuts; c++) {
-        int64_t value = 0, upper = 0;
-        for (uint32_t k = 1; k < s->side->n_kinds; k++) {
-            value += s->side->cuts[c].count[k] * f[k].value;
-            upper += s->side->cuts[c].count[k] * f[k].upper;
+    for (uint32_t c = 0; !r && c < s->side->n_cuts; c++)
+        s->upper = DV_MAX(s->upper, could_be(s, &s->side->cuts[c], f, true));
+    for (int i = 0; !r && i < CUTS_TRIED; i++) {
+        int64_t best = s->best_value[DV_FLEET_MIG];
+        uint32_t at = NONE;
+        for (uint32_t c = 0; c < s->side->n_cuts; c++) {
+            int64_t value = tried[c] ? 0 : could_be(s, &s->side->cuts[c], f, false);
+            if (value > best) {
+                best = value;
+                at = c;
+            }
         }
-        s->upper = DV_MAX(s->upper, upper);
-        if (value > best) {
-            best = value;
-            at = c;
-        }
+        if (at == NONE)
+            break;
+        tried[at] = true;
+        r = fill_cut(s, &s->side->cuts[at], false);
+        r = r ? r : fill_cut(s, &s->side->cuts[at], true);
     }
-    if (r || at == NONE)
-        return r;
-    r = fill_cut(s, &s->side->cuts[at], false);
-    return r ? r : fill_cut(s, &s->side->cuts[at], true);
+    return r;
 }
 
 static bool needs_turns(const struct dv_fleet_view *v)

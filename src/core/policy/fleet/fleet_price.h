@@ -48,6 +48,7 @@ struct dv_fleet_view {
     struct dv_fleet_need *own;       /* of each workload on a device of its own */
     struct dv_fleet_need *shared;    /* [side * n_workloads + workload] */
     bool *may;                       /* the same: may run on that model */
+    bool apart;                      /* a MIG device is for one replica: patterns share none */
 };
 
 /* The fleet is lent, and has passed dv_fleet_check(). 0 or -ENOMEM. */

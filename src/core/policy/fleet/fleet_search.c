@@ -3,6 +3,7 @@
 
 #include "policy/fleet/fleet_all.h"
 #include "policy/fleet/fleet_branch.h"
+#include "policy/fleet/fleet_draft.h"
 #include "policy/fleet/fleet_lp.h"
 #include "policy/fleet/fleet_solver.h"
 
@@ -14,12 +15,21 @@
 #define OFF (DV_FLEET_UNIT * 64) /* what leaving out a replica costs: more than any card */
 #define OFF_WEIGHT 8             /* of those that are not best-effort */
 #define DEARER 64                /* between cards of equal use: the cheaper */
-#define ROWS_DIVE 160 /* more open workloads are finished by value, not by further programs */
+#define KINDS_RATHER 160         /* with more there is no work to spare for what they had rather */
+#define PARTS 0.03               /* of the cards that are left, where no part is whole */
 #define TINY 1e-4
-/* Elementary steps, some seconds in all: after these the relaxation ends, and patterns that there
- * are already have to do. */
+/* Elementary steps, some seconds in all: after these the plan by preferences, the relaxation, the
+ * dive end, and at last patterns that there are already have to do. */
+#define WORK_RATHER UINT64_C(1000000000)
 #define WORK_RELAX UINT64_C(4000000000)
+#define WORK_DIVE UINT64_C(6000000000)
 #define WORK_MAX UINT64_C(8000000000)
+#define ROUNDS 300
+#define TOGETHER 64 /* patterns of a side that are looked for by the same values */
+#define TOGETHER_HARD 4
+#define WORTH_LEAST INT64_C(1024) /* of a replica that is to be placed */
+#define NEAR 0.9
+#define NEAR_LEAST 0.1
 #define PATTERNS_MAX 20000u /* of a side, to be exact with */
 /* What decides between plans of equally many cards adds up to less than 0.3 of one, for the largest
  * fleets: 1e5 cards, 1e6 replicas. So a plan that is so close to a bound has the fewest. */
@@ -37,25 +47,21 @@ struct search {
     uint32_t n, max, n_wholes;         /* the first are of replicas with whole cards */
     struct dv_fleet_pattern *pool;
     int64_t *values;        /* duals of the workloads, as integers */
+    int64_t *asked;         /* what patterns are looked for by: between these and worths */
+    int64_t *kept;          /* values of the last program of a dive that was solved */
+    uint64_t *rest;         /* scratch: of each workload */
     struct dv_fleet_lp *lp; /* of the last program */
     uint32_t *row_of;       /* of each workload in it, or NO_ROW */
     uint32_t n_demands;     /* rows before those of the sides */
     double *x;              /* of the pool */
     uint64_t work;          /* done so far; the same every time, unlike seconds */
+    uint64_t until;         /* relaxations end when so much is done */
     int64_t *worths;        /* values by which no card is worth more than it costs */
     __int128 by_worths;
     __int128 least, all; /* of plans that place all; what all cards cost */
     bool stopped;
 };
 #define NO_ROW UINT32_MAX
-
-/* A plan in the making. */
-struct draft {
-    uint64_t *left;
-    uint64_t room[DV_FLEET_GROUPS_MAX];
-    uint32_t n, max;
-    struct dv_fleet_use *uses;
-};
 
 static int64_t off(const struct search *s, uint32_t w)
 {
@@ -219,15 +225,54 @@ static int add_patterns(struct search *s, uint32_t side, const struct dv_fleet_p
     return r;
 }
 
-static int add_helpful(struct search *s, const uint64_t *left, const uint64_t *room, bool hard,
-                       bool *ret_any)
+/* Patterns of one side that help, by the values asked for: the best, the best without what is in
+ * it, and so on, so that a program with many rows does not wait for them one by one. */
+static int add_some(struct search *s, uint32_t side, const uint64_t *left, bool hard, bool *ret_any)
 {
-    struct dv_fleet_price price = {s->values, left, true, hard, &s->work};
+    struct dv_fleet_price price = {s->asked, s->rest, true, hard, &s->work};
+    bool any = true;
+    int r = 0;
+    memcpy(s->rest, left, s->view->n_workloads * sizeof *s->rest);
+    for (int k = 0; !r && any && k < (hard ? TOGETHER_HARD : TOGETHER); k++) {
+        uint32_t from = s->n;
+        any = false;
+        r = add_patterns(s, side, &price, false, &any);
+        for (; from < s->n; from++)
+            for (uint32_t i = 0; i < s->pool[from].n_items; i++)
+                s->rest[s->pool[from].items[i].workload] = 0;
+        *ret_any = *ret_any || any;
+    }
+    return r;
+}
+
+/* part: how far from the duals, towards worths. */
+static int add_helpful(struct search *s, const uint64_t *left, const uint64_t *room, double part,
+                       bool hard, bool *ret_any)
+{
     int r = 0;
     *ret_any = false;
+    for (uint32_t w = 0; w < s->view->n_workloads; w++)
+        s->asked[w] = (int64_t)(part * (double)s->worths[w] + (1 - part) * (double)s->values[w]);
     for (uint32_t i = 0; !r && i < s->view->n_sides; i++)
-        r = room[i] ? add_patterns(s, i, &price, false, ret_any) : 0;
+        r = room[i] ? add_some(s, i, left, hard, ret_any) : 0;
     return r;
+}
+
+/*
+ * The duals of a program that has few of its patterns yet are far from the last ones and jump; the
+ * values of the best bound so far are near. What helps by the duals is looked for close to these
+ * (Wentges, Weighted Dantzig-Wolfe decomposition for linear mixed-integer programming, 1997), then
+ * closer to the duals, and that nothing helps is said by the duals alone.
+ */
+static int add_round(struct search *s, const uint64_t *left, const uint64_t *room, bool hard,
+                     bool *ret_any)
+{
+    int r = 0;
+    *ret_any = false;
+    for (double part = s->by_worths ? NEAR : 0; !r && !*ret_any && part > 0;
+         part = part > NEAR_LEAST ? part / 2 : 0)
+        r = add_helpful(s, left, room, part, hard, ret_any);
+    return r || *ret_any ? r : add_helpful(s, left, room, 0, hard, ret_any);
 }
 
 /* To begin with: cards that are full of one workload. */
@@ -250,21 +295,23 @@ static int add_singles(struct search *s)
     return r;
 }
 
-/* To the optimum over all patterns, or nearly; x and the duals are kept. */
-static int relax(struct search *s, const uint64_t *left, const uint64_t *room)
+/* To the optimum over all patterns, or as near as the work allowed comes; x and the duals are kept.
+ * prove: look harder before it is called the end. */
+static int relax(struct search *s, const uint64_t *left, const uint64_t *room, bool prove)
 {
+    uint64_t until = s->until;
     int r = start_program(s, left, room);
-    uint32_t rounds = 40 + 40000 / (s->n_demands + 100);
+    uint32_t rounds = ROUNDS + 40000 / (s->n_demands + 100);
     bool any = true, hard = false;
-    for (uint32_t i = 0; !r && any && i < rounds && (!i || s->work < WORK_RELAX); i++) {
-        s->work += dv_fleet_lp_solve(s->lp, s->work < WORK_RELAX ? WORK_RELAX - s->work : 0);
+    for (uint32_t i = 0; !r && any && i < rounds && (!i || s->work < until); i++) {
+        s->work += dv_fleet_lp_solve(s->lp, s->work < until ? until - s->work : 0);
         if (is_stopped(s) && i)
             break;
         take_duals(s);
-        r = add_helpful(s, left, room, hard, &any);
-        if (!r && !any && !hard) { /* look harder before it is called the end */
+        r = add_round(s, left, room, hard, &any);
+        if (!r && !any && !hard && prove) {
             hard = true;
-            r = add_helpful(s, left, room, hard, &any);
+            r = add_helpful(s, left, room, 0, hard, &any);
         }
     }
     if (!r)
@@ -371,68 +418,9 @@ static int bound_by_sizes(struct search *s, struct dv_fleet_solution *ret)
 
 /* ---- drafts ---- */
 
-static void draft_done(struct draft *d)
-{
-    free(d->left);
-    free(d->uses);
-    *d = (struct draft){0};
-}
-
-static int draft_new(const struct search *s, struct draft *ret)
-{
-    *ret = (struct draft){.left = malloc(s->view->n_workloads * sizeof *ret->left)};
-    if (!ret->left)
-        return -ENOMEM;
-    memcpy(ret->left, s->places, s->view->n_workloads * sizeof *ret->left);
-    memcpy(ret->room, s->rooms, s->view->n_sides * sizeof *ret->room);
-    return 0;
-}
-
-/* How often the pattern can be used so that each use places something. */
-static uint64_t useful(const struct search *s, const struct draft *d, uint32_t at)
-{
-    const struct dv_fleet_pattern *p = &s->pool[at];
-    uint64_t n = 0;
-    for (uint32_t i = 0; i < p->n_items; i++) {
-        uint64_t all = dv_fleet_pattern_count(p, p->items[i].workload);
-        n = DV_MAX(n, (d->left[p->items[i].workload] + all - 1) / all);
-    }
-    return DV_MIN(n, d->room[p->side] / p->cards);
-}
-
-static int take(const struct search *s, struct draft *d, uint32_t at, uint64_t times)
-{
-    const struct dv_fleet_pattern *p = &s->pool[at];
-    times = DV_MIN(times, useful(s, d, at));
-    if (!times)
-        return 0;
-    if (d->n == d->max) {
-        uint32_t max = d->max ? d->max * 2 : 32;
-        struct dv_fleet_use *uses = realloc(d->uses, max * sizeof *uses);
-        if (!uses)
-            return -ENOMEM;
-        d->uses = uses;
-        d->max = max;
-    }
-    d->uses[d->n++] = (struct dv_fleet_use){at, (uint32_t)times};
-    d->room[p->side] -= times * p->cards;
-    for (uint32_t i = 0; i < p->n_items; i++) {
-        uint64_t *left = &d->left[p->items[i].workload];
-        *left -= DV_MIN(*left, times * p->items[i].count);
-    }
-    return 0;
-}
-
-static uint32_t n_open(const struct search *s, const struct draft *d)
-{
-    uint32_t n = 0;
-    for (uint32_t w = 0; w < s->view->n_workloads; w++)
-        n += d->left[w] > 0;
-    return n;
-}
-
-/* What the pattern places of what is left, by these values, per unit of cost. */
-static double yield(const struct search *s, const struct draft *d, uint32_t at)
+/* What the pattern places of what is left, by these values, per unit of cost; of equals the one
+ * that is liked more. */
+static double yield(const struct search *s, const struct dv_fleet_draft *d, uint32_t at)
 {
     const struct dv_fleet_pattern *p = &s->pool[at];
     double v = 0;
@@ -443,25 +431,14 @@ static double yield(const struct search *s, const struct draft *d, uint32_t at)
     return v / (double)(s->cost[p->side] * p->cards);
 }
 
-/* Times that the pattern can be used whole; at least 1. */
-static uint64_t whole_times(const struct search *s, const struct draft *d, uint32_t at)
-{
-    const struct dv_fleet_pattern *p = &s->pool[at];
-    uint64_t n = UINT64_MAX;
-    for (uint32_t i = 0; i < p->n_items; i++)
-        n = DV_MIN(n,
-                   d->left[p->items[i].workload] / dv_fleet_pattern_count(p, p->items[i].workload));
-    return n == UINT64_MAX ? 1 : DV_MAX(n, UINT64_C(1));
-}
-
 /* Card by card the pattern that places most for its cost, by the values there are. */
-static int finish_by_value(struct search *s, struct draft *d)
+static int finish_by_value(struct search *s, struct dv_fleet_draft *d)
 {
     struct dv_fleet_price price = {s->values, d->left, true, false, &s->work};
     uint32_t wholes = s->n_wholes;
     bool any;
     int r = 0;
-    while (!r && n_open(s, d)) {
+    while (!r && dv_fleet_draft_open(d, s->view)) {
         /* What was made for more than is left is no better than what is made now; but when that has
          * taken long enough, what there is has to do. */
         bool tired = is_stopped(s) || s->work > WORK_MAX;
@@ -472,7 +449,7 @@ static int finish_by_value(struct search *s, struct draft *d)
         double most = 0;
         for (uint32_t i = 0; !r && i < wholes + (s->n - made); i++) {
             uint32_t at = i < wholes ? i : made + i - wholes;
-            double y = useful(s, d, at) ? yield(s, d, at) : 0;
+            double y = dv_fleet_draft_useful(d, &s->pool[at]) ? yield(s, d, at) : 0;
             if (y > most) {
                 most = y;
                 best = at;
@@ -480,37 +457,69 @@ static int finish_by_value(struct search *s, struct draft *d)
         }
         if (r || best == NO_ROW)
             break;
-        r = take(s, d, best, whole_times(s, d, best));
+        r = dv_fleet_draft_take(d, s->pool, best,
+                                DV_MAX(dv_fleet_draft_whole(d, &s->pool[best]), UINT64_C(1)));
     }
     return r;
 }
 
-/* Takes the whole parts of a relaxation; where there are none, one of the largest. */
-static int take_whole(struct search *s, struct draft *d, bool *ret_any)
+/* The largest part of a relaxation that can be taken, or NO_ROW. */
+static uint32_t largest_part(const struct search *s, const struct dv_fleet_draft *d, bool whole)
 {
-    uint32_t largest = NO_ROW;
+    uint32_t at = NO_ROW;
+    for (uint32_t i = 0; i < s->n; i++)
+        if (s->x[i] > TINY && (at == NO_ROW || s->x[i] > s->x[at]) &&
+            (whole ? dv_fleet_draft_whole(d, &s->pool[i]) > 0
+                   : dv_fleet_draft_useful(d, &s->pool[i]) > 0))
+            at = i;
+    return at;
+}
+
+/* Takes the largest parts, one card of each; all but the first only where nothing of them would be
+ * in vain. */
+static int take_parts(struct search *s, struct dv_fleet_draft *d, bool *ret_any)
+{
+    double all = 0;
+    int r = 0;
+    for (uint32_t i = 0; i < s->n; i++)
+        all += s->x[i];
+    for (double n = 0; !r && n < DV_MAX(all * PARTS, 1); n++) {
+        uint32_t at = largest_part(s, d, n > 0);
+        if (at == NO_ROW)
+            break;
+        s->x[at] = 0;
+        *ret_any = true;
+        r = dv_fleet_draft_take(d, s->pool, at, 1);
+    }
+    return r;
+}
+
+/* Takes the whole parts of a relaxation; where there are none, some of the largest. */
+static int take_whole(struct search *s, struct dv_fleet_draft *d, bool *ret_any)
+{
     int r = 0;
     *ret_any = false;
     for (uint32_t i = 0; !r && i < s->n; i++) {
-        uint64_t n = DV_MIN((uint64_t)(s->x[i] + TINY), useful(s, d, i));
-        if (s->x[i] > TINY && useful(s, d, i) && (largest == NO_ROW || s->x[i] > s->x[largest]))
-            largest = i;
+        uint64_t n = DV_MIN((uint64_t)(s->x[i] + TINY), dv_fleet_draft_useful(d, &s->pool[i]));
         *ret_any = *ret_any || n;
-        r = n ? take(s, d, i, n) : 0;
+        r = n ? dv_fleet_draft_take(d, s->pool, i, n) : 0;
     }
-    if (r || *ret_any || largest == NO_ROW)
-        return r;
-    *ret_any = true;
-    return take(s, d, largest, 1);
+    return r || *ret_any ? r : take_parts(s, d, ret_any);
 }
 
-/* Relax, take, relax what is left. The first relaxation is there already. */
-static int dive(struct search *s, struct draft *d)
+/* Relax, take, relax what is left, while there is work to spend. The first relaxation is there
+ * already. The values are then those of the last one that came to its end. */
+static int dive(struct search *s, struct dv_fleet_draft *d)
 {
     bool any = true;
     int r = take_whole(s, d, &any);
-    while (!r && any && n_open(s, d) && n_open(s, d) <= ROWS_DIVE) {
-        r = relax(s, d->left, d->room);
+    while (!r && any && dv_fleet_draft_open(d, s->view)) {
+        memcpy(s->kept, s->values, s->view->n_workloads * sizeof *s->kept);
+        r = relax(s, d->left, d->room, false);
+        if (s->work >= s->until) { /* maybe it had hardly begun */
+            memcpy(s->values, s->kept, s->view->n_workloads * sizeof *s->kept);
+            break;
+        }
         r = r ? r : take_whole(s, d, &any);
     }
     return r;
@@ -522,7 +531,7 @@ struct rank {
     double left, cost, dislikes;
 };
 
-static struct rank rank_of(const struct search *s, const struct draft *d)
+static struct rank rank_of(const struct search *s, const struct dv_fleet_draft *d)
 {
     struct rank k = {0};
     for (uint32_t w = 0; w < s->view->n_workloads; w++)
@@ -535,7 +544,8 @@ static struct rank rank_of(const struct search *s, const struct draft *d)
     return k;
 }
 
-static bool is_better(const struct search *s, const struct draft *a, const struct draft *b)
+static bool is_better(const struct search *s, const struct dv_fleet_draft *a,
+                      const struct dv_fleet_draft *b)
 {
     struct rank x = rank_of(s, a), y = rank_of(s, b);
     if (x.left != y.left)
@@ -545,14 +555,15 @@ static bool is_better(const struct search *s, const struct draft *a, const struc
     return x.dislikes < y.dislikes;
 }
 
-static void keep_better(const struct search *s, struct draft *best, struct draft *other)
+static void keep_better(const struct search *s, struct dv_fleet_draft *best,
+                        struct dv_fleet_draft *other)
 {
     if (is_better(s, other, best)) {
-        struct draft swap = *best;
+        struct dv_fleet_draft swap = *best;
         *best = *other;
         *other = swap;
     }
-    draft_done(other);
+    dv_fleet_draft_done(other);
 }
 
 /* Values by size, for a second opinion: the least part of a card that a replica takes. */
@@ -567,15 +578,16 @@ static void set_sizes(struct search *s)
             least = DV_MIN(least, DV_MAX(m, c));
         }
         double cards = DV_MAX(s->view->gpus[w], 1u);
-        s->values[w] = (int64_t)(least * cards * (double)DV_FLEET_UNIT) + 1024;
+        s->values[w] = (int64_t)(least * cards * (double)DV_FLEET_UNIT) + WORTH_LEAST;
     }
 }
 
 /* ---- the solver ----------------------------------------------------------------------------- */
 
-static int ask_solver(struct search *s, struct draft *best, bool *ret_solved, bool *ret_optimal)
+static int ask_solver(struct search *s, struct dv_fleet_draft *best, bool *ret_solved,
+                      bool *ret_optimal)
 {
-    struct draft d = {0};
+    struct dv_fleet_draft d = {0};
     uint32_t *times = calloc(s->n + 1, sizeof *times);
     int64_t *offs = calloc(s->view->n_workloads, sizeof *offs);
     int r = times && offs ? 0 : -ENOMEM;
@@ -595,12 +607,12 @@ static int ask_solver(struct search *s, struct draft *best, bool *ret_solved, bo
                                      .cancelled_arg = s};
     r = r ? r
           : dv_fleet_solver_choose(&choose, &s->options->solver, times, ret_solved, ret_optimal);
-    r = r || !*ret_solved ? r : draft_new(s, &d);
+    r = r || !*ret_solved ? r : dv_fleet_draft_new(s->view, s->places, s->rooms, &d);
     for (uint32_t i = 0; !r && *ret_solved && i < s->n; i++)
-        r = take(s, &d, i, times[i]);
+        r = dv_fleet_draft_take(&d, s->pool, i, times[i]);
     if (!r && *ret_solved)
         keep_better(s, best, &d);
-    draft_done(&d);
+    dv_fleet_draft_done(&d);
     free(times);
     free(offs);
     return r;
@@ -623,7 +635,7 @@ static int add_wholes(struct search *s)
 }
 
 /* In what the bound is in. */
-static __int128 pure_cost(const struct search *s, const struct draft *d)
+static __int128 pure_cost(const struct search *s, const struct dv_fleet_draft *d)
 {
     __int128 pure = 0;
     for (uint32_t i = 0; i < d->n; i++) {
@@ -634,7 +646,7 @@ static __int128 pure_cost(const struct search *s, const struct draft *d)
 }
 
 /* In micros per hour. */
-static __int128 money_of(const struct search *s, const struct draft *d)
+static __int128 money_of(const struct search *s, const struct dv_fleet_draft *d)
 {
     __int128 micros = 0;
     for (uint32_t i = 0; i < d->n; i++) {
@@ -646,10 +658,10 @@ static __int128 money_of(const struct search *s, const struct draft *d)
 }
 
 /* Is the draft as good as the bound says that any can be? Cards are whole, and so are coins. */
-static bool meets(const struct search *s, const struct draft *d)
+static bool meets(const struct search *s, const struct dv_fleet_draft *d)
 {
     __int128 pure = pure_cost(s, d);
-    if (n_open(s, d))
+    if (dv_fleet_draft_open(d, s->view))
         return false;
     if (s->coin && s->least >= 0 && money_of(s, d) <= least_cost(s))
         return true;
@@ -660,9 +672,9 @@ static bool meets(const struct search *s, const struct draft *d)
 /* ---- exactly -------------------------------------------------------------------------------- */
 
 /* A better plan than the best costs less than this. */
-static __int128 to_beat(const struct search *s, const struct draft *best)
+static __int128 to_beat(const struct search *s, const struct dv_fleet_draft *best)
 {
-    return n_open(s, best) ? s->all + 1 : pure_cost(s, best);
+    return dv_fleet_draft_open(best, s->view) ? s->all + 1 : pure_cost(s, best);
 }
 
 struct filter {
@@ -686,7 +698,7 @@ static int keep_useful(struct dv_fleet_pattern *p, void *arg)
 }
 
 /* All patterns that matter into the pool. *ret_all: there were not too many. */
-static int add_all(struct search *s, const struct draft *best, bool *ret_all)
+static int add_all(struct search *s, const struct dv_fleet_draft *best, bool *ret_all)
 {
     struct filter f = {s, 0};
     for (uint32_t w = 0; w < s->view->n_workloads; w++)
@@ -706,9 +718,9 @@ static int add_all(struct search *s, const struct draft *best, bool *ret_all)
     return r == -E2BIG ? 0 : r;
 }
 
-static int branch(struct search *s, struct draft *best, struct dv_fleet_solution *ret)
+static int branch(struct search *s, struct dv_fleet_draft *best, struct dv_fleet_solution *ret)
 {
-    struct draft d = {0};
+    struct dv_fleet_draft d = {0};
     struct dv_fleet_branch b = {s->view, s->pool,   s->n, s->places, s->rooms,
                                 s->pure, s->worths, 0,    STEPS_MAX};
     __int128 beat = to_beat(s, best);
@@ -718,34 +730,36 @@ static int branch(struct search *s, struct draft *best, struct dv_fleet_solution
     int r = dv_fleet_branch_search(&b);
     if (!r && b.finished)
         set_least(s, b.found ? b.below : beat, ret);
-    if (!r && b.finished && !b.found && n_open(s, best))
+    if (!r && b.finished && !b.found && dv_fleet_draft_open(best, s->view))
         ret->proven = true;
     if (r || !b.found)
         return r;
-    r = draft_new(s, &d);
+    r = dv_fleet_draft_new(s->view, s->places, s->rooms, &d);
     for (uint32_t i = 0; !r && i < b.n_uses; i++)
-        r = take(s, &d, b.uses[i], 1);
+        r = dv_fleet_draft_take(&d, s->pool, b.uses[i], 1);
     if (!r)
         keep_better(s, best, &d);
-    draft_done(&d);
+    dv_fleet_draft_done(&d);
     return r;
 }
 
 /* With all patterns at hand the solver's proof is ours too. */
-static int solve(struct search *s, struct draft *best, bool all, struct dv_fleet_solution *ret)
+static int solve(struct search *s, struct dv_fleet_draft *best, bool all,
+                 struct dv_fleet_solution *ret)
 {
     bool optimal = false;
     int r = ask_solver(s, best, &ret->solved, &optimal);
     if (r || !all || !optimal)
         return r;
-    if (n_open(s, best))
+    if (dv_fleet_draft_open(best, s->view))
         ret->proven = true;
     else if (pure_cost(s, best) > s->least)
         set_least(s, pure_cost(s, best), ret);
     return 0;
 }
 
-static int find_exactly(struct search *s, struct draft *best, struct dv_fleet_solution *ret)
+static int find_exactly(struct search *s, struct dv_fleet_draft *best,
+                        struct dv_fleet_solution *ret)
 {
     bool all = false;
     int r = add_all(s, best, &all);
@@ -757,13 +771,47 @@ static int find_exactly(struct search *s, struct draft *best, struct dv_fleet_so
 }
 
 /* A plan by the relaxation: its whole parts, and so on, and what is left by its values. */
-static int make_draft(struct search *s, struct draft *ret)
+static int make_draft(struct search *s, struct dv_fleet_draft *ret)
 {
-    int r = draft_new(s, ret);
+    int r = dv_fleet_draft_new(s->view, s->places, s->rooms, ret);
     r = r ? r : dive(s, ret);
-    if (!r)
-        take_duals(s);
+    for (uint32_t w = 0; w < s->view->n_workloads; w++)
+        s->values[w] = DV_MAX(s->values[w], WORTH_LEAST); /* or it would be left out */
     return r ? r : finish_by_value(s, ret);
+}
+
+/* Of the patterns from one on only those stay that the draft uses. */
+static void forget_unused(struct search *s, uint32_t from, struct dv_fleet_draft *d)
+{
+    uint32_t n = from;
+    for (uint32_t i = from; i < s->n; i++) {
+        bool used = false;
+        for (uint32_t k = 0; k < d->n; k++) {
+            if (d->uses[k].pattern != i)
+                continue;
+            d->uses[k].pattern = n;
+            used = true;
+        }
+        if (used)
+            s->pool[n++] = s->pool[i];
+        else
+            dv_fleet_pattern_done(&s->pool[i]);
+    }
+    s->n = n;
+}
+
+/* By sizes, as somebody would without a relaxation; the patterns of such a draft are a good start
+ * for one. */
+static int make_by_size(struct search *s, struct dv_fleet_draft *ret)
+{
+    int r = add_singles(s);
+    uint32_t from = s->n;
+    r = r ? r : dv_fleet_draft_new(s->view, s->places, s->rooms, ret);
+    set_sizes(s);
+    r = r ? r : finish_by_value(s, ret);
+    if (!r)
+        forget_unused(s, from, ret);
+    return r;
 }
 
 static bool fits_rather(const struct dv_fleet_view *v, uint32_t w)
@@ -776,12 +824,13 @@ static bool fits_rather(const struct dv_fleet_view *v, uint32_t w)
     return false;
 }
 
-/* A plan in which everybody is in the mode that he had rather be in: where it needs no more cards
- * than others, it is the one to have. */
-static int make_rather(struct search *s, struct draft *ret)
+/* A plan in which everybody is in the mode that he had rather be in, and not inside a MIG device:
+ * where it needs no more cards than others, it is the one to have. */
+static int make_rather(struct search *s, struct dv_fleet_draft *ret)
 {
     const struct dv_fleet_view *whole = s->view;
     struct dv_fleet_view view = *whole;
+    view.apart = true;
     view.choices = calloc(view.n_workloads, sizeof *view.choices);
     if (!view.choices)
         return -ENOMEM;
@@ -790,55 +839,54 @@ static int make_rather(struct search *s, struct draft *ret)
         if (view.choices[w].modes && fits_rather(whole, w))
             view.choices[w].modes = DV_FLEET_BIT(view.choices[w].prefer);
     }
+    struct dv_fleet_draft other = {0};
     s->view = &view;
-    int r = add_singles(s);
-    r = r ? r : relax(s, s->places, s->rooms);
+    int r = make_by_size(s, &other);
+    r = r ? r : relax(s, s->places, s->rooms, false);
     r = r ? r : make_draft(s, ret);
+    if (!r)
+        keep_better(s, ret, &other);
+    dv_fleet_draft_done(&other);
     s->view = whole;
     free(view.choices);
     return r;
 }
 
-/* By sizes, as somebody would without a relaxation. */
-static int make_by_size(struct search *s, struct draft *ret)
+static int find(struct search *s, struct dv_fleet_draft *best, struct dv_fleet_solution *ret)
 {
-    int r = draft_new(s, ret);
-    set_sizes(s);
-    return r ? r : finish_by_value(s, ret);
-}
-
-static int find(struct search *s, struct draft *best, struct dv_fleet_solution *ret)
-{
-    struct draft other = {0};
+    struct dv_fleet_draft by_size = {0}, other = {0};
     int r = add_wholes(s);
     s->n_wholes = s->n;
-    r = r ? r : s->view->n_workloads <= ROWS_DIVE ? make_rather(s, best) : draft_new(s, best);
-    r = r ? r : add_singles(s);
-    r = r ? r : relax(s, s->places, s->rooms);
+    r = r ? r : bound_by_sizes(s, ret);
+    s->until = WORK_RATHER;
+    if (!r && s->view->n_workloads <= KINDS_RATHER)
+        r = make_rather(s, best);
+    else if (!r)
+        r = dv_fleet_draft_new(s->view, s->places, s->rooms, best);
+    r = r ? r : make_by_size(s, &by_size);
+    s->until = WORK_RELAX;
+    r = r ? r : relax(s, s->places, s->rooms, true);
     r = r ? r : bound(s, ret);
+    s->until = WORK_DIVE;
     if (!r && !meets(s, best)) {
         r = make_draft(s, &other);
         if (!r)
             keep_better(s, best, &other);
     }
-    if (!r && !meets(s, best)) {
-        r = make_by_size(s, &other);
-        if (!r)
-            keep_better(s, best, &other);
-    }
-    if (!r && !meets(s, best) && !ret->proven)
-        r = bound_by_sizes(s, ret);
+    if (!r) /* the last, since it does not care for what anybody had rather */
+        keep_better(s, best, &by_size);
     if (!r && !meets(s, best) && !ret->proven && !is_stopped(s))
         r = find_exactly(s, best, ret);
     ret->stopped = s->stopped;
-    draft_done(&other);
+    dv_fleet_draft_done(&by_size);
+    dv_fleet_draft_done(&other);
     return r;
 }
 
-static void hand_over(struct search *s, struct draft *d, struct dv_fleet_solution *ret)
+static void hand_over(struct search *s, struct dv_fleet_draft *d, struct dv_fleet_solution *ret)
 {
     const struct dv_fleet *f = s->view->fleet;
-    ret->complete = !n_open(s, d);
+    ret->complete = !dv_fleet_draft_open(d, s->view);
     if (ret->complete)
         ret->proven = meets(s, d);
     for (uint32_t i = 0; i < d->n; i++) {
@@ -854,7 +902,7 @@ static void hand_over(struct search *s, struct draft *d, struct dv_fleet_solutio
     ret->left = d->left;
     s->pool = NULL;
     s->n = 0;
-    *d = (struct draft){0};
+    *d = (struct dv_fleet_draft){0};
 }
 
 int dv_fleet_search(const struct dv_fleet_view *view, const struct dv_fleet_options *options,
@@ -862,11 +910,15 @@ int dv_fleet_search(const struct dv_fleet_view *view, const struct dv_fleet_opti
 {
     struct search s = {.view = view, .options = options, .places = places, .rooms = rooms};
     struct dv_fleet_solution solution = {0};
-    struct draft best = {0};
+    struct dv_fleet_draft best = {0};
     s.values = calloc(view->n_workloads, sizeof *s.values);
     s.row_of = calloc(view->n_workloads, sizeof *s.row_of);
     s.worths = calloc(view->n_workloads, sizeof *s.worths);
-    int r = s.values && s.row_of && s.worths ? 0 : -ENOMEM;
+    s.asked = calloc(view->n_workloads, sizeof *s.asked);
+    s.kept = calloc(view->n_workloads, sizeof *s.kept);
+    s.rest = calloc(view->n_workloads, sizeof *s.rest);
+    bool ok = s.values && s.row_of && s.worths && s.asked && s.kept && s.rest;
+    int r = ok ? 0 : -ENOMEM;
     set_costs(&s);
     r = r ? r : find(&s, &best, &solution);
     if (!r) {
@@ -880,8 +932,11 @@ int dv_fleet_search(const struct dv_fleet_view *view, const struct dv_fleet_opti
     free(s.values);
     free(s.row_of);
     free(s.worths);
+    free(s.asked);
+    free(s.kept);
+    free(s.rest);
     dv_fleet_lp_free(s.lp);
-    draft_done(&best);
+    dv_fleet_draft_done(&best);
     return r;
 }
 

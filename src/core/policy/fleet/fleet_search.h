@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which patterns, and how often: the integer program over what cards can hold. Column generation
- * gives its relaxation, from whose duals an exact lower bound is made; a dive gives a plan; where
- * these do not meet, and a solver is at hand, it looks for a better one among the patterns found.
+ * gives its relaxation, from whose duals an exact lower bound is made (and one from sizes, which
+ * does not wait for it); a dive gives a plan; where these do not meet, and a solver is at hand, it
+ * looks for a better one among the patterns found.
  */
 #ifndef DV_POLICY_FLEET_FLEET_SEARCH_H
 #define DV_POLICY_FLEET_FLEET_SEARCH_H
