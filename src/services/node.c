@@ -14,9 +14,9 @@
 #include "meter_ended.h"
 #include "model/gpu_model.h"
 #include "mps.h"
+#include "strangers.h"
 #include "sys/clock.h"
 #include "sys/log.h"
-#include "strangers.h"
 #include "tenants.h"
 #include "waits.h"
 #include "wiring.h"
@@ -262,7 +262,7 @@ int dv_node_new(struct dv_loop *loop, const struct dv_node_config *config,
     node->tenant_fd = tenant_fd;
     node->started_ns = dv_clock_now();
     node->next_id = 1;
-    node->driver_status = 1;
+    node->driver_status = DV_HARDWARE_FAILED;
     begin_health(node);
     int r = start(node, keeper, mps_keeper);
     if (r < 0) {

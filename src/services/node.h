@@ -244,7 +244,7 @@ struct dv_node_gpu {
     bool sampled, asking, lost;
     uint32_t refusals;       /* looks in a row that the driver answered with an error */
     struct dv_gpu *stranger; /* strangers.h; NULL: it is none */
-    bool accounting_asked; /* to keep accounts of processes */
+    bool accounting_asked;   /* to keep accounts of processes */
     uint64_t sample_ns, since_us;
     uint64_t polled_us, polled_ns; /* when the last sample came, by both clocks */
     uint64_t context_learnt_bytes, mps_context_learnt_bytes;
@@ -310,7 +310,9 @@ struct dv_node {
     uint64_t next_id;
 
     struct dv_facts_driver driver;
-    int driver_status; /* 0, or enum dv_hardware_status, or negative errno; 1 before the first */
+    /* 0, or enum dv_hardware_status, or negative errno. Before the first answer:
+     * DV_HARDWARE_FAILED, without a detail. */
+    int driver_status;
     char driver_detail[200];
     uint32_t inventory_left; /* GPUs still to be read in this round */
     bool inventory_asked, inventory_failed;

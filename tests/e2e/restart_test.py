@@ -34,6 +34,7 @@ class Restart(unittest.TestCase):
         self.assertEqual(out.returncode, 0, out.stderr)
         self.node.daemon = self.node.spawn_daemon()
         harness.wait_for(lambda: self.node.divvy("status").returncode == 0, "the API answers")
+        self.assertIn(self.node.json("status")["driver"]["state"], ("starting", "ok"))
         status, answer = self.node.ask("POST", "/v1/claims", {"memory_bytes": GIB})
         self.assertEqual((status, answer["reason"], answer["exit_code"]), (503, "starting", 5), answer)
         for options, expected in ((["--wait-timeout", "1ms"], 124), ([], 0)):
