@@ -23,6 +23,8 @@
  * would be in the empty cluster. */
 #define CHURN_NOW 4.0
 #define CHURN_EVER 12.0
+/* Where less of them is asked for, enough places come back by themselves. */
+#define KEPT_FROM 0.2
 #define PRICE_ROUNDS 60
 /* Of a model of which next to nothing is left. It keeps scores in their bounds: 16 GPUs at this
  * price are 2^19 GPUs. */
@@ -34,6 +36,7 @@ struct own_node {
     struct dv_own_rest rest;
     double sum; /* dv_own_terms_sum() */
     uint64_t changed;
+    uint32_t cpu_milli, memory_mib; /* of pods without GPUs: taken still when the others go */
 };
 
 /* Where the pods of a class go: parts of each model, which sum to 1. */
@@ -54,8 +57,10 @@ struct own {
     uint64_t hosts[DV_OWN_SHAPES_MAX]; /* GPUs in places for this shape */
     uint64_t total_milli;
     uint64_t built[DV_OWN_SHAPES_MAX];
-    uint64_t learnt;     /* popularity->total when it was read */
-    uint64_t come, gone; /* GPU milli, lately: halved whenever a cluster has come */
+    double
+        kept[DV_OWN_SHAPES_MAX]; /* places for it that come back, by how scarce they always are */
+    uint64_t learnt;             /* popularity->total when it was read */
+    uint64_t come, gone;         /* GPU milli, lately: halved whenever a cluster has come */
 };
 
 /* ---- sums over the cluster ------------------------------------------------------------------ */
@@ -98,6 +103,11 @@ static void look_at_all(struct own *own)
     }
 }
 
+static uint32_t changed_by(uint32_t value, uint32_t by, bool more)
+{
+    return more ? value + by : value - DV_MIN(value, by);
+}
+
 static void own_changed(void *state, uint32_t node, const struct dv_cluster_pod *pod,
                         const struct dv_cluster_taking *taking, bool taken)
 {
@@ -105,7 +115,12 @@ static void own_changed(void *state, uint32_t node, const struct dv_cluster_pod 
     sum_node(own, node, -1);
     look_at(own, node);
     sum_node(own, node, 1);
-    own->nodes[node].changed = ++own->changes;
+    struct own_node *n = &own->nodes[node];
+    n->changed = ++own->changes;
+    if (!taking->n) {
+        n->cpu_milli = changed_by(n->cpu_milli, taking->cpu_milli, taken);
+        n->memory_mib = changed_by(n->memory_mib, taking->memory_mib, taken);
+    }
     uint64_t milli = (uint64_t)taking->n * (taking->mig ? DV_CLUSTER_MILLI : taking->milli);
     *(taken ? &own->come : &own->gone) += milli;
     if (own->come > own->total_milli) {
@@ -123,6 +138,23 @@ static double churn(const struct own *own)
     return own->come ? DV_MIN((double)own->gone / (double)own->come, 1) : 0;
 }
 
+/* How much of the empty cluster's places for a shape it always asks for. */
+static double ever(const struct own *own, uint32_t shape)
+{
+    double want =
+        own->world.demand.shapes[shape].share * (double)own->total_milli / DV_CLUSTER_MILLI;
+    return own->built[shape] ? DV_MIN(want / (double)own->built[shape], 1) : 0;
+}
+
+/* Of shapes that are wanted so much in the empty cluster that places have to come back. */
+static void find_kept(const struct own *own, double ret[DV_OWN_SHAPES_MAX])
+{
+    for (uint32_t i = 0; i < own->world.demand.n_shapes; i++) {
+        double e = DV_MAX(ever(own, i) - KEPT_FROM, 0);
+        ret[i] = churn(own) * CHURN_EVER * e * e;
+    }
+}
+
 static void find_scarcity(const struct own *own, double ret[DV_OWN_SHAPES_MAX])
 {
     double free_gpus = (double)own->all_worth / DV_OWN_UNIT;
@@ -131,9 +163,8 @@ static void find_scarcity(const struct own *own, double ret[DV_OWN_SHAPES_MAX])
     for (uint32_t i = 0; i < own->world.demand.n_shapes; i++) {
         double want = own->world.demand.shapes[i].share * free_gpus;
         double q = own->hosts[i] ? DV_MIN(want / (double)own->hosts[i], 1) : 1;
-        want = own->world.demand.shapes[i].share * all;
-        double ever = own->built[i] ? DV_MIN(want / (double)own->built[i], 1) : 0;
-        ret[i] = q * q + churn(own) * (CHURN_NOW * q * q + CHURN_EVER * ever * ever);
+        double e = ever(own, i);
+        ret[i] = q * q + churn(own) * (CHURN_NOW * q * q + CHURN_EVER * e * e);
     }
 }
 
@@ -221,6 +252,7 @@ static void begin(struct own *own)
             own->built[k] += (uint64_t)own->world.demand.shapes[k].gpus *
                              dv_own_hosts(&own->world.demand.shapes[k], &rest);
     }
+    find_kept(own, own->kept);
     look_at_all(own);
     find_scarcity(own, own->world.scarcity);
     find_prices(own, own->world.prices);
@@ -286,10 +318,14 @@ static bool own_refresh(void *state, struct dv_place *place)
                        popularity->total < own->learnt))
         return read_world(own, popularity, NULL) == 0;
     double scarcity[DV_OWN_SHAPES_MAX] = {0}, prices[DV_CLUSTER_MODELS_MAX] = {0};
+    double kept[DV_OWN_SHAPES_MAX] = {0};
     uint32_t models = dv_cluster_models(own->cluster);
     find_scarcity(own, scarcity);
     find_prices(own, prices);
-    if (off(prices, w->prices, models, PRICE_NONE, PRICE_OFF)) {
+    find_kept(own, kept);
+    if (off(prices, w->prices, models, PRICE_NONE, PRICE_OFF) ||
+        off(kept, own->kept, w->demand.n_shapes, SCARCITY_NONE, SCARCITY_OFF)) {
+        memcpy(own->kept, kept, sizeof kept);
         memcpy(w->scarcity, scarcity, sizeof scarcity);
         memcpy(w->prices, prices, sizeof prices);
         look_at_all(own);
@@ -331,13 +367,44 @@ static double size_of(const struct dv_cluster_taking *t)
     return t->mig ? t->n : (double)t->n * t->milli / DV_CLUSTER_MILLI;
 }
 
+/* Places on the node that come back when its pods with GPUs have gone, while those without stay.
+ * Who has room for the pods with more CPU counts for those with less as well, since all levels
+ * lose. */
+static double places_kept(const struct own *own, uint32_t node, uint32_t cpu_milli,
+                          uint32_t memory_mib)
+{
+    const struct dv_own_demand *d = &own->world.demand;
+    const struct dv_cluster_fixed *f = dv_cluster_fixed(own->cluster, node);
+    struct dv_own_rest rest = {.whole = dv_cluster_state(own->cluster, node)->n_gpus};
+    rest.cpu_milli = changed_by(f->cpu_milli, cpu_milli, false);
+    rest.memory_mib = changed_by(f->memory_mib, memory_mib, false);
+    double sum = 0;
+    for (uint32_t i = 0; i < d->n_shapes; i++)
+        if (own->kept[i] > 0)
+            sum += own->kept[i] * d->shapes[i].gpus * dv_own_hosts(&d->shapes[i], &rest);
+    return sum;
+}
+
+/* What a pod without GPUs takes of these. */
+static double kept_lost(const struct own *own, const struct dv_place_ask *ask)
+{
+    const struct own_node *n = &own->nodes[ask->node];
+    const struct dv_cluster_taking *t = ask->taking;
+    if (t->n)
+        return 0;
+    return places_kept(own, ask->node, n->cpu_milli, n->memory_mib) -
+           places_kept(own, ask->node, n->cpu_milli + t->cpu_milli, n->memory_mib + t->memory_mib);
+}
+
 static int64_t own_score(void *state, const struct dv_place_ask *ask)
 {
     const struct own *own = state;
+    const struct dv_own_weights *k = &own->world.weights;
     struct dv_own_rest after = own->nodes[ask->node].rest;
     double lost = (double)cut(own, ask, &after) / DV_OWN_UNIT;
     double cost = lost + sum_of(own, &after) - own->nodes[ask->node].sum +
-                  own->world.prices[ask->before->model] * size_of(ask->taking);
+                  own->world.prices[ask->before->model] * size_of(ask->taking) +
+                  k->stranded * k->reserve * kept_lost(own, ask);
     return -(int64_t)llrint(cost * SCORE_UNIT);
 }
 
@@ -416,7 +483,8 @@ static size_t own_terms(const void *state, const struct dv_place_ask *ask,
         {"pattern", micro(lost)},
         {"stranded", micro(k->stranded * (is.stranded - was.stranded))},
         {"gradient", micro(k->stranded * k->gradient * (is.gradient - was.gradient))},
-        {"reserve", micro(k->stranded * k->reserve * (was.reserve - is.reserve))},
+        {"reserve",
+         micro(k->stranded * k->reserve * (was.reserve - is.reserve + kept_lost(own, ask)))},
         {"open", micro(k->open * (is.open - was.open))},
         {"price", micro(own->world.prices[ask->before->model] * size_of(ask->taking))},
     };

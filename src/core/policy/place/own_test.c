@@ -107,6 +107,36 @@ static void cpu_where_it_strands_nothing(void **state)
     close_world(&w);
 }
 
+/* A node that is full of 60 cores beside 8 GPUs has 20 cores that no GPU needs. Who takes them
+ * stays when the GPUs come back, and then there is no room for 75: no matter, unless pods do leave.
+ */
+static void cpu_where_places_come_back(void **state)
+{
+    static const struct dv_cluster_pod heavy = {75000, 8000, 8, 1000, 0, 0};
+    struct dv_cluster_node nodes[] = {
+        {.name = "big", .cpu_milli = 80000, .memory_mib = 96000, .gpus = 8, .model = "G2"},
+        {.name = "small", .cpu_milli = 70000, .memory_mib = 96000, .gpus = 2, .model = "T4"}};
+    for (int rounds = 0; rounds <= 60; rounds += 60) {
+        struct world w;
+        struct dv_place_verdict v;
+        open_world(&w, nodes, 2);
+        know(&w, eight, 10);
+        know(&w, heavy, 10);
+        begin(&w);
+        for (int i = 0; i < rounds; i++) {
+            assert_int_equal(dv_place_find(w.place, &eight, &v), 0);
+            assert_int_equal(dv_place_take(w.place, v.node, &eight, &v.taking), 0);
+            assert_int_equal(dv_place_give_back(w.place, v.node, &eight, &v.taking), 0);
+        }
+        assert_string_equal(put(&w, eight), "big");
+        assert_string_equal(put(&w, whole), "small");
+        assert_string_equal(put(&w, whole), "small");
+        assert_string_equal(put(&w, (struct dv_cluster_pod){.cpu_milli = 15000}),
+                            rounds ? "small" : "big");
+        close_world(&w);
+    }
+}
+
 static void empty_nodes_are_kept_for_those_who_need_them(void **state)
 {
     struct dv_cluster_node nodes[] = {
@@ -434,6 +464,7 @@ int main(void)
         cmocka_unit_test(is_the_default),
         cmocka_unit_test(like_goes_to_like),
         cmocka_unit_test(cpu_where_it_strands_nothing),
+        cmocka_unit_test(cpu_where_places_come_back),
         cmocka_unit_test(empty_nodes_are_kept_for_those_who_need_them),
         cmocka_unit_test(of_equals_the_one_that_changed_longer_ago),
         cmocka_unit_test(models_are_kept_for_those_who_run_on_nothing_else),
