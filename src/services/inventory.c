@@ -398,6 +398,7 @@ static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
         dv_health_init(&g->health, dv_clock_now());
     observe(node, f);
     g->lost = f->lost;
+    g->refusals = 0;
     see_gpu(node, g->facts);
     dv_meter_ended_enable(node, f->index);
     if (arrives)
@@ -431,14 +432,12 @@ static void on_gpu(void *arg, const struct dv_worker_reply *reply, int error)
     struct dv_node *node = asked->node;
     uint32_t gpu = asked->gpu;
     free(asked);
-    if (reply && reply->status == 0 && reply->u.gpu.index == gpu) {
-        node->gpus[gpu].refusals = 0;
+    if (reply && reply->status == 0 && reply->u.gpu.index == gpu)
         take_gpu(node, &reply->u.gpu);
-    } else if (reply && reply->status > 0 && reply->status != DV_HARDWARE_NOT_PERMITTED) {
+    else if (reply && reply->status > 0 && reply->status != DV_HARDWARE_NOT_PERMITTED)
         refuse(node, gpu, reply);
-    } else {
+    else
         node->inventory_failed = true;
-    }
     count_down(node);
 }
 
@@ -540,11 +539,12 @@ static void on_driver(void *arg, const struct dv_worker_reply *reply, int error)
 static void take_sample(struct dv_node *node, uint32_t i, const struct dv_facts_sample *s)
 {
     struct dv_node_gpu *g = &node->gpus[i];
+    bool refused = g->refusals >= REFUSALS_MAX; /* that it is back only a look can tell */
     if (s->lost)
         dv_health_lost(&g->health, dv_clock_now());
-    else if (g->lost)
+    else if (g->lost && !refused)
         node->inventory_ns = 0; /* it is back: is it well? */
-    g->lost = s->lost;
+    g->lost = s->lost || refused;
     if (s->lost)
         return;
     if (g->sampled && g->mig_layout != s->mig_layout)

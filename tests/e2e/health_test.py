@@ -123,6 +123,18 @@ class Health(unittest.TestCase):
             node.inject("--clear")
             node.wait(0, "ok")
 
+    def test_what_the_driver_refuses_stays_lost_though_it_has_samples(self):
+        with Node("t4x4") as node:
+            node.wait(1, "ok")
+            node.inject("--gpu", "1", "--nvml-error", "nvmlDeviceGetUUID=999")
+            node.wait(1, "failed", "gpu_lost", "reset")
+            for _ in range(30):
+                self.assertEqual(node.codes(1), {"gpu_lost"})
+                time.sleep(0.1)
+            node.inject("--clear")
+            node.wait(1, "ok")
+            self.assertEqual(node.codes(1), set())
+
 
 class LostBefore(unittest.TestCase):
     """A GPU that has fallen off the bus before divvyd starts, on a machine that goes on."""
