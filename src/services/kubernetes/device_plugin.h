@@ -31,9 +31,9 @@ int dv_device_plugin_new(struct dv_node *node, const struct dv_device_plugin_opt
                          struct dv_device_plugin **ret, struct dv_err *err);
 void dv_device_plugin_free(struct dv_device_plugin *plugin);
 /* Several times a second; cheap where nothing has changed. */
+void dv_device_plugin_tick(struct dv_device_plugin *plugin, uint64_t now);
 /* At the next tick whatever has changed is told. */
 void dv_device_plugin_hurry(struct dv_device_plugin *plugin);
-void dv_device_plugin_tick(struct dv_device_plugin *plugin, uint64_t now);
 
 /* What is offered; NULL before the first inventory. Good until the next tick. */
 const struct dv_offers *dv_device_plugin_offers(const struct dv_device_plugin *plugin);

@@ -35,10 +35,6 @@
  * taken back at once. */
 #define LABEL_WAIT_NS (10 * DV_NS_PER_S)
 #define LABEL_CHECK_NS (3 * DV_NS_PER_S)
-#define KUBELET_WAIT_NS (6 * DV_NS_PER_S) /* for its account of who has what */
-/* An agent that has never heard of its Node waits so long for the label that chooses its
- * configuration: what other nodes have would change GPUs and be taken back at once. */
-#define LABEL_WAIT_NS (10 * DV_NS_PER_S)
 
 struct dv_kubernetes {
     struct dv_node *node;
