@@ -21,13 +21,16 @@ enum dv_gpu_kind dv_gpu_request_kind(const char *resource)
         return DV_GPU_KIND_PERCENT;
     if (!strcmp(resource, DV_GPU_RESOURCE))
         return DV_GPU_KIND_WHOLE;
-    if (has_prefix(resource, "divvy.dev/") || has_prefix(resource, "nvidia.com/gpu-"))
+    if (has_prefix(resource, "divvy.dev/"))
         return DV_GPU_KIND_SLICE;
     if (!has_prefix(resource, "nvidia.com/gpu") && !has_prefix(resource, "nvidia.com/mig-"))
         return DV_GPU_KIND_NONE;
-    /* Of a shared MIG device only the sharing counts: there, others are behind the same wall. */
+    /* Of a shared MIG device only the sharing counts: there, others are behind the same wall. No
+     * slice's name has a dot. */
     if (len > sizeof shared - 1 && !strcmp(resource + len - (sizeof shared - 1), shared))
         return DV_GPU_KIND_SHARED;
+    if (has_prefix(resource, "nvidia.com/gpu-"))
+        return DV_GPU_KIND_SLICE;
     return has_prefix(resource, "nvidia.com/mig-") ? DV_GPU_KIND_MIG : DV_GPU_KIND_NONE;
 }
 

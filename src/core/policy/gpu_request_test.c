@@ -88,6 +88,7 @@ static void test_kinds(void **state)
                {MIG, DV_GPU_KIND_MIG},
                {"nvidia.com/mig-1g.10gb.shared", DV_GPU_KIND_SHARED},
                {PERCENT, DV_GPU_KIND_PERCENT},
+               {"nvidia.com/gpu-a100.shared", DV_GPU_KIND_SHARED},
                {"nvidia.com/gpu-small", DV_GPU_KIND_SLICE},
                {"divvy.dev/small", DV_GPU_KIND_SLICE},
                {"divvy.dev/a100-percent", DV_GPU_KIND_SLICE},
