@@ -84,12 +84,12 @@ class Allocations(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.directory, name)
 
-    def node(self, config, *args, kubeconfig="none"):
-        with open(self.path("config.yaml"), "w", encoding="utf-8") as f:
+    def node(self, config, *args, kubeconfig="none", key="config.yaml", path="config.yaml"):
+        with open(self.path(key), "w", encoding="utf-8") as f:
             f.write(config)
         return harness.Node("dgx-a100", ["--kubernetes", "--kubeconfig", kubeconfig, "--node-name",
                                          "n1", "--kubelet-dir", self.path("kubelet"), "--cdi-dir",
-                                         self.cdi, "--plugin-config", self.path("config.yaml"), *args],
+                                         self.cdi, "--plugin-config", self.path(path), *args],
                             self.directory)
 
     def devices(self):
@@ -169,6 +169,34 @@ class Allocations(unittest.TestCase):
             out = node.divvy("layout", "apply", self.path("mig.yaml"), "--config", "off")
             self.assertEqual(1, out.returncode, out.stdout)
             self.assertIn("team/starts", out.stderr)
+
+    @unittest.skipUnless(shutil.which("openssl"), "no openssl")
+    def test_a_pod_is_known_by_an_index_before_anything_is_offered(self):
+        """A change of before a restart, while the label that chooses what is offered is waited for."""
+        os.mkdir(self.path("kubelet/pod-resources"))
+        os.mkdir(self.path("configs"))
+        account = Kubelet(self.path("kubelet/pod-resources"))
+        pod = account.pods.pod_resources.add(name="idle", namespace="team")
+        pod.containers.add(name="main").devices.add(resource_name="nvidia.com/gpu", device_ids=["0"])
+        account.start()
+        self.addCleanup(account.stop)
+        with open(self.path("mig.yaml"), "w", encoding="utf-8") as f:
+            f.write(MIG)
+        server = kube_api.Server(self.directory, "n1", {"nvidia.com/mig.config": "seven"}).start()
+        self.addCleanup(server.stop)
+
+        def waits(node):
+            return any("team/idle" in (g["detail"] or "") for g in node.json("layout", "show")["gpus"])
+        with self.node("version: v1\nflags: {migStrategy: mixed, plugin: {deviceIDStrategy: index}}\n",
+                       "--mig-config", self.path("mig.yaml"), kubeconfig=server.kubeconfig,
+                       key="configs/default", path="configs") as node:
+            harness.wait_for(lambda: waits(node), "it waits for the pod")
+            node.stop()
+            server.stop()
+            node.start()
+            harness.wait_for(lambda: node.json("kubernetes")["resources"], "something is offered")
+            harness.wait_for(lambda: waits(node) or self.mig(node, 0), "it goes on")
+            self.assertFalse(self.mig(node, 0))
 
     def test_what_nobody_can_ask_for_any_more_goes(self):
         resource = "nvidia.com/gpu"

@@ -379,8 +379,11 @@ int dv_kubernetes_held(struct dv_kubernetes *k, uint32_t gpu, const struct dv_gp
     struct dv_workload pod;
     uint64_t now = dv_clock_now();
     size_t at = 0;
-    if (!dv_unit_holders_as_of(k->holders, since_ns)) {
-        if (now - since_ns >= KUBELET_WAIT_NS)
+    /* Until something is offered an id that is an index says nothing. */
+    bool readable = dv_device_plugin_offers(k->plugin) != NULL;
+    uint64_t from = readable ? since_ns : DV_MAX(since_ns, k->label_until_ns);
+    if (!readable || !dv_unit_holders_as_of(k->holders, since_ns)) {
+        if (now >= from + KUBELET_WAIT_NS)
             return -ETIMEDOUT;
         /* First the kubelet hears that nothing is to be placed there, then it is asked. */
         dv_device_plugin_hurry(k->plugin);
