@@ -103,7 +103,9 @@ struct dv_allocated *dv_allocated_surplus(const struct dv_allocated_list *list)
             n++;
         }
     }
-    return n > DV_ALLOCATED_OLD_MAX ? oldest : NULL;
+    if (n > DV_ALLOCATED_OLD_MAX)
+        return oldest;
+    return list->n >= DV_ALLOCATED_MAX ? list->all : NULL;
 }
 
 void dv_allocated_list_done(struct dv_allocated_list *list)

@@ -5,7 +5,8 @@
  * Of a unit the newest allocation counts, and those before it are old. They are kept for a while:
  * the kubelet gives what an init container has to the containers after it too, and asks for all of
  * them before the first starts, so that an old one may still have its start before it. What is
- * dropped is the oldest of more than DV_ALLOCATED_OLD_MAX.
+ * dropped is the oldest of more than DV_ALLOCATED_OLD_MAX; and of DV_ALLOCATED_MAX the first, old
+ * or not: units that are gone for good have no newer one.
  *
  *     dv_allocated_make("nvidia.com/gpu", ids, n, &a);
  *     dv_allocated_add(&list, &a);

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -83,12 +84,37 @@ static void the_oldest_of_too_many_go(void **state)
     dv_allocated_list_done(&l);
 }
 
+/* Devices that are no longer there (MIG, cut anew) are nobody's any more, and never become old. */
+static void a_full_list_takes_the_next_one(void **state)
+{
+    (void)state;
+    struct dv_allocated_list l = {.all = calloc(DV_ALLOCATED_MAX, sizeof *l.all)};
+    struct dv_allocated *old;
+    char number[16];
+    const char *unit = number;
+    assert_non_null(l.all);
+    for (; l.n < DV_ALLOCATED_MAX - 1; l.n++) {
+        snprintf(number, sizeof number, "%zu", l.n);
+        assert_int_equal(0, dv_allocated_make(GPU, &unit, 1, &l.all[l.n]));
+    }
+    for (int i = 0; i < 2; i++) {
+        add(&l, i ? "B" : "A");
+        while ((old = dv_allocated_surplus(&l)))
+            dv_allocated_remove(&l, old);
+        assert_int_equal(DV_ALLOCATED_MAX - 1, l.n);
+    }
+    assert_string_equal("2", l.all[0].units[0]);
+    assert_string_equal("A", l.all[l.n - 2].units[0]);
+    dv_allocated_list_done(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_order_of_units_does_not_matter),
         cmocka_unit_test(what_an_init_container_has_stays_when_others_get_parts_of_it),
         cmocka_unit_test(the_oldest_of_too_many_go),
+        cmocka_unit_test(a_full_list_takes_the_next_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
