@@ -154,7 +154,14 @@ class Allocations(unittest.TestCase):
             harness.wait_for(lambda: any("kubelet is away" in (g["detail"] or "")
                                          for g in node.json("layout", "show")["gpus"]), "it is away")
             self.assertFalse(self.mig(node, 0))
+            pods = list(account.pods.pod_resources)
+            account.pods.ClearField("pod_resources")  # it answers before it knows its pods
+            account.lists = 0
             account.start()
+            harness.wait_for(lambda: account.lists > 1, "it has been asked")
+            time.sleep(0.5)
+            self.assertFalse(self.mig(node, 0))
+            account.pods.pod_resources.extend(pods)
             harness.wait_for(lambda: any("team/idle" in (g["detail"] or "")
                                          for g in node.json("layout", "show")["gpus"]), "it is back")
             account.pods.ClearField("pod_resources")

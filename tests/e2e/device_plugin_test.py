@@ -29,6 +29,7 @@ class Kubelet:
         self.grpc, self.messages, self.directory = grpc, messages, directory
         self.registrations = queue.Queue()
         self.pods = messages["ListPodResourcesResponse"]()
+        self.lists = 0  # how often they were asked for
         self.channel = None
         self.server = None
 
@@ -42,7 +43,7 @@ class Kubelet:
             self.grpc.method_handlers_generic_handler(
                 "v1beta1.Registration", {"Register": handler(self.register, "RegisterRequest")}),
             self.grpc.method_handlers_generic_handler(
-                "v1.PodResourcesLister", {"List": handler(lambda q, c: self.pods, "Empty")})))
+                "v1.PodResourcesLister", {"List": handler(self.list_pods, "Empty")})))
         assert self.server.add_insecure_port("unix:" + os.path.join(self.directory, "kubelet.sock"))
         self.server.start()
 
@@ -52,6 +53,10 @@ class Kubelet:
         self.server.stop(None).wait()
         for name in os.listdir(self.directory):  # as a kubelet does that starts
             os.unlink(os.path.join(self.directory, name))
+
+    def list_pods(self, _request, _context):
+        self.lists += 1
+        return self.pods
 
     def register(self, request, _context):
         self.channel = self.dial(request.endpoint)

@@ -391,10 +391,14 @@ int dv_kubernetes_held(struct dv_kubernetes *k, uint32_t gpu, const struct dv_gp
         dv_loop_timer_set(k->timer, 0, TICK_MS);
         return -EAGAIN;
     }
-    if (!dv_kubernetes_hold(k, gpu, plan, &at, &pod))
+    bool held = dv_kubernetes_hold(k, gpu, plan, &at, &pod);
+    bool settled = dv_unit_holders_settled(k->holders);
+    if (!held && settled)
         return 0;
     if (!dv_unit_holders_as_of(k->holders, now - DV_NS_PER_S))
         dv_unit_holders_refresh(k->holders);
+    if (!held)
+        return -EAGAIN;
     snprintf(ret_who, size, "%s/%s", pod.namespace, pod.pod);
     return 1;
 }

@@ -49,8 +49,9 @@ int dv_kubernetes_new(struct dv_node *node, const struct dv_kubernetes_options *
 void dv_kubernetes_free(struct dv_kubernetes *kubernetes);
 
 /* Pods that have a device which this plan of the GPU takes, though no slice says so (pod_holds.h).
- * 0: none; 1: one, and who; -EAGAIN: the kubelet's account is older than `since_ns`, and is asked
- * for; -ETIMEDOUT: likewise, and it should have come by now. */
+ * 0: none; 1: one, and who; -EAGAIN: the kubelet's account is older than `since_ns`, or of a
+ * kubelet that was away and may not know its pods yet, and is asked for; -ETIMEDOUT: likewise, and
+ * it should have come by now. */
 int dv_kubernetes_held(struct dv_kubernetes *kubernetes, uint32_t gpu,
                        const struct dv_gpu_plan *plan, uint64_t since_ns, char *ret_who,
                        size_t size);

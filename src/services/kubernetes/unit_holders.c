@@ -2,6 +2,7 @@
 #include "kubernetes/unit_holders.h"
 
 #include "kubelet/pod_resources.h"
+#include "sys/clock.h"
 #include "sys/log.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #define TIMEOUT_MS 5000u
+#define SETTLE_NS (10 * DV_NS_PER_S)
 
 struct dv_unit_holders {
     struct dv_kubelet_pod_resources *client;
@@ -17,7 +19,8 @@ struct dv_unit_holders {
     char *texts;
     uint64_t ask_ns, generation;
     uint64_t asked_ns, as_of_ns; /* the question under way, that of the rows */
-    bool asking, known, told;
+    uint64_t settled_ns;         /* when a kubelet that was away knows its pods again */
+    bool asking, known, told, away;
 };
 
 static void forget(struct dv_unit_holders *h)
@@ -75,6 +78,14 @@ static void take(struct dv_unit_holders *h, const struct dv_kubelet_held *rows, 
     h->known = true;
 }
 
+/* Whether the kubelet answers. One that starts does before it knows its pods. */
+static void see(struct dv_unit_holders *h, bool answers, uint64_t now)
+{
+    if (answers && h->away)
+        h->settled_ns = now + SETTLE_NS;
+    h->away = !answers;
+}
+
 static void on_list(void *arg, int r, const struct dv_kubelet_held *rows, size_t count,
                     const struct dv_err *err)
 {
@@ -84,6 +95,7 @@ static void on_list(void *arg, int r, const struct dv_kubelet_held *rows, size_t
     h->generation++;
     forget(h);
     h->as_of_ns = h->asked_ns;
+    see(h, r == 0, dv_clock_now());
     if (r == 0)
         take(h, rows, count);
     else if (!h->told)
@@ -102,6 +114,7 @@ void dv_unit_holders_tick(struct dv_unit_holders *h, uint64_t now)
     h->asking = r == 0;
     if (r < 0) {
         h->generation++;
+        see(h, false, now);
         forget(h); /* without a kubelet nobody knows */
     }
 }
@@ -124,6 +137,11 @@ bool dv_unit_holders_known(const struct dv_unit_holders *h)
 bool dv_unit_holders_as_of(const struct dv_unit_holders *h, uint64_t when)
 {
     return h->known && h->as_of_ns >= when;
+}
+
+bool dv_unit_holders_settled(const struct dv_unit_holders *h)
+{
+    return h->known && h->as_of_ns >= h->settled_ns;
 }
 
 const struct dv_unit_holder *dv_unit_holders_at(const struct dv_unit_holders *h, size_t i)

@@ -42,6 +42,9 @@ uint64_t dv_unit_holders_generation(const struct dv_unit_holders *holders);
 bool dv_unit_holders_known(const struct dv_unit_holders *holders);
 /* It has answered a question that was asked then or later. */
 bool dv_unit_holders_as_of(const struct dv_unit_holders *holders, uint64_t when);
+/* And that question was not asked while a kubelet that had been away may not have known its pods
+ * yet: who is not listed has nothing. */
+bool dv_unit_holders_settled(const struct dv_unit_holders *holders);
 /* As the kubelet lists them; NULL past the end. Good until the loop goes on. */
 const struct dv_unit_holder *dv_unit_holders_at(const struct dv_unit_holders *holders, size_t i);
 /* Units of a resource that somebody has. */
