@@ -16,7 +16,7 @@ from . import build, control, image, paths, pki, process
 
 # Of the node's own, at the place where everybody looks for them.
 OWN = ("/var/lib/kubelet", "/var/lib/containerd", "/run/containerd", "/etc/cni/net.d", "/var/lib/cni",
-       "/etc/cdi", "/run/cdi", "/run/divvy", "/var/lib/divvy", "/opt/divvy", "/var/log/pods",
+       "/etc/cdi", "/run/cdi", "/run/netns", "/run/divvy", "/var/lib/divvy", "/opt/divvy", "/var/log/pods",
        "/var/log/containers", "/etc/kubernetes")
 CGROUPS = Path("/sys/fs/cgroup")
 
