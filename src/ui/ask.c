@@ -2,21 +2,14 @@
 #include "ask.h"
 
 #include "render/json.h"
+#include "sys/clock.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define STARTING_NS (60 * DV_NS_PER_S)
 #define TELL_NS DV_NS_PER_S
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * DV_NS_PER_S + (uint64_t)ts.tv_nsec;
-}
 
 int dv_ask_exit(int r)
 {
@@ -69,14 +62,15 @@ int dv_ask_call(const struct dv_ui *ui, struct dv_http_client *client, const cha
                 struct dv_http_reply *ret, struct dv_err *err)
 {
     static const struct timespec pause = {0, 50 * DV_NS_PER_MS};
-    uint64_t begun = now_ns();
+    uint64_t begun = dv_clock_now();
     uint64_t end = DV_MIN(until->deadline, begun + STARTING_NS);
     bool told = false;
     for (;;) {
         int r = dv_http_client_call(client, method, path, body, DV_ASK_TIMEOUT_MS, ret, err);
-        if (r < 0 || !is_starting(ret) || now_ns() >= end || (until->signal && *until->signal))
+        if (r < 0 || !is_starting(ret) || dv_clock_now() >= end ||
+            (until->signal && *until->signal))
             return r;
-        if (!told && now_ns() - begun > TELL_NS) {
+        if (!told && dv_clock_now() - begun > TELL_NS) {
             told = true;
             fprintf(stderr, "%s %s: the daemon has just started: waiting until it knows its GPUs\n",
                     ui->program->name, ui->verb->name);

@@ -30,17 +30,21 @@ class Restart(unittest.TestCase):
     def test_a_claim_waits_for_a_daemon_that_has_just_started(self):
         """`systemctl restart divvyd; divvy run ...`: the API answers before the driver has."""
         out = self.node.divvy_sim("inject", "--socket", self.sim_socket, "--nvml-hang",
-                                  "nvmlDeviceGetMemoryInfo_v2=2000:1")
+                                  "nvmlDeviceGetMemoryInfo_v2=3000:1")
         self.assertEqual(out.returncode, 0, out.stderr)
         self.node.daemon = self.node.spawn_daemon()
         harness.wait_for(lambda: self.node.divvy("status").returncode == 0, "the API answers")
         self.assertIn(self.node.json("status")["driver"]["state"], ("starting", "ok"))
         status, answer = self.node.ask("POST", "/v1/claims", {"memory_bytes": GIB})
         self.assertEqual((status, answer["reason"], answer["exit_code"]), (503, "starting", 5), answer)
+        stopped = self.node.start_run("--memory", "1GiB", "--", "true")
+        waits = "the daemon has just started: waiting until it knows its GPUs"
+        self.assertIn(waits, stopped.stderr.readline())
+        stopped.send_signal(signal.SIGTERM)
+        self.assertEqual(stopped.wait(harness.PATIENCE), 128 + signal.SIGTERM)
         for options, expected in ((["--wait-timeout", "1ms"], 124), ([], 0)):
             run = self.node.divvy("run", "--memory", "1GiB", *options, "--", "true")
             self.assertEqual(run.returncode, expected, run.stderr)
-        self.assertIn("the daemon has just started: waiting until it knows its GPUs", run.stderr)
 
     def start_holder(self):
         load = harness.program("divvy-load")

@@ -4,12 +4,12 @@
 #include "ask.h"
 #include "render/json.h"
 #include "render/value.h"
+#include "sys/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define WAIT_MS 5000u
 #define GIVE_BACK_MS 5000u
@@ -18,13 +18,6 @@
 #define RETRIES_MAX                                                                                \
     30 /* a second apart: a daemon that restarts keeps the claim's process alive                   \
         */
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * DV_NS_PER_S + (uint64_t)ts.tv_nsec;
-}
 
 void dv_claim_done(struct dv_claim *claim)
 {
@@ -89,7 +82,11 @@ int dv_claim_ask(const struct dv_ui *ui, struct dv_claim *claim, struct dv_outpu
                         &err);
     if (r < 0)
         return dv_ui_fail(ui, DV_UI_RUN_FAILED, "%s", err.msg);
-    bool late = reply.status == 503 && now_ns() >= deadline;
+    if (reply.status == 503 && *signal) {
+        dv_http_reply_done(&reply);
+        return DV_UI_RUN_SIGNAL + *signal;
+    }
+    bool late = reply.status == 503 && dv_clock_now() >= deadline;
     int exit = take(ui, claim, &reply);
     return late ? DV_UI_RUN_TIMED_OUT : exit;
 }
@@ -130,7 +127,7 @@ int dv_claim_wait(const struct dv_ui *ui, struct dv_claim *claim, uint64_t deadl
     unsigned failures = 0;
     while (!*signal && !dv_claim_is_granted(claim)) {
         say_position(ui, claim);
-        uint64_t now = now_ns();
+        uint64_t now = dv_clock_now();
         if (now >= deadline)
             return dv_ui_fail(ui, DV_UI_RUN_TIMED_OUT, "no slice in time; the claim is withdrawn");
         uint64_t left_ms = deadline == DV_NEVER ? WAIT_MS : (deadline - now) / DV_NS_PER_MS + 1;

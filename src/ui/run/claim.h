@@ -28,8 +28,8 @@ struct dv_claim {
 void dv_claim_done(struct dv_claim *claim);
 
 /* Posts the claim; a daemon that has just started is given until the deadline, or until *signal is
- * other than 0, as dv_ask_call() says. 0 when it is granted or queued; else the exit status,
- * explained on stderr. */
+ * other than 0, as dv_ask_call() says. 0 when it is granted or queued; 128 + *signal; else the exit
+ * status, explained on stderr. */
 int dv_claim_ask(const struct dv_ui *ui, struct dv_claim *claim, struct dv_output *body,
                  uint64_t deadline, const volatile int *signal);
 bool dv_claim_is_granted(const struct dv_claim *claim);

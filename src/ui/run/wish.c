@@ -2,8 +2,7 @@
 #include "run/wish.h"
 
 #include "render/value.h"
-
-#include <time.h>
+#include "sys/clock.h"
 
 #define COMMAND_MAX 200 /* of the command line that others see in ps */
 
@@ -49,9 +48,5 @@ struct dv_output *dv_wish_claim(const struct dv_wish *v, char **argv)
 
 uint64_t dv_wish_deadline(const struct dv_wish *v)
 {
-    struct timespec ts;
-    if (!v->wait_timeout)
-        return DV_NEVER;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * DV_NS_PER_S + (uint64_t)ts.tv_nsec + v->wait_timeout;
+    return v->wait_timeout ? dv_clock_now() + v->wait_timeout : DV_NEVER;
 }

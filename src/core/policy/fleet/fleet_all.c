@@ -40,16 +40,6 @@ static bool may(const struct walk *w, uint32_t workload, enum dv_fleet_mode mode
            dv_fleet_fit_is(&v->fleet->workloads[workload], w->side, w->kind, mode);
 }
 
-static int add_item(struct dv_fleet_pattern *p, uint32_t workload, uint32_t device, uint32_t count)
-{
-    struct dv_fleet_item *items = realloc(p->items, (p->n_items + 1) * sizeof *items);
-    if (!items)
-        return -ENOMEM;
-    p->items = items;
-    items[p->n_items++] = (struct dv_fleet_item){(uint16_t)workload, (uint16_t)device, count};
-    return 0;
-}
-
 static int give(struct walk *w, struct dv_fleet_pattern *p)
 {
     if (w->given == w->all->most) {
@@ -89,7 +79,7 @@ static int put_counts(struct walk *w)
     p.devices[0] = (struct dv_fleet_device){(uint8_t)w->kind, w->mode};
     for (uint32_t i = 0; !r && i < w->all->view->n_workloads; i++)
         if (w->counts[i])
-            r = add_item(&p, i, 0, w->counts[i]);
+            r = dv_fleet_pattern_add(&p, i, 0, w->counts[i]);
     if (r < 0) {
         dv_fleet_pattern_done(&p);
         return r;
@@ -217,7 +207,7 @@ static int join(struct walk *w, const struct dv_fleet_cut *cut, const uint32_t *
             p.devices[d] =
                 one ? one->devices[0] : (struct dv_fleet_device){(uint8_t)k, DV_FLEET_MIG};
             for (uint32_t i = 0; !r && one && i < one->n_items; i++)
-                r = add_item(&p, one->items[i].workload, d, one->items[i].count);
+                r = dv_fleet_pattern_add(&p, one->items[i].workload, d, one->items[i].count);
         }
     if (r < 0 || !p.n_items) {
         dv_fleet_pattern_done(&p);

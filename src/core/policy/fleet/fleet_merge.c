@@ -163,16 +163,6 @@ struct expansion {
     uint32_t max;
 };
 
-static int add_item(struct dv_fleet_pattern *p, uint32_t workload, uint16_t device, uint32_t count)
-{
-    struct dv_fleet_item *items = realloc(p->items, (p->n_items + 1) * sizeof *items);
-    if (!items)
-        return -ENOMEM;
-    p->items = items;
-    items[p->n_items++] = (struct dv_fleet_item){(uint16_t)workload, device, count};
-    return 0;
-}
-
 /* So many of a kind, from those that have places to give; beyond these the last has more. */
 static int spread(struct merged *m, const struct dv_fleet_item *item, struct dv_fleet_pattern *p)
 {
@@ -182,7 +172,7 @@ static int spread(struct merged *m, const struct dv_fleet_item *item, struct dv_
         while (!m->left[*at] && m->next[*at] != *at)
             *at = m->next[*at];
         uint32_t n = m->left[*at] ? (uint32_t)DV_MIN((uint64_t)left, m->left[*at]) : left;
-        r = add_item(p, *at, item->device, n);
+        r = dv_fleet_pattern_add(p, *at, item->device, n);
         m->left[*at] -= DV_MIN((uint64_t)n, m->left[*at]);
         left -= n;
     }

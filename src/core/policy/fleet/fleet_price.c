@@ -59,7 +59,8 @@ uint64_t dv_fleet_pattern_count(const struct dv_fleet_pattern *pattern, uint32_t
     return n;
 }
 
-static int add_item(struct dv_fleet_pattern *p, uint32_t workload, uint32_t device, uint32_t count)
+int dv_fleet_pattern_add(struct dv_fleet_pattern *p, uint32_t workload, uint32_t device,
+                         uint32_t count)
 {
     struct dv_fleet_item *items = realloc(p->items, (p->n_items + 1) * sizeof *items);
     if (!items)
@@ -75,7 +76,7 @@ int dv_fleet_price_whole(uint32_t side, uint32_t workload, uint32_t cards,
     struct dv_fleet_pattern p = {.side = side, .cards = cards, .mode = DV_FLEET_EXCLUSIVE};
     p.n_devices = 1;
     p.devices[0] = (struct dv_fleet_device){0, DV_FLEET_EXCLUSIVE};
-    int r = add_item(&p, workload, 0, 1);
+    int r = dv_fleet_pattern_add(&p, workload, 0, 1);
     if (!r)
         *ret = p;
     return r;
@@ -220,7 +221,7 @@ static int share(const struct search *s, uint32_t kind, enum dv_fleet_mode mode,
     r = r ? r : dv_fleet_knapsack_solve(&k);
     for (uint32_t i = 0; !r && i < k.n; i++)
         if (p && k.items[i].taken)
-            r = add_item(p, k.items[i].id, device, k.items[i].taken);
+            r = dv_fleet_pattern_add(p, k.items[i].id, device, k.items[i].taken);
     *ret_value = k.value;
     *ret_upper = k.upper;
     *s->price->work += k.work + s->view->n_workloads;
@@ -271,7 +272,7 @@ static int fill_parts(struct search *s, uint32_t parts, const struct candidate *
         uint32_t taken = (uint32_t)DV_MIN(s->left[list[i].workload], (uint64_t)(parts - n));
         value += list[i].value * taken;
         n += taken;
-        r = add_item(&p, list[i].workload, 0, taken);
+        r = dv_fleet_pattern_add(&p, list[i].workload, 0, taken);
     }
     s->upper = DV_MAX(s->upper, value);
     if (!r)
@@ -344,7 +345,7 @@ static int add_device(struct search *s, uint32_t kind, struct dv_fleet_pattern *
     p->devices[device] = (struct dv_fleet_device){(uint8_t)kind, f.mode};
     if (!r && f.mode == DV_FLEET_MIG) {
         uint32_t w = best_own(s, kind, DV_FLEET_MIG, &v);
-        r = w == NONE ? 0 : add_item(p, w, device, 1);
+        r = w == NONE ? 0 : dv_fleet_pattern_add(p, w, device, 1);
     } else if (!r) {
         r = share(s, kind, f.mode, device, p, &v, &upper);
     }

@@ -81,6 +81,9 @@ int dv_fleet_price_find(const struct dv_fleet_view *view, uint32_t side,
                         const struct dv_fleet_price *price,
                         struct dv_fleet_pattern ret[DV_FLEET_MODES], int64_t *ret_upper);
 void dv_fleet_pattern_done(struct dv_fleet_pattern *pattern);
+/* One more item, behind the others. 0 or -ENOMEM, and then nothing is added. */
+int dv_fleet_pattern_add(struct dv_fleet_pattern *pattern, uint32_t workload, uint32_t device,
+                         uint32_t count);
 /* Whole cards for one replica of a workload that asks for them. */
 int dv_fleet_price_whole(uint32_t side, uint32_t workload, uint32_t cards,
                          struct dv_fleet_pattern *ret);
