@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import paths
 
+PATIENCE = 3
 STARTED = []  # they outlive this program, and their objects must live as long as it does
 
 
@@ -77,7 +78,12 @@ def tail(name, lines=15):
 
 
 def wait(what, condition, timeout, logs=()):
-    """Polls until condition() is true; says what never came, with the ends of the logs."""
+    """Polls until condition() is true; says what never came, with the ends of the logs.
+
+    timeout: seconds in which it comes on a machine that has time for it; others get PATIENCE times as
+    many, which costs nothing where it comes.
+    """
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
