@@ -17,7 +17,7 @@ const char *dv_fleet_text_rule(enum dv_mode_rule rule)
         [DV_MODE_RULE_HARDWARE] = "isolation: hardware is MIG or a card of its own",
         [DV_MODE_RULE_DRIVER] = "isolation: driver is MPS in equal parts or better",
         [DV_MODE_RULE_TAIL] = "a p99 below 50 ms leaves no time for other tenants' turns",
-        [DV_MODE_RULE_SERVES] = "serves requests: runs beside others, within limits of the driver",
+        [DV_MODE_RULE_SERVES] = "serves requests: runs beside others at the same time",
         [DV_MODE_RULE_CRITICAL] = "latency-critical: shares that are enforced, or better",
         [DV_MODE_RULE_COOPERATIVE] = "isolation: cooperative is an enforced share or better",
         [DV_MODE_RULE_INTERACTIVE] = "interactive: mostly idle, so turns on a shared card",
@@ -25,6 +25,14 @@ const char *dv_fleet_text_rule(enum dv_mode_rule rule)
         [DV_MODE_RULE_SHARE] = "a part of a card, with memory and compute enforced",
     };
     return rule < DV_ARRAY_SIZE(words) ? words[rule] : "unknown";
+}
+
+void dv_fleet_text_why(const struct dv_fleet_choice *choice, uint32_t used, struct dv_str *text)
+{
+    dv_str_add(text, dv_fleet_text_rule(choice->rule));
+    if (used & ~DV_FLEET_BIT(choice->prefer))
+        dv_str_addf(text, "; rather %s, where that costs no card",
+                    dv_fleet_mode_name(choice->prefer));
 }
 
 static void add_modes(uint32_t modes, struct dv_str *text)
@@ -69,14 +77,47 @@ static void add_size_lack(const struct dv_fleet_plan *plan, uint32_t workload, s
         dv_str_add(text, ", of which each process' context takes a part");
 }
 
-static void add_cards_lack(const struct dv_fleet_plan *plan, struct dv_str *text)
+static void add_cards_lack(const struct dv_fleet_plan *plan, uint32_t workload, struct dv_str *text)
 {
+    const char *separator = ", all of it needs ";
     uint64_t there = 0;
-    for (uint32_t s = 0; s < plan->view->n_sides; s++)
-        there += plan->view->fleet->groups[s].count;
-    dv_str_addf(text, "the cards are used up: there are %" PRIu64, there);
-    if (plan->possible)
-        dv_str_addf(text, ", all of it needs %" PRIu64, plan->needed_cards);
+    bool all = true;
+    for (uint32_t s = 0; s < plan->view->n_sides; s++) {
+        bool fits = dv_fleet_plan_fits(plan->view, workload, s);
+        there += fits ? plan->view->fleet->groups[s].count : 0;
+        all = all && fits;
+    }
+    dv_str_addf(text, "the cards %sare used up: there are %" PRIu64, all ? "" : "that it fits on ",
+                there);
+    if (!plan->possible)
+        return;
+    if (plan->view->n_sides == 1) {
+        dv_str_addf(text, "%s%" PRIu64, separator, plan->needed_cards);
+        return;
+    }
+    for (uint32_t s = 0; s < plan->view->n_sides; s++) {
+        const struct dv_fleet_group *g = &plan->view->fleet->groups[s];
+        if (plan->needed[s] <= g->count)
+            continue;
+        dv_str_addf(text, "%s%u %s (there are %u)", separator, plan->needed[s], g->model->name,
+                    g->count);
+        separator = ", ";
+    }
+}
+
+/* Of each model how many; nothing where there is only one. */
+static void add_needed(const struct dv_fleet_plan *plan, struct dv_str *text)
+{
+    const char *separator = " (";
+    for (uint32_t s = 0; plan->view->n_sides > 1 && s < plan->view->n_sides; s++) {
+        if (!plan->needed[s])
+            continue;
+        dv_str_addf(text, "%s%u %s", separator, plan->needed[s],
+                    plan->view->fleet->groups[s].model->name);
+        separator = ", ";
+    }
+    if (*separator == ',')
+        dv_str_add(text, ")");
 }
 
 void dv_fleet_text_lack(const struct dv_fleet_plan *plan, uint32_t workload, struct dv_str *text)
@@ -100,7 +141,7 @@ void dv_fleet_text_lack(const struct dv_fleet_plan *plan, uint32_t workload, str
         dv_str_addf(text, "no node has %u cards free", plan->view->gpus[workload]);
         break;
     case DV_FLEET_LACK_CARDS:
-        add_cards_lack(plan, text);
+        add_cards_lack(plan, workload, text);
         break;
     }
 }
@@ -215,9 +256,11 @@ void dv_fleet_text_verdict(const struct dv_fleet_plan *plan, enum dv_fleet_aim a
                     "hold all of it",
                     DV_FLEET_CARDS_MAX);
     } else {
-        dv_str_addf(text, "infeasible%s: all of it needs %" PRIu64 " GPU%s, ",
+        dv_str_addf(text, "infeasible%s: all of it needs %" PRIu64 " GPU%s",
                     plan->proven_infeasible ? " (proven)" : "", plan->needed_cards,
                     plan->needed_cards == 1 ? "" : "s");
+        add_needed(plan, text);
+        dv_str_add(text, ", ");
         add_least(plan, aim, text);
         if (all_run(plan))
             dv_str_add(text, "; all of it runs here, but without all of the headroom");

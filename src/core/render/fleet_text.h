@@ -8,6 +8,8 @@
 
 /* "isolation: hardware asks for a MIG device or a card of its own". */
 const char *dv_fleet_text_rule(enum dv_mode_rule rule);
+/* Appends why a workload is in the modes `used` (bits), and which it had rather be in. */
+void dv_fleet_text_why(const struct dv_fleet_choice *choice, uint32_t used, struct dv_str *text);
 /* Appends why what is unplaced of the workload is so, with operands. */
 void dv_fleet_text_lack(const struct dv_fleet_plan *plan, uint32_t workload, struct dv_str *text);
 /* Appends the devices of a card: "7x 1g.10gb", "whole"; and what they hold: "7 inference". */

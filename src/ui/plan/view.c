@@ -167,7 +167,9 @@ static void add_workloads(struct dv_output_node *root, const struct dv_fleet_pla
     struct dv_output_node *list = dv_output_array(root, "workloads");
     for (uint32_t w = 0; w < f->n_workloads; w++) {
         const struct dv_fleet_choice *c = &plan->view->choices[w];
+        dv_cleanup(dv_str_done) struct dv_str why = {0};
         struct dv_output_node *o = dv_output_object(list, NULL);
+        dv_fleet_text_why(c, used[w], &why);
         uint64_t places = dv_fleet_places(f, &f->workloads[w]);
         dv_output_string(o, "workload", f->workloads[w].name);
         dv_output_uint(o, "count", f->workloads[w].count);
@@ -177,7 +179,7 @@ static void add_workloads(struct dv_output_node *root, const struct dv_fleet_pla
         dv_output_string(o, "preferred_mode", c->modes ? dv_fleet_mode_name(c->prefer) : NULL);
         add_modes(o, "modes", c->modes);
         dv_output_string(o, "rule", dv_mode_rule_name(c->rule));
-        dv_output_string(o, "why", dv_fleet_text_rule(c->rule));
+        dv_output_string(o, "why", dv_str_get(&why));
     }
 }
 

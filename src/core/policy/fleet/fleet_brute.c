@@ -140,6 +140,7 @@ static void random_workload(struct dv_rng *rng, struct dv_fleet_workload *w)
         w->trust = DV_TRUST_UNTRUSTED;
     if (dv_rng_below(rng, 5) == 0)
         w->p99_ns = (1 + dv_rng_below(rng, 100)) * DV_NS_PER_MS;
+    w->training = dv_rng_below(rng, 10) == 0;
 }
 
 void dv_fleet_testing_random(struct dv_rng *rng, struct dv_fleet *ret,

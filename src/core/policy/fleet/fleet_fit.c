@@ -185,8 +185,8 @@ bool dv_fleet_fit_is(const struct dv_fleet_workload *workload, const struct dv_f
     if ((mode == DV_FLEET_EXCLUSIVE || mode == DV_FLEET_MPS) ? !whole
                                                              : mode == DV_FLEET_MIG && whole)
         return false;
-    if (dv_fleet_rules_gpus(workload))
-        return mode == DV_FLEET_EXCLUSIVE;
+    if (dv_fleet_rules_gpus(workload)) /* a training may say what memory its card has at least */
+        return mode == DV_FLEET_EXCLUSIVE && workload->memory_bytes <= k->memory_bytes;
     struct dv_fleet_need need = dv_fleet_fit_need(workload, side, mode);
     return need.memory_bytes <= k->memory_bytes && need.compute <= k->compute;
 }

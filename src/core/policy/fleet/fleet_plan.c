@@ -28,14 +28,15 @@ const char *dv_fleet_plan_profile(const struct dv_fleet_plan *plan,
 
 /* ---- what can never be placed ---- */
 
-static bool fits_somewhere(const struct dv_fleet_view *v, uint32_t w, uint32_t s)
+bool dv_fleet_plan_fits(const struct dv_fleet_view *view, uint32_t workload, uint32_t side)
 {
-    if (v->gpus[w])
-        return (v->choices[w].modes & DV_FLEET_BIT(DV_FLEET_EXCLUSIVE)) != 0;
-    for (uint32_t k = 0; k < v->sides[s].n_kinds; k++)
+    const struct dv_fleet_workload *w = &view->fleet->workloads[workload];
+    if (!dv_fleet_fit_model(w, &view->sides[side]))
+        return false;
+    for (uint32_t k = 0; k < view->sides[side].n_kinds; k++)
         for (int m = 0; m < DV_FLEET_MODES; m++)
-            if ((v->choices[w].modes & DV_FLEET_BIT(m)) &&
-                dv_fleet_fit_is(&v->fleet->workloads[w], &v->sides[s], k, (enum dv_fleet_mode)m))
+            if ((view->choices[workload].modes & DV_FLEET_BIT(m)) &&
+                dv_fleet_fit_is(w, &view->sides[side], k, (enum dv_fleet_mode)m))
                 return true;
     return false;
 }
@@ -59,10 +60,10 @@ static void judge(const struct dv_fleet_view *v, uint32_t w, struct dv_fleet_unp
 {
     bool model = false, fits = false;
     for (uint32_t s = 0; s < v->n_sides; s++) {
-        if (!v->may[(size_t)s * v->n_workloads + w])
+        if (!dv_fleet_fit_model(&v->fleet->workloads[w], &v->sides[s]))
             continue;
         model = true;
-        fits = fits || fits_somewhere(v, w, s);
+        fits = fits || dv_fleet_plan_fits(v, w, s);
         note_largest(v, w, s, ret);
     }
     if (!v->choices[w].modes)

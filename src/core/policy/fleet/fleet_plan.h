@@ -88,6 +88,9 @@ int dv_fleet_plan_new(const struct dv_fleet *fleet, const struct dv_fleet_option
 void dv_fleet_plan_free(struct dv_fleet_plan *plan);
 void dv_fleet_plan_freep(struct dv_fleet_plan **plan);
 
+/* Has a card of that side a device that holds one replica, in a mode that it may be in? */
+bool dv_fleet_plan_fits(const struct dv_fleet_view *view, uint32_t workload, uint32_t side);
+
 /* "mode", "model", "size", "node", "cards". */
 const char *dv_fleet_plan_lack_name(enum dv_fleet_lack lack);
 /* The name of a device's MIG profile, or "". */

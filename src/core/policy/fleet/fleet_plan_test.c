@@ -196,6 +196,29 @@ static void test_lacks(void **state)
     assert_int_equal(plan->unplaced[3].replicas, 0);
 }
 
+/* A training has a card of its own, of those that have the memory it names. */
+static void test_training_memory(void **state)
+{
+    start("T4", 8);
+    struct dv_fleet_workload *w = add("finetune", 2);
+    w->training = true;
+    w->memory_bytes = 30 * GB;
+    make();
+    assert_true(!plan->feasible && !plan->possible);
+    assert_int_equal(plan->unplaced[0].lack, DV_FLEET_LACK_SIZE);
+    assert_int_equal(plan->unplaced[0].replicas, 2);
+    assert_int_equal(plan->unplaced[0].memory_bytes, fleet.groups[0].memory_bytes);
+    fleet.groups[fleet.n_groups++] = dv_fleet_testing_group("A100-40GB", 1);
+    make();
+    assert_int_equal(plan->unplaced[0].lack, DV_FLEET_LACK_CARDS);
+    assert_int_equal(plan->unplaced[0].replicas, 1);
+    assert_int_equal(plan->needed[0], 0);
+    assert_int_equal(plan->needed[1], 2);
+    w->memory_bytes = 14 * GB;
+    make();
+    assert_true(plan->feasible);
+}
+
 static void test_mps_parts(void **state)
 {
     start("A100-80GB", 1);
@@ -427,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_course),
         cmocka_unit_test(test_t4),
         cmocka_unit_test(test_lacks),
+        cmocka_unit_test(test_training_memory),
         cmocka_unit_test(test_mps_parts),
         cmocka_unit_test(test_cost),
         cmocka_unit_test(test_brute_force),

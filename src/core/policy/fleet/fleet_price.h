@@ -47,8 +47,8 @@ struct dv_fleet_view {
     uint32_t *gpus;                  /* whole cards of each; 0: a part of one */
     struct dv_fleet_need *own;       /* of each workload on a device of its own */
     struct dv_fleet_need *shared;    /* [side * n_workloads + workload] */
-    bool *may;                       /* the same: may run on that model */
-    bool apart;                      /* a MIG device is for one replica: patterns share none */
+    bool *may;  /* the same: may run on that model; whole cards of it are large enough */
+    bool apart; /* a MIG device is for one replica: patterns share none */
 };
 
 /* The fleet is lent, and has passed dv_fleet_check(). 0 or -ENOMEM. */

@@ -49,6 +49,7 @@ static void check_device(const struct dv_fleet_plan *p, const struct dv_fleet_ca
             assert_true(s->compute >= need.compute && s->compute >= w->compute);
         } else {
             assert_int_equal(mode, DV_FLEET_EXCLUSIVE);
+            assert_true(w->memory_bytes <= kind->memory_bytes);
         }
         memory += s->memory_bytes;
         compute += s->compute;

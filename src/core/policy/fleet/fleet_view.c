@@ -15,7 +15,9 @@ static void fill(struct dv_fleet_view *v)
         v->own[w] = dv_fleet_fit_need(workload, &v->sides[0], DV_FLEET_MIG);
         for (uint32_t s = 0; s < v->n_sides; s++) {
             size_t at = (size_t)s * v->n_workloads + w;
-            v->may[at] = dv_fleet_fit_model(workload, &v->sides[s]);
+            v->may[at] =
+                dv_fleet_fit_model(workload, &v->sides[s]) &&
+                (!v->gpus[w] || dv_fleet_fit_is(workload, &v->sides[s], 0, DV_FLEET_EXCLUSIVE));
             v->shared[at] = v->gpus[w]
                                 ? (struct dv_fleet_need){0}
                                 : dv_fleet_fit_need(workload, &v->sides[s], DV_FLEET_GOVERNED);
