@@ -21,6 +21,8 @@
 #define GHOST_MIN (512 * DV_MIB)
 #define FAULT_REMEMBERED_NS (600 * DV_NS_PER_S) /* as XIDs of programs are */
 #define GHOST_MIN_PER_MIG (64 * DV_MIB)
+#define PIDS_MAX 4u /* that are named */
+#define PEOPLE 300
 
 /* Facts, with what they point to. */
 struct gathered {
@@ -30,6 +32,7 @@ struct gathered {
     struct dv_diagnose_mps mps[DV_MPS_DAEMONS_MAX];
     struct dv_diagnose_crowd crowds[DV_NODE_FINDINGS_MAX];
     char differs[DV_FACTS_GPUS_MAX][300];
+    char holders[DV_FACTS_GPUS_MAX][DV_DIAGNOSE_DETAIL], users[DV_FACTS_GPUS_MAX][PEOPLE];
     char places[DV_FACTS_GPUS_MAX][DV_UUID_SIZE + DV_GPU_PCI_SIZE + 16];
     struct dv_kubernetes_status kubernetes;
     char waiting[DV_DIAGNOSE_DETAIL], lost[DV_DIAGNOSE_DETAIL];
@@ -125,6 +128,30 @@ static void add_health(const struct dv_node_gpu *g, const struct dv_gpu *gpu,
     to->held_out_s = v->until_ns > now ? (uint32_t)((v->until_ns - now) / DV_NS_PER_S) + 1 : 1;
 }
 
+static const struct dv_holding *holding_of(const struct dv_node *node, int32_t pid)
+{
+    for (const struct dv_member *m = node->members; m; m = m->next)
+        if (m->holding && m->id.pid == pid)
+            return m->holding;
+    return NULL;
+}
+
+/* Processes that the driver lists: "pid 4711 (s-1 of ann), pid 4712 and 3 more". */
+static void name_users(const struct dv_node *node, uint32_t index, char ret[PEOPLE])
+{
+    const struct dv_node_gpu *g = &node->gpus[index];
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    for (uint32_t i = 0; i < DV_MIN(g->n_processes, PIDS_MAX); i++) {
+        const struct dv_holding *h = holding_of(node, (int32_t)g->processes[i].pid);
+        dv_str_addf(&text, "%spid %u", i ? ", " : "", g->processes[i].pid);
+        if (h)
+            dv_str_addf(&text, " (s-%llu of %s)", (unsigned long long)h->claim.id, h->claim.tenant);
+    }
+    if (g->n_processes > PIDS_MAX)
+        dv_str_addf(&text, " and %u more", g->n_processes - PIDS_MAX);
+    snprintf(ret, PEOPLE, "%.*s", PEOPLE - 1, dv_str_get(&text));
+}
+
 static void add_gpu(const struct dv_node *node, uint32_t index, struct dv_diagnose_gpu *to)
 {
     const struct dv_node_gpu *g = &node->gpus[index];
@@ -136,7 +163,9 @@ static void add_gpu(const struct dv_node *node, uint32_t index, struct dv_diagno
                                    .persistence = f->persistence,
                                    .rows_pending = f->remap_pending == 1 || f->pages_pending == 1,
                                    .rows_failed = f->remap_failed == 1,
-                                   .mig_pending = f->mig_current != f->mig_pending};
+                                   .mig_pending = f->mig_current != f->mig_pending,
+                                   .mig_pending_unix = g->mig_pending_unix,
+                                   .users = to->users};
     const struct dv_gpu *gpu = dv_snapshot_gpu(node->snapshot, index);
     add_health(g, gpu, to);
     to->empty_wanted = gpu && empty_is_wanted(node, gpu);
@@ -164,15 +193,34 @@ static void add_gpus(const struct dv_node *node, struct gathered *g)
     if (g->facts.driver != DV_DIAGNOSE_DRIVER_OK)
         return; /* what was known may be so no longer */
     for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++) {
-        if (node->gpus[i].present && node->gpus[i].facts)
+        if (node->gpus[i].present && node->gpus[i].facts) {
+            name_users(node, i, g->users[i]);
+            g->gpus[g->facts.n_gpus].users = g->users[i];
             add_gpu(node, i, &g->gpus[g->facts.n_gpus++]);
-        else if (node->gpus[i].stranger && node->gpus[i].lost)
+        } else if (node->gpus[i].stranger && node->gpus[i].lost)
             g->gpus[g->facts.n_gpus++] = (struct dv_diagnose_gpu){
                 .index = i, .lost = true, .xid = dv_inventory_xid(node, i)};
         if (node->gpus[i].lost && g->facts.n_gpus && g->gpus[g->facts.n_gpus - 1].index == i)
             add_place(node, i, g);
     }
     g->facts.gpus = g->gpus;
+}
+
+/* "pod team/x, pid 4711", as far as it is known. */
+static void name_holder(const struct dv_holding *h, char ret[DV_DIAGNOSE_DETAIL])
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    uint32_t n = 0;
+    if (h->workload && h->workload->pod[0])
+        dv_str_addf(&text, "pod %s/%s", h->workload->namespace, h->workload->pod);
+    for (const struct dv_member *m = h->node->members; m; m = m->next) {
+        if (m->holding != h || !m->ready || ++n > PIDS_MAX)
+            continue;
+        dv_str_addf(&text, "%spid %d", text.len ? ", " : "", (int)m->id.pid);
+    }
+    if (n > PIDS_MAX)
+        dv_str_addf(&text, " and %u more", n - PIDS_MAX);
+    snprintf(ret, DV_DIAGNOSE_DETAIL, "%.*s", (int)DV_DIAGNOSE_DETAIL - 1, dv_str_get(&text));
 }
 
 static void add_change(struct dv_node *node, uint32_t gpu, struct gathered *g)
@@ -187,10 +235,16 @@ static void add_change(struct dv_node *node, uint32_t gpu, struct gathered *g)
     if (c->state != DV_CHANGE_FAILED && c->state != DV_CHANGE_DRAINING)
         return;
     struct dv_diagnose_layout *to = &g->layout[g->facts.n_layout++];
-    *to = (struct dv_diagnose_layout){
-        .gpu = gpu, .failed = c->state == DV_CHANGE_FAILED, .detail = c->detail};
+    *to = (struct dv_diagnose_layout){.gpu = gpu,
+                                      .failed = c->state == DV_CHANGE_FAILED,
+                                      .detail = c->detail,
+                                      .since_unix = c->wait_unix,
+                                      .pods = c->held ? c->pods : NULL};
     if (c->plan && c->plan->n_blockers) {
         const struct dv_holding *h = dv_node_holding(node, c->plan->blockers[0].slice);
+        if (h)
+            name_holder(h, g->holders[gpu]);
+        to->holder = g->holders[gpu];
         to->n_blockers = c->plan->n_blockers;
         to->slice = c->plan->blockers[0].slice;
         to->tenant = h ? h->claim.tenant : "somebody";

@@ -393,6 +393,10 @@ static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
         *g->facts = *f;
     if (g->facts->timeslice == DV_FACT_UNKNOWN32)
         g->facts->timeslice = timeslice; /* a new worker has not asked for it yet */
+    if (g->facts->mig_current == g->facts->mig_pending)
+        g->mig_pending_unix = 0;
+    else if (!g->mig_pending_unix)
+        g->mig_pending_unix = dv_clock_unix();
     g->present = true;
     if (another)
         dv_health_init(&g->health, dv_clock_now());

@@ -85,7 +85,10 @@ struct dv_gpu_change {
     bool blind;   /* the last look at the GPU failed: what is known of it is old */
     bool waiting; /* for others (slices, an MPS daemon): another layout may come in between */
     uint32_t steps, retries, looks;
-    bool held;                      /* by a pod, as the kubelet said last */
+    bool held;                      /* by a pod, as the kubelet said last: */
+    char pods[160];                 /* "team/x and 2 more" */
+    int64_t wait_unix;              /* DRAINING: since when */
+    int64_t deadline_unix;          /* of deadline_ns, for people; 0: none */
     uint64_t take_ns;               /* since when it would take devices away; 0: it does not */
     uint64_t stop_ns;               /* since when an MPS daemon is asked to end; 0: none is */
     uint64_t deadline_ns, retry_ns; /* 0: none */

@@ -78,6 +78,14 @@ static void add_device(struct dv_output_node *list, const struct dv_node *node,
     dv_output_uint(o, "slices", dv_snapshot_held(node->snapshot, d->uuid).slices);
 }
 
+static void add_unix(struct dv_output_node *o, const char *key, int64_t unix_time)
+{
+    if (unix_time)
+        dv_output_int(o, key, unix_time);
+    else
+        dv_output_null(o, key);
+}
+
 static void add_gpu(struct dv_output_node *list, struct dv_node *node, const struct dv_gpu *gpu)
 {
     const struct dv_gpu_change *c = &node->layouts->gpu[gpu->index];
@@ -93,6 +101,8 @@ static void add_gpu(struct dv_output_node *list, struct dv_node *node, const str
     if (!dv_layouts_differs(node, gpu->index, &differs))
         dv_str_add(&differs, c->detail);
     dv_output_string(o, "detail", differs.len ? dv_str_get(&differs) : NULL);
+    add_unix(o, "waits_since_unix", c->wait_unix);
+    add_unix(o, "deadline_unix", c->deadline_unix);
     dv_output_bool(o, "mig_enabled", gpu->mig_enabled);
     dv_output_bool(o, "mig_pending",
                    f && f->mig_pending != DV_FACT_UNKNOWN32 && f->mig_pending != f->mig_current);

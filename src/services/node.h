@@ -240,7 +240,8 @@ struct dv_node_gpu {
     uint64_t memory_used_bytes;         /* 0 while it is not known */
     bool memory_known;
     uint32_t gpu_percent;
-    uint32_t mig_layout; /* of the last sample */
+    uint32_t mig_layout;      /* of the last sample */
+    int64_t mig_pending_unix; /* since when a change of MIG mode waits for a reset; 0: none does */
     bool sampled, asking, lost;
     uint32_t refusals;       /* looks in a row that the driver answered with an error */
     struct dv_gpu *stranger; /* strangers.h; NULL: it is none */

@@ -266,6 +266,7 @@ static void enter(struct dv_node *node, uint32_t gpu, enum dv_change_state state
     if (c->state == state)
         return;
     c->state = state;
+    c->wait_unix = state == DV_CHANGE_DRAINING ? dv_clock_unix() : 0;
     dv_log(state == DV_CHANGE_FAILED || state == DV_CHANGE_ROLLING_BACK ? DV_LOG_WARNING
                                                                         : DV_LOG_INFO,
            "layout.gpu", "gpu=%u state=%s detail=%s", gpu, dv_layouts_state_name(state),
@@ -288,6 +289,7 @@ static void settle(struct dv_node *node, uint32_t gpu)
     bool failed = c->back;
     c->evict = false;
     c->deadline_ns = c->take_ns = 0;
+    c->deadline_unix = 0;
     c->held = false;
     c->waiting = false;
     if (!failed) {
@@ -332,6 +334,7 @@ static void turn_round(struct dv_node *node, uint32_t gpu, const char *why)
     c->back = true;
     c->evict = false;
     c->deadline_ns = c->stop_ns = 0;
+    c->deadline_unix = 0;
     c->steps = c->retries = 0;
     keep_change(node, gpu);
     enter(node, gpu, DV_CHANGE_ROLLING_BACK);
@@ -524,12 +527,18 @@ static bool await_pods(struct dv_node *node, uint32_t gpu)
     }
     c->held |= r == 1;
     c->waiting = true;
+    if (r == 1)
+        memcpy(c->pods, who, sizeof c->pods);
+    else
+        memcpy(who, c->pods, sizeof who);
     if (r == -ETIMEDOUT)
-        snprintf(c->detail, sizeof c->detail, "a pod was in the way, and the kubelet is away");
-    else if (r < 0)
+        snprintf(c->detail, sizeof c->detail, "pod %s was in the way, and the kubelet is away",
+                 who);
+    else if (r < 0 && !c->held)
         snprintf(c->detail, sizeof c->detail, "asks the kubelet which pods have it");
     else
-        snprintf(c->detail, sizeof c->detail, "pod %s is in the way", who);
+        snprintf(c->detail, sizeof c->detail, "pod %s is in the way%s", who,
+                 c->evict ? ", and holds no slice that could be ended" : "");
     enter(node, gpu, DV_CHANGE_DRAINING);
     assign_all(node, gpu);
     if (c->deadline_ns && dv_clock_now() >= c->deadline_ns) {
@@ -617,6 +626,14 @@ static void advance(struct dv_node *node, uint32_t gpu)
 
 /* ---- from outside ---- */
 
+static int64_t unix_of(uint64_t deadline_ns)
+{
+    uint64_t now = dv_clock_now();
+    if (!deadline_ns)
+        return 0;
+    return dv_clock_unix() + (int64_t)((DV_MAX(deadline_ns, now) - now) / DV_NS_PER_S);
+}
+
 void dv_reconcile_begin(struct dv_node *node, uint32_t gpu, bool evict, uint64_t deadline_ns,
                         bool patient)
 {
@@ -629,9 +646,11 @@ void dv_reconcile_begin(struct dv_node *node, uint32_t gpu, bool evict, uint64_t
     c->back = c->failing = c->waiting = false;
     c->evict = evict;
     c->deadline_ns = deadline_ns;
+    c->deadline_unix = unix_of(deadline_ns);
     c->steps = c->retries = c->looks = 0;
     c->retry_ns = c->stop_ns = c->take_ns = 0;
     c->held = false;
+    c->pods[0] = 0;
     c->detail[0] = 0;
     keep_change(node, gpu);
     enter(node, gpu, DV_CHANGE_CHANGING);

@@ -119,6 +119,10 @@ class Allocations(unittest.TestCase):
             node.start()
             harness.wait_for(lambda: not names - self.devices(), "all devices are there again")
 
+    def finding(self, node, code):
+        found = node.ask("GET", "/v1/doctor")[1]["findings"]
+        return next((f for f in found if f["code"] == code), None)
+
     def mig(self, node, gpu):
         return node.json("status")["gpus"][gpu]["mig_enabled"]
 
@@ -147,6 +151,10 @@ class Allocations(unittest.TestCase):
                                                  if g["index"] == 0 and "team/idle" in
                                                  (g["detail"] or "")), None), "it waits for the pod")
             self.assertEqual("draining", gpu["state"])
+            since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(gpu["waits_since_unix"]))
+            finding = harness.wait_for(lambda: self.finding(node, "layout_awaits_pod"), "a finding")
+            self.assertEqual(f"a change of GPU 0 has waited since {since} for pod team/idle",
+                             finding["problem"])
             time.sleep(1)
             self.assertFalse(self.mig(node, 0))
             self.assertEqual("pending", node.json("kubernetes")["mig"]["state"])
@@ -154,6 +162,7 @@ class Allocations(unittest.TestCase):
             harness.wait_for(lambda: any("kubelet is away" in (g["detail"] or "")
                                          for g in node.json("layout", "show")["gpus"]), "it is away")
             self.assertFalse(self.mig(node, 0))
+            self.assertIn("team/idle", self.finding(node, "layout_awaits_pod")["problem"])
             pods = list(account.pods.pod_resources)
             account.pods.ClearField("pod_resources")  # it answers before it knows its pods
             account.lists = 0
@@ -166,6 +175,7 @@ class Allocations(unittest.TestCase):
                                          for g in node.json("layout", "show")["gpus"]), "it is back")
             account.pods.ClearField("pod_resources")
             harness.wait_for(lambda: self.mig(node, 0), "the pod has gone")
+            self.assertIsNone(self.finding(node, "layout_awaits_pod"))
             harness.wait_for(lambda: node.json("kubernetes")["mig"]["state"] == "success", "done")
             units = self.kubelet.units("nvidia.com/mig-1g.10gb")
             pod = account.pods.pod_resources.add(name="starts", namespace="team")
@@ -176,6 +186,12 @@ class Allocations(unittest.TestCase):
             out = node.divvy("layout", "apply", self.path("mig.yaml"), "--config", "off")
             self.assertEqual(1, out.returncode, out.stdout)
             self.assertIn("team/starts", out.stderr)
+            out = node.divvy("layout", "apply", self.path("mig.yaml"), "--config", "off", "--evict",
+                             "--timeout", "4s")
+            self.assertEqual(1, out.returncode, out.stdout)
+            self.assertRegex(out.stderr, r"GPU [01] draining: pod team/starts is in the way, and holds no "
+                                         r"slice that could be ended, until 20")
+            self.assertIn("team/starts was still in the way when the time to wait was over", out.stderr)
 
     @unittest.skipUnless(shutil.which("openssl"), "no openssl")
     def test_a_pod_is_known_by_an_index_before_anything_is_offered(self):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 import unittest
 
 import harness
@@ -130,9 +131,12 @@ class Doctor(unittest.TestCase):
 
     def test_pending_mig_mode(self):
         with Sick("a100") as node:
-            run, held, _ = self.hold(node)
+            run, held, pid = self.hold(node)
             self.assertNotEqual(node.shell("nvidia-smi -i 0 -mig 1 || true"), "")
             finding = node.wait_for("mig_pending")
+            self.assertRegex(finding["problem"], r"has waited since 20\d\d-\S+Z for a reset")
+            harness.wait_for(lambda: f"pid {pid} ({held} of ann)" in
+                             node.found("mig_pending")["remedy"], "it names who uses the GPU")
             node.divvy("kill", held)
             run.wait(harness.PATIENCE)
             node.shell(finding["command"])
@@ -206,11 +210,15 @@ class Doctor(unittest.TestCase):
 
     def test_layout_waits(self):
         with Sick("a100") as node:
-            run, held, _ = self.hold(node)
+            run, held, pid = self.hold(node)
             out = node.layout("{gpu: 0, mig: [1g.10gb]}", "--wait", "--no-watch")
             self.assertEqual(out.returncode, 0, out.stderr)
             finding = node.wait_for("layout_waits")
-            self.assertIn(f"{held} of ann", finding["problem"])
+            since = node.json("layout", "show")["gpus"][0]["waits_since_unix"]
+            self.assertAlmostEqual(since, time.time(), delta=60)
+            since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+            self.assertEqual(finding["problem"], f"a change of GPU 0 has waited since {since} for "
+                             f"{held} of ann (pid {pid})")
             node.shell(finding["command"])
             run.wait(harness.PATIENCE)
             node.wait_for_silence()

@@ -51,6 +51,7 @@ static const struct {
     [DV_TROUBLE_LAYOUT_FAILED] = {"layout_failed", DV_SEVERITY_ERROR},
     [DV_TROUBLE_LAYOUT_DIFFERS] = {"layout_differs", DV_SEVERITY_WARNING},
     [DV_TROUBLE_LAYOUT_WAITS] = {"layout_waits", DV_SEVERITY_WARNING},
+    [DV_TROUBLE_LAYOUT_AWAITS_POD] = {"layout_awaits_pod", DV_SEVERITY_WARNING},
     [DV_TROUBLE_MPS_DOWN] = {"mps_down", DV_SEVERITY_ERROR},
     [DV_TROUBLE_MPS_FAULT] = {"mps_fault", DV_SEVERITY_WARNING},
     [DV_TROUBLE_REPLICAS_TIGHT] = {"replicas_tight", DV_SEVERITY_WARNING},
@@ -189,7 +190,7 @@ static void examine_mig(const struct dv_diagnose_gpu *g, const struct dv_gpu *gp
                         struct dv_diagnosis *d)
 {
     if (g->mig_pending)
-        add(d, DV_TROUBLE_MIG_PENDING, g->index, NULL);
+        add(d, DV_TROUBLE_MIG_PENDING, g->index, g->users)->since_unix = g->mig_pending_unix;
     if (!gpu || !gpu->mig_enabled || g->mig_pending || g->empty_wanted)
         return;
     if (!g->n_gi)
@@ -230,9 +231,12 @@ static void examine_layout(const struct dv_diagnose_layout *l, struct dv_diagnos
     }
     if (l->differs)
         add(d, DV_TROUBLE_LAYOUT_DIFFERS, l->gpu, l->detail);
+    if (!l->differs && !l->n_blockers && is_said(l->pods))
+        add(d, DV_TROUBLE_LAYOUT_AWAITS_POD, l->gpu, l->pods)->since_unix = l->since_unix;
     if (l->differs || !l->n_blockers)
         return; /* it is at work, and will be through */
-    struct dv_diagnosis_finding *f = add(d, DV_TROUBLE_LAYOUT_WAITS, l->gpu, l->detail);
+    struct dv_diagnosis_finding *f = add(d, DV_TROUBLE_LAYOUT_WAITS, l->gpu, l->holder);
+    f->since_unix = l->since_unix;
     f->slice = l->slice;
     f->n = l->n_blockers;
     snprintf(f->tenant, sizeof f->tenant, "%s", l->tenant ? l->tenant : "");

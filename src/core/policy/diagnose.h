@@ -57,19 +57,21 @@ enum dv_trouble {
     DV_TROUBLE_HELD_OUT,        /* [gpu, n: seconds, detail: why] */
     DV_TROUBLE_PROHIBITED,      /* [gpu] compute mode */
     DV_TROUBLE_ONE_PROCESS,     /* [gpu] compute mode, where the device is to be shared */
-    DV_TROUBLE_MIG_PENDING,     /* [gpu] */
+    DV_TROUBLE_MIG_PENDING,     /* [gpu, since, detail: who uses it] */
     DV_TROUBLE_MIG_EMPTY,       /* [gpu] */
     DV_TROUBLE_GI_EMPTY,        /* [gpu, n: the GPU instance's id] */
     DV_TROUBLE_MEMORY_GHOST,    /* [gpu, bytes] */
     DV_TROUBLE_PERSISTENCE_OFF, /* [gpu] */
 
-    DV_TROUBLE_LAYOUT_FAILED,  /* [gpu, detail] */
-    DV_TROUBLE_LAYOUT_DIFFERS, /* [gpu, detail: what mending takes] */
-    DV_TROUBLE_LAYOUT_WAITS,   /* [gpu, slice, tenant, n: how many are in the way] */
-    DV_TROUBLE_MPS_DOWN,       /* [gpu, device, detail] */
-    DV_TROUBLE_MPS_FAULT,      /* [gpu, device, detail: what happened, and whom it took down] */
-    DV_TROUBLE_REPLICAS_TIGHT, /* [gpu, device, n: replicas, bytes: of one] */
-    DV_TROUBLE_TURNS_UNFAIR,   /* [gpu, device, slice, tenant, n: processes] */
+    DV_TROUBLE_LAYOUT_FAILED,     /* [gpu, detail] */
+    DV_TROUBLE_LAYOUT_DIFFERS,    /* [gpu, detail: what mending takes] */
+    DV_TROUBLE_LAYOUT_WAITS,      /* [gpu, since, slice, tenant, detail: of which pod and processes,
+                                     n: how many are in the way] */
+    DV_TROUBLE_LAYOUT_AWAITS_POD, /* [gpu, since, detail: which] */
+    DV_TROUBLE_MPS_DOWN,          /* [gpu, device, detail] */
+    DV_TROUBLE_MPS_FAULT,         /* [gpu, device, detail: what happened, and whom it took down] */
+    DV_TROUBLE_REPLICAS_TIGHT,    /* [gpu, device, n: replicas, bytes: of one] */
+    DV_TROUBLE_TURNS_UNFAIR,      /* [gpu, device, slice, tenant, n: processes] */
 
     DV_TROUBLE_PLUGIN_WAITS,       /* [detail: resources, and what is in the way] */
     DV_TROUBLE_PLUGIN_LOST,        /* [detail: resources] */
@@ -91,6 +93,7 @@ struct dv_diagnosis_finding {
     uint32_t gpu; /* unknown: about none */
     char device[DV_UUID_SIZE];
     uint64_t slice, n, bytes;
+    int64_t since_unix; /* 0: unknown */
     char tenant[DV_TENANT_SIZE];
     char detail[DV_DIAGNOSE_DETAIL]; /* words of others */
 };
@@ -125,6 +128,8 @@ struct dv_diagnose_gpu {
     uint32_t held_out_s;            /* a fault is over, and nothing new comes yet; 0: not so */
     const char *held_out;           /* why */
     bool mig_pending;               /* a change of MIG mode waits for a reset */
+    int64_t mig_pending_unix;       /* since when; 0: unknown */
+    const char *users;              /* processes on it, for people; NULL: none that is known */
     bool empty_wanted;              /* the layout wants MIG mode without instances, or is at work */
     uint32_t n_gi;
     struct {
@@ -138,9 +143,12 @@ struct dv_diagnose_layout { /* of one GPU that is not settled, or is not as it w
     uint32_t gpu;           /* unknown: the layout as a whole */
     bool failed, differs;
     const char *detail; /* NULL, "": none */
+    int64_t since_unix; /* when it began to wait; 0: it does not */
     uint32_t n_blockers;
     uint64_t slice; /* the first of them */
     const char *tenant;
+    const char *holder; /* the pod and processes of that slice, for people; NULL: unknown */
+    const char *pods;   /* that have what is to go and hold no slice; NULL: none */
 };
 
 struct dv_diagnose_mps { /* of one device that is to be shared by MPS */

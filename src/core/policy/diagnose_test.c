@@ -204,7 +204,11 @@ static void test_mig(void **state)
     nothing();
     gpus[1].empty_wanted = false;
     gpus[1].mig_pending = true; /* one trouble at a time: with the reset the rest may go */
-    one(DV_TROUBLE_MIG_PENDING, 1);
+    gpus[1].mig_pending_unix = 1780000000;
+    gpus[1].users = "pid 4711";
+    const struct dv_diagnosis_finding *f = one(DV_TROUBLE_MIG_PENDING, 1);
+    assert_int_equal(f->since_unix, 1780000000);
+    assert_string_equal(f->detail, "pid 4711");
 }
 
 static void test_layout(void **state)
@@ -221,10 +225,20 @@ static void test_layout(void **state)
     layout.n_blockers = 2;
     layout.slice = 7;
     layout.tenant = "ann";
+    layout.holder = "pod team/x, pid 4711";
+    layout.since_unix = 1780000000;
     const struct dv_diagnosis_finding *f = one(DV_TROUBLE_LAYOUT_WAITS, 1);
     assert_int_equal(f->slice, 7);
+    assert_int_equal(f->since_unix, 1780000000);
+    assert_string_equal(f->detail, "pod team/x, pid 4711");
     assert_int_equal(f->n, 2);
     assert_string_equal(f->tenant, "ann");
+    layout.pods = "team/y"; /* slices first: pods are looked at when none is left */
+    one(DV_TROUBLE_LAYOUT_WAITS, 1);
+    layout.n_blockers = 0;
+    f = one(DV_TROUBLE_LAYOUT_AWAITS_POD, 1);
+    assert_int_equal(f->since_unix, 1780000000);
+    assert_string_equal(f->detail, "team/y");
 }
 
 static void test_mps(void **state)

@@ -2,6 +2,7 @@
 #include "render/diagnosis_text.h"
 
 #include "base/units.h"
+#include "base/zone.h"
 #include "policy/xid.h"
 
 #include <inttypes.h>
@@ -128,10 +129,9 @@ static const struct words {
          "set it back, or give the GPU to one tenant or to MPS by a layout (mode: exclusive, mps)",
          "nvidia-smi -i {gpu} -c DEFAULT"},
     [DV_TROUBLE_MIG_PENDING] =
-        {"gpu {gpu}", "a change of MIG mode waits for a reset of the GPU",
+        {"gpu {gpu}", "a change of MIG mode has waited {since} for a reset of the GPU",
          "the mode was changed while something used the GPU, or where it takes a reset or reboot",
-         "end what uses the GPU ('divvy status' says who), then reset it",
-         "nvidia-smi --gpu-reset -i {gpu}"},
+         "end what uses the GPU ({users}), then reset it", "nvidia-smi --gpu-reset -i {gpu}"},
     [DV_TROUBLE_MIG_EMPTY] =
         {"gpu {gpu}", "MIG mode is on, but there are no instances: nothing can run on the GPU",
          "MIG mode alone makes none; they also go with every reset and reboot",
@@ -166,10 +166,17 @@ static const struct words {
                                    "whoever changed it may need it",
                                    "divvy layout show"},
     [DV_TROUBLE_LAYOUT_WAITS] =
-        {"layout", "a change of {where} waits for {others}",
+        {"layout", "a change of {where} has waited {since} for {others}",
          "the slice holds what is to go or to be shared otherwise",
          "it goes on by itself when that ends. To hurry, end it; to give up: divvy layout undo",
          "divvy kill s-{slice}"},
+    [DV_TROUBLE_LAYOUT_AWAITS_POD] =
+        {"layout", "a change of {where} has waited {since} for pod {detail}",
+         "by the kubelet's account the pod has what is to go. It holds no slice, so that neither "
+         "'divvy kill' nor --evict ends it",
+         "it goes on by itself when the pod is gone. To hurry, delete the pod ('kubectl delete "
+         "pod'); what the label nvidia.com/mig.config has asked for evicts pods where the node's "
+         "annotation divvy.dev/mig.evict is true. To give up: divvy layout undo"},
     [DV_TROUBLE_MPS_DOWN] = {"mps", "the MPS daemon of {device} is down", "{detail}",
                              "divvyd tries again by itself; claims for the device wait meanwhile"},
     [DV_TROUBLE_MPS_FAULT] =
@@ -310,8 +317,20 @@ static const struct xid_words *xid_words(uint64_t xid)
 static void add_others(const struct dv_diagnosis_finding *f, struct dv_str *text)
 {
     dv_str_addf(text, "s-%" PRIu64 " of %s", f->slice, f->tenant);
+    if (f->detail[0])
+        dv_str_addf(text, " (%s)", f->detail);
     if (f->n > 1)
         dv_str_addf(text, " and %" PRIu64 " more", f->n - 1);
+}
+
+static void add_since(int64_t since_unix, struct dv_str *text)
+{
+    char buf[DV_ZONE_TEXT];
+    static const struct dv_zone utc;
+    if (since_unix > 0)
+        dv_str_addf(text, "since %s", dv_zone_format(&utc, since_unix, buf));
+    else
+        dv_str_add(text, "for a while");
 }
 
 static void add_operand(const struct dv_diagnosis_finding *f, const char *name, size_t len,
@@ -339,6 +358,10 @@ static void add_operand(const struct dv_diagnosis_finding *f, const char *name, 
         dv_str_add(text, f->detail);
     else if (IS("others"))
         add_others(f, text);
+    else if (IS("since"))
+        add_since(f->since_unix, text);
+    else if (IS("users"))
+        dv_str_add(text, f->detail[0] ? f->detail : "'divvy status' says who");
     else if (IS("meaning"))
         dv_str_add(text, xid_words(f->n)->meaning);
     else if (IS("advice"))

@@ -53,6 +53,8 @@ static void test_words(void **state)
     struct dv_output_node *list = dv_output_array(dv_output_root(o), "f");
     struct dv_diagnosis_finding f = sample(DV_TROUBLE_LAYOUT_WAITS);
     f.n = 3;
+    f.since_unix = 1780000000;
+    snprintf(f.detail, sizeof f.detail, "pod team/x, pid 4711");
     dv_diagnosis_text_add(list, &f);
     f = (struct dv_diagnosis_finding){.trouble = DV_TROUBLE_XID_CLEANUP, .gpu = 2, .n = 45};
     dv_diagnosis_text_add(list, &f);
@@ -60,8 +62,9 @@ static void test_words(void **state)
     assert_string_equal(
         dv_str_get(&text),
         "{\"f\":[{\"code\":\"layout_waits\",\"severity\":\"warning\",\"subject\":\"layout\","
-        "\"problem\":\"a change of GPU 3 waits for s-7 of ann and 2 more\",\"cause\":\"the slice "
-        "holds what is to go or to be shared otherwise\",\"remedy\":\"it goes on by itself when "
+        "\"problem\":\"a change of GPU 3 has waited since 2026-05-28T20:26:40Z for s-7 of ann (pod "
+        "team/x, pid 4711) and 2 more\",\"cause\":\"the slice holds what is to go or to be shared "
+        "otherwise\",\"remedy\":\"it goes on by itself when "
         "that ends. To hurry, end it; to give up: divvy layout undo\",\"command\":\"divvy kill "
         "s-7\"},{\"code\":\"xid_cleanup\",\"severity\":\"note\",\"subject\":\"gpu 2\","
         "\"problem\":\"XID 45: the GPU cleared away the work of a program that ended or was "

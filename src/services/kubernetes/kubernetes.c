@@ -373,6 +373,23 @@ bool dv_kubernetes_hold(const struct dv_kubernetes *k, uint32_t gpu, const struc
     return dv_pod_holds_next(&where, plan, at, ret);
 }
 
+/* "team/x and 2 more". The kubelet's account has a pod's units side by side. */
+static void name_holders(const struct dv_kubernetes *k, uint32_t gpu,
+                         const struct dv_gpu_plan *plan, char *ret, size_t size)
+{
+    struct dv_workload pod, last = {{0}};
+    uint32_t n = 0;
+    for (size_t at = 0; dv_kubernetes_hold(k, gpu, plan, &at, &pod); last = pod) {
+        if (!strcmp(pod.namespace, last.namespace) && !strcmp(pod.pod, last.pod))
+            continue;
+        if (!n++)
+            snprintf(ret, size, "%s/%s", pod.namespace, pod.pod);
+    }
+    size_t len = strlen(ret);
+    if (n > 1)
+        snprintf(ret + len, size - len, " and %u more", n - 1);
+}
+
 int dv_kubernetes_held(struct dv_kubernetes *k, uint32_t gpu, const struct dv_gpu_plan *plan,
                        uint64_t since_ns, char *ret_who, size_t size)
 {
@@ -399,7 +416,7 @@ int dv_kubernetes_held(struct dv_kubernetes *k, uint32_t gpu, const struct dv_gp
         dv_unit_holders_refresh(k->holders);
     if (!held)
         return -EAGAIN;
-    snprintf(ret_who, size, "%s/%s", pod.namespace, pod.pod);
+    name_holders(k, gpu, plan, ret_who, size);
     return 1;
 }
 
