@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define PAUSE_MS 300
+#define WAITS_MIN 4     /* looks: what takes less (a kubelet's answer, say) is not told */
 #define RETRIES_MAX 100 /* with the pause: half a minute; a daemon that restarts takes less */
 
 struct watch {
@@ -19,6 +20,8 @@ struct watch {
     struct dv_http_client *client;
     struct dv_output *layout; /* the last answer */
     bool rolled_back;
+    bool bounded, waited; /* there is a --timeout; a wait has been told */
+    unsigned waits;       /* looks in a row that found it waiting */
     struct dv_str said, sources;
 };
 
@@ -77,17 +80,37 @@ static void note_sources(const struct dv_output_node *layout, struct dv_str *tex
 
 /* ---- what is said --------------------------------------------------------------------------- */
 
+/* A change that waits may do so for ever: who watches it from a script is told, too. */
+static void add_wait(struct watch *w, struct dv_str *text)
+{
+    dv_cleanup(dv_str_done) struct dv_str waits = {0};
+    bool any = dv_layout_view_waits(root_of(w), &waits);
+    w->waits = any ? w->waits + 1 : 0;
+    if (any && w->waits < WAITS_MIN)
+        dv_str_add(text, dv_str_get(&w->said)); /* not yet */
+    else if (any)
+        dv_str_add(text, dv_str_get(&waits));
+    else if (w->waited)
+        dv_str_add(text, "nothing is in the way any more\n");
+}
+
 static void say_progress(struct watch *w)
 {
-    if (!isatty(STDERR_FILENO))
-        return;
-    dv_cleanup(dv_str_done) struct dv_str text = {0};
-    dv_layout_view_progress(root_of(w), &text);
-    if (!strcmp(dv_str_get(&text), dv_str_get(&w->said)))
-        return;
-    fputs(dv_str_get(&text), stderr);
-    dv_str_clear(&w->said);
-    dv_str_add(&w->said, dv_str_get(&text));
+    dv_cleanup(dv_str_done) struct dv_str text = {0}, progress = {0};
+    add_wait(w, &text);
+    dv_layout_view_progress(root_of(w), &progress);
+    const char *now = dv_str_get(isatty(STDERR_FILENO) ? &progress : &text);
+    if (strcmp(now, dv_str_get(&w->said)) != 0)
+        fputs(now, stderr);
+    if (w->waits >= WAITS_MIN && !w->waited && !w->bounded)
+        fputs("it waits for as long as that takes; Ctrl-C ends the watching only, 'divvy layout "
+              "undo' takes the change back\n",
+              stderr);
+    w->waited |= w->waits >= WAITS_MIN;
+    struct dv_str said = {0};
+    dv_str_add(&said, now);
+    dv_str_done(&w->said);
+    w->said = said;
 }
 
 /* Why it did not come to be: the layout's own words, else those of the GPUs. */
@@ -112,11 +135,18 @@ static int say_failure(const struct watch *w)
                       text.len ? ": " : "", dv_str_get(&text));
 }
 
-static int say_interrupted(const struct dv_ui *ui)
+static int say_interrupted(const struct watch *w)
 {
-    return dv_ui_fail(ui, DV_UI_RUN_SIGNAL + interrupted,
-                      "no longer watching; the change goes on: 'divvy layout show' says how far it "
-                      "is, 'divvy layout undo' takes it back");
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    bool waits = dv_layout_view_waits(root_of(w), &text);
+    int exit =
+        dv_ui_fail(w->ui, DV_UI_RUN_SIGNAL + interrupted,
+                   "no longer watching; the change goes on%s: 'divvy layout show' says how far it "
+                   "is, 'divvy layout undo' takes it back",
+                   waits ? " when nothing is in the way" : "");
+    if (waits)
+        fputs(dv_str_get(&text), stderr);
+    return exit;
 }
 
 static int say_in_use(const struct dv_ui *ui, const struct dv_output_node *answer)
@@ -174,7 +204,7 @@ static int watch(struct watch *w)
         nanosleep(&pause, NULL);
         int r = interrupted ? -EINTR : look(w, &err);
         if (interrupted)
-            return say_interrupted(w->ui);
+            return say_interrupted(w);
         failures = r < 0 ? failures + 1 : 0;
         if (failures > RETRIES_MAX)
             return dv_ui_fail(w->ui, DV_UI_UNAVAILABLE,
@@ -183,9 +213,10 @@ static int watch(struct watch *w)
     return judge(w);
 }
 
-static int watch_from(const struct dv_ui *ui, struct dv_output *answer, struct dv_output **ret)
+static int watch_from(const struct dv_ui *ui, const struct dv_layout_change *change,
+                      struct dv_output *answer, struct dv_output **ret)
 {
-    struct watch w = {.ui = ui, .layout = answer};
+    struct watch w = {.ui = ui, .layout = answer, .bounded = change->timeout != 0};
     struct dv_err err = {{0}};
     int exit = DV_UI_FAILURE;
     note_sources(root_of(&w), &w.sources);
@@ -209,8 +240,9 @@ int dv_layout_change_check(const struct dv_ui *ui, const struct dv_layout_change
 {
     if (change->wait && change->evict)
         return dv_ui_fail(ui, DV_UI_USAGE, "--wait and --evict exclude each other");
-    if (change->timeout && !change->wait)
-        return dv_ui_fail(ui, DV_UI_USAGE, "--timeout needs --wait: without it nothing is awaited");
+    if (change->timeout && !change->wait && !change->evict)
+        return dv_ui_fail(ui, DV_UI_USAGE,
+                          "--timeout needs --wait or --evict: without them nothing is awaited");
     return DV_UI_OK;
 }
 
@@ -239,5 +271,5 @@ int dv_layout_change_run(const struct dv_ui *ui, const char *path, struct dv_out
         *ret = reply.body;
         return DV_UI_OK;
     }
-    return watch_from(ui, reply.body, ret);
+    return watch_from(ui, change, reply.body, ret);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Asks the daemon for a change of the layout, and watches until it is through. The change belongs
- * to the daemon: Ctrl-C ends the watching only.
+ * to the daemon: Ctrl-C ends the watching only. For whom it waits is said on stderr, and again
+ * whenever that changes; on a terminal so is all progress.
  *
  *     static const struct dv_option options[] = {
  *         DV_LAYOUT_CHANGE_OPTIONS(offsetof(struct values, change)),
@@ -23,12 +24,12 @@ struct dv_layout_change {
      NULL,           "wait until what is in the way has ended; nothing new is placed there",       \
      DV_OPTION_FLAG, (base) + offsetof(struct dv_layout_change, wait)},                            \
         {"evict",        0,                                                                        \
-         NULL,           "end what is in the way",                                                 \
+         NULL,           "end the slices in the way; pods without one are waited for",             \
          DV_OPTION_FLAG, (base) + offsetof(struct dv_layout_change, evict)},                       \
         {"timeout",                                                                                \
          0,                                                                                        \
          "TIME",                                                                                   \
-         "with --wait: give up after so long, and leave all as it was",                            \
+         "with --wait, --evict: give up after so long, and leave the GPUs as they are",            \
          DV_OPTION_DURATION,                                                                       \
          (base) + offsetof(struct dv_layout_change, timeout),                                      \
          .min = 1000000000,                                                                        \

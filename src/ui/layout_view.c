@@ -102,26 +102,38 @@ static void add_awaited(const struct dv_output_node *gpu, struct dv_str *text)
     }
 }
 
+static void add_progress(const struct dv_output_node *gpu, struct dv_str *text)
+{
+    add_gpu(get(gpu, "index"), text);
+    dv_str_addc(text, ' ');
+    add_words(text_of(gpu, "state"), text);
+    if (*text_of(gpu, "detail") && !first(gpu, "blockers")) {
+        dv_str_add(text, ": ");
+        dv_value_clean(text_of(gpu, "detail"), text);
+    }
+    add_awaited(gpu, text);
+    const struct dv_output_node *deadline = get(gpu, "deadline_unix");
+    if (deadline && deadline->type != DV_OUTPUT_NULL) {
+        dv_str_add(text, ", until ");
+        add_time(deadline, text);
+    }
+    dv_str_addc(text, '\n');
+}
+
 void dv_layout_view_progress(const struct dv_output_node *layout, struct dv_str *text)
 {
-    for (const struct dv_output_node *gpu = first(layout, "gpus"); gpu; gpu = gpu->next) {
-        if (is_settled(gpu))
-            continue;
-        add_gpu(get(gpu, "index"), text);
-        dv_str_addc(text, ' ');
-        add_words(text_of(gpu, "state"), text);
-        if (*text_of(gpu, "detail") && !first(gpu, "blockers")) {
-            dv_str_add(text, ": ");
-            dv_value_clean(text_of(gpu, "detail"), text);
-        }
-        add_awaited(gpu, text);
-        const struct dv_output_node *deadline = get(gpu, "deadline_unix");
-        if (deadline && deadline->type != DV_OUTPUT_NULL) {
-            dv_str_add(text, ", until ");
-            add_time(deadline, text);
-        }
-        dv_str_addc(text, '\n');
-    }
+    for (const struct dv_output_node *gpu = first(layout, "gpus"); gpu; gpu = gpu->next)
+        if (!is_settled(gpu))
+            add_progress(gpu, text);
+}
+
+bool dv_layout_view_waits(const struct dv_output_node *layout, struct dv_str *text)
+{
+    size_t before = text->len;
+    for (const struct dv_output_node *gpu = first(layout, "gpus"); gpu; gpu = gpu->next)
+        if (!strcmp(text_of(gpu, "state"), "draining"))
+            add_progress(gpu, text);
+    return text->len > before;
 }
 
 /* ---- show ----------------------------------------------------------------------------------- */

@@ -16,5 +16,7 @@ void dv_layout_view_blockers(const struct dv_output_node *list, const struct dv_
                              const char *indent, struct dv_str *text);
 /* What each GPU that is not settled does and waits for; empty when all are. */
 void dv_layout_view_progress(const struct dv_output_node *layout, struct dv_str *text);
+/* The same of those that wait for somebody; false: none does. */
+bool dv_layout_view_waits(const struct dv_output_node *layout, struct dv_str *text);
 
 #endif

@@ -267,9 +267,37 @@ nothing was changed
         p.send_signal(signal.SIGINT)
         _, err = p.communicate(timeout=PATIENCE)
         self.assertEqual(p.returncode, 128 + signal.SIGINT)
-        self.assertIn("the change goes on", err)
-        self.assertIn("'divvy layout undo' takes it back", err)
+        self.assertEqual(err, "divvy layout apply: no longer watching; the change goes on when "
+                         "nothing is in the way: 'divvy layout show' says how far it is, 'divvy "
+                         "layout undo' takes it back\nGPU 0 draining\n")
         self.assertEqual(set(self.methods()[1:]), {"GET"})
+
+    def test_who_is_waited_for_is_said(self):
+        def looks(n):
+            before = self.methods().count("GET")
+            wait_for(lambda: self.methods().count("GET") >= before + n, "it looks")
+        pod = "pod team/x is in the way, and holds no slice that could be ended"
+        for options, hint in ((["--evict"], True), (["--evict", "--timeout", "5m"], False)):
+            self.answers["POST"] = self.answers["GET"] = (202, changing(blockers=[BLOCKER]))
+            p = self.start("layout", "apply", self.file(), *options)
+            looks(6)
+            self.answers["GET"] = (200, changing(detail=pod))
+            looks(3)
+            self.answers["GET"] = (200, changing("changing"))
+            looks(3)
+            self.answers["GET"] = (200, LAYOUT)
+            _, err = p.communicate(timeout=PATIENCE)
+            self.assertEqual(p.returncode, 0)
+            said = ["GPU 0 draining: waits for s-3 of ann",
+                    "it waits for as long as that takes; Ctrl-C ends the watching only, 'divvy "
+                    "layout undo' takes the change back",
+                    "GPU 0 draining: " + pod, "nothing is in the way any more"]
+            self.assertEqual(err.splitlines(), said if hint else said[:1] + said[2:])
+
+    def test_a_short_wait_is_not_told(self):
+        self.answers["POST"] = (202, changing(detail="asks the kubelet which pods have it"))
+        self.answers["GET"] = (200, LAYOUT)
+        self.assertEqual(self.divvy("layout", "apply", self.file())[::2], (0, ""))
 
     def test_progress_on_a_terminal(self):
         self.answers["POST"] = self.answers["GET"] = (202, changing(blockers=[BLOCKER]))
