@@ -383,6 +383,52 @@ static void test_invariants(void **state)
     }
 }
 
+/* However many best-effort replicas a card would hold, nobody else stays out for them. */
+static void test_best_effort_last(void **state)
+{
+    start("H200", 3);
+    struct dv_fleet_workload *w = add("sweep", 100);
+    w->memory_bytes = 2 * GB;
+    w->compute = DV_COMPUTE_FULL * 3 / 100;
+    w->has_tier = true;
+    w->tier = DV_TIER_BEST_EFFORT;
+    w = add("chat", 8);
+    w->memory_bytes = 40 * GB;
+    w->compute = DV_COMPUTE_FULL * 3 / 10;
+    w->p99_ns = 200 * DV_NS_PER_MS;
+    make();
+    assert_true(!plan->feasible);
+    assert_int_equal(plan->unplaced[1].replicas, 0);
+    add("wide", 1)->gpus = 2;
+    w->count = 3;
+    make();
+    assert_int_equal(plan->unplaced[1].replicas + plan->unplaced[2].replicas, 0);
+
+    struct dv_rng rng = {11};
+    uint32_t n = 0, kept = 0;
+    for (int i = 0; i < 120; i++) {
+        dv_fleet_testing_random(&rng, &fleet, workloads);
+        for (uint32_t g = 0; g < fleet.n_groups; g++)
+            fleet.groups[g] = dv_fleet_testing_group(fleet.groups[g].model->name,
+                                                     1 + (uint32_t)dv_rng_below(&rng, 4));
+        struct dv_fleet_workload *last = &workloads[fleet.n_workloads - 1];
+        last->has_tier = true;
+        last->tier = DV_TIER_BEST_EFFORT;
+        last->count = 1 + (uint32_t)dv_rng_below(&rng, 60);
+        fleet.n_workloads--;
+        make();
+        bool alone = plan->feasible;
+        fleet.n_workloads++;
+        make();
+        if (!alone || plan->feasible)
+            continue;
+        n++;
+        kept += !plan->unplaced[0].replicas && !plan->unplaced[1].replicas;
+    }
+    print_message("%u of %u fleets too small for best-effort work keep all others\n", kept, n);
+    assert_true(n > 20 && kept * 10 >= n * 9); /* a search, not a proof */
+}
+
 /* ---- ended before its time ---- */
 
 struct patience {
@@ -457,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_alike),
         cmocka_unit_test(test_many_kinds),
         cmocka_unit_test(test_invariants),
+        cmocka_unit_test(test_best_effort_last),
         cmocka_unit_test(test_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, end);
