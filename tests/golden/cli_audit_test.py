@@ -189,6 +189,27 @@ def test_scales(folder):
     assert any("--scale ratio" in n for n in a["notes"]), a["notes"]
 
 
+def test_gpus_without_pods(folder):
+    """As dcgm-exporter has it: a column for each metric, memory in MiB, GPUs that no pod holds."""
+    path, columns = folder + "/dcgm.csv", "time=ts,workload=pod,gpu=UUID,utilization=util,memory=fb"
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("ts,UUID,pod,util,fb\n")
+        for i in range(200):
+            f.write(f"{1700000000 + 60 * i},GPU-0,train,95,60000\n{1700000000 + 60 * i},GPU-1,,0,3\n")
+    args = ["-u", path, "-m", path, "-c", columns]
+    a = audit(*args)
+    assert {r["workload"] for r in a["recommendations"]} == {"train", "(nobody)"}, a
+    assert any("--memory-unit MiB" in n for n in a["notes"]), a["notes"]
+    a = audit(*args, "--memory-unit", "MiB", "--fleet-file", folder + "/fleet.yaml")
+    assert not a["notes"], a["notes"]
+    for model, fits in (("T4", False), ("A100-80GB", True)):  # the training takes its memory along
+        done = subprocess.run([DIVVY, "plan", folder + "/fleet.yaml", "-o", "json", "--what-if",
+                               model], text=True, stdout=subprocess.PIPE, check=True, timeout=60)
+        assert json.loads(done.stdout)["fleets"][1]["feasible"] is fits, done.stdout
+    why = audit(*args, "-c", columns.replace("gpu=UUID,", ""), expect=(1,))
+    assert "dcgm.csv:3: column 'pod': empty" in why, why
+
+
 def test_walls(folder):
     rows = [(1700000000 + 60 * i, 10 if i % 2 else 0, f"w{k}") for i in range(100) for k in range(8)]
     write(folder + "/b.csv", rows)

@@ -289,6 +289,11 @@ static void add_notes(struct dv_output_node *root, const struct dv_audit_answer 
     if (f->samples && a->feed->busy_max <= 1 && a->feed->busy_max > 0)
         dv_output_string(notes, NULL,
                          "no utilization is above 1: if it is a ratio, say --scale ratio");
+    /* A CUDA context alone takes some hundred MiB. */
+    if (a->feed->memory_max > 0 && a->feed->memory_max < DV_MIB)
+        dv_output_string(notes, NULL,
+                         "nothing ever used a MiB of memory: if it is in MiB, as dcgm-exporter and "
+                         "nvidia-smi say it, say --memory-unit MiB");
     if (f->conflicts > f->samples / 100)
         dv_output_string(
             notes, NULL,

@@ -23,6 +23,7 @@ static int check(struct dv_audit_feed *f, bool memory, int64_t unix_ns, double *
     if (memory) {
         if (*value < 0 || *value > DV_AUDIT_MEMORY_MAX)
             return dv_err_set(err, -ERANGE, "%g bytes of memory: not between 0 and 2^50", *value);
+        f->memory_max = DV_MAX(f->memory_max, *value);
     } else {
         if (*value < 0 || *value > DV_AUDIT_BUSY_MAX)
             return dv_err_set(err, -ERANGE,

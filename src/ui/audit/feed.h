@@ -21,6 +21,7 @@ struct dv_audit_feed {
     uint64_t outside;          /* of [from, to) */
     uint64_t clamped;          /* more than 100 % busy */
     double busy_max;           /* of all values */
+    double memory_max;         /* likewise, bytes */
     uint32_t mig_slices;       /* compute slices of a GPU of this fleet that is cut */
     uint64_t asked_step_ns;    /* of a Prometheus; 0: nobody was asked */
     uint64_t step_corrections; /* answers of a Prometheus that did not keep to the step */
@@ -31,6 +32,7 @@ struct dv_audit_feed {
     uint64_t done; /* of run.total, where that is known */
 };
 
+#define DV_AUDIT_NOBODY "(nobody)" /* the workload of GPUs that none has */
 #define DV_AUDIT_BUSY_MAX 1000.0   /* percent: more is a wrong scale */
 #define DV_AUDIT_MEMORY_MAX 1.1e15 /* bytes: 2^50 */
 

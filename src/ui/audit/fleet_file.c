@@ -55,9 +55,10 @@ static bool is_whole(enum dv_audit_how how)
 static struct kind kind_of(const struct dv_audit_workload *w)
 {
     struct kind k = {.class = w->class, .how = w->how, .profile = w->profile};
+    uint64_t bytes = is_whole(w->how) ? (uint64_t)w->series.memory_peak : w->memory_bytes;
+    k.gib = (uint32_t)((bytes + DV_GIB - 1) / DV_GIB);
     if (!is_whole(w->how)) {
         uint32_t percent = (w->compute + DV_COMPUTE_FULL / 100 - 1) / (DV_COMPUTE_FULL / 100);
-        k.gib = (uint32_t)((w->memory_bytes + DV_GIB - 1) / DV_GIB);
         k.percent = (percent + PERCENT_UNIT - 1) / PERCENT_UNIT * PERCENT_UNIT;
     }
     return k;
@@ -79,6 +80,17 @@ static bool add(struct kind *kinds, size_t *n, const struct kind *k)
     return true;
 }
 
+/* A card of its own, of any model that has the memory it was seen to use. */
+static void write_whole(const struct dv_audit_answer *a, const struct kind *k, struct dv_str *text)
+{
+    bool training = k->class == DV_AUDIT_TRAINING;
+    if (k->gib)
+        dv_str_addf(text, ", memory: %" PRIu64, DV_MIN(k->gib * DV_GIB, a->wish->gpu_memory_bytes));
+    dv_str_add(text, training ? ", training: true}\n"
+                     : k->gib ? ", modes: exclusive}\n"
+                              : ", gpus: 1}\n");
+}
+
 /* The driver's figure of a process' memory has its context in it. An instance holds what was seen,
  * but not what was rounded up: so its memory is said as the profile has it. */
 static void write_kind(const struct dv_audit_answer *a, const struct kind *k, size_t i,
@@ -87,7 +99,7 @@ static void write_kind(const struct dv_audit_answer *a, const struct kind *k, si
     dv_str_addf(text, "  - {name: %s-%zu, count: %u", dv_audit_class_name(k->class), i + 1,
                 k->count);
     if (is_whole(k->how)) {
-        dv_str_addf(text, k->class == DV_AUDIT_TRAINING ? ", training: true}\n" : ", gpus: 1}\n");
+        write_whole(a, k, text);
         return;
     }
     uint64_t memory = k->gib * DV_GIB;

@@ -220,9 +220,15 @@ static int read_row(const struct dv_csv *csv, struct dv_audit_feed *f,
     if (r < 0)
         return r;
     struct dv_err why = {{0}};
-    char name[DV_AUDIT_NAME_MAX + 2], gpu[DV_AUDIT_NAME_MAX + 2];
-    r = dv_audit_feed_sample(f, read_name(dv_csv_field(csv, WORKLOAD), name),
-                             read_name(dv_csv_field(csv, GPU), gpu), how->memory, ns, value, &why);
+    char buf[DV_AUDIT_NAME_MAX + 2], gpu[DV_AUDIT_NAME_MAX + 2];
+    const char *name = read_name(dv_csv_field(csv, WORKLOAD), buf);
+    read_name(dv_csv_field(csv, GPU), gpu);
+    if (!*name && *gpu) /* as dcgm-exporter has it of GPUs that no pod holds */
+        name = DV_AUDIT_NOBODY;
+    else if (!*name)
+        return dv_csv_fail(csv, WORKLOAD, err, -EINVAL,
+                           "empty; a row without a workload needs a GPU (--columns gpu=COLUMN)");
+    r = dv_audit_feed_sample(f, name, gpu, how->memory, ns, value, &why);
     return r < 0 ? dv_csv_fail(csv, r == -ERANGE ? VALUE : WORKLOAD, err, r, "%s", why.msg) : r;
 }
 

@@ -83,7 +83,7 @@ static void name_dcgm(struct reading *r, const struct dv_prometheus_labels *labe
         join(r->name, pod);
         join(r->name, first_of(labels, containers, DV_ARRAY_SIZE(containers)));
     } else {
-        join(r->name, "(nobody)");
+        join(r->name, DV_AUDIT_NOBODY);
     }
     join(r->gpu, first_of(labels, uuids, DV_ARRAY_SIZE(uuids)));
     join(r->gpu, dv_prometheus_label(labels, "GPU_I_ID"));
