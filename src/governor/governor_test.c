@@ -60,7 +60,7 @@ static uint64_t reserved(void)
 
 static uint64_t reserved_soon(uint64_t want)
 {
-    for (int i = 0; i < 500 && reserved() != want; i++)
+    for (int i = 0; i < 6000 && reserved() != want; i++)
         usleep(10000);
     return reserved();
 }
@@ -446,7 +446,7 @@ static int child_dies_holding(void)
 static void test_dead_process_is_repaired(void **state)
 {
     assert_int_equal(in_child(child_dies_holding), 128 + SIGKILL);
-    for (int i = 0; i < 500 && !__atomic_load_n(&daemon_->deaths, __ATOMIC_ACQUIRE); i++)
+    for (int i = 0; i < 6000 && !__atomic_load_n(&daemon_->deaths, __ATOMIC_ACQUIRE); i++)
         usleep(10000);
     assert_int_equal(__atomic_load_n(&daemon_->deaths, __ATOMIC_ACQUIRE), 1);
     assert_int_equal(reserved(), 0);

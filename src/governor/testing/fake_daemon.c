@@ -158,7 +158,9 @@ static void *serve(void *arg)
     struct pollfd p[DV_TENANT_SLICE_PROCESSES_MAX + 1];
     for (;;) {
         if (!__atomic_load_n(&d->silent, __ATOMIC_ACQUIRE))
-            __atomic_store_n(&d->arbiter->heartbeat_ns, now_ns(), __ATOMIC_RELEASE);
+            __atomic_store_n(&d->arbiter->heartbeat_ns,
+                             now_ns() + __atomic_load_n(&d->ahead_ns, __ATOMIC_ACQUIRE),
+                             __ATOMIC_RELEASE);
         p[0] = (struct pollfd){d->listener, POLLIN, 0};
         for (uint32_t i = 1; i < DV_TENANT_SLICE_PROCESSES_MAX; i++)
             p[i] = (struct pollfd){d->tenant[i].socket, POLLIN, 0};

@@ -46,7 +46,8 @@ struct dv_fake_daemon {
     char directory[64], path[96];
     struct dv_fake_tenant tenant[DV_TENANT_SLICE_PROCESSES_MAX]; /* by process; slot = process-1 */
     uint32_t deaths, hellos;
-    bool silent; /* no heartbeat */
+    bool silent;       /* no heartbeat */
+    uint64_t ahead_ns; /* heartbeats are so far ahead: nobody takes a late one for none */
     pthread_t thread;
 };
 
