@@ -83,7 +83,7 @@ class AllModes(LayoutCase):
             self.missing = [t for t in runs if not held.get(t, {}).get("pids")]
             return None if self.missing else held
         try:
-            return harness.wait_for(ready, "all tenants are on their devices", 120)
+            return harness.wait_for(ready, "all tenants are on their devices")
         except AssertionError as late:
             raise AssertionError(f"{late}: {self.missing}") from late
 
@@ -156,7 +156,7 @@ class AllModes(LayoutCase):
         self.assertEqual(len({held[f"mig{i}"]["profile"] for i in range(5)}), 5)
         self.check_walls(held)
         self.check_memory(held)
-        self.check_shares(runs)
+        harness.figures(lambda: self.check_shares(runs))
 
         # Two layouts change live: first somebody is in the way, then nobody.
         status, answer = self.apply(CHANGED)

@@ -2,7 +2,7 @@
 """A tenant that ignores its leases is named by the daemon; the others go on."""
 import json
 import os
-import time
+import signal
 import unittest
 
 import harness
@@ -13,14 +13,14 @@ ROGUE = os.environ.get("DIVVY_ROGUE", "")
 class Intruder(unittest.TestCase):
     def test_named_and_the_others_go_on(self):
         with harness.Node("a100") as node:
-            load = [harness.program("divvy-load"), "spin", "--kernel-us", "500", "--seconds", "6",
+            load = [harness.program("divvy-load"), "spin", "--kernel-us", "500", "--seconds", "600",
                     "-o", "json"]
             honest = {t: node.start_run("--tenant", t, "--memory", "8GiB", "--compute", c, "--",
                                         *load) for t, c in (("ann", "60%"), ("bob", "20%"))}
             harness.wait_for(lambda: sum(len(s["pids"]) for s in node.slices()) == 2, "both run")
             rogue = node.start_run("--tenant", "mal", "--memory", "8GiB", "--compute", "20%", "--",
                                    ROGUE, os.path.join(harness.LIBDIR, "sim", "libcuda.so.1"),
-                                   "5", "500")
+                                   "600", "500")
 
             def named():
                 gpu = node.json("status")["gpus"][0]
@@ -30,9 +30,13 @@ class Intruder(unittest.TestCase):
             self.assertEqual(doctor.returncode, 3, doctor.stdout)
             self.assertIn("mal", doctor.stdout)
             self.assertIn("mal", node.divvy("explain", "mal").stdout)
-            self.assertEqual(rogue.wait(harness.PATIENCE), 0)
+            self.assertIsNone(rogue.poll(), "it is named, not ended")
+            node.ran(honest, 0.5)  # the others go on beside it
+            rogue.terminate()
+            rogue.wait(harness.PATIENCE)
             counts = {}
             for tenant, run in honest.items():
+                run.send_signal(signal.SIGINT)
                 out, err = run.communicate(timeout=harness.PATIENCE)
                 self.assertEqual(run.returncode, 0, err)
                 counts[tenant] = json.loads(out)["kernels"]
@@ -49,17 +53,19 @@ class Intruder(unittest.TestCase):
     def change_of_length(self, kernel_us, first_us):
         with harness.Node("a100") as node:
             runs = {t: node.start_run("--tenant", t, "--memory", "8GiB", "--compute", c, "--",
-                                      ROGUE, "libcuda.so.1", "6", kernel_us, first_us)
+                                      ROGUE, "libcuda.so.1", "600", kernel_us, first_us)
                     for t, c in (("ann", "60%"), ("bob", "20%"), ("cyd", "20%"))}
             harness.wait_for(lambda: sum(len(s["pids"]) for s in node.slices()) == 3, "all run")
-            while any(run.poll() is None for run in runs.values()):
-                gpu = node.json("status")["gpus"][0]
-                self.assertEqual(gpu["health"], "ok", gpu.get("health_detail"))
-                time.sleep(0.1)
-            counts = {t: json.loads(run.communicate()[0])["kernels"] for t, run in runs.items()}
-            # Not a figure: that leases, and not the driver's equal turns, have decided.
-            self.assertGreater(counts["ann"], 1.2 * counts["bob"], counts)
-            self.assertGreater(counts["ann"], 1.2 * counts["cyd"], counts)
+
+            def leases_decide():
+                ran = node.ran(runs, 5)
+                # Not a figure: that leases, and not the driver's equal turns, have decided.
+                self.assertGreater(ran["ann"], 1.2 * ran["bob"], ran)
+                self.assertGreater(ran["ann"], 1.2 * ran["cyd"], ran)
+            harness.figures(leases_decide)
+            gpu = node.json("status")["gpus"][0]
+            self.assertEqual(gpu["health"], "ok", gpu.get("health_detail"))
+            self.assertNotIn("intruder.found", node.log())  # nor at any time before
 
 
 if __name__ == "__main__":

@@ -108,15 +108,6 @@ class Prometheus:
 class Scraped(unittest.TestCase):
     maxDiff = None
 
-    def setUp(self):
-        self.directory = tempfile.mkdtemp(prefix="divvy-prometheus-")
-        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
-        port, self.port = free_ports(2)
-        self.target = f"127.0.0.1:{port}"
-        self.node = harness.Node("a100", args=["--listen", self.target])
-        self.node.start()
-        self.addCleanup(self.node.__exit__, None, None, None)
-
     def load(self, tenant, compute, memory, *work):
         return self.node.start_run("--tenant", tenant, "--memory", memory, "--compute", compute, "--",
                                    harness.program("divvy-load"), *work)
@@ -155,12 +146,21 @@ class Scraped(unittest.TestCase):
         self.assertTrue(kind.startswith("application/openmetrics-text"), kind)
         self.assertTrue(text.endswith("# EOF\n"))
 
+    @harness.of_figures
     def test_the_two_that_are_planted_and_nothing_else(self):
-        self.start_tenants()
+        self.directory = tempfile.mkdtemp(prefix="divvy-prometheus-")
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        port, self.port = free_ports(2)
+        self.target = f"127.0.0.1:{port}"
+        with harness.Node("a100", args=["--listen", self.target]) as self.node:
+            self.start_tenants()
+            self.look()
+
+    def look(self):
         wanted = {("DivvyTenantIdle", "nora"), ("DivvyTenantMemoryLeak", "leo")}
         with Prometheus(self.directory, self.target, self.port) as prometheus:
             harness.wait_for(lambda: prometheus.fired() >= wanted or prometheus.fired() - wanted,
-                             "the alerts fire", 120)
+                             "the alerts fire")
             self.assertEqual(prometheus.fired(), wanted)
             alerts = {a["labels"]["alertname"]: a for a in prometheus.api("alerts")["alerts"]}
             self.assertIn("nora", alerts["DivvyTenantIdle"]["annotations"]["summary"])
@@ -203,6 +203,7 @@ class Demo(unittest.TestCase):
     the alerts name those that the demo plants. It shares long enough for that here, and the
     comparison of the modes before it is short."""
 
+    @harness.of_figures
     def test_the_alerts_name_what_the_demo_plants(self):
         directory = tempfile.mkdtemp(prefix="divvy-prometheus-")
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
@@ -213,8 +214,14 @@ class Demo(unittest.TestCase):
         demo = subprocess.Popen([os.path.join(SOURCE, "tools", "demo")], env=env, text=True,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT)
-        self.addCleanup(demo.communicate)
-        self.addCleanup(demo.terminate)
+        try:
+            self.follow(demo, directory, target, port)
+        finally:
+            if demo.poll() is None:
+                demo.terminate()
+            demo.communicate()
+
+    def follow(self, demo, directory, target, port):
         lines = []
 
         def read_until(beginning):
@@ -231,8 +238,8 @@ class Demo(unittest.TestCase):
             fired = prometheus.fired("30m")
             down = prometheus.query("min_over_time(up[30m]) == 0")
             sums = prometheus.query("sum by (gpu) (increase(divvy_gpu_time_seconds_total[20s]))")
-        rest = demo.communicate(timeout=harness.PATIENCE)[0]
-        self.assertEqual(demo.returncode, 0, "".join(lines) + rest)
+        lines.extend(demo.stdout)
+        self.assertEqual(demo.wait(harness.PATIENCE), 0, "".join(lines))
         self.assertEqual(fired, {("DivvyTenantIdle", "nora"), ("DivvyTenantMemoryLeak", "leo")})
         self.assertEqual(down, [])
         self.assertEqual(len(sums), 8)
@@ -267,7 +274,7 @@ class HowTo(unittest.TestCase):
                                      stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                      start_new_session=True)
             try:
-                code = shell.wait(240)
+                code = shell.wait(5 * harness.PATIENCE)
             finally:
                 try:
                     os.killpg(shell.pid, signal.SIGKILL)

@@ -41,6 +41,7 @@ class Waits(unittest.TestCase):
         self.assertAlmostEqual(total, answer["held_seconds"], delta=0.03 * answer["held_seconds"],
                                msg=answer)
 
+    @harness.of_figures
     def test_two_wait_for_each_other(self):
         with harness.Node("a100") as node:
             self.finish(spin(node, "ann", "25%", 6), spin(node, "bob", "75%", 6))
@@ -70,6 +71,7 @@ class Waits(unittest.TestCase):
             for key in ("time", "held_seconds", "since_unix"):
                 self.assertEqual(again[key], ann[key])
 
+    @harness.of_figures
     def test_who_comes_in_the_place_of_another(self):
         """bob's place at the arbiter is cyd's later: what was waited for each is told apart."""
         with harness.Node("a100") as node:
@@ -87,6 +89,7 @@ class Waits(unittest.TestCase):
                 self.assertLess(waited, 1.1 * seconds + 0.05)
             self.assertLess(parts(answer, "waiting", "(others)"), 0.05)
 
+    @harness.of_figures
     def test_one_alone_waits_for_nobody(self):
         with harness.Node("a100") as node:
             self.finish(spin(node, "ann", "25%", 2))
@@ -95,6 +98,7 @@ class Waits(unittest.TestCase):
             self.assertEqual([r["what"] for r in answer["time"]], ["running", "overhead", "idle"])
             self.assertEqual(parts(answer, "overhead"), 0)
 
+    @harness.of_figures
     def test_in_the_queue(self):
         with harness.Node("a100") as node:
             held = spin(node, "ann", "50%", 600), spin(node, "bob", "40%", 600)
@@ -120,6 +124,7 @@ class Waits(unittest.TestCase):
             self.assertGreater(parts(after, "running"), 0)
             self.assertRegex(node.divvy("explain", "cyd").stdout, r"QUEUED FOR +WAITED +SHARE")
 
+    @harness.of_figures
     def test_baseline_then_contention(self):
         with harness.Node("a100") as node:
             command = [*SPIN, "4"]
@@ -182,7 +187,7 @@ class Waits(unittest.TestCase):
             harness.wait_for(lambda: any(p["launches"] for s in node.json("ps")["slices"]
                                          for p in s["processes"]), "it launches")
             alone.terminate()  # passed on: divvy-load ends regularly, and what it did is kept
-            self.assertIn("kept as 'x' of tenant bob", alone.communicate(timeout=60)[1])
+            self.assertIn("kept as 'x' of tenant bob", alone.communicate(timeout=harness.PATIENCE)[1])
             shown = node.json("baseline", "show", "x")["baselines"]
             self.assertEqual(len(shown), 1)
             self.assertEqual(shown[0]["compute_permille"], 250)
