@@ -74,7 +74,7 @@ class Hook(unittest.TestCase):
 
     def run_hook(self, *args, state=STATE, timeout="20s"):
         return subprocess.run([HOOK, "--socket", self.path, "--timeout", timeout, *args],
-                              input=state, capture_output=True, text=True, timeout=60, check=False)
+                              input=state, capture_output=True, text=True, timeout=120, check=False)
 
     def ask(self, *args, **kwargs):
         return self.run_hook("--resource", "nvidia.com/gpu", "--device", "GPU-1,GPU-2", *args,
@@ -116,7 +116,7 @@ class Hook(unittest.TestCase):
         done = self.ask(timeout="300ms")
         self.assertEqual(done.returncode, 1)
         self.assertIn("does not answer on " + self.path, done.stderr)
-        self.assertLess(time.monotonic() - start, 20)
+        self.assertLess(time.monotonic() - start, 60)
 
     def test_silence(self):
         self.serve(lambda: time.sleep(3))
@@ -126,7 +126,7 @@ class Hook(unittest.TestCase):
 
     def test_it_says_at_last_why_the_daemon_cannot(self):
         self.serve(answer(503, {"message": "no GPU is known"}))
-        done = self.ask(timeout="300ms")
+        done = self.ask(timeout="3s")
         self.assertEqual((done.returncode, done.stderr), (1, "divvy-hook: no GPU is known\n"))
 
     def test_states(self):

@@ -94,7 +94,7 @@ class Claims(unittest.TestCase):
                 "ask('POST','/v1/claims',json.dumps({'tenant':'ann'}))\n")
         out = subprocess.run(["setpriv", "--reuid", "daemon", "--regid", "daemon",
                               "--clear-groups", "/usr/bin/python3", "-c", code, self.node.socket,
-                              mine["id"]], capture_output=True, text=True, timeout=60,
+                              mine["id"]], capture_output=True, text=True, timeout=harness.PATIENCE,
                              check=False)
         self.assertEqual(out.stdout.split(), ["403", "403", "403"], out.stderr)
 
@@ -122,7 +122,7 @@ class Mig(unittest.TestCase):
             smi = os.path.join(harness.LIBDIR, "sim", "bin", "nvidia-smi")
             for args in (["-i", "0", "-mig", "1"], ["-i", "0", "--gpu-reset"],
                          ["mig", "-i", "0", "-cgi", "9,14", "-C"]):
-                subprocess.run([smi, *args], env=node.sim_env(), check=True, timeout=60,
+                subprocess.run([smi, *args], env=node.sim_env(), check=True, timeout=harness.PATIENCE,
                                stdout=subprocess.DEVNULL)
             gpu = harness.wait_for(
                 lambda: next((g for g in node.json("status")["gpus"][:1] if g["devices"]), None),
@@ -149,7 +149,7 @@ class Mig(unittest.TestCase):
 
 class Troubles(unittest.TestCase):
     def test_a_wedged_driver_is_a_state(self):
-        with harness.Node("a100", args=["--nvml-timeout", "300ms"]) as node:
+        with harness.Node("a100", args=["--nvml-timeout", "1s"]) as node:
             sim = node.sim_socket()
             out = node.divvy_sim("inject", "--nvml-hang", "*=0", "--socket", sim)
             self.assertEqual(out.returncode, 0, out.stderr)

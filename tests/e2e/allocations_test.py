@@ -241,7 +241,7 @@ def main():
         unittest.main(argv=[sys.argv[0], *rest])
     tools = harness.virtual_environment(args.cache, "grpcio", kubelet_api.PINS)
     sys.exit(subprocess.run([os.path.join(tools, "python3"), __file__, "--inside", *rest],
-                            check=False, timeout=300).returncode)
+                            check=False, timeout=1200).returncode)
 
 
 if __name__ == "__main__":

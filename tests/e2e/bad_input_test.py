@@ -22,7 +22,7 @@ def one_line(test, result, code, *words):
 class WithoutDaemon(unittest.TestCase):
     def divvy(self, *args, **env):
         return subprocess.run([harness.program("divvy"), *args], text=True, capture_output=True,
-                              env=harness.clean_env(**env), timeout=60, check=False)
+                              env=harness.clean_env(**env), timeout=harness.PATIENCE, check=False)
 
     def test_mig_plan(self):
         good = self.divvy("mig", "plan", "--gpu", "A100-80GB", "--want",
@@ -60,15 +60,15 @@ class WithoutDaemon(unittest.TestCase):
 
     def test_unknown_node(self):
         r = subprocess.run([harness.program("divvy-sim"), "run", "dgx-a1000", "--", "true"],
-                           text=True, capture_output=True, env=harness.clean_env(), timeout=60,
-                           check=False)
+                           text=True, capture_output=True, env=harness.clean_env(),
+                           timeout=harness.PATIENCE, check=False)
         one_line(self, r, 2, "dgx-a100")
         with tempfile.TemporaryDirectory(prefix="divvy-e2e-") as directory:
             r = subprocess.run([harness.program("divvyd"), "--sim", "dgx-a1000", "--socket",
                                 os.path.join(directory, "sock"), "--state",
                                 os.path.join(directory, "state")],
-                               text=True, capture_output=True, env=harness.clean_env(), timeout=60,
-                               check=False)
+                               text=True, capture_output=True, env=harness.clean_env(),
+                               timeout=harness.PATIENCE, check=False)
             one_line(self, r, 2, "dgx-a100")
             self.assertEqual(os.listdir(directory), [])  # nothing half-applied
 
@@ -118,7 +118,7 @@ class WithDaemon(unittest.TestCase):
 
     def request(self, raw):
         with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(30)
+            s.settimeout(harness.PATIENCE)
             s.connect(self.node.socket)
             try:
                 s.sendall(raw)
@@ -170,7 +170,7 @@ class WithDaemon(unittest.TestCase):
         second = subprocess.run([harness.program("divvyd"), "--sim", "a100", "--socket",
                                  self.node.socket + "2", "--state", self.node.state],
                                 text=True, capture_output=True, env=harness.clean_env(),
-                                timeout=60, check=False)
+                                timeout=harness.PATIENCE, check=False)
         one_line(self, second, 5, self.node.state)
         self.assertEqual(self.node.divvy("status").returncode, 0)
 
@@ -180,7 +180,7 @@ class WithDaemon(unittest.TestCase):
         try:
             r = subprocess.run(["setpriv", "--reuid", "nobody", "--regid", "nogroup",
                                 "--clear-groups", harness.program("divvy"), "status"],
-                               env=self.node.env(), text=True, capture_output=True, timeout=60,
+                               env=self.node.env(), text=True, capture_output=True, timeout=harness.PATIENCE,
                                check=False)
             if "Permission denied" in r.stderr and r.returncode == 127:
                 self.skipTest("the staged programs cannot be run by nobody")

@@ -62,7 +62,7 @@ class BenchModes(unittest.TestCase):
         self.assertEqual(err, "divvy bench modes: no daemon runs here; this is a simulated A100 of "
                               "its own\n")
         self.look(json.loads(out), 3)
-        self.assertEqual(processes("/tmp/divvy-bench-"), running)
+        harness.wait_for(lambda: processes("/tmp/divvy-bench-") == running, "all of it ends")
 
     def test_a_killed_benchmark_leaves_no_daemon(self):
         running, folders = processes("/tmp/divvy-bench-"), glob.glob("/tmp/divvy-bench-*")

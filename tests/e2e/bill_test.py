@@ -188,8 +188,7 @@ class Bill(unittest.TestCase):
             correct = ["ledger", "correct", "--at", at, "--gpu", uuid, "--tenant", "eve", "--to",
                        "mal", "--busy", "500ms", "--reason", "a test"]
             # Not before it is sealed: the answer says so.
-            harness.wait_for(lambda: node.divvy(*correct).returncode == 0, "the block is sealed",
-                             100)
+            harness.wait_for(lambda: node.divvy(*correct).returncode == 0, "the block is sealed")
             after = costs()
             self.assertAlmostEqual(after["mal"], 36000 * 10**6 * 0.5 / 3600, delta=1)
             self.assertGreater(after["eve"], 0)

@@ -48,14 +48,14 @@ class Hook(unittest.TestCase):
         harness.wait_for(lambda: not [s for s in self.node.slices()
                                       if s.get("container_id") == f"c{process.pid}"], "released")
 
-    def hook(self, process, *args, device=None, said=None, timeout="20s"):
+    def hook(self, process, *args, device=None, said=None, timeout="100s"):
         state = {"ociVersion": "1.0.2", "id": f"c{process.pid}", "pid": process.pid,
                  "status": "created", "bundle": "/b",
                  "annotations": annotations() if said is None else said}
         return subprocess.run([HOOK, "--socket", self.node.socket, "--resource", "nvidia.com/gpu",
                                "--device", device or self.uuid, "--timeout", timeout, *args],
                               input=json.dumps(state), capture_output=True, text=True,
-                              timeout=120, check=False)
+                              timeout=2 * harness.PATIENCE, check=False)
 
     def granted(self, *args, **kwargs):
         process = self.container()
@@ -161,7 +161,7 @@ class Hook(unittest.TestCase):
         for user in ("daemon", "nobody"):  # the daemon's own main is nobody's
             out = subprocess.run(["setpriv", "--reuid", user, "--regid", "daemon", "--clear-groups",
                                   "/usr/bin/python3", "-c", code, self.node.socket, body],
-                                 capture_output=True, text=True, timeout=60, check=False)
+                                 capture_output=True, text=True, timeout=harness.PATIENCE, check=False)
             self.assertEqual(out.stdout.strip(), "403", out.stderr)
 
 
@@ -172,7 +172,7 @@ def runc_works():
     with tempfile.TemporaryDirectory() as bundle:
         Bundle(bundle, ["/bin/true"], programs=["/bin/true"]).write()
         done = subprocess.run(["runc", "run", "-b", bundle, f"divvy-probe-{os.getpid()}"],
-                              capture_output=True, timeout=60, check=False)
+                              capture_output=True, timeout=harness.PATIENCE, check=False)
         return done.returncode == 0
 
 
@@ -266,7 +266,7 @@ class Runc(unittest.TestCase):
     def run_it(self, script, **wanted):
         self.bundle(script, **wanted)
         return subprocess.run(["runc", "run", "-b", self.directory.name, self.id],
-                              capture_output=True, text=True, timeout=120, check=False)
+                              capture_output=True, text=True, timeout=harness.PATIENCE, check=False)
 
     def test_it_sees_its_slice_and_is_stopped_at_its_cap(self):
         done = self.run_it("divvy-load alloc --bytes 300MiB -o json; echo $?; "
@@ -305,7 +305,7 @@ class Runc(unittest.TestCase):
                 for size, status in (("300MiB", 0), ("1GiB", 1)):
                     done = subprocess.run(["runc", "exec", self.id, "divvy-load", "alloc",
                                            "--bytes", size], capture_output=True, text=True,
-                                          timeout=60, check=False)
+                                          timeout=harness.PATIENCE, check=False)
                     self.assertEqual(done.returncode, status, done.stdout + done.stderr)
                 self.assertEqual([s["pod"] for s in self.node.slices()], ["train-0"])
                 self.assertEqual(self.node.log().count("tenant.joined") - before, 4 if again else 2)
@@ -362,7 +362,7 @@ class Runc(unittest.TestCase):
 
             def alloc(size):
                 return subprocess.run(["runc", "exec", self.id, "/bin/sh", "-c", past % size],
-                                      capture_output=True, text=True, timeout=60,
+                                      capture_output=True, text=True, timeout=harness.PATIENCE,
                                       check=False).stdout.strip()
             try:
                 s, = node.slices()
@@ -383,7 +383,7 @@ class Runc(unittest.TestCase):
                 other.apply(self.edits(**wanted))
                 other.write()
                 done = subprocess.run(["runc", "run", "-b", other.path, self.id + "-2"],
-                                      capture_output=True, text=True, timeout=60, check=False)
+                                      capture_output=True, text=True, timeout=harness.PATIENCE, check=False)
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn("one tenant's share", done.stderr)
             finally:
@@ -417,12 +417,13 @@ class Runc(unittest.TestCase):
                 with open(f"/proc/{listed['pid']}/cgroup", encoding="utf-8") as f:
                     self.assertIn(self.id, [line for line in f if line.startswith("0::")][0])
                 done = subprocess.run(["runc", "exec", self.id, "/bin/sh", "-c", past],
-                                      capture_output=True, text=True, timeout=60, check=False)
+                                      capture_output=True, text=True, timeout=harness.PATIENCE, check=False)
                 self.assertEqual(done.stdout.strip(), "1", done.stderr)
                 self.assertEqual(node.divvy("limit", s["id"], "--memory", "4GiB").returncode, 0)
                 harness.wait_for(lambda: subprocess.run(
                     ["runc", "exec", self.id, "/bin/sh", "-c", past], capture_output=True,
-                    text=True, timeout=60, check=False).stdout.strip() == "0", "the wall has moved")
+                    text=True, timeout=harness.PATIENCE, check=False).stdout.strip() == "0",
+                    "the wall has moved")
             finally:
                 subprocess.run(["runc", "delete", "-f", self.id], check=True)
             harness.wait_for(lambda: not node.slices(), "released")
@@ -463,7 +464,7 @@ class Runc(unittest.TestCase):
             b.config["annotations"] = annotations()
             b.write()
             done = subprocess.run(["runc", "run", "-b", b.path, self.id], capture_output=True,
-                                  text=True, timeout=120, check=False)
+                                  text=True, timeout=harness.PATIENCE, check=False)
             self.assertEqual(done.returncode, 0, done.stderr)
             return gpus, uuids, done.stdout
 

@@ -20,7 +20,7 @@ import time
 import harness
 import kubelet_api
 
-WAIT = 20
+WAIT = 120
 
 class Kubelet:
     """Registration and pod resources on DIR/kubelet.sock; dials back before it answers."""
@@ -209,12 +209,12 @@ def check_errors(kubelet, allocate):
 
 def check_keepalive(kubelet, plugin, n):
     """Pings go to and fro while nothing else does; without an answer grpcio would hang up."""
-    with kubelet.dial("divvy-gpu.sock", grpc__keepalive_time_ms=200, grpc__keepalive_timeout_ms=200,
+    with kubelet.dial("divvy-gpu.sock", grpc__keepalive_time_ms=200, grpc__keepalive_timeout_ms=3000,
                       grpc__keepalive_permit_without_calls=1,
                       grpc__http2__max_pings_without_data=0) as channel:
         lists, call = kubelet.watch(channel)
         assert len(lists.get(timeout=WAIT).devices) == n
-        time.sleep(1.5)
+        time.sleep(4.5)
         assert call.is_active() and lists.empty()
         plugin.say(f"offer {n} 0")
         assert lists.get(timeout=WAIT).devices[0].health == "Unhealthy"
@@ -283,7 +283,7 @@ def main():
         return
     tools = harness.virtual_environment(args.cache, "grpcio", kubelet_api.PINS)
     sys.exit(subprocess.run([os.path.join(tools, "python3"), __file__, "--inside", args.plugin],
-                            check=False, timeout=300).returncode)
+                            check=False, timeout=1200).returncode)
 
 
 if __name__ == "__main__":

@@ -180,7 +180,7 @@ class Doctor(unittest.TestCase):
                 sim.wait(harness.PATIENCE)
 
     def test_wedged_driver(self):
-        with Sick("a100", args=["--nvml-timeout", "500ms"]) as node:
+        with Sick("a100", args=["--nvml-timeout", "1s"]) as node:
             node.inject("--nvml-hang", "*=0")
             node.wait_for("driver_wedged")
             node.inject("--clear")

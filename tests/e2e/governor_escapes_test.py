@@ -37,11 +37,11 @@ class Escapes(unittest.TestCase):
         self.attempt("env", f"LD_PRELOAD={os.path.join(harness.LIBDIR, 'libdivvy-cuda.so.1')}")
 
     def test_processes_that_show_are_the_slices(self):
-        spin = [harness.program("divvy-load"), "spin", "--kernel-us", "500", "--seconds", "60"]
+        spin = [harness.program("divvy-load"), "spin", "--kernel-us", "500", "--seconds", "600"]
         other = self.node.start_run("--tenant", "other", "--memory", "2GiB", "--compute", "10%",
                                     "--", *spin)
         harness.wait_for(lambda: any(s["pids"] for s in self.node.slices()), "the other runs")
-        look = ("%s >/dev/null & i=0; while [ $i -lt 200 ]; do i=$((i+1)); "
+        look = ("%s >/dev/null & i=0; while [ $i -lt 1000 ]; do i=$((i+1)); "
                 "p=$(nvidia-smi --query-compute-apps=pid --format=csv,noheader); "
                 "[ -n \"$p\" ] && break; sleep 0.1; done; echo $! $p; kill $!" % " ".join(spin))
         got = self.node.divvy("run", "--memory", "2GiB", "--compute", "10%", "--", "sh", "-c", look)

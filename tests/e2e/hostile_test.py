@@ -53,7 +53,7 @@ def message(kind):
 
 def tenant_socket(node):
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.settimeout(10)
+    s.settimeout(harness.PATIENCE)
     s.connect(node.socket + ".tenant/sock")
     return s
 

@@ -101,7 +101,7 @@ class Kubernetes(unittest.TestCase):
         address = harness.wait_for(lambda: next(
             (word.split("=", 1)[1] for line in node.log().splitlines() for word in line.split()
              if word.startswith("listen=")), None), "it listens")
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=harness.PATIENCE) as answer:
             text = answer.read().decode()
         for line in ('divvy_kubernetes_units{resource="nvidia.com/gpu"} 16',
                      'divvy_kubernetes_healthy_units{resource="nvidia.com/gpu"} 16',
@@ -141,7 +141,7 @@ class Kubernetes(unittest.TestCase):
             harness.wait_for(lambda: server.condition("DivvyGPUHealthy"), "the condition")
             server.make_anew()
             self.assertIsNone(server.condition("DivvyGPUHealthy"))
-            harness.wait_for(lambda: server.condition("DivvyGPUHealthy"), "it is written again", 20)
+            harness.wait_for(lambda: server.condition("DivvyGPUHealthy"), "it is written again")
 
     @unittest.skipUnless(shutil.which("openssl"), "no openssl")
     def test_the_nodes_label_counts_from_the_start(self):

@@ -60,7 +60,7 @@ class Labels(unittest.TestCase):
             smi = os.path.join(harness.LIBDIR, "sim", "bin", "nvidia-smi")
 
             def mig(*args):
-                subprocess.run([smi, *args], env=node.sim_env(), check=True, timeout=60,
+                subprocess.run([smi, *args], env=node.sim_env(), check=True, timeout=harness.PATIENCE,
                                stdout=subprocess.DEVNULL)
             for gpu in range(8):
                 mig("-i", str(gpu), "-mig", "1")

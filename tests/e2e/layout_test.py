@@ -317,7 +317,7 @@ class Layouts(LayoutCase):
         status, answer = self.apply(layout("{gpu: 0, mig: [7g.80gb]}"))
         self.assertEqual(status, 202, answer)
         harness.wait_for(lambda: self.node.json("status")["driver"]["state"] == "wedged",
-                         "the driver is wedged", 120)
+                         "the driver is wedged")
         inject("--clear")
         self.settled()
         self.assertEqual([d[0] for d in self.devices(0).values()], ["7g.80gb"])

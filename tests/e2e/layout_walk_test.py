@@ -189,7 +189,8 @@ class Walk(LayoutCase):
 
     def end(self, wanted):
         """Until nothing is under way; who is in the way leaves, or the change is given up."""
-        for _ in range(1000):
+        until = time.monotonic() + harness.PATIENCE
+        while time.monotonic() < until:
             answer = self.show()
             if answer["state"] in ("settled", "failed", "none"):
                 return answer
@@ -228,7 +229,7 @@ class Walk(LayoutCase):
         self.strike(victim)
         gone = set()
         if when == "evict" and status != 409:
-            answer = self.evict_all(blockers if text else None)
+            answer = self.evict_all(victim == "daemon")
             gone = {t for t, x in self.tenants.items() if x.id not in
                     {s["id"] for s in self.node.slices()}}
             if text:
@@ -241,13 +242,13 @@ class Walk(LayoutCase):
                 status != 409 and answer["sources"] and answer["generation"]:
             self.is_as_wanted(text, answer)
 
-    def evict_all(self, blockers):
+    def evict_all(self, forgets):
         """Waits until those are gone who were to go; a kill of the daemon makes it forget that."""
         def over():
             answer = self.show()
             return answer if answer["state"] in ("settled", "failed", "none") or \
                 time.monotonic() > end else None
-        end = time.monotonic() + 8
+        end = time.monotonic() + (8 if forgets else harness.PATIENCE / 2)
         return harness.wait_for(over, "the evicted end")
 
     def is_as_wanted(self, text, answer):

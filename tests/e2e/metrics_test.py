@@ -398,7 +398,7 @@ class Failures(unittest.TestCase):
 
     def test_a_call_that_hangs(self):
         for call in ("nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetPowerUsage"):
-            with self.subTest(call), Node("t4x4", options=["--nvml-timeout", "500ms"]) as node:
+            with self.subTest(call), Node("t4x4", options=["--nvml-timeout", "1s"]) as node:
                 self.assert_loud(node, "0")
                 node.inject("--gpu", "0", "--nvml-hang", call + "=0")
                 node.wait_gone("divvy_gpu_memory_used_bytes", gpu="0")

@@ -54,7 +54,7 @@ class MpsCase(LayoutCase):
     def seen_clients(self, *helds, name="g0"):
         """They are clients of the server, and divvyd has had time to look."""
         harness.wait_for(lambda: all(self.is_client(h, name) for h in helds), "they are clients")
-        self.a_while(2.5)  # divvyd has looked at them
+        self.a_while(4)  # divvyd has looked at them
 
     def a_while(self, seconds):
         """So long by divvyd's own clock."""
@@ -279,7 +279,7 @@ class Nested(MpsCase):
         eve, e = self.hold("--tenant", "eve", "--mode", "exclusive")
         # Nothing makes a process of a MIG device go through MPS.
         self.assertEqual({b["memory_wall"], b["compute_wall"]}, {"cooperative"})
-        self.a_while(2.5)  # divvyd has looked at them
+        self.a_while(4)  # divvyd has looked at them
         self.node.divvy_sim("inject", "--socket", self.node.sim_socket(), "--fault",
                             str(a["pids"][0]))
         self.wait_log("mps.fault")

@@ -66,7 +66,7 @@ class Simulated(unittest.TestCase):
         self.assertEqual(os.read(ready, 1000), b"\n")
         os.close(ready)
         out = subprocess.run([harness.program("divvy-sim"), "env", "--socket", self.socket, "-o",
-                              "json"], capture_output=True, text=True, check=True, timeout=60,
+                              "json"], capture_output=True, text=True, check=True, timeout=harness.PATIENCE,
                              env=harness.clean_env())
         answer = json.loads(out.stdout)
         self.base = harness.clean_env(**answer.get("env", answer))
@@ -121,7 +121,7 @@ class Simulated(unittest.TestCase):
 
     def gpu(self, index=0):
         out = subprocess.run([harness.program("divvy-sim"), "status", "--socket", self.socket, "-o",
-                              "json"], capture_output=True, text=True, check=True, timeout=60,
+                              "json"], capture_output=True, text=True, check=True, timeout=harness.PATIENCE,
                              env=harness.clean_env())
         return json.loads(out.stdout)["gpus"][index]
 
@@ -130,11 +130,11 @@ class Simulated(unittest.TestCase):
 
     def inject(self, *args):
         subprocess.run([harness.program("divvy-sim"), "inject", "--socket", self.socket, *args],
-                       check=True, timeout=60, env=harness.clean_env())
+                       check=True, timeout=harness.PATIENCE, env=harness.clean_env())
 
     def smi(self, *args):
         return subprocess.run(["nvidia-smi", *args], env=self.base, capture_output=True, text=True,
-                              timeout=60, check=False).stdout
+                              timeout=harness.PATIENCE, check=False).stdout
 
 
 class Commands(Simulated):
@@ -284,7 +284,7 @@ class Limits(Simulated):
         self.daemon()
         clients = [self.started(CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=p) for p in ("50", "30", "20")]
         for client in clients:
-            self.assertEqual(client.ask("spin", 100000, 100), 0)
+            self.assertEqual(client.ask("spin", 100000, 600), 0)
 
         def used():
             gpu = self.gpu()
@@ -512,7 +512,7 @@ gpus:
         self.assertEqual(self.client().start(), NO_PARTITION)
         self.assertEqual(self.client(CUDA_MPS_SM_PARTITION="partA").start(), NO_PARTITION)
         for client in (a, b, c):
-            self.assertEqual(client.ask("spin", 100000, 100), 0)
+            self.assertEqual(client.ask("spin", 100000, 600), 0)
         for share, expected in zip(self.shares((a, b, c)), (68, 20, 20)):
             self.assertAlmostEqual(share, expected, delta=1.1)
         c.end(signal.SIGKILL)

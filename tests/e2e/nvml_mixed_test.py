@@ -224,8 +224,8 @@ def missing(screen, gpus):
 
 def check_nvtop(tools, node, program):
     """It needs a moment to draw all of them."""
-    for _ in range(5):
-        screen = screen_of(tools, node.env, program, "-C", "-p")
+    for seconds in (3, 3, 5, 10, 20, 40):
+        screen = screen_of(tools, node.env, program, "-C", "-p", seconds=seconds)
         pid = missing(screen, processes_of(node))
         if not pid:
             return
@@ -237,7 +237,7 @@ def check_nvtop(tools, node, program):
 def archive_line():
     """The archive that this machine gets its packages from, with the parts that are wanted here."""
     out = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)"],
-                         capture_output=True, text=True, check=True, timeout=60).stdout
+                         capture_output=True, text=True, check=True, timeout=harness.PATIENCE).stdout
     uri, codename = next(line.split() for line in out.splitlines()
                          if len(line.split()) == 2 and "-" not in line.split()[1])
     return f"deb {uri} {codename} contrib non-free\n"
@@ -261,10 +261,10 @@ def debian(cache, package, path):
             f.write(archive_line())
         for step in (["update", "-qq"], ["download", "-qq", package]):
             subprocess.run(["apt-get", *options, *step], cwd=home, capture_output=True, check=True,
-                           timeout=120)
+                           timeout=harness.PATIENCE)
         archive = next(n for n in os.listdir(home) if n.startswith(package + "_"))
         subprocess.run(["dpkg-deb", "-x", os.path.join(home, archive), os.path.join(home, package)],
-                       check=True, timeout=60)
+                       check=True, timeout=harness.PATIENCE)
     except (OSError, subprocess.SubprocessError, StopIteration) as e:
         print(f"left out: {package} cannot be had from Debian: {e}")
         return None
@@ -345,7 +345,7 @@ def test_daemon(tools, programs):
             return len(slices) == len(TENANTS) and all(
                 (slices[t].get("memory_used_bytes") or 0) > size * GIB and slices[t]["pids"]
                 for t, _, _, size in TENANTS) and slices
-        slices = harness.wait_for(held, "divvyd sees what all tenants hold", 60)
+        slices = harness.wait_for(held, "divvyd sees what all tenants hold")
         env = node.sim_env()
         env.setdefault("PATH", os.environ["PATH"])
         gpus = json.loads(clients.run(env, os.path.join(tools, "python3"), "-c", ASK))

@@ -20,7 +20,7 @@ class OwnDriver(unittest.TestCase):
         env = [harness.program("divvy-sim"), "env", "--socket", self.socket, "-o", "json"]
 
         def answers():
-            out = subprocess.run(env, capture_output=True, text=True, check=False, timeout=60,
+            out = subprocess.run(env, capture_output=True, text=True, check=False, timeout=harness.PATIENCE,
                                  env=harness.clean_env())
             return json.loads(out.stdout) if out.returncode == 0 else None
         answer = harness.wait_for(lambda: os.path.exists(self.socket) and answers(), "a node")
@@ -36,7 +36,7 @@ class OwnDriver(unittest.TestCase):
                    harness.program("divvy-load"), *args, "-o", "json"]
         return subprocess.run(command, env={**node.env(), **self.env,
                                             "DIVVY_SOCKET": node.socket},
-                              capture_output=True, text=True, timeout=60, check=False)
+                              capture_output=True, text=True, timeout=harness.PATIENCE, check=False)
 
     def test_cap_and_lease(self):
         with harness.Node(None, daemon_env=self.env) as node:

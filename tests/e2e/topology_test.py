@@ -73,7 +73,7 @@ class Changes(unittest.TestCase):
                 self.assertEqual(matrix(node), nvidia_smi(node))
 
     def test_a_driver_that_hangs_here_is_left_alone(self):
-        with harness.Node("dgx-a100", args=["--nvml-timeout", "300ms"]) as node:
+        with harness.Node("dgx-a100", args=["--nvml-timeout", "1s"]) as node:
             harness.wait_for(lambda: links(node) == 56, "all pairs are known")
             node.divvy_sim("inject", "--nvml-hang", "nvmlDeviceGetNvLinkState=0", "--socket",
                            node.sim_socket())

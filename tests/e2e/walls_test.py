@@ -286,7 +286,7 @@ class Cgroups(WallsCase):
         self.nothing_is_left()
 
     def test_withdrawn_while_it_is_raised(self):
-        self.inject("--nvml-hang", "nvmlDeviceSetMemoryLimits_v1=1500:1")
+        self.inject("--nvml-hang", "nvmlDeviceSetMemoryLimits_v1=4000:1")
         answers = []
         claim = threading.Thread(target=lambda: answers.append(self.node.ask(
             "POST", "/v1/claims", {"memory_bytes": GIB, "mode": "governed", "gpu": "0"})))

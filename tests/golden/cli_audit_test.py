@@ -118,7 +118,7 @@ def check_plan(folder, args, gpus):
     """What --fleet-file wrote is what `divvy plan` reads; it plans about the same."""
     audit(*args, "--fleet-file", folder + "/fleet.yaml")
     done = subprocess.run([DIVVY, "plan", folder + "/fleet.yaml", "-o", "json"], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=60)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=120)
     assert done.returncode == 0, done.stdout
     plan = json.loads(done.stdout)
     assert plan["feasible"] and (gpus is None or abs(plan["gpus_needed"] - gpus) <= 1), (plan, gpus)
@@ -256,7 +256,7 @@ def test_interrupt(folder):
                     os.write(pipe, b"1700900000,1,w\n" * 100)
             except BrokenPipeError:
                 pass
-            out, err = p.communicate(timeout=60)
+            out, err = p.communicate(timeout=120)
             os.close(pipe)
         assert p.returncode == 130, (p.returncode, err)
         a = json.loads(out)

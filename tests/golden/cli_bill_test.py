@@ -34,7 +34,7 @@ BASES, IDLES = ("used", "requested", "fixed", "max"), ("none", "even", "weighted
 
 def play(*args, env=None):
     done = subprocess.run([DIVVY, *args], env={**os.environ, "LC_ALL": "C", **(env or {})},
-                          stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 

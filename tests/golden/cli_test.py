@@ -16,7 +16,7 @@ def play(command, bin_dir, home):
            "DIVVY_SOCKET": "/nonexistent/divvyd.sock", "DIVVY_LIBDIR": "/nonexistent/lib",
            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")}
     done = subprocess.run(["/bin/sh", "-c", command], env=env, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
     text = done.stdout.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
     status = f"[exit {done.returncode}]\n" if done.returncode else ""
     return f"$ {command}\n{text}{status}"

@@ -16,7 +16,7 @@ import time
 import unittest
 
 DIVVY = sys.argv.pop(1) if len(sys.argv) > 1 else "divvy"
-PATIENCE = 60
+PATIENCE = 120
 
 
 def error(message, exit_code):

@@ -26,7 +26,7 @@ ENV = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LC_ALL": "C",
 
 def divvy(*args, text=None, cwd=FIXTURES):
     return subprocess.run([DIVVY, *args], input=text, cwd=cwd, env=ENV, capture_output=True,
-                          text=True, timeout=60, check=False)
+                          text=True, timeout=120, check=False)
 
 
 def lint(*args, **how):
@@ -350,7 +350,7 @@ class Advise(unittest.TestCase):
                                  stderr=subprocess.PIPE, env=ENV, text=True)
         os.close(side)
         os.write(main, b"H101\nH100\ninf\n\n8GiB\n\ny\n\n\n")
-        out, err = child.communicate(timeout=30)
+        out, err = child.communicate(timeout=120)
         os.close(main)
         advice = json.loads(out)
         self.assertIn("did you mean", err)

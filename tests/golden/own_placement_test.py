@@ -23,7 +23,7 @@ REACHED = {42: 96.25, 43: 96.24, 44: 96.24, 45: 96.26, 46: 96.28}
 
 def run(nodes, pods, *args):
     done = subprocess.run([DIVVY, "simulate", "cluster", "--nodes", nodes, "--pods", pods, "-o", "json", *args],
-                          capture_output=True, text=True, timeout=100, check=False, env=ENV)
+                          capture_output=True, text=True, timeout=120, check=False, env=ENV)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     answer.pop("placements_per_second")

@@ -29,12 +29,12 @@ def write_fleet(path):
 
 def interrupted(path, *options):
     """The answer of a run that a signal ended. Before it is caught it kills: then once more, later."""
-    for wait in (0.2, 0.5, 1, 2, 4):
+    for wait in (0.2, 0.5, 1, 2, 4, 8, 16):
         with subprocess.Popen([DIVVY, "plan", path, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True) as p:
             time.sleep(wait)
             p.send_signal(signal.SIGINT)
-            out, err = p.communicate(timeout=100)
+            out, err = p.communicate(timeout=120)
         if p.returncode != -signal.SIGINT:
             break
     assert p.returncode == 128 + signal.SIGINT, (p.returncode, err)

@@ -32,7 +32,7 @@ def replay(policy, seed):
             "--pods", os.path.join(DATA, "openb_pod_list_default.csv"),
             "--arrivals", os.path.join(DATA, f"order_default_seed{seed}.txt"),
             "--node-order", os.path.join(DATA, f"nodeprefix_default_seed{seed}.txt")]
-    return json.loads(subprocess.run(args, check=True, capture_output=True, timeout=60).stdout)
+    return json.loads(subprocess.run(args, check=True, capture_output=True, timeout=120).stdout)
 
 
 def main():

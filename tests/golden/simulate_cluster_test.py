@@ -27,7 +27,7 @@ def command(*args, nodes=path("nodes.csv"), pods=path("pods.csv")):
 
 
 def run(*args, **files):
-    done = subprocess.run(command(*args, "-o", "json", **files), capture_output=True, text=True, timeout=60,
+    done = subprocess.run(command(*args, "-o", "json", **files), capture_output=True, text=True, timeout=120,
                           check=False)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -162,12 +162,12 @@ def check_words():
 
 
 def check_interrupt():
-    for wait in (0.3, 1, 3, 9):
+    for wait in (0.3, 1, 3, 9, 27):
         with subprocess.Popen(command("--load", "100000", "--migrate", "-o", "json"), stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True) as p:
             time.sleep(wait)
             p.send_signal(signal.SIGINT)
-            out, err = p.communicate(timeout=60)
+            out, err = p.communicate(timeout=120)
         if p.returncode != -signal.SIGINT:  # it may come before it is caught
             break
     answer = json.loads(out)
@@ -208,7 +208,7 @@ def check_bad_files():
             with open(bad, "w", encoding="utf-8") as f:
                 f.write(text)
             args = command() + [f"--{option}", bad]
-            done = subprocess.run(args, capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(args, capture_output=True, text=True, timeout=120, check=False)
             assert done.returncode == 1 and not done.stdout, (option, text, done)
             for word in words:
                 assert word in done.stderr, (option, text, word, done.stderr)

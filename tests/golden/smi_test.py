@@ -22,7 +22,7 @@ MASKS = (
 
 def play(command, env):
     done = subprocess.run(["/bin/sh", "-c", command], env=env, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
     text = done.stdout.decode("utf-8", "backslashreplace")
     for pattern, mask in MASKS:
         text = pattern.sub(mask, text)

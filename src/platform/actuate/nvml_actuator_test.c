@@ -181,7 +181,7 @@ static void test_tool_deadline(void **state)
                      -ETIMEDOUT);
     assert_string_equal(err.msg, "tool did not end within 1 s and was killed");
     /* One that leaves a daemon with its output open is done when it ends itself. */
-    assert_int_equal(run("sleep 3 & echo up", NULL, 20000, out, sizeof out, &status, &err), 0);
+    assert_int_equal(run("sleep 3 & echo up", NULL, 60000, out, sizeof out, &status, &err), 0);
     assert_string_equal(out, "up\n");
 }
 

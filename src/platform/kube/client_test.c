@@ -163,7 +163,7 @@ static void test_retries(void **state)
     struct dv_kube_request post = {.verb = DV_KUBE_CREATE, .path = "/flaky/1?post", .body = "{}"};
     call_by(client, &post, -EIO);
     /* The deadline holds, and says what the last try said. */
-    struct dv_kube_request never = {.path = "/flaky/1000", .deadline_ms = 1500};
+    struct dv_kube_request never = {.path = "/flaky/1000", .deadline_ms = 3000};
     call_by(client, &never, -EIO);
     assert_string_equal(last.message, "GET /flaky/1000: it says no");
 }
@@ -281,7 +281,7 @@ static void test_token(void **state)
 {
     struct dv_kube_config *c = configure("127.0.0.1", "ca.crt", "tokenFile: token");
     struct dv_kube_client *other = NULL;
-    struct dv_kube_request request = {.path = "/echo", .deadline_ms = 2000};
+    struct dv_kube_request request = {.path = "/echo", .deadline_ms = 20000};
     assert_int_equal(dv_kube_client_new(loop, c, 3, &other, &err), 0);
     call_by(other, &request, -ENOENT);
     put_token("first\n");
