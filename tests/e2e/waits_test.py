@@ -44,16 +44,18 @@ class Waits(unittest.TestCase):
     @harness.of_figures
     def test_two_wait_for_each_other(self):
         with harness.Node("a100") as node:
-            self.finish(spin(node, "ann", "25%", 6), spin(node, "bob", "75%", 6))
+            with harness.Lateness() as machine:
+                self.finish(spin(node, "ann", "25%", 6), spin(node, "bob", "75%", 6))
             ann, bob = (node.json("explain", t) for t in ("ann", "bob"))
             for answer in (ann, bob):
                 self.adds_up(answer)
-            # What ann waited for bob is what bob ran, and the other way round.
+            # What ann waited for bob is what bob ran, and the other way round; and where the machine
+            # has kept one from the CPU in its turn, for which the other waits as well.
             for one, other, name in ((ann, bob, "bob"), (bob, ann, "ann")):
                 waited, ran = parts(one, "waiting", name), parts(other, "running")
                 print(f"waited for {name} {waited:.2f} s, who ran for {ran:.2f} s")
                 self.assertGreater(waited, 0.5 * ran)
-                self.assertLess(waited, 1.1 * ran)
+                self.assertLess(waited, 1.1 * ran + machine.late)
                 self.assertGreater(waited, 0.95 * parts(one, "waiting"))
             self.assertGreater(parts(bob, "running"), 1.5 * parts(ann, "running"))
             self.assertEqual(ann["queue"], [])
@@ -77,8 +79,9 @@ class Waits(unittest.TestCase):
         with harness.Node("a100") as node:
             ann = spin(node, "ann", "25%", 600)
             self.running(node, 1)
-            for other in ("bob", "cyd"):
-                self.finish(spin(node, other, "75%", 2))
+            with harness.Lateness() as machine:
+                for other in ("bob", "cyd"):
+                    self.finish(spin(node, other, "75%", 2))
             answer = node.json("explain", "ann")
             ann.terminate()
             self.adds_up(answer)
@@ -86,7 +89,7 @@ class Waits(unittest.TestCase):
             for other, seconds in ran.items():
                 waited = parts(answer, "waiting", other)
                 self.assertGreater(waited, 0.5 * seconds)
-                self.assertLess(waited, 1.1 * seconds + 0.05)
+                self.assertLess(waited, 1.1 * seconds + 0.05 + machine.late)
             self.assertLess(parts(answer, "waiting", "(others)"), 0.05)
 
     @harness.of_figures
