@@ -49,13 +49,29 @@ static bool reserve(struct dv_str *s, size_t extra)
     return true;
 }
 
+void dv_str_flush(struct dv_str *s)
+{
+    if (s->failed || !s->sink || !s->len)
+        return;
+    s->failed = s->sink->take(s->sink->arg, s->data, s->len) != 0;
+    s->len = 0;
+    s->data[0] = 0;
+}
+
+static void grown(struct dv_str *s, size_t by)
+{
+    s->len += by;
+    s->data[s->len] = 0;
+    if (s->sink && s->len >= DV_STR_PIECE)
+        dv_str_flush(s);
+}
+
 void dv_str_addn(struct dv_str *s, const char *text, size_t len)
 {
     if (!reserve(s, len))
         return;
     memcpy(s->data + s->len, text, len);
-    s->len += len;
-    s->data[s->len] = 0;
+    grown(s, len);
 }
 
 void dv_str_add(struct dv_str *s, const char *text)
@@ -74,13 +90,17 @@ void dv_str_addf(struct dv_str *s, const char *fmt, ...)
     va_start(ap, fmt);
     va_list again;
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    size_t room = s->cap - s->len; /* most often enough */
+    int n = vsnprintf(s->data ? s->data + s->len : NULL, room, fmt, ap);
     va_end(ap);
-    if (n < 0)
+    if (n >= 0 && reserve(s, (size_t)n)) {
+        if ((size_t)n >= room)
+            vsnprintf(s->data + s->len, (size_t)n + 1, fmt, again);
+        grown(s, (size_t)n);
+    } else {
         s->failed = true;
-    else if (reserve(s, (size_t)n)) {
-        vsnprintf(s->data + s->len, (size_t)n + 1, fmt, again);
-        s->len += (size_t)n;
+        if (s->data)
+            s->data[s->len] = 0;
     }
     va_end(again);
 }
