@@ -6,7 +6,7 @@
 
 struct writer {
     const struct dv_table *view;
-    struct dv_str *text;
+    struct dv_str *text, cell;
 };
 
 void dv_csv_quote(const char *v, struct dv_str *text)
@@ -30,16 +30,16 @@ static int add_row(const struct dv_output_node *row, bool outer, void *arg)
 {
     struct writer *w = arg;
     for (size_t i = 0; i < w->view->n; i++) {
-        dv_cleanup(dv_str_done) struct dv_str cell = {0};
-        dv_value_raw(dv_table_cell(&w->view->columns[i], row, outer), &cell);
-        if (cell.failed)
+        dv_str_clear(&w->cell);
+        dv_value_raw(dv_table_cell(&w->view->columns[i], row, outer), &w->cell);
+        if (w->cell.failed)
             return -ENOMEM;
         if (i)
             dv_str_addc(w->text, ',');
-        dv_csv_quote(dv_str_get(&cell), w->text);
+        dv_csv_quote(dv_str_get(&w->cell), w->text);
     }
     dv_str_add(w->text, "\r\n");
-    return 0;
+    return w->text->failed ? -ENOMEM : 0;
 }
 
 static void add_heading(const struct dv_table *view, struct dv_str *text)
@@ -57,8 +57,9 @@ int dv_csv_write(const struct dv_table *view, struct dv_output *o, struct dv_str
 {
     if (dv_output_failed(o))
         return -ENOMEM;
-    struct writer w = {view, text};
+    struct writer w = {.view = view, .text = text};
     add_heading(view, text);
     int r = dv_table_rows(view, o, add_row, &w);
+    dv_str_done(&w.cell);
     return r ? r : text->failed ? -ENOMEM : 0;
 }

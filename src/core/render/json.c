@@ -55,10 +55,24 @@ static const char *short_escape(char c)
     }
 }
 
+/* How much there is of ASCII that stands for itself. */
+static size_t plain_len(const char *v)
+{
+    size_t n = 0;
+    while (v[n] >= 0x20 && v[n] < 0x7f && v[n] != '"' && v[n] != '\\')
+        n++;
+    return n;
+}
+
 void dv_json_quote(const char *v, struct dv_str *text)
 {
     dv_str_addc(text, '"');
-    while (*v) {
+    for (;;) {
+        size_t plain = plain_len(v);
+        dv_str_addn(text, v, plain);
+        v += plain;
+        if (!*v)
+            break;
         unsigned len = dv_json_utf8(v);
         const char *escape = short_escape(*v);
         unsigned char c = (unsigned char)*v;
@@ -100,17 +114,20 @@ static void write_node(const struct dv_output_node *node, bool pretty, struct dv
         return;
     }
     dv_str_addc(text, object ? '{' : '[');
-    for (const struct dv_output_node *n = node->first; n; n = n->next) {
+    bool any = false;
+    for (const struct dv_output_node *n = dv_output_first(node); n && !text->failed;
+         n = dv_output_next(n)) {
+        if (any)
+            dv_str_addc(text, ',');
+        any = true;
         new_line(pretty, n->depth, text);
         if (object) {
             dv_json_quote(n->key, text);
             dv_str_add(text, pretty ? ": " : ":");
         }
         write_node(n, pretty, text);
-        if (n->next)
-            dv_str_addc(text, ',');
     }
-    if (node->first)
+    if (any)
         new_line(pretty, node->depth, text);
     dv_str_addc(text, object ? '}' : ']');
 }
@@ -120,6 +137,8 @@ int dv_json_write(struct dv_output *o, bool pretty, struct dv_str *text)
     if (dv_output_failed(o))
         return -ENOMEM;
     write_node(dv_output_root(o), pretty, text);
+    if (dv_output_failed(o)) /* a row that was made on the way */
+        return -ENOMEM;
     dv_str_addc(text, '\n');
     return text->failed ? -ENOMEM : 0;
 }

@@ -1,14 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "render/output.h"
 
+#include "base/arena.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #define SCALE_MAX 9
+#define KEYS 128u       /* remembered for the next one of the same name; a power of 2 */
+#define KEY_PROBES 4u   /* places where one may be remembered */
+#define KEY_MAX_LEN 63u /* longer ones are not worth it */
+
+/* An array whose elements are made one at a time. */
+struct rows {
+    struct dv_output_node list; /* first: a node that is `made` is one of these */
+    struct rows *self;          /* to get here from a tree that is only read */
+    dv_output_add_row *add;
+    void *arg;
+    size_t n, at;          /* at: the next one */
+    struct dv_arena nodes; /* of the element that is there */
+    struct rows *next;
+};
 
 struct dv_output {
-    struct dv_output_node root;
+    struct dv_output_node root; /* first: the tree of a node is found by its outermost parent */
     bool failed;
+    struct dv_arena nodes; /* all but the root and what rows hold, with their texts */
+    struct dv_arena names; /* of keys */
+    struct rows *rows;
+    const char *keys[KEYS];
 };
 
 struct dv_output *dv_output_new(const char *kind)
@@ -17,7 +37,6 @@ struct dv_output *dv_output_new(const char *kind)
     if (!o)
         return NULL;
     o->root.type = DV_OUTPUT_OBJECT;
-    o->root.of = o;
     if (kind) {
         dv_output_string(&o->root, "apiVersion", DV_OUTPUT_API_VERSION);
         dv_output_string(&o->root, "kind", kind);
@@ -25,23 +44,14 @@ struct dv_output *dv_output_new(const char *kind)
     return o;
 }
 
-static void free_children(struct dv_output_node *node)
-{
-    for (struct dv_output_node *child = node->first; child;) {
-        struct dv_output_node *next = child->next;
-        free_children(child);
-        free(child->key);
-        free(child->text);
-        free(child);
-        child = next;
-    }
-}
-
 void dv_output_free(struct dv_output **o)
 {
     if (!o || !*o)
         return;
-    free_children(&(*o)->root);
+    for (struct rows *r = (*o)->rows; r; r = r->next)
+        dv_arena_done(&r->nodes);
+    dv_arena_done(&(*o)->nodes);
+    dv_arena_done(&(*o)->names);
     free(*o);
     *o = NULL;
 }
@@ -56,6 +66,36 @@ bool dv_output_failed(const struct dv_output *o)
     return !o || o->failed;
 }
 
+const struct dv_output_node *dv_output_top(const struct dv_output_node *node)
+{
+    while (node && node->parent)
+        node = node->parent;
+    return node;
+}
+
+static struct dv_output *tree_of(struct dv_output_node *node)
+{
+    while (node->parent)
+        node = node->parent;
+    return (struct dv_output *)node;
+}
+
+/* Where what is added to the node lies, for as long as the node does. */
+static struct dv_arena *arena_of(struct dv_output_node *node)
+{
+    while (node->parent && !node->made)
+        node = node->parent;
+    return node->made ? &((struct rows *)node)->nodes : &((struct dv_output *)node)->nodes;
+}
+
+void *dv_output_alloc(struct dv_output *o, size_t size)
+{
+    void *p = o ? dv_arena_alloc(&o->nodes, size) : NULL;
+    if (o && !p)
+        o->failed = true;
+    return p;
+}
+
 static bool may_hold(const struct dv_output_node *parent, const char *key)
 {
     if (parent->depth + 1 > DV_OUTPUT_DEPTH_MAX)
@@ -64,21 +104,42 @@ static bool may_hold(const struct dv_output_node *parent, const char *key)
                                             : parent->type == DV_OUTPUT_ARRAY && key == NULL;
 }
 
-static struct dv_output_node *add(struct dv_output_node *parent, const char *key,
-                                  enum dv_output_type type, const char *text)
+/* The keys of a list's rows are the same in each: one copy serves them all. A tree of ever new keys
+ * remembers the first ones, and the others lie beside their values. */
+static const char *copy_key(struct dv_output *o, struct dv_arena *beside, const char *key)
+{
+    uint32_t hash = 0;
+    size_t len = 0;
+    for (; key[len] && len <= KEY_MAX_LEN; len++)
+        hash = (hash ^ (unsigned char)key[len]) * 16777619u;
+    hash ^= hash >> 15;
+    for (uint32_t i = 0; i < KEY_PROBES && len <= KEY_MAX_LEN; i++) {
+        const char **place = &o->keys[(hash + i) % KEYS];
+        if (!*place)
+            *place = dv_arena_text(&o->names, key);
+        if (!*place || !strcmp(*place, key))
+            return *place;
+    }
+    return dv_arena_text(beside, key);
+}
+
+/* size: of the node, or of what it is the first member of. */
+static struct dv_output_node *add_sized(struct dv_output_node *parent, const char *key,
+                                        enum dv_output_type type, const char *text, size_t size)
 {
     if (!parent)
         return NULL;
-    struct dv_output_node *node = may_hold(parent, key) ? calloc(1, sizeof *node) : NULL;
+    struct dv_output *o = tree_of(parent);
+    struct dv_arena *arena = arena_of(parent);
+    struct dv_output_node *node = may_hold(parent, key) ? dv_arena_alloc(arena, size) : NULL;
     if (!node)
         goto lost;
-    node->key = key ? strdup(key) : NULL;
-    node->text = text ? strdup(text) : NULL;
+    node->key = key ? copy_key(o, arena, key) : NULL;
+    node->text = text ? dv_arena_text(arena, text) : NULL;
     if ((key && !node->key) || (text && !node->text))
         goto lost;
     node->type = type;
-    node->depth = parent->depth + 1;
-    node->of = parent->of;
+    node->depth = (uint8_t)(parent->depth + 1);
     node->parent = parent;
     if (parent->last)
         parent->last->next = node;
@@ -88,13 +149,14 @@ static struct dv_output_node *add(struct dv_output_node *parent, const char *key
     parent->children++;
     return node;
 lost:
-    parent->of->failed = true;
-    if (node) {
-        free(node->key);
-        free(node->text);
-        free(node);
-    }
+    o->failed = true;
     return NULL;
+}
+
+static struct dv_output_node *add(struct dv_output_node *parent, const char *key,
+                                  enum dv_output_type type, const char *text)
+{
+    return add_sized(parent, key, type, text, sizeof *parent);
 }
 
 struct dv_output_node *dv_output_object(struct dv_output_node *parent, const char *key)
@@ -143,14 +205,14 @@ void dv_output_decimal(struct dv_output_node *parent, const char *key, int64_t m
                        unsigned scale)
 {
     if (scale > SCALE_MAX && parent) {
-        parent->of->failed = true;
+        tree_of(parent)->failed = true;
         return;
     }
     struct dv_output_node *node = add(parent, key, DV_OUTPUT_DECIMAL, NULL);
     if (!node)
         return;
     node->i = mantissa;
-    node->scale = scale;
+    node->scale = (uint8_t)scale;
 }
 
 void dv_output_string(struct dv_output_node *parent, const char *key, const char *v)
@@ -240,7 +302,7 @@ void dv_output_number(struct dv_output_node *parent, const char *key, const char
 {
     if (!is_json_number(text)) {
         if (parent)
-            parent->of->failed = true;
+            tree_of(parent)->failed = true;
         return;
     }
     bool negative = text[0] == '-';
@@ -256,6 +318,70 @@ void dv_output_number(struct dv_output_node *parent, const char *key, const char
         dv_output_decimal(parent, key, negative ? -(int64_t)v : (int64_t)v, scale);
     else
         add(parent, key, DV_OUTPUT_LITERAL, text);
+}
+
+/* ---- rows that are made one at a time ------------------------------------------------------- */
+
+struct dv_output_node *dv_output_rows(struct dv_output_node *parent, const char *key,
+                                      dv_output_add_row *add_row, void *arg, size_t n)
+{
+    if (!parent)
+        return NULL;
+    struct dv_output *o = tree_of(parent);
+    struct dv_output_node *list = NULL;
+    if (arena_of(parent) == &o->nodes)
+        list = add_sized(parent, key, DV_OUTPUT_ARRAY, NULL, sizeof(struct rows));
+    if (!list) {
+        o->failed = true;
+        return NULL;
+    }
+    list->made = true;
+    struct rows *r = (struct rows *)list;
+    r->self = r;
+    r->add = add_row;
+    r->arg = arg;
+    r->n = n;
+    r->next = o->rows;
+    o->rows = r;
+    return list;
+}
+
+/* The next element in place of the one that is there. */
+static const struct dv_output_node *make_row(struct rows *r)
+{
+    dv_arena_clear(&r->nodes);
+    r->list.first = r->list.last = NULL;
+    r->list.children = 0;
+    const struct dv_output *o = tree_of(&r->list);
+    if (r->at == r->n || o->failed)
+        return NULL;
+    r->add(&r->list, r->at++, r->arg);
+    return o->failed ? NULL : r->list.first;
+}
+
+const struct dv_output_node *dv_output_first(const struct dv_output_node *parent)
+{
+    if (!parent || parent->type < DV_OUTPUT_ARRAY)
+        return NULL;
+    if (!parent->made)
+        return parent->first;
+    struct rows *r = ((const struct rows *)parent)->self;
+    r->at = 0;
+    return make_row(r);
+}
+
+const struct dv_output_node *dv_output_next(const struct dv_output_node *child)
+{
+    struct dv_output_node *parent = child->parent;
+    return parent && parent->made ? make_row((struct rows *)parent) : child->next;
+}
+
+bool dv_output_stays(const struct dv_output_node *node)
+{
+    for (; node; node = node->parent)
+        if (node->parent && node->parent->made)
+            return false;
+    return true;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */

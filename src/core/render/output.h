@@ -15,6 +15,9 @@
  * the tree, and the renderers then answer -ENOMEM. Keys and strings are copied. `key` is NULL for
  * elements of an array and needed in an object; keys keep the order in which they were added.
  * A new tree holds `apiVersion` and `kind`, in this order.
+ *
+ * A value costs 48 bytes and its text; keys that repeat themselves cost nothing. A list as long as
+ * there is work need not be held at all: dv_output_rows().
  */
 #ifndef DV_RENDER_OUTPUT_H
 #define DV_RENDER_OUTPUT_H
@@ -45,16 +48,16 @@ enum dv_output_type {
 
 /* Read-only to everyone but output.c. */
 struct dv_output_node {
-    enum dv_output_type type;
-    unsigned depth;
-    unsigned scale;       /* DECIMAL: digits after the point, 0..9 */
-    unsigned children;    /* ARRAY, OBJECT: how many */
-    struct dv_output *of; /* the tree it belongs to */
-    struct dv_output_node *parent;
-    struct dv_output_node *first, *last, *next;
-    char *key;  /* NULL in an array */
-    char *text; /* STRING, LITERAL */
+    enum dv_output_type type : 8;
+    unsigned depth : 8;
+    unsigned scale : 8; /* DECIMAL: digits after the point, 0..9 */
+    bool made : 1;      /* ARRAY: of dv_output_rows() */
+    unsigned children;  /* ARRAY, OBJECT: how many */
+    struct dv_output_node *parent, *next, *first;
+    const char *key; /* NULL in an array */
     union {
+        struct dv_output_node *last; /* ARRAY, OBJECT */
+        const char *text;            /* STRING, LITERAL */
         bool boolean;
         int64_t i;  /* INT, DECIMAL */
         uint64_t u; /* UINT, SECONDS, BYTES, COMPUTE */
@@ -85,7 +88,28 @@ void dv_output_compute(struct dv_output_node *parent, const char *key, uint32_t 
 /* The text of a JSON number, as the narrowest exact type. */
 void dv_output_number(struct dv_output_node *parent, const char *key, const char *text);
 
+/* An array of n elements that are made when they are printed, one at a time, and forgotten when the
+ * next one is: what it costs does not grow with it. add() adds exactly one element to `list`,
+ * number i; it is called in order, and anew for each walk. arg is borrowed for as long as the tree
+ * lives. An element cannot hold such an array itself. To those who read the tree (dv_output_at,
+ * `first`) the array is empty; renderers see it whole, as does who walks by dv_output_first() and
+ * dv_output_next(). */
+typedef void dv_output_add_row(struct dv_output_node *list, size_t i, void *arg);
+struct dv_output_node *dv_output_rows(struct dv_output_node *parent, const char *key,
+                                      dv_output_add_row *add, void *arg, size_t n);
+/* Zeroed memory that lives as long as the tree, for such an arg; NULL: no memory, which the tree
+ * remembers. */
+void *dv_output_alloc(struct dv_output *o, size_t size);
+
 /* Reading. All take NULL and answer NULL, the default or 0 for what is not there. */
+/* What an array or object holds, one after the other. An element of dv_output_rows(), and all that
+ * it holds, is gone when the next one is asked for; the walk ends early when memory is out. */
+const struct dv_output_node *dv_output_first(const struct dv_output_node *parent);
+const struct dv_output_node *dv_output_next(const struct dv_output_node *child);
+/* False for what will be gone in the walk's next step. */
+bool dv_output_stays(const struct dv_output_node *node);
+/* The root of the tree that it belongs to. */
+const struct dv_output_node *dv_output_top(const struct dv_output_node *node);
 const struct dv_output_node *dv_output_get(const struct dv_output_node *object, const char *key);
 const struct dv_output_node *dv_output_at(const struct dv_output_node *array, unsigned i);
 const char *dv_output_text(const struct dv_output_node *node, const char *otherwise);

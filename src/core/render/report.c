@@ -58,6 +58,8 @@ static int keep_row(const struct dv_output_node *row, bool outer, void *arg)
     struct rows *r = arg;
     if (outer) /* one with no rows of its own */
         return 0;
+    if (!dv_output_stays(row))
+        return -EINVAL;
     if (r->n == r->room) {
         size_t room = r->room ? 2 * r->room : 64;
         const struct dv_output_node **list = realloc(r->list, room * sizeof(void *));
@@ -338,8 +340,9 @@ int dv_report_write(const struct dv_report *report, struct dv_output *o, struct 
     dv_str_add(text, "</header>\n<main>\n");
     for (size_t i = 0; i < report->n; i++) {
         struct part p = {&report->parts[i], o, text, false};
-        if (add_part(&p) < 0)
-            return dv_err_set(err, -ENOMEM, "out of memory");
+        int r = add_part(&p);
+        if (r < 0)
+            return dv_err_set(err, r, r == -EINVAL ? "rows that do not stay" : "out of memory");
     }
     dv_str_add(text, "</main>\n<footer class=soft>Made by divvy.</footer>\n");
     dv_html_end(text);

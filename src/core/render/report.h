@@ -60,7 +60,8 @@ struct dv_report {
     size_t n;
 };
 
-/* Appends. 0; -ENOMEM. A `partial` that is true in the answer is said at the top. */
+/* Appends. 0; -ENOMEM; -EINVAL: it keeps its rows, and those of dv_output_rows() do not stay. A
+ * `partial` that is true in the answer is said at the top. */
 int dv_report_write(const struct dv_report *report, struct dv_output *o, struct dv_str *text,
                     struct dv_err *err);
 

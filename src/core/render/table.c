@@ -31,10 +31,11 @@ static int walk(const struct dv_table *view, const struct dv_output_node *object
     const struct dv_output_node *array = rest ? dv_output_get(object, word) : NULL;
     if (array && array->type == DV_OUTPUT_OBJECT && *rest)
         return walk(view, array, rest, visit, arg);
-    bool inner = array && array->type == DV_OUTPUT_ARRAY && array->first;
-    if (!inner)
+    const struct dv_output_node *n =
+        array && array->type == DV_OUTPUT_ARRAY ? dv_output_first(array) : NULL;
+    if (!n)
         return view->keep_empty && object->parent ? visit(object, true, arg) : 0;
-    for (const struct dv_output_node *n = array->first; n; n = n->next) {
+    for (; n; n = dv_output_next(n)) {
         if (n->type != DV_OUTPUT_OBJECT)
             continue;
         int r = *rest ? walk(view, n, rest, visit, arg) : visit(n, false, arg);
@@ -49,7 +50,8 @@ int dv_table_rows(const struct dv_table *view, struct dv_output *o,
 {
     if (!*view->rows)
         return visit(dv_output_root(o), false, arg);
-    return walk(view, dv_output_root(o), view->rows, visit, arg);
+    int r = walk(view, dv_output_root(o), view->rows, visit, arg);
+    return r ? r : dv_output_failed(o) ? -ENOMEM : 0; /* a row that was made on the way */
 }
 
 const struct dv_output_node *dv_table_cell(const struct dv_table_column *column,
@@ -80,8 +82,8 @@ const struct dv_output_node *dv_table_cell(const struct dv_table_column *column,
 
 struct grid {
     const struct dv_table *view;
-    char **cells; /* rows * view->n texts */
-    size_t rows, cap;
+    struct dv_str cells; /* rows * view->n texts, each with its end */
+    size_t rows;
     size_t widths[DV_TABLE_COLUMNS_MAX];
 };
 
@@ -96,38 +98,22 @@ static size_t width_of(const char *text)
 static int add_row(const struct dv_output_node *row, bool outer, void *arg)
 {
     struct grid *g = arg;
-    size_t n = g->view->n;
-    if (g->rows == g->cap) {
-        size_t cap = g->cap ? g->cap * 2 : 16;
-        char **cells = reallocarray(g->cells, cap * n, sizeof *cells);
-        if (!cells)
-            return -ENOMEM;
-        g->cells = cells;
-        g->cap = cap;
-    }
-    memset(g->cells + g->rows * n, 0, n * sizeof *g->cells);
     g->rows++;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < g->view->n; i++) {
         const struct dv_table_column *column = &g->view->columns[i];
-        struct dv_str s = {0};
-        const struct dv_output_node *value = dv_table_cell(column, row, outer);
-        dv_value_human(value, column->as, &s);
-        if (column->suffix && value && value->type != DV_OUTPUT_NULL)
-            dv_str_add(&s, column->suffix);
-        char *text = dv_str_steal(&s);
-        if (!text)
+        size_t at = g->cells.len;
+        if (!column->csv_only) {
+            const struct dv_output_node *value = dv_table_cell(column, row, outer);
+            dv_value_human(value, column->as, &g->cells);
+            if (column->suffix && value && value->type != DV_OUTPUT_NULL)
+                dv_str_add(&g->cells, column->suffix);
+        }
+        dv_str_addc(&g->cells, 0);
+        if (g->cells.failed)
             return -ENOMEM;
-        g->cells[(g->rows - 1) * n + i] = text;
-        g->widths[i] = DV_MAX(g->widths[i], width_of(text));
+        g->widths[i] = DV_MAX(g->widths[i], width_of(g->cells.data + at));
     }
     return 0;
-}
-
-static void done(struct grid *g)
-{
-    for (size_t i = 0; i < g->rows * g->view->n; i++)
-        free(g->cells[i]);
-    free(g->cells);
 }
 
 static const char *colour_of(const char *word)
@@ -151,8 +137,29 @@ static void add_blanks(struct dv_str *text, size_t n)
         dv_str_addc(text, ' ');
 }
 
-static void add_line(const struct grid *g, char *const *cells, struct dv_table_style style,
-                     struct dv_str *text)
+static void add_cell(const struct grid *g, size_t i, const char *cell, bool heading, bool last,
+                     struct dv_table_style style, struct dv_str *text)
+{
+    const struct dv_table_column *column = &g->view->columns[i];
+    const char *code = !style.colour   ? NULL
+                       : heading       ? "1"
+                       : column->state ? colour_of(cell)
+                                       : NULL;
+    size_t pad = g->widths[i] - width_of(cell);
+    add_blanks(text, column->right ? pad : 0);
+    if (code)
+        dv_str_addf(text, "\033[%sm%s\033[0m", code, cell);
+    else
+        dv_str_add(text, cell);
+    if (last)
+        return;
+    add_blanks(text, column->right ? 0 : pad);
+    dv_str_add(text, GAP);
+}
+
+/* cells: the row's texts one after the other; NULL: the heading. Returns what is behind them. */
+static const char *add_line(const struct grid *g, const char *cells, struct dv_table_style style,
+                            struct dv_str *text)
 {
     const struct dv_table *view = g->view;
     size_t last = 0;
@@ -160,27 +167,21 @@ static void add_line(const struct grid *g, char *const *cells, struct dv_table_s
         if (!view->columns[i].csv_only)
             last = i;
     dv_str_add(text, style.indent ? style.indent : "");
-    for (size_t i = 0; i <= last && i < view->n; i++) {
-        const struct dv_table_column *column = &view->columns[i];
-        if (column->csv_only)
-            continue;
-        const char *cell = cells ? cells[i] : column->title;
-        const char *code = !style.colour   ? NULL
-                           : !cells        ? "1"
-                           : column->state ? colour_of(cell)
-                                           : NULL;
-        size_t pad = g->widths[i] - width_of(cell);
-        add_blanks(text, column->right ? pad : 0);
-        if (code)
-            dv_str_addf(text, "\033[%sm%s\033[0m", code, cell);
-        else
-            dv_str_add(text, cell);
-        if (i != last) {
-            add_blanks(text, column->right ? 0 : pad);
-            dv_str_add(text, GAP);
-        }
+    for (size_t i = 0; i < view->n; i++) {
+        if (!view->columns[i].csv_only)
+            add_cell(g, i, cells ? cells : view->columns[i].title, !cells, i == last, style, text);
+        cells = cells ? cells + strlen(cells) + 1 : NULL;
     }
     dv_str_addc(text, '\n');
+    return cells;
+}
+
+static void add_lines(const struct grid *g, struct dv_table_style style, struct dv_str *text)
+{
+    const char *cells = dv_str_get(&g->cells);
+    add_line(g, NULL, style, text);
+    for (size_t i = 0; i < g->rows && !text->failed; i++)
+        cells = add_line(g, cells, style, text);
 }
 
 int dv_table_write(const struct dv_table *view, struct dv_output *o, struct dv_table_style style,
@@ -194,13 +195,10 @@ int dv_table_write(const struct dv_table *view, struct dv_output *o, struct dv_t
     for (size_t i = 0; i < view->n; i++)
         g.widths[i] = width_of(view->columns[i].title);
     int r = dv_table_rows(view, o, add_row, &g);
-    if (!r && !g.rows && style.nothing) {
+    if (!r && !g.rows && style.nothing)
         dv_str_addf(text, "%s%s\n", style.indent ? style.indent : "", style.nothing);
-    } else if (!r) {
-        add_line(&g, NULL, style, text);
-        for (size_t i = 0; i < g.rows; i++)
-            add_line(&g, g.cells + i * view->n, style, text);
-    }
-    done(&g);
+    else if (!r)
+        add_lines(&g, style, text);
+    dv_str_done(&g.cells);
     return r ? r : text->failed ? -ENOMEM : 0;
 }

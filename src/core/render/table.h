@@ -50,7 +50,8 @@ int dv_table_write(const struct dv_table *view, struct dv_output *o, struct dv_t
                    struct dv_str *text);
 
 /* For other renderers: calls visit for each row; a result other than 0 ends the walk and is
- * returned. The row is an object of the innermost array, or of the outer one (keep_empty). */
+ * returned. The row is an object of the innermost array, or of the outer one (keep_empty); whether
+ * it is there after the visit, dv_output_stays() says. -ENOMEM when a row could not be made. */
 int dv_table_rows(const struct dv_table *view, struct dv_output *o,
                   int (*visit)(const struct dv_output_node *row, bool outer, void *arg), void *arg);
 /* The value of a column in a row, or NULL. */

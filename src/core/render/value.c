@@ -21,11 +21,26 @@ static void add_decimal(int64_t mantissa, unsigned scale, struct dv_str *text)
 
 static void join_raw(const struct dv_output_node *array, struct dv_str *text)
 {
-    for (const struct dv_output_node *n = array->first; n; n = n->next) {
-        dv_value_raw(n, text);
-        if (n->next)
+    bool any = false;
+    for (const struct dv_output_node *n = dv_output_first(array); n; n = dv_output_next(n)) {
+        if (any)
             dv_str_addc(text, ' ');
+        any = true;
+        dv_value_raw(n, text);
     }
+}
+
+static void join_human(const struct dv_output_node *array, enum dv_value_as as, struct dv_str *text)
+{
+    bool any = false;
+    for (const struct dv_output_node *n = dv_output_first(array); n; n = dv_output_next(n)) {
+        if (any)
+            dv_str_addc(text, ' ');
+        any = true;
+        dv_value_human(n, as, text);
+    }
+    if (!any)
+        dv_str_addc(text, '-');
 }
 
 void dv_value_raw(const struct dv_output_node *node, struct dv_str *text)
@@ -104,7 +119,7 @@ static void human_permille(const struct dv_output_node *node, struct dv_str *tex
 static void human_money(const struct dv_output_node *node, struct dv_str *text)
 {
     char buf[DV_PRICE_TEXT];
-    const char *currency = dv_output_text(dv_output_get(dv_output_root(node->of), "currency"), "");
+    const char *currency = dv_output_text(dv_output_get(dv_output_top(node), "currency"), "");
     dv_str_add(text, dv_price_format(dv_output_signed(node, 0), currency, buf));
 }
 
@@ -125,8 +140,7 @@ static enum dv_value_as natural(const struct dv_output_node *node)
 void dv_value_human(const struct dv_output_node *node, enum dv_value_as as, struct dv_str *text)
 {
     char buf[DV_UNITS_TEXT];
-    bool empty_list = node && node->type == DV_OUTPUT_ARRAY && !node->first;
-    if (!node || node->type == DV_OUTPUT_NULL || node->type == DV_OUTPUT_OBJECT || empty_list) {
+    if (!node || node->type == DV_OUTPUT_NULL || node->type == DV_OUTPUT_OBJECT) {
         dv_str_addc(text, '-');
         return;
     }
@@ -140,11 +154,7 @@ void dv_value_human(const struct dv_output_node *node, enum dv_value_as as, stru
         return;
     }
     if (node->type == DV_OUTPUT_ARRAY) {
-        for (const struct dv_output_node *n = node->first; n; n = n->next) {
-            dv_value_human(n, as, text);
-            if (n->next)
-                dv_str_addc(text, ' ');
-        }
+        join_human(node, as, text);
         return;
     }
     as = as == DV_VALUE_AUTO ? natural(node) : as;
