@@ -30,7 +30,8 @@ void dv_long_run_begin(struct dv_long_run *run, const char *what, const char *un
 bool dv_long_run_at(struct dv_long_run *run, uint64_t done);
 /* Takes the line away. 0, or 128 + the signal that ended it. */
 int dv_long_run_end(struct dv_long_run *run);
-/* Signals end the process again, as if nothing had been begun: for what comes after long runs. */
+/* Signals end the process again, as if nothing had been begun: for what comes after long runs, and
+ * before the answer is printed, so that who ends that gets no half of it for a whole. */
 void dv_long_run_release(void);
 /* The signal that asked to stop; 0: none. */
 int dv_long_run_signal(void);

@@ -42,13 +42,28 @@ size_t dv_ui_groups(const struct dv_ui_verb *verb, struct dv_ui_common *common, 
 
 /* ---- output --------------------------------------------------------------------------------- */
 
+static int cannot_write(int error)
+{
+    fprintf(stderr, "%s: cannot write the output: %s\n", program_invocation_short_name,
+            strerror(error));
+    return DV_UI_FAILURE;
+}
+
 int dv_ui_print(const char *text)
 {
     if (fputs(text, stdout) != EOF && fflush(stdout) != EOF)
         return DV_UI_OK;
-    fprintf(stderr, "%s: cannot write the output: %s\n", program_invocation_short_name,
-            strerror(errno));
-    return DV_UI_FAILURE;
+    return cannot_write(errno);
+}
+
+/* For struct dv_str_sink; arg: an int for the errno. */
+static int to_stdout(void *arg, const char *text, size_t len)
+{
+    int *ret_error = arg;
+    if (fwrite(text, 1, len, stdout) == len && fflush(stdout) != EOF)
+        return 0;
+    *ret_error = errno ? errno : EIO;
+    return -1;
 }
 
 int dv_ui_fail(const struct dv_ui *ui, int exit, const char *fmt, ...)
@@ -70,7 +85,9 @@ bool dv_ui_is(const struct dv_ui *ui, const char *format)
 int dv_ui_answer(const struct dv_ui *ui, struct dv_output *o, const struct dv_table *view,
                  const char *nothing, int exit)
 {
-    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    int error = 0;
+    const struct dv_str_sink sink = {to_stdout, &error};
+    dv_cleanup(dv_str_done) struct dv_str text = {.sink = &sink};
     int r;
     if (dv_ui_is(ui, "json"))
         r = dv_json_write(o, isatty(STDOUT_FILENO), &text);
@@ -79,10 +96,13 @@ int dv_ui_answer(const struct dv_ui *ui, struct dv_output *o, const struct dv_ta
     else
         r = dv_table_write(
             view, o, (struct dv_table_style){.colour = ui->colour, .nothing = nothing}, &text);
+    if (r == 0)
+        dv_str_flush(&text);
+    if (error)
+        return cannot_write(error);
     if (r < 0)
         return dv_ui_fail(ui, DV_UI_FAILURE, "cannot render the answer: %s", strerror(-r));
-    r = dv_ui_print(dv_str_get(&text));
-    return r ? r : exit;
+    return exit;
 }
 
 /* ---- dispatch ------------------------------------------------------------------------------- */

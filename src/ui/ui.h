@@ -94,9 +94,9 @@ const struct dv_ui_verb *dv_ui_find(const struct dv_ui_program *program, int arg
 /* "unknown command 'statsu'; did you mean 'status'?" on stderr. */
 int dv_ui_unknown(const struct dv_ui_program *program, const char *word);
 
-/* Prints the answer as -o asks: JSON of the tree, or the views one after the other (CSV: the first
- * only). A table's `nothing` may be set in style. Returns the exit status: `exit`, or
- * DV_UI_FAILURE when it could not be written. */
+/* Prints the answer as -o asks, while it is being rendered: JSON of the tree, or the views one
+ * after the other (CSV: the first only). A table's `nothing` may be set in style. Returns the exit
+ * status: `exit`, or DV_UI_FAILURE when it could not be written. */
 int dv_ui_answer(const struct dv_ui *ui, struct dv_output *o, const struct dv_table *view,
                  const char *nothing, int exit);
 /* Text for stdout, written whole; 0 or DV_UI_FAILURE (said on stderr). */

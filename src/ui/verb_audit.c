@@ -266,13 +266,14 @@ static int answer(const struct dv_ui *ui, const struct dv_audit_answer *a)
     failed = failed ? failed : dv_audit_fleet_file_write(ui, a, v->gpu_memory > 0, v->fleet_file);
     if (failed)
         return failed;
+    dv_long_run_release();
     if (dv_ui_is(ui, "table")) {
         if (dv_audit_answer_text(a, ui->colour, &text) < 0)
             return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
         int r = dv_ui_print(dv_str_get(&text));
         return r ? r : exit;
     }
-    dv_cleanup(dv_output_free) struct dv_output *o = dv_audit_answer_tree(a, UINT32_MAX);
+    dv_cleanup(dv_output_free) struct dv_output *o = dv_audit_answer_tree(a, DV_AUDIT_ANSWER_ALL);
     if (!o)
         return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
     return dv_ui_answer(ui, o, &dv_audit_answer_view, NULL, exit);

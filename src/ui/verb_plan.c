@@ -380,13 +380,13 @@ static int run_job(const struct dv_ui *ui, struct job *job)
     if (exit)
         return exit;
     int status = job->plan->feasible ? DV_UI_OK : DV_UI_PROBLEMS;
+    dv_long_run_release();
     if (stopped_by()) {
         if (v->write || v->apply || v->print)
             return dv_ui_fail(ui, stopped_by(),
                               "no layouts are made of a plan that was interrupted");
         return show(ui, job, stopped_by());
     }
-    dv_long_run_release();
     if (v->write)
         exit = write_layouts(ui, job->plan, v->write);
     if (!exit && v->apply)

@@ -243,6 +243,7 @@ static int run_asked(const struct dv_ui *ui, struct asked *a)
     dv_cluster_sim_result(sim, &view.result);
     if (r == 0)
         dv_ui_fail(ui, 0, "interrupted after %u of %u pods", view.result.arrived, a->n_arrivals);
+    dv_long_run_release();
     exit = r < 0 ? dv_ui_fail(ui, DV_UI_FAILURE, "%s",
                               r == -E2BIG ? DV_CLUSTER_SIM_TOO_MANY : strerror(-r))
                  : dv_simulate_cluster_answer(ui, &view);

@@ -284,6 +284,7 @@ static int answer(const struct dv_ui *ui, const struct asked *a, const struct dv
     if (dv_long_run_signal())
         exit = dv_ui_fail(ui, DV_UI_RUN_SIGNAL + dv_long_run_signal(),
                           "stopped before the end: what was simulated so far");
+    dv_long_run_release();
     return dv_ui_answer(ui, o, hostile ? &dv_modes_table_hostile : &dv_modes_table, NULL, exit);
 }
 

@@ -196,6 +196,7 @@ static int run_queue(const struct dv_ui *ui)
                                           .html = v->html};
     if (view.partial)
         dv_ui_fail(ui, 0, "interrupted; this is what had been until then");
+    dv_long_run_release();
     exit = dv_simulate_queue_answer(ui, &view);
     return view.partial && exit == DV_UI_OK ? DV_UI_RUN_SIGNAL + dv_long_run_signal() : exit;
 }

@@ -264,6 +264,62 @@ def test_interrupt(folder):
         assert any("interrupted" in n for n in a["notes"])
 
 
+def wide(folder, workloads):
+    """Many workloads of two samples each: an answer that is long beside what is behind it."""
+    rows = [(1700000000 + 60 * t, (i + t) % 100, f"workload-{i}")
+            for t in range(2) for i in range(workloads)]
+    write(folder + "/wide.csv", rows)
+    return [DIVVY, "audit", "-u", folder + "/wide.csv", "-c", COLUMNS, "--no-replay"]
+
+
+def resident(command):
+    """Mebibytes that it had resident at most, and what it printed."""
+    asan = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "ASAN_OPTIONS": asan}) as p:
+        out = p.stdout.read()
+        _, status, used = os.wait4(p.pid, 0)
+        p.returncode = os.waitstatus_to_exitcode(status)
+    assert p.returncode == 0, p.returncode
+    return used.ru_maxrss / 1024, out
+
+
+def test_memory(folder):
+    """JSON and CSV of all workloads need hardly more memory than a table of the first ones: they are
+    printed as they are made."""
+    command = wide(folder, 20000)
+    least, _ = resident([*command, "-o", "table"])
+    for form, size in (("json", 9e6), ("csv", 3e6)):
+        most, out = resident([*command, "-o", form])
+        assert len(out) > size, (form, len(out))
+        assert most - least < 6, (form, least, most)
+    assert len(json.loads(resident([*command, "-o", "json"])[1])["recommendations"]) == 20000
+
+
+def test_output_that_ends(folder):
+    """A full disk, a reader that goes away, Ctrl-C amid the output: never exit status 0."""
+    command = [*wide(folder, 20000), "-o"]
+    for form in ("json", "csv"):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([*command, form], stdout=full, stderr=subprocess.PIPE, text=True,
+                                  check=False, timeout=60)
+        assert done.returncode == 1, (form, done.returncode)
+        assert done.stderr == "divvy: cannot write the output: No space left on device\n", done.stderr
+        for restore, status in ((False, 1), (True, -signal.SIGPIPE)):  # False: SIGPIPE is ignored
+            with subprocess.Popen([*command, form], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  restore_signals=restore) as p:
+                assert len(p.stdout.read(1000)) == 1000
+                p.stdout.close()
+                err = p.stderr.read().decode()
+            assert p.returncode == status, (form, p.returncode)
+            assert err == ("" if restore else "divvy: cannot write the output: Broken pipe\n"), err
+        with subprocess.Popen([*command, form], stdout=subprocess.PIPE) as p:
+            begun = p.stdout.read(1000)
+            time.sleep(0.1)  # the pipe is full, and the rest of it waits
+            p.send_signal(signal.SIGINT)
+            out = begun + p.stdout.read()
+        assert p.returncode == -signal.SIGINT and len(out) < 2e6, (form, p.returncode, len(out))
+
+
 def test_ledger(folder):
     """The ledger that the bills' tests use: busy while held, by tenant and GPU."""
     subprocess.run([MAKE_LEDGER, folder + "/state"], check=True)

@@ -170,9 +170,22 @@ static void add_plan(struct dv_output_node *root, const struct dv_audit_answer *
     }
 }
 
-static void add_recommendation(struct dv_output_node *list, const struct dv_audit_answer *a,
-                               uint32_t i)
+/* Whose recommendations are listed, in the order of the list. */
+struct order {
+    double idle;
+    uint32_t workload;
+};
+
+struct listing {
+    const struct dv_audit_answer *answer;
+    struct order order[];
+};
+
+static void add_recommendation(struct dv_output_node *list, size_t at, void *arg)
 {
+    const struct listing *listing = arg;
+    const struct dv_audit_answer *a = listing->answer;
+    uint32_t i = listing->order[at].workload;
     const struct dv_audit_workload *w = dv_audit_at(a->feed->audit, i);
     dv_cleanup(dv_str_done) struct dv_str reason = {0};
     struct dv_output_node *row = dv_output_object(list, NULL);
@@ -212,11 +225,6 @@ static void add_recommendation(struct dv_output_node *list, const struct dv_audi
     dv_output_string(row, "reason", dv_str_get(&reason));
 }
 
-struct order {
-    double idle;
-    uint32_t workload;
-};
-
 static int by_waste(const void *a, const void *b)
 {
     const struct order *x = a, *y = b;
@@ -226,24 +234,27 @@ static int by_waste(const void *a, const void *b)
 }
 
 /* Those that waste most come first. */
-static bool add_recommendations(struct dv_output_node *root, const struct dv_audit_answer *a,
-                                uint32_t max)
+static void add_recommendations(struct dv_output *o, const struct dv_audit_answer *a, uint32_t max)
 {
-    struct dv_output_node *list = dv_output_array(root, "recommendations");
+    struct dv_output_node *root = dv_output_root(o);
     uint32_t count = dv_audit_count(a->feed->audit), n = 0;
-    struct order *order = calloc((size_t)count + 1, sizeof *order);
-    if (!order)
-        return false;
+    struct listing *listing = dv_output_alloc(o, sizeof *listing + count * sizeof *listing->order);
+    if (!listing)
+        return;
+    listing->answer = a;
     for (uint32_t i = 0; i < count; i++) {
         const struct dv_audit_workload *w = dv_audit_at(a->feed->audit, i);
         if (w->series.busy_times.n)
-            order[n++] = (struct order){w->wasted_ns, i};
+            listing->order[n++] = (struct order){w->wasted_ns, i};
     }
-    qsort(order, n, sizeof *order, by_waste);
+    qsort(listing->order, n, sizeof *listing->order, by_waste);
+    if (max == DV_AUDIT_ANSWER_ALL) {
+        dv_output_rows(root, "recommendations", add_recommendation, listing, n);
+        return;
+    }
+    struct dv_output_node *list = dv_output_array(root, "recommendations");
     for (uint32_t i = 0; i < n && i < max; i++)
-        add_recommendation(list, a, order[i].workload);
-    free(order);
-    return true;
+        add_recommendation(list, i, listing);
 }
 
 /* A Prometheus that does not keep to the step: longer times hide short loads. */
@@ -324,7 +335,6 @@ struct dv_output *dv_audit_answer_tree(const struct dv_audit_answer *a, uint32_t
     add_plan(root, a);
     add_quality(root, a);
     add_notes(root, a);
-    if (!add_recommendations(root, a, max))
-        dv_output_free(&o);
+    add_recommendations(o, a, max);
     return o;
 }

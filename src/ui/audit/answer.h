@@ -24,7 +24,9 @@ struct dv_audit_answer {
 
 /* Of the GPUs that are there now, the plan saves at least one: worth acting on. */
 bool dv_audit_answer_worth(const struct dv_audit_answer *a);
-/* With at most so many recommendations. NULL: no memory. */
+/* With at most so many recommendations; all of them are made as they are printed (render/output.h,
+ * dv_output_rows), from the answer, which has to live as long. NULL: no memory. */
+#define DV_AUDIT_ANSWER_ALL UINT32_MAX
 struct dv_output *dv_audit_answer_tree(const struct dv_audit_answer *a, uint32_t max);
 /* The rows of -o csv, and of the longest table. */
 extern const struct dv_table dv_audit_answer_view;
