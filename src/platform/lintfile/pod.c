@@ -243,21 +243,22 @@ static void judge_asks(struct dv_lintfile *l, struct container *c)
 
 /* ---- a container ---------------------------------------------------------------------------- */
 
-/* The largest index of "0,1", or -1. */
-static long highest(const char *value)
+/* How many GPUs CUDA sees of n by "0,1": those before the first index that is not there. Whether
+ * there is one. */
+static bool is_beyond(const char *value, int64_t n, uint32_t *ret_seen)
 {
-    long high = -1;
+    bool beyond = false;
+    *ret_seen = 0;
     for (const char *p = value; *p;) {
         char *end;
-        long n = strtol(p, &end, 10);
-        if (end == p || n < 0)
-            return -1;
-        high = DV_MAX(high, n);
+        long index = strtol(p, &end, 10);
+        if (end == p || index < 0 || (*end && *end != ','))
+            return false; /* a UUID, or nothing that is known here */
+        beyond = beyond || index >= n;
+        *ret_seen += !beyond;
         p = end + (*end == ',');
-        if (*end && *end != ',')
-            return -1;
     }
-    return high;
+    return beyond;
 }
 
 static void judge_variable(struct dv_lintfile *l, const struct container *c,
@@ -265,7 +266,8 @@ static void judge_variable(struct dv_lintfile *l, const struct container *c,
 {
     const struct dv_yaml_node *value = dv_lintfile_get(one, "value");
     const char *name = dv_lintfile_text(one, "name"), *text = dv_lintfile_scalar(value);
-    char n[32];
+    char n[32], seen[32];
+    uint32_t first = 0;
     if (!value)
         return;
     switch (dv_gpu_request_env(v, name, text)) {
@@ -279,9 +281,10 @@ static void judge_variable(struct dv_lintfile *l, const struct container *c,
     case DV_GPU_REQUEST_QUIET:
         break;
     }
-    if (c->gpus > 0 && !strcmp(name, "CUDA_VISIBLE_DEVICES") && highest(text) >= c->gpus) {
+    if (c->gpus > 0 && !strcmp(name, "CUDA_VISIBLE_DEVICES") && is_beyond(text, c->gpus, &first)) {
         snprintf(n, sizeof n, "%lld GPU%s", (long long)c->gpus, c->gpus > 1 ? "s" : "");
-        dv_lintfile_add(l, value, DV_LINT_CUDA_VISIBLE, text, n, NULL, NULL);
+        snprintf(seen, sizeof seen, first ? "only the first %u" : "none", first);
+        dv_lintfile_add(l, value, DV_LINT_CUDA_VISIBLE, text, n, seen, NULL);
     }
 }
 
@@ -349,10 +352,23 @@ static void look_at_list(struct pod *p, const char *what, const struct dv_yaml_n
         look_at(p, what, dv_lintfile_scalar(list->items[i]));
 }
 
+/* Kubeflow's kinds of jobs; TrainJob says it itself. */
+static void look_at_kind(struct pod *p)
+{
+    static const char *const kinds[] = {"PyTorchJob", "TFJob",     "MPIJob", "XGBoostJob",
+                                        "MXJob",      "PaddleJob", "JAXJob"};
+    const char *kind = dv_lintfile_text(p->object, "kind");
+    look_at(p, "kind", kind);
+    for (size_t i = 0; !p->training[0] && i < DV_ARRAY_SIZE(kinds); i++)
+        if (!strcmp(kind, kinds[i]))
+            snprintf(p->training, sizeof p->training, "kind \"%s\"", kind);
+}
+
 static void find_training(struct pod *p)
 {
     const struct dv_yaml_node *containers = dv_lintfile_list(p->spec, "containers");
     const struct dv_yaml_node *labels = dv_lintfile_map(p->meta, "labels");
+    look_at_kind(p);
     look_at(p, "name", dv_lintfile_text(dv_lintfile_map(p->object, "metadata"), "name"));
     for (uint32_t i = 0; labels && i < labels->n; i++)
         look_at(p, "label", dv_lintfile_scalar(labels->items[2 * i + 1]));
@@ -421,6 +437,20 @@ static uint32_t allowed_in(const struct dv_lintfile *l, const char *namespace)
     return allowed;
 }
 
+/* spec.resources, where an indentation is missing. */
+static void judge_pod_resources(struct dv_lintfile *l, const struct pod *p)
+{
+    static const char *const lists[] = {"limits", "requests"};
+    const struct dv_yaml_node *resources = dv_lintfile_map(p->spec, "resources");
+    for (size_t k = 0; k < DV_ARRAY_SIZE(lists); k++) {
+        const struct dv_yaml_node *map = dv_lintfile_map(resources, lists[k]);
+        for (uint32_t i = 0; map && i < map->n; i++)
+            if (dv_gpu_request_kind(map->items[2 * i]->text) != DV_GPU_KIND_NONE)
+                dv_lintfile_add(l, map->items[2 * i], DV_LINT_GPU_OF_POD, map->items[2 * i]->text,
+                                NULL, NULL, NULL);
+    }
+}
+
 static void judge_pod(struct dv_lintfile *l, const struct dv_yaml_node *object,
                       const struct dv_yaml_node *pod)
 {
@@ -436,6 +466,7 @@ static void judge_pod(struct dv_lintfile *l, const struct dv_yaml_node *object,
         for (uint32_t k = 0; list && k < list->n; k++)
             judge_container(l, &p, list->items[k]);
     }
+    judge_pod_resources(l, &p);
     judge_nodes(l, &p);
     dv_lintfile_daemon(l, object, p.spec);
 }

@@ -183,6 +183,8 @@ struct query {
     /* What is in it. */
     const struct metric *blind, *busy, *ratio, *other; /* `other`: none of these */
     size_t blind_at, busy_at;
+    bool blind_absent, blind_excludes; /* in absent(), behind unless */
+    bool has_or, has_unless;
     bool has_mig, has_pods, times_100, others;
     char compares[4];
     double bound;
@@ -261,6 +263,15 @@ static bool is_rate(const char *function)
     return !strcmp(function, "rate") || !strcmp(function, "irate") || !strcmp(function, "increase");
 }
 
+static bool is_in_absent(const struct query *q)
+{
+    for (int i = 0; i < q->depth; i++)
+        if (q->stack[i].open == '(' && (!strcmp(q->stack[i].before, "absent") ||
+                                        !strcmp(q->stack[i].before, "absent_over_time")))
+            return true;
+    return false;
+}
+
 static void note_metric(struct query *q, const struct metric *m)
 {
     const char *function = q->depth ? q->stack[q->depth - 1].before : "";
@@ -277,6 +288,8 @@ static void note_metric(struct query *q, const struct metric *m)
     if (m->flags & NO_MIG && !q->blind) {
         q->blind = m;
         q->blind_at = q->s.from;
+        q->blind_absent = is_in_absent(q);
+        q->blind_excludes = q->has_unless;
     }
     if (m->flags & BUSY && !q->busy) {
         q->busy = m;
@@ -361,6 +374,8 @@ static void on_name(struct query *q)
     if (is_keyword(name)) {
         q->has_pods = q->has_pods || !strcmp(name, "and") || !strcmp(name, "unless") ||
                       begins(name, "group_");
+        q->has_or = q->has_or || !strcmp(name, "or");
+        q->has_unless = q->has_unless || !strcmp(name, "unless");
         return;
     }
     if (peek(q) == '(')
@@ -402,6 +417,16 @@ static bool on_sign(struct query *q)
     return true;
 }
 
+/* What an alert does on GPUs in MIG mode when the series is not there. */
+static const char *without_series(const struct query *q)
+{
+    if (q->blind_absent)
+        return "always fires where all GPUs are in that mode";
+    if (q->blind_excludes)
+        return "is not held back there by what stands behind `unless`";
+    return q->has_or ? "fires there by its other parts only" : "never fires there";
+}
+
 /* After the last token: what the query as a whole says. */
 static void judge_whole(struct query *q, enum dv_lint_query kind)
 {
@@ -409,7 +434,7 @@ static void judge_whole(struct query *q, enum dv_lint_query kind)
     bool below = q->compares[0] == '<';
     if (q->blind && !q->has_mig)
         add(q, kind == DV_LINT_QUERY_ALERT ? DV_LINT_ALERT_MIG_BLIND : DV_LINT_QUERY_MIG_BLIND,
-            q->blind_at, q->blind->name, NULL, NULL, NULL);
+            q->blind_at, q->blind->name, without_series(q), NULL, NULL);
     if (kind == DV_LINT_QUERY_ALERT && q->busy && below && !q->has_pods)
         add(q, DV_LINT_ALERT_UNALLOCATED, q->busy_at, q->busy->name, NULL, NULL, NULL);
     if (q->ratio && !q->others && q->compares[0] && q->bound > 1 && !q->times_100) {

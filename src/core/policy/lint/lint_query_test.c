@@ -80,6 +80,29 @@ static void test_mig(void **state)
     check("(DCGM_FI_DEV_GPU_UTIL / 100 or DCGM_FI_PROF_GR_ENGINE_ACTIVE) > 0.9", ALERT, "");
 }
 
+/* What a series that is not there does to an alert depends on where it is missing. */
+static void test_without_series(void **state)
+{
+    static const char *const want[][2] = {
+        {"DCGM_FI_DEV_GPU_UTIL > 90", "so this alert never fires there"},
+        {"up > 0 and on (x) DCGM_FI_DEV_GPU_UTIL > 90", "so this alert never fires there"},
+        {"absent(DCGM_FI_DEV_GPU_UTIL{job=\"a\"})", "so this alert always fires where"},
+        {"DCGM_FI_DEV_GPU_TEMP > 80 unless on (UUID) DCGM_FI_DEV_GPU_UTIL > 0", "not held back"},
+        {"DCGM_FI_DEV_GPU_UTIL > 90 unless on (UUID) up", "so this alert never fires there"},
+        {"DCGM_FI_DEV_GPU_UTIL > 90 or DCGM_FI_DEV_GPU_TEMP > 80", "by its other parts only"},
+    };
+    static const struct dv_lint_at start = {.line = 1, .column = 1};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(want); i++) {
+        struct dv_lint_report r = {0};
+        dv_lint_begin(&r, "query", NULL, 1);
+        dv_lint_query(&r, &start, want[i][0], strlen(want[i][0]), ALERT);
+        assert_true(r.n_findings > 0);
+        if (!strstr(r.findings[0].why, want[i][1]))
+            fail_msg("%s: %s", want[i][0], r.findings[0].why);
+        dv_lint_report_done(&r);
+    }
+}
+
 static void test_functions(void **state)
 {
     check("rate(DCGM_FI_DEV_FB_USED[5m])", QUERY, "DV507");
@@ -119,9 +142,10 @@ static void test_lengths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),  cmocka_unit_test(test_places),
-        cmocka_unit_test(test_mig),    cmocka_unit_test(test_functions),
-        cmocka_unit_test(test_syntax), cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_places),
+        cmocka_unit_test(test_mig),       cmocka_unit_test(test_without_series),
+        cmocka_unit_test(test_functions), cmocka_unit_test(test_syntax),
+        cmocka_unit_test(test_lengths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
