@@ -238,7 +238,7 @@ static void ask_and_wait(struct fixture *f, const char *method, const void *mess
 
 static void on_guard(void *arg)
 {
-    fail_msg("nothing happened for 20 seconds");
+    fail_msg("nothing happened for 100 seconds");
 }
 
 static void new_plugin(struct fixture *f)
@@ -257,7 +257,7 @@ static int set_up(void **state)
     snprintf(f->kubelet_path, sizeof f->kubelet_path, "%s/kubelet.sock", f->path);
     snprintf(f->plugin_path, sizeof f->plugin_path, "%s/gpu.sock", f->path);
     assert_int_equal(dv_loop_new(&f->loop), 0);
-    assert_int_equal(dv_loop_timer(f->loop, 20000, 0, on_guard, f, &f->guard), 0);
+    assert_int_equal(dv_loop_timer(f->loop, 100000, 0, on_guard, f, &f->guard), 0);
     assert_int_equal(dv_kubelet_dir_new(f->loop, f->path, &f->dir, &err), 0);
     new_plugin(f);
     *state = f;

@@ -46,14 +46,14 @@ static void on_reply(void *arg, const struct dv_worker_reply *reply, int error)
 
 static void give_up(void *arg)
 {
-    fail_msg("no answer within 30 s");
+    fail_msg("no answer within 100 s");
 }
 
 static void ask(struct fixture *f, struct dv_worker_request q)
 {
     struct dv_loop_source *timer;
     f->error = 1;
-    assert_int_equal(dv_loop_timer(f->loop, 30000, 0, give_up, f, &timer), 0);
+    assert_int_equal(dv_loop_timer(f->loop, 100000, 0, give_up, f, &timer), 0);
     assert_int_equal(dv_hardware_link_ask(f->link, &q, on_reply, f), 0);
     dv_loop_run(f->loop);
     dv_loop_remove(timer);
@@ -77,7 +77,7 @@ static struct fixture *setup(const char *lib)
     struct dv_keeper_config config = {.library = lib};
     assert_int_equal(dv_keeper_start(&config, &f->keeper, &err), 0);
     assert_int_equal(dv_loop_new(&f->loop), 0);
-    assert_int_equal(dv_hardware_link_new(f->loop, &f->keeper, 300, on_state, f, &f->link), 0);
+    assert_int_equal(dv_hardware_link_new(f->loop, &f->keeper, 1000, on_state, f, &f->link), 0);
     return f;
 }
 

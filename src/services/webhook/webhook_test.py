@@ -20,6 +20,7 @@ import yaml
 
 CONTROLLER = sys.argv.pop(1)
 NAME = "divvy-webhook.divvy-system.svc"
+PATIENCE = 100  # seconds: a bound against hanging for ever
 ORIGINAL = "divvy.dev/original-resources"
 
 
@@ -95,9 +96,9 @@ class Webhook:
 
     def connect(self, bundle=None):
         """As the API server does it: to an address, for the service's name."""
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         line.sock = self.context(bundle).wrap_socket(
-            socket.create_connection(("127.0.0.1", self.port), 10), server_hostname=NAME)
+            socket.create_connection(("127.0.0.1", self.port), PATIENCE), server_hostname=NAME)
         return line
 
     def ask(self, method, path, body=None, line=None, **headers):
@@ -245,13 +246,13 @@ class Certificates(unittest.TestCase):
     def test_rotation(self):
         """Whoever reads the bundle now and then is never turned away, and no line is cut."""
         obj = pod({"limits": {"nvidia.com/gpu": "250m"}})
-        with Webhook("--tls-life", "12s") as webhook:
+        with Webhook("--tls-life", "16s") as webhook:
             kept = webhook.connect()
             seen, bundle, read_at = set(), webhook.file("ca.crt"), time.monotonic()
-            end = time.monotonic() + 30
+            end = time.monotonic() + PATIENCE
             while time.monotonic() < end and len(seen) < 3:
-                # A quarter of the life is 3 s.
-                if time.monotonic() - read_at > 2:
+                # A quarter of the life is 4 s.
+                if time.monotonic() - read_at > 1.5:
                     bundle, read_at = webhook.file("ca.crt"), time.monotonic()
                 seen.add(self.served(webhook, bundle))
                 self.assertIn("patch", webhook.admit(obj, line=kept))
@@ -334,7 +335,7 @@ class External(unittest.TestCase):
         return ssl.PEM_cert_to_DER_cert(self.text(f"{name}.crt"))
 
     def await_served(self, webhook, name):
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while self.served(webhook) != self.of(name):
             self.assertLess(time.monotonic(), end, webhook.text())
             time.sleep(0.2)
@@ -356,7 +357,7 @@ class External(unittest.TestCase):
             self.assertIn("patch", webhook.admit(obj, line=kept))
             kept.close()
             self.issue("wrong", "root", "below-root", "other.divvy-system.svc")
-            end = time.monotonic() + 20
+            end = time.monotonic() + PATIENCE
             while "tls.crt is not for" not in webhook.text():
                 self.assertLess(time.monotonic(), end)
                 time.sleep(0.2)
@@ -365,7 +366,7 @@ class External(unittest.TestCase):
 
     def test_refused(self):
         done = subprocess.run([CONTROLLER, "webhook", "--listen", "127.0.0.1:0", "--tls-from", self.home],
-                              capture_output=True, text=True, check=False, timeout=30)
+                              capture_output=True, text=True, check=False, timeout=PATIENCE)
         self.assertEqual(done.returncode, 1)
         self.assertIn("there is no ca.crt", done.stderr)
         self.assertEqual(os.listdir(self.home), [])
@@ -374,7 +375,7 @@ class External(unittest.TestCase):
 class CommandLine(unittest.TestCase):
     def run_it(self, *args):
         return subprocess.run([CONTROLLER, *args], capture_output=True, text=True, check=False,
-                              timeout=30)
+                              timeout=PATIENCE)
 
     def test_manifest(self):
         with Webhook() as webhook:

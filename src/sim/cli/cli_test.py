@@ -16,7 +16,7 @@ import time
 import unittest
 
 SIM = os.path.abspath(os.environ["DIVVY_SIM"])
-PATIENCE = 30
+PATIENCE = 120
 VERBS = ["run", "start", "stop", "env", "status", "inject", "nodes", "show"]
 
 
@@ -149,7 +149,7 @@ class Cli(unittest.TestCase):
 
     def test_the_node_ends_with_a_killed_run(self):
         run = self.popen("run", "a100", "--", "sh", "-c",
-                         "echo $DIVVY_SIM_SOCKET $$; exec sleep 60")
+                         "echo $DIVVY_SIM_SOCKET $$; exec sleep 600")
         path, command = run.stdout.readline().split()
         try:
             self.assertTrue(os.path.exists(path))

@@ -30,7 +30,7 @@ class Load(unittest.TestCase):
         cls.directory.cleanup()
 
     def load(self, *args, env=None):
-        done = subprocess.run([PROGRAM, *args], env=env or self.env, text=True, timeout=60,
+        done = subprocess.run([PROGRAM, *args], env=env or self.env, text=True, timeout=120,
                               capture_output=True, stdin=subprocess.DEVNULL, check=False)
         return done.returncode, done.stdout, done.stderr
 
@@ -62,7 +62,7 @@ class Load(unittest.TestCase):
                              stdout=subprocess.PIPE, text=True)
         try:
             p.send_signal(signal.SIGINT)
-            out, _ = p.communicate(timeout=60)
+            out, _ = p.communicate(timeout=120)
         finally:
             p.kill()
         if p.returncode != -signal.SIGINT:  # it may come before it is caught
