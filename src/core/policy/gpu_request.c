@@ -246,7 +246,7 @@ static bool read_values(const struct dv_gpu_ask *ask, struct dv_gpu_verdict *v)
 
 static void judge_fraction(struct dv_gpu_verdict *v)
 {
-    if (v->kind != DV_GPU_KIND_WHOLE) {
+    if (strcmp(v->resource, DV_GPU_RESOURCE) != 0) {
         refuse(v, DV_GPU_REQUEST_INDIVISIBLE);
     } else if (v->nano > DV_QUANTITY_ONE) {
         refuse(v, DV_GPU_REQUEST_MORE_THAN_ONE);
@@ -286,8 +286,11 @@ static uint32_t bit_of(enum dv_gpu_kind kind)
 /* One ask by itself. */
 static struct dv_gpu_verdict judge_one(const struct dv_gpu_ask *ask, size_t index, uint32_t allowed)
 {
-    struct dv_gpu_verdict v = {
-        .kind = dv_gpu_request_kind(ask->resource), .index = index, .allowed = allowed};
+    struct dv_gpu_verdict v = {.kind = ask->kind ? ask->kind : dv_gpu_request_kind(ask->resource),
+                               .index = index,
+                               .allowed = allowed};
+    v.guessed =
+        !ask->kind && v.kind == DV_GPU_KIND_SLICE && has_prefix(ask->resource, "nvidia.com/");
     copy(v.resource, sizeof v.resource, ask->resource);
     if (v.kind == DV_GPU_KIND_NONE || (!ask->request && !ask->limit) || !read_values(ask, &v) ||
         !v.nano)

@@ -26,7 +26,8 @@
 #define DV_GPU_RESOURCE_PERCENT "divvy.dev/gpu-percent"
 #define DV_GPU_RESOURCE_SIZE 320 /* a name of Kubernetes: 253 + '/' + 63, and the end */
 
-/* What a resource's name stands for. A mask of `1u << kind` says what a namespace may ask for. */
+/* What a resource's name stands for, as far as it goes by its form. A mask of `1u << kind` says
+ * what a namespace may ask for. */
 enum dv_gpu_kind {
     DV_GPU_KIND_NONE,    /* no GPU, or none that is known here */
     DV_GPU_KIND_WHOLE,   /* nvidia.com/gpu */
@@ -70,6 +71,7 @@ const char *dv_gpu_strategy_word(size_t i);
 struct dv_gpu_ask {
     const char *resource;
     const char *request, *limit; /* as written; NULL: not given */
+    enum dv_gpu_kind kind;       /* as declared (policy/gpu_names.h); NONE: as the name says */
 };
 
 enum dv_gpu_request_result {
@@ -99,6 +101,7 @@ struct dv_gpu_verdict {
     enum dv_gpu_request_result result;
     enum dv_gpu_request_reason reason;
     enum dv_gpu_kind kind; /* of the resource; a fraction of a whole GPU is PERCENT */
+    bool guessed;          /* a slice by its name alone, which may be something else's */
     size_t index;          /* of the ask that is meant */
     uint32_t percent;      /* of one GPU; 0: no slice */
     uint32_t allowed;

@@ -253,6 +253,30 @@ static void test_named_slices(void **state)
     assert_int_equal(judge2(small, own, DV_GPU_REQUEST_ANY).reason, DV_GPU_REQUEST_TWICE);
 }
 
+/* Declared otherwise than its name says, it counts as that; only nvidia.com/gpu has fractions. */
+static void test_declared(void **state)
+{
+    struct dv_gpu_ask whole = {"nvidia.com/gpu-a100", NULL, "1", DV_GPU_KIND_WHOLE},
+                      undeclared = {"nvidia.com/gpu-a100", NULL, "1"},
+                      half = {"nvidia.com/gpu-a100", NULL, "0.5", DV_GPU_KIND_WHOLE},
+                      slice = {"nvidia.com/a100-small", NULL, "1", DV_GPU_KIND_SLICE},
+                      stranger = {"nvidia.com/a100-small", NULL, "1"},
+                      turns = {GPU, NULL, "1", DV_GPU_KIND_SHARED},
+                      fraction = {GPU, NULL, "0.25", DV_GPU_KIND_SHARED}, nothing = {0};
+    assert_int_equal(judge2(whole, nothing, BIT(WHOLE)).result, DV_GPU_REQUEST_ACCEPTED);
+    assert_int_equal(judge2(whole, nothing, BIT(PERCENT)).reason, DV_GPU_REQUEST_NOT_ALLOWED);
+    assert_false(judge2(whole, nothing, BIT(PERCENT)).guessed);
+    assert_true(judge2(undeclared, nothing, BIT(WHOLE)).guessed);
+    assert_int_equal(judge2(whole, whole, DV_GPU_REQUEST_ANY).result, DV_GPU_REQUEST_ACCEPTED);
+    assert_int_equal(judge2(half, nothing, DV_GPU_REQUEST_ANY).reason, DV_GPU_REQUEST_INDIVISIBLE);
+    assert_int_equal(judge2(slice, nothing, BIT(WHOLE)).reason, DV_GPU_REQUEST_NOT_ALLOWED);
+    assert_int_equal(judge2(slice, whole, DV_GPU_REQUEST_ANY).reason, DV_GPU_REQUEST_TWICE);
+    assert_int_equal(judge2(stranger, nothing, BIT(WHOLE)).result, DV_GPU_REQUEST_NONE);
+    assert_int_equal(judge2(turns, nothing, BIT(WHOLE)).reason, DV_GPU_REQUEST_NOT_ALLOWED);
+    assert_int_equal(judge2(turns, nothing, BIT(SHARED)).result, DV_GPU_REQUEST_ACCEPTED);
+    assert_int_equal(judge2(fraction, nothing, BIT(PERCENT)).percent, 25);
+}
+
 static void test_environment(void **state)
 {
     static const char mps[] = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE";
@@ -273,12 +297,12 @@ static void test_environment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quantity),    cmocka_unit_test(test_quantity_round_trip),
-        cmocka_unit_test(test_kinds),       cmocka_unit_test(test_strategy),
-        cmocka_unit_test(test_rewritten),   cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_several),
-        cmocka_unit_test(test_namespace),   cmocka_unit_test(test_named_slices),
-        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_quantity),  cmocka_unit_test(test_quantity_round_trip),
+        cmocka_unit_test(test_kinds),     cmocka_unit_test(test_strategy),
+        cmocka_unit_test(test_rewritten), cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_several),
+        cmocka_unit_test(test_namespace), cmocka_unit_test(test_named_slices),
+        cmocka_unit_test(test_declared),  cmocka_unit_test(test_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,14 +64,18 @@ static void say_indivisible(const struct dv_gpu_verdict *v, struct dv_str *s)
         dv_str_add(s, "ask for a smaller profile, or for a fraction by nvidia.com/gpu: 0.25");
     else if (v->kind == DV_GPU_KIND_SLICE)
         dv_str_add(s, "ask for the whole slice, as 1, or for a fraction by nvidia.com/gpu: 0.25");
+    else if (v->kind == DV_GPU_KIND_WHOLE)
+        dv_str_add(s, "ask for whole ones, as 1, or for a fraction by nvidia.com/gpu: 0.25");
     else
         dv_str_add(s, "it counts percents: 25 is a quarter of a GPU");
 }
 
 static void say_not_allowed(const struct dv_gpu_verdict *v, struct dv_str *s)
 {
-    dv_str_addf(s, " asks for %s, and the namespace's label " DV_GPU_STRATEGY_LABEL " allows only ",
-                words_of(v->kind));
+    dv_str_addf(
+        s, " asks for %s%s, and the namespace's label " DV_GPU_STRATEGY_LABEL " allows only ",
+        words_of(v->kind),
+        v->guessed ? " (so its name says; --resource of the webhook may say otherwise)" : "");
     add_kinds(v->allowed, false, s);
     dv_str_add(s, "; ");
     add_kinds(v->allowed, true, s);

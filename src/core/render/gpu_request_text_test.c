@@ -48,6 +48,13 @@ static void test_words(void **state)
          "nvidia.com/gpu: 1 asks for whole GPUs, and the namespace's label gpu-strategy allows "
          "only MIG devices, shared GPUs and governed fractions; nvidia.com/mig-1g.10gb: 1, "
          "nvidia.com/gpu.shared: 1 or nvidia.com/gpu: 0.25 would pass"},
+        {"nvidia.com/gpu-a100", NULL, "1", "whole",
+         "nvidia.com/gpu-a100: 1 asks for governed slices (so its name says; --resource of the "
+         "webhook may say otherwise), and the namespace's label gpu-strategy allows only whole "
+         "GPUs; nvidia.com/gpu: 1 would pass"},
+        {"divvy.dev/small", NULL, "1", "whole",
+         "divvy.dev/small: 1 asks for governed slices, and the namespace's label gpu-strategy "
+         "allows only whole GPUs; nvidia.com/gpu: 1 would pass"},
         {"nvidia.com/gpu", NULL, "1", NULL, "nvidia.com/gpu: 1, whole GPUs"},
         {"cpu", NULL, "1", NULL, "no GPU"},
     };
@@ -60,6 +67,23 @@ static void test_words(void **state)
         dv_gpu_request_judge(&ask, 1, allowed, &v);
         dv_gpu_request_text(&v, &s);
         assert_string_equal(dv_str_get(&s), all[i].words);
+    }
+}
+
+static void test_declared(void **state)
+{
+    struct dv_gpu_ask asks[] = {{"nvidia.com/gpu-a100", NULL, "1", DV_GPU_KIND_WHOLE},
+                                {"nvidia.com/gpu-a100", NULL, "0.5", DV_GPU_KIND_WHOLE}};
+    static const char *const words[] = {
+        "nvidia.com/gpu-a100: 1, whole GPUs",
+        "nvidia.com/gpu-a100: 0.5 cannot be divided; ask for whole ones, as 1, or for a fraction "
+        "by nvidia.com/gpu: 0.25"};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(asks); i++) {
+        struct dv_gpu_verdict v;
+        dv_cleanup(dv_str_done) struct dv_str s = {0};
+        dv_gpu_request_judge(&asks[i], 1, DV_GPU_REQUEST_ANY, &v);
+        dv_gpu_request_text(&v, &s);
+        assert_string_equal(dv_str_get(&s), words[i]);
     }
 }
 
@@ -96,6 +120,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_unknown_label),
+        cmocka_unit_test(test_declared),
         cmocka_unit_test(test_warnings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
