@@ -48,6 +48,9 @@ static const char help[] =
     "  --service-port N     the Service's port in it (default 443)\n"
     "  --strategy VALUE     a list of words that namespaces here have as gpu-strategy\n"
     "                       (mig_whole); for --print-manifest; may be repeated\n"
+    "  --resource NAME=MODE what is behind a name that a device plugin's configuration gives:\n"
+    "                       nvidia.com/gpu-a100=whole; whole, mig, shared or governed; several\n"
+    "                       with commas between them; may be repeated\n"
     "  --help, --version\n"
     "\n"
     "example: divvy-controller webhook --listen 127.0.0.1:8443 --tls-dir /tmp/webhook &\n"
@@ -68,6 +71,7 @@ enum {
     PRINT_MANIFEST,
     SERVICE_PORT,
     STRATEGY,
+    RESOURCE,
     HELP,
     VERSION
 };
@@ -86,6 +90,7 @@ static const struct option options[] = {
     {"print-manifest", no_argument, NULL, PRINT_MANIFEST},
     {"service-port", required_argument, NULL, SERVICE_PORT},
     {"strategy", required_argument, NULL, STRATEGY},
+    {"resource", required_argument, NULL, RESOURCE},
     {"help", no_argument, NULL, HELP},
     {"version", no_argument, NULL, VERSION},
     {0},
@@ -96,7 +101,7 @@ struct values {
     struct dv_webhook_cluster_options cluster;
     struct dv_webhook_manifest manifest;
     char *service, *secret; /* NS, a zero byte, NAME */
-    size_t n_strategies;
+    size_t n_strategies, n_resources;
     int ready_fd;
     bool print_ca, print_manifest;
 };
@@ -176,6 +181,14 @@ static int add_strategy(const char *text, struct values *v)
     return 0;
 }
 
+static int add_resource(const char *text, struct values *v)
+{
+    if (v->n_resources == DV_WEBHOOK_RESOURCES_MAX)
+        return usage("too many --resource");
+    v->webhook.resources[v->n_resources++] = text;
+    return 0;
+}
+
 /* Returns -1 to go on, else the exit status. */
 static int take(int option, char **argv, struct values *v)
 {
@@ -223,6 +236,9 @@ static int take(int option, char **argv, struct values *v)
         break;
     case STRATEGY:
         status = add_strategy(optarg, v);
+        break;
+    case RESOURCE:
+        status = add_resource(optarg, v);
         break;
     case HELP:
         fputs(help, stdout);

@@ -5,7 +5,7 @@
  */
 #include "admission/admission.h"
 #include "layout_file.h"
-#include "policy/gpu_request.h"
+#include "policy/gpu_names.h"
 #include "render/json.h"
 #include "verbs.h"
 #include "yaml/yaml_output.h"
@@ -16,7 +16,7 @@
 #include <string.h>
 
 struct values {
-    const char *strategy, *print;
+    const char *strategy, *resources, *print;
 };
 
 static const struct dv_option options[] = {
@@ -24,6 +24,10 @@ static const struct dv_option options[] = {
      "the namespace's label gpu-strategy (mig-only, whole_mig, ...); default: that of a Namespace "
      "in FILE",
      DV_OPTION_TEXT, offsetof(struct values, strategy)},
+    {"resource", 0, "NAME=MODE,...",
+     "what is behind names that a device plugin's configuration gives (nvidia.com/gpu-a100=whole); "
+     "MODE is whole, mig, shared or governed; default: as far as the name says",
+     DV_OPTION_TEXT, offsetof(struct values, resources)},
     {"print", 'p', "WHAT", "what a table is too long for", DV_OPTION_CHOICE,
      offsetof(struct values, print), .choices = "verdicts|manifest|patch", .otherwise = "verdicts"},
 };
@@ -32,6 +36,7 @@ static const struct dv_option options[] = {
 struct admit {
     const struct dv_ui *ui;
     const struct values *v;
+    struct dv_gpu_names names;
     const struct dv_yaml *yaml;
     struct dv_output_node *objects; /* of the answer */
     struct dv_str manifest;         /* or the patches: --print */
@@ -154,6 +159,7 @@ static int admit_object(struct admit *a, const struct dv_yaml_node *object, stru
     dv_cleanup(dv_output_free) struct dv_output *tree = NULL;
     dv_cleanup(dv_str_done) struct dv_str json = {0};
     dv_cleanup(dv_admission_free) struct dv_admission *found = NULL;
+    struct dv_admission_rules rules = {strategy_of(a, object), &a->names};
     if (object->kind != DV_YAML_MAP || !*text_at(object, "kind"))
         return dv_yaml_bad(a->yaml, object, err,
                            "an object of Kubernetes is wanted, with apiVersion and kind");
@@ -161,7 +167,7 @@ static int admit_object(struct admit *a, const struct dv_yaml_node *object, stru
     if (r == 0)
         r = dv_json_write(tree, false, &json);
     if (r == 0)
-        r = dv_admission_object(dv_str_get(&json), json.len, strategy_of(a, object), &found, err);
+        r = dv_admission_object(dv_str_get(&json), json.len, &rules, &found, err);
     if (r == 0)
         add_object(a, object, found);
     return r;
@@ -256,6 +262,8 @@ static int run(const struct dv_ui *ui)
     const char *path = ui->argv[0];
     if (!a.objects)
         return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
+    if (a.v->resources && dv_gpu_names_add(&a.names, a.v->resources, &err) < 0)
+        return dv_ui_fail(ui, DV_UI_USAGE, "--resource: %s", err.msg);
     if (dv_layout_file_read(path, &text, &err) < 0 ||
         dv_yaml_parse(!strcmp(path, "-") ? "standard input" : path, dv_str_get(&text), text.len,
                       &yaml, &err) < 0)

@@ -33,15 +33,16 @@ static void check_findings(const struct dv_admission *a)
 
 static void check_object(const char *text, size_t size)
 {
+    static const struct dv_admission_rules rules;
     struct dv_admission *a = NULL, *again = NULL;
     struct dv_err err = {{0}};
-    int r = dv_admission_object(text, size, NULL, &a, &err);
+    int r = dv_admission_object(text, size, &rules, &a, &err);
     if (r < 0) {
         check_message(err.msg);
         return;
     }
     check_findings(a);
-    if (a->object && dv_admission_object(a->object, strlen(a->object), NULL, &again, &err) == 0 &&
+    if (a->object && dv_admission_object(a->object, strlen(a->object), &rules, &again, &err) == 0 &&
         (again->patch || again->result == DV_ADMISSION_REFUSED))
         abort();
     dv_admission_free(&again);
@@ -50,11 +51,12 @@ static void check_object(const char *text, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const struct dv_admission_rules rules = {.strategy = "mig_governed"};
     struct dv_admission_answer answer;
     struct dv_err err = {{0}};
     const char *text = (const char *)data;
     check_object(text, size);
-    if (dv_admission_review(text, size, "mig_governed", &answer, &err) < 0) {
+    if (dv_admission_review(text, size, &rules, &answer, &err) < 0) {
         check_message(err.msg);
         return 0;
     }

@@ -107,6 +107,9 @@ class Chart(ClusterCase):
                              ("migStrategy=many", "migStrategy"),
                              ("metrics.port=70000", "port"),
                              ("deviceListStrategy=cdi", "deviceListStrategy"),
+                             (r"webhook.resourceModes.nvidia\.com/gpu-a100=hole", "gpu-a100"),
+                             (r"webhook.resourceModes.amd\.com/gpu=whole", "amd.com/gpu"),
+                             (r"webhook.resourceModes.divvy\.dev/gpu-percent=whole", "gpu-percent"),
                              ("devicePlugin.config.nam=x", "nam")):
             self.assertIn(words, self.said("--set", given))
 
@@ -232,7 +235,8 @@ class Installed(ClusterCase):
         process.wait("the webhook to be asked", lambda: not self.taken(self.workloads(
             {"nvidia.com/gpu": "1"})[0]), 30)
         for resources, asked in (({"nvidia.com/gpu": "0.25"}, True), ({"divvy.dev/gpu-percent": "25"}, True),
-                                 ({"nvidia.com/mig-1g.10gb": "1"}, True), ({"cpu": "1"}, False),
+                                 ({"nvidia.com/mig-1g.10gb": "1"}, True), ({"nvidia.com/a100": "1"}, True),
+                                 ({"cpu": "1"}, False), ({"example.com/gpu": "1"}, False),
                                  (None, False)):
             for obj in self.workloads(resources):
                 with self.subTest(kind=obj["kind"], resources=resources):
@@ -251,6 +255,14 @@ class Installed(ClusterCase):
         if check and done.returncode:
             self.assertTrue(because, done.stderr)
         return done.returncode == 0 or not because
+
+    def test_declared_names_reach_the_controller(self):
+        made = objects(template(self.namespace, "--set", "webhook.enabled=true", "--set",
+                                r"webhook.resourceModes.nvidia\.com/gpu-a100=whole", "--set",
+                                r"webhook.resourceModes.nvidia\.com/a100-small=governed"), "Deployment")[0]
+        args = made["spec"]["template"]["spec"]["containers"][0]["args"]
+        self.assertEqual(["--resource=nvidia.com/a100-small=governed", "--resource=nvidia.com/gpu-a100=whole"],
+                         [a for a in args if a.startswith("--resource")])
 
     def test_the_entries_are_those_that_the_controller_prints(self):
         program = STAGE / "bin/divvy-controller"

@@ -68,6 +68,7 @@ class Webhook(ClusterCase):
         r, w = os.pipe()
         cls.process = subprocess.Popen(
             [CONTROLLER, "webhook", "--listen", address, "--tls-dir", f"{cls.home.name}/tls",
+             "--resource", "nvidia.com/gpu-a100=whole,nvidia.com/h100=whole",
              "--ready-fd", str(w)], pass_fds=[w])
         os.close(w)
         with os.fdopen(r, encoding="utf-8") as ready:
@@ -191,6 +192,20 @@ class Webhook(ClusterCase):
         self.accept(pod("m", "true", resources={"nvidia.com/mig-1g.10gb": "1"}), namespace="team-mig")
         self.refuse(pod("w", "true", resources=gpu("1")), "not known", namespace="team-odd")
         self.accept(pod("c", "true", resources={"cpu": "10m"}), namespace="team-odd")
+
+    def test_names_that_a_configuration_gives(self):
+        """Declared ones count as what they are; the others by their form, or not at all."""
+        self.make_namespace("team-whole", {"gpu-strategy": "whole"})
+        self.make_namespace("team-slices", {"gpu-strategy": "governed"})
+        for name in ("nvidia.com/gpu-a100", "nvidia.com/h100"):
+            self.accept(pod("declared", "true", resources={name: "1"}), namespace="team-whole")
+            self.delete("declared", namespace="team-whole")
+            self.refuse(pod("declared", "true", resources={name: "1"}), "asks for whole GPUs",
+                        namespace="team-slices")
+        self.refuse(pod("slice", "true", resources={"nvidia.com/gpu-small": "1"}), "so its name says",
+                    namespace="team-whole")
+        self.accept(pod("slice", "true", resources={"nvidia.com/gpu-small": "1"}), namespace="team-slices")
+        self.accept(pod("stranger", "true", resources={"nvidia.com/other": "1"}), namespace="team-slices")
 
     def test_a_rule_that_came_later(self):
         self.make_namespace("team-late")

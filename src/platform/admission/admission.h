@@ -5,7 +5,8 @@
  * Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob; all others are left alone.
  *
  *     dv_cleanup(dv_admission_free) struct dv_admission *a = NULL;
- *     r = dv_admission_object(json, len, "mig-only", &a, &err);
+ *     struct dv_admission_rules rules = {.strategy = "mig-only"};
+ *     r = dv_admission_object(json, len, &rules, &a, &err);
  *     a->result == DV_ADMISSION_REFUSED, a->findings[0].text
  *
  * A rewritten container's own words are kept in the annotation DV_ADMISSION_ORIGINAL of its pod
@@ -60,9 +61,16 @@ struct dv_admission {
     uint32_t n_findings;
 };
 
-/* strategy: the value of the namespace's label gpu-strategy, or NULL. 0; -EINVAL (not an object of
- * JSON), -E2BIG, with a message; -ENOMEM. */
-int dv_admission_object(const char *json, size_t len, const char *strategy,
+struct dv_gpu_names;
+
+/* By what is judged; borrowed. */
+struct dv_admission_rules {
+    const char *strategy; /* the value of the namespace's label gpu-strategy; NULL: none */
+    const struct dv_gpu_names *names; /* what is declared of resources' names; NULL: nothing */
+};
+
+/* 0; -EINVAL (not an object of JSON), -E2BIG, with a message; -ENOMEM. */
+int dv_admission_object(const char *json, size_t len, const struct dv_admission_rules *rules,
                         struct dv_admission **ret, struct dv_err *err);
 void dv_admission_free(struct dv_admission **a);
 
@@ -79,7 +87,7 @@ struct dv_admission_answer {
  * the same words, passes with a warning: a rule that came later stops nobody from scaling down,
  * or from deleting, what runs. Errors as above; -EINVAL also for what is no such review.
  */
-int dv_admission_review(const char *body, size_t len, const char *strategy,
+int dv_admission_review(const char *body, size_t len, const struct dv_admission_rules *rules,
                         struct dv_admission_answer *ret, struct dv_err *err);
 void dv_admission_answer_done(struct dv_admission_answer *answer);
 

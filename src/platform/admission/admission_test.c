@@ -2,7 +2,7 @@
 #include "admission/admission.h"
 #include "base/rng.h"
 #include "base/str.h"
-#include "policy/gpu_request.h"
+#include "policy/gpu_names.h"
 
 #include <errno.h>
 #include <json-c/json.h>
@@ -16,12 +16,19 @@
 
 #define LEN_MAX 65536
 
-static struct dv_admission *judge(const char *json, const char *strategy)
+static struct dv_admission *judge_by(const char *json, const char *strategy,
+                                     const struct dv_gpu_names *names)
 {
+    struct dv_admission_rules rules = {strategy, names};
     struct dv_admission *a = NULL;
     struct dv_err err;
-    assert_int_equal(dv_admission_object(json, strlen(json), strategy, &a, &err), 0);
+    assert_int_equal(dv_admission_object(json, strlen(json), &rules, &a, &err), 0);
     return a;
+}
+
+static struct dv_admission *judge(const char *json, const char *strategy)
+{
+    return judge_by(json, strategy, NULL);
 }
 
 /* Text for people to write in a test: ' for ". */
@@ -382,6 +389,55 @@ static void test_random(void **state)
         assert_true(seen[i] > 100);
 }
 
+/* A rule knows names that somebody has declared, and no others. */
+static void test_declared(void **state)
+{
+    static const struct {
+        const char *strategy;
+        bool declared;
+        const char *resources;
+        enum dv_admission_result result;
+    } all[] = {
+        {"whole", true, "{'limits':{'nvidia.com/gpu-a100':'1'}}", DV_ADMISSION_ACCEPTED},
+        {"whole", false, "{'limits':{'nvidia.com/gpu-a100':'1'}}", DV_ADMISSION_REFUSED},
+        {"governed", true, "{'limits':{'nvidia.com/gpu-a100':'1'}}", DV_ADMISSION_REFUSED},
+        {"governed", false, "{'limits':{'nvidia.com/gpu-a100':'1'}}", DV_ADMISSION_ACCEPTED},
+        {NULL, true, "{'limits':{'nvidia.com/gpu-a100':'1'}}", DV_ADMISSION_ACCEPTED},
+        {"mig", true, "{'limits':{'nvidia.com/h100':'1'}}", DV_ADMISSION_REFUSED},
+        {"mig", false, "{'limits':{'nvidia.com/h100':'1'}}", DV_ADMISSION_NONE},
+        {"whole", true, "{'limits':{'nvidia.com/h100':'1'}}", DV_ADMISSION_ACCEPTED},
+        {"mig", true, "{'limits':{'nvidia.com/other':'1'}}", DV_ADMISSION_NONE},
+        {NULL, true, "{'limits':{'nvidia.com/h100':'0.5'}}", DV_ADMISSION_REFUSED},
+        /* Turns without a name of their own; a fraction of a GPU is one all the same. */
+        {"whole", true, "{'limits':{'nvidia.com/gpu':'1'}}", DV_ADMISSION_REFUSED},
+        {"mps", true, "{'limits':{'nvidia.com/gpu':'1'}}", DV_ADMISSION_ACCEPTED},
+        {"governed", true, "{'limits':{'nvidia.com/gpu':'0.25'}}", DV_ADMISSION_REWRITTEN},
+    };
+    struct dv_gpu_names names = {0};
+    struct dv_err err;
+    assert_int_equal(dv_gpu_names_add(&names,
+                                      "nvidia.com/gpu-a100=whole,nvidia.com/h100=whole,"
+                                      "nvidia.com/gpu=shared",
+                                      &err),
+                     0);
+    for (size_t i = 0; i < DV_ARRAY_SIZE(all); i++) {
+        dv_cleanup(dv_admission_free) struct dv_admission *a =
+            judge_by(pod(all[i].resources), all[i].strategy, all[i].declared ? &names : NULL);
+        if (a->result != all[i].result)
+            fail_msg("%zu: %s", i, dv_admission_result_name(a->result));
+    }
+    /* What was rewritten stands for itself when it comes again, and makes way for a whole GPU. */
+    static const char note[] = "{'w':{'limits':{'nvidia.com/gpu':'0.25'}}}";
+    dv_cleanup(dv_admission_free) struct dv_admission *again =
+        judge_by(noted(note, "{'limits':{'divvy.dev/gpu-percent':'25'}}"), NULL, &names);
+    assert_int_equal(again->result, DV_ADMISSION_ACCEPTED);
+    dv_cleanup(dv_admission_free) struct dv_admission *other =
+        judge_by(noted(note, "{'limits':{'divvy.dev/gpu-percent':'25','nvidia.com/h100':'1'}}"),
+                 NULL, &names);
+    assert_int_equal(other->result, DV_ADMISSION_REWRITTEN);
+    assert_null(strstr(other->object, "percent"));
+}
+
 /* ---- reviews -------------------------------------------------------------------------------- */
 
 #define REVIEW(rest)                                                                               \
@@ -390,9 +446,10 @@ static void test_random(void **state)
 
 static struct dv_admission_answer review(const char *text, const char *strategy)
 {
+    struct dv_admission_rules rules = {.strategy = strategy};
     struct dv_admission_answer a;
     struct dv_err err;
-    assert_int_equal(dv_admission_review(text, strlen(text), strategy, &a, &err), 0);
+    assert_int_equal(dv_admission_review(text, strlen(text), &rules, &a, &err), 0);
     return a;
 }
 
@@ -451,19 +508,20 @@ static void test_malformed(void **state)
         "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','request':{'uid':''}}",
         "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','request':{'uid':7}}",
     };
+    static const struct dv_admission_rules none;
     struct dv_admission_answer a;
     struct dv_admission *object;
     struct dv_err err;
     for (size_t i = 0; i < DV_ARRAY_SIZE(bad); i++) {
         const char *text = quoted("%s", bad[i]);
         err.msg[0] = 0;
-        assert_int_equal(dv_admission_review(text, strlen(text), NULL, &a, &err), -EINVAL);
+        assert_int_equal(dv_admission_review(text, strlen(text), &none, &a, &err), -EINVAL);
         assert_true(err.msg[0]);
     }
     char *deep = malloc(LEN_MAX);
     memset(deep, '[', LEN_MAX);
-    assert_int_equal(dv_admission_object(deep, LEN_MAX, NULL, &object, &err), -EINVAL);
-    assert_int_equal(dv_admission_object(deep, DV_ADMISSION_MAX + 1, NULL, &object, &err), -E2BIG);
+    assert_int_equal(dv_admission_object(deep, LEN_MAX, &none, &object, &err), -EINVAL);
+    assert_int_equal(dv_admission_object(deep, DV_ADMISSION_MAX + 1, &none, &object, &err), -E2BIG);
     free(deep);
 }
 
@@ -473,8 +531,9 @@ int main(void)
         cmocka_unit_test(test_patch),         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_applied_again), cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_warnings),      cmocka_unit_test(test_namespace),
-        cmocka_unit_test(test_random),        cmocka_unit_test(test_review),
-        cmocka_unit_test(test_update),        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_declared),      cmocka_unit_test(test_random),
+        cmocka_unit_test(test_review),        cmocka_unit_test(test_update),
+        cmocka_unit_test(test_malformed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,13 +35,14 @@ static enum verdict judge(const struct dv_yaml_node *node, bool fragment)
     dv_cleanup(dv_output_free) struct dv_output *o = NULL;
     dv_cleanup(dv_str_done) struct dv_str json = {0}, pod = {0};
     dv_cleanup(dv_admission_free) struct dv_admission *a = NULL;
+    static const struct dv_admission_rules none;
     struct dv_err err;
     assert_int_equal(dv_yaml_output_node("guide", node, &o, &err), 0);
     assert_int_equal(dv_json_write(o, false, &json), 0);
     if (fragment)
         wrap(&json, &pod);
     const struct dv_str *text = fragment ? &pod : &json;
-    assert_int_equal(dv_admission_object(text->data, text->len, NULL, &a, &err), 0);
+    assert_int_equal(dv_admission_object(text->data, text->len, &none, &a, &err), 0);
     for (uint32_t i = 0; i < a->n_findings; i++)
         print_message("    %s\n", a->findings[i].text);
     assert_int_not_equal(a->result, DV_ADMISSION_NONE);

@@ -36,6 +36,7 @@ void dv_admission_pointer_add(struct dv_str *pointer, const char *key);
 /* ---- object.c ---- */
 
 /* Changes `object`. a->patch is made, a->object is not. 0 or -ENOMEM. */
-int dv_admission_judge(struct json_object *object, const char *strategy, struct dv_admission *a);
+int dv_admission_judge(struct json_object *object, const struct dv_admission_rules *rules,
+                       struct dv_admission *a);
 
 #endif

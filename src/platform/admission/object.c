@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "internal.h"
+#include "policy/gpu_names.h"
 #include "render/gpu_request_text.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 struct judging {
     struct dv_admission *a;
     struct dv_admission_edit edit;
+    const struct dv_gpu_names *names;
     uint32_t allowed;
     struct json_object *noted;    /* the annotation as it was, or NULL */
     struct json_object *original; /* as it shall be */
@@ -167,7 +169,8 @@ static const char *quantity(struct json_object *list, const char *resource)
 }
 
 /* asks of one list that are not there yet. */
-static void add_asks(struct container *c, struct json_object *list, struct json_object *other)
+static void add_asks(const struct judging *j, struct container *c, struct json_object *list,
+                     struct json_object *other)
 {
     if (!list)
         return;
@@ -176,15 +179,16 @@ static void add_asks(struct container *c, struct json_object *list, struct json_
         bool there = false;
         for (size_t i = 0; i < c->n; i++)
             there = there || !strcmp(c->asks[i].resource, resource);
-        if (there || !value || dv_gpu_request_kind(resource) == DV_GPU_KIND_NONE)
+        if (there || !value || dv_gpu_names_kind(j->names, resource) == DV_GPU_KIND_NONE)
             continue;
         c->asks[c->n++] = (struct dv_gpu_ask){.resource = resource,
                                               .request = quantity(list, resource),
-                                              .limit = quantity(other, resource)};
+                                              .limit = quantity(other, resource),
+                                              .kind = dv_gpu_names_declared(j->names, resource)};
     }
 }
 
-static int read_asks(struct container *c)
+static int read_asks(const struct judging *j, struct container *c)
 {
     struct json_object *requests = dv_admission_member(c->resources, lists[0], json_type_object),
                        *limits = dv_admission_member(c->resources, lists[1], json_type_object);
@@ -193,9 +197,9 @@ static int read_asks(struct container *c)
     c->asks = calloc(max + 1, sizeof *c->asks);
     if (!c->asks)
         return -ENOMEM;
-    add_asks(c, requests, limits);
+    add_asks(j, c, requests, limits);
     size_t both = c->n;
-    add_asks(c, limits, NULL);
+    add_asks(j, c, limits, NULL);
     for (size_t i = both; i < c->n; i++) {
         c->asks[i].limit = c->asks[i].request;
         c->asks[i].request = NULL;
@@ -220,10 +224,9 @@ static uint32_t percent_of_note(struct json_object *note)
 static bool is_said(const struct dv_gpu_ask *ask)
 {
     struct dv_gpu_verdict v;
-    enum dv_gpu_kind kind = dv_gpu_request_kind(ask->resource);
     dv_gpu_request_judge(ask, 1, DV_GPU_REQUEST_ANY, &v);
-    return kind == DV_GPU_KIND_WHOLE ||
-           (kind != DV_GPU_KIND_PERCENT && v.result != DV_GPU_REQUEST_NONE);
+    return !strcmp(ask->resource, DV_GPU_RESOURCE) ||
+           (strcmp(ask->resource, DV_GPU_RESOURCE_PERCENT) != 0 && v.result != DV_GPU_REQUEST_NONE);
 }
 
 /* The percents of an earlier rewriting go when the container says something else by now. */
@@ -232,7 +235,7 @@ static void drop_ours(struct container *c)
     size_t at = c->n;
     bool other = false;
     for (size_t i = 0; i < c->n; i++) {
-        if (dv_gpu_request_kind(c->asks[i].resource) == DV_GPU_KIND_PERCENT)
+        if (!strcmp(c->asks[i].resource, DV_GPU_RESOURCE_PERCENT))
             at = i;
         other = other || is_said(&c->asks[i]);
     }
@@ -333,7 +336,7 @@ static void judge_container(struct judging *j, struct json_object *json)
     c.note = dv_admission_member(j->noted, c.name, json_type_object);
     if (!c.resources)
         return;
-    if (read_asks(&c) < 0) {
+    if (read_asks(j, &c) < 0) {
         j->failed = true;
         return;
     }
@@ -418,12 +421,13 @@ static int finish(struct judging *j)
     return j->failed || j->edit.failed || j->path.failed ? -ENOMEM : 0;
 }
 
-int dv_admission_judge(struct json_object *object, const char *strategy, struct dv_admission *a)
+int dv_admission_judge(struct json_object *object, const struct dv_admission_rules *rules,
+                       struct dv_admission *a)
 {
-    struct judging j = {.a = a, .original = json_object_new_object()};
+    struct judging j = {.a = a, .names = rules->names, .original = json_object_new_object()};
     struct json_object *pod = find_pod(&j, object);
     struct json_object *spec = dv_admission_member(pod, "spec", json_type_object);
-    if (dv_gpu_strategy_parse(strategy, &j.allowed) < 0)
+    if (dv_gpu_strategy_parse(rules->strategy, &j.allowed) < 0)
         j.allowed = 0;
     if (spec && j.original) {
         size_t len = into(&j, "spec");
@@ -442,7 +446,7 @@ int dv_admission_judge(struct json_object *object, const char *strategy, struct 
     return r;
 }
 
-int dv_admission_object(const char *json, size_t len, const char *strategy,
+int dv_admission_object(const char *json, size_t len, const struct dv_admission_rules *rules,
                         struct dv_admission **ret, struct dv_err *err)
 {
     struct json_object *object = NULL;
@@ -451,7 +455,7 @@ int dv_admission_object(const char *json, size_t len, const char *strategy,
     if (r < 0)
         return r;
     a = calloc(1, sizeof *a);
-    r = a ? dv_admission_judge(object, strategy, a) : -ENOMEM;
+    r = a ? dv_admission_judge(object, rules, a) : -ENOMEM;
     if (r == 0 && a->result != DV_ADMISSION_REFUSED) {
         const char *text = json_object_to_json_string_ext(
             object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);

@@ -64,14 +64,15 @@ static bool was_so_before(const struct dv_admission *now, const struct dv_admiss
     return true;
 }
 
-static int forgive(struct json_object *request, const char *strategy, struct dv_admission *a)
+static int forgive(struct json_object *request, const struct dv_admission_rules *rules,
+                   struct dv_admission *a)
 {
     struct json_object *old = dv_admission_member(request, "oldObject", json_type_object);
     if (a->result != DV_ADMISSION_REFUSED || !old ||
         strcmp(dv_admission_string(request, "operation"), "UPDATE") != 0)
         return 0;
     dv_cleanup(dv_admission_free) struct dv_admission *before = calloc(1, sizeof *before);
-    int r = before ? dv_admission_judge(old, strategy, before) : -ENOMEM;
+    int r = before ? dv_admission_judge(old, rules, before) : -ENOMEM;
     if (r < 0 || !was_so_before(a, before))
         return r;
     for (uint32_t i = 0; i < a->n_findings; i++)
@@ -171,7 +172,7 @@ static int answer(const char *uid, const struct dv_admission *a, struct dv_admis
     return ret->body ? 0 : -ENOMEM;
 }
 
-static int review_one(struct json_object *review, const char *strategy,
+static int review_one(struct json_object *review, const struct dv_admission_rules *rules,
                       struct dv_admission_answer *ret, struct dv_err *err)
 {
     struct json_object *request = NULL;
@@ -181,9 +182,9 @@ static int review_one(struct json_object *review, const char *strategy,
     struct json_object *object = dv_admission_member(request, "object", json_type_object);
     struct dv_admission *a = calloc(1, sizeof *a);
     describe(request, object, ret->subject, sizeof ret->subject);
-    r = !a ? -ENOMEM : object ? dv_admission_judge(object, strategy, a) : 0;
+    r = !a ? -ENOMEM : object ? dv_admission_judge(object, rules, a) : 0;
     if (r == 0)
-        r = forgive(request, strategy, a);
+        r = forgive(request, rules, a);
     if (r == 0)
         r = answer(dv_admission_string(request, "uid"), a, ret);
     if (r == 0) {
@@ -194,7 +195,7 @@ static int review_one(struct json_object *review, const char *strategy,
     return r;
 }
 
-int dv_admission_review(const char *body, size_t len, const char *strategy,
+int dv_admission_review(const char *body, size_t len, const struct dv_admission_rules *rules,
                         struct dv_admission_answer *ret, struct dv_err *err)
 {
     struct dv_admission_answer made = {0};
@@ -202,7 +203,7 @@ int dv_admission_review(const char *body, size_t len, const char *strategy,
     int r = dv_admission_parse(body, len, &review, err);
     if (r < 0)
         return r;
-    r = review_one(review, strategy, &made, err);
+    r = review_one(review, rules, &made, err);
     json_object_put(review);
     if (r == -ENOMEM)
         dv_err_set(err, r, "out of memory");

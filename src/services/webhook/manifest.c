@@ -14,13 +14,14 @@
 #define VALUE_SIZE 64
 
 /*
- * Which objects: those of whose containers one asks for a GPU, by any of the names that admission
- * knows. It runs inside the API server, for every pod and workload of the cluster. There it may
- * cost 1,000,000 units; a container with 20 resources that are no GPUs costs 220.
+ * Which objects: those of whose containers one asks for what may be a GPU: all that a device plugin
+ * can call one, so that names can be declared (--resource) without a change here. It runs inside
+ * the API server, for every pod and workload of the cluster. There it may cost 1,000,000 units; a
+ * container with 20 resources that are no GPUs costs less than 220.
  */
 #define ASKS(list)                                                                                 \
-    "(has(c.resources." list ") && c.resources." list ".exists(k, k.startsWith('nvidia.com/gpu') " \
-    "|| k.startsWith('nvidia.com/mig-') || k.startsWith('divvy.dev/')))"
+    "(has(c.resources." list ") && c.resources." list ".exists(k, k.startsWith('nvidia.com/') "    \
+    "|| k.startsWith('divvy.dev/')))"
 static const char condition[] =
     "[request.kind.kind == 'Pod' ? object.spec\n"
     "            : request.kind.kind == 'PodTemplate' ? object.template.spec\n"

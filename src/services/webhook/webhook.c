@@ -5,6 +5,7 @@
 #include "certs/certs.h"
 #include "http/server.h"
 #include "http/tcp.h"
+#include "policy/gpu_names.h"
 #include "render/openmetrics.h"
 #include "sys/clock.h"
 #include "sys/fd.h"
@@ -25,6 +26,7 @@ struct dv_webhook {
     struct dv_loop_source *timer;
     struct dv_certs *certs;
     char name[2 * NAME_MAX_LEN + 8];
+    struct dv_gpu_names names;
     bool published;
     bool ready;        /* it was published once */
     bool cert_failing; /* said once */
@@ -64,7 +66,8 @@ static void admit(struct dv_webhook *w, struct dv_http_request *rq, const char *
 {
     struct dv_admission_answer a;
     struct dv_err err = {{0}};
-    int r = dv_admission_review(rq->body, rq->body_size, strategy, &a, &err);
+    struct dv_admission_rules rules = {strategy, &w->names};
+    int r = dv_admission_review(rq->body, rq->body_size, &rules, &a, &err);
     if (r < 0) {
         reply_malformed(w, rq, r == -ENOMEM ? 500 : 400, err.msg);
         return;
@@ -287,9 +290,21 @@ static int listen_there(struct dv_webhook *w, struct dv_loop *loop, struct dv_er
     return 0;
 }
 
+static int declare(struct dv_webhook *w, struct dv_err *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < DV_WEBHOOK_RESOURCES_MAX && w->options.resources[i]; i++)
+        r = dv_gpu_names_add(&w->names, w->options.resources[i], err);
+    if (r < 0)
+        dv_err_prefix(err, "--resource: ");
+    return r;
+}
+
 static int start(struct dv_webhook *w, struct dv_loop *loop, struct dv_err *err)
 {
     int r = dv_webhook_check_names(w->options.namespace, w->options.service, err);
+    if (r == 0)
+        r = declare(w, err);
     if (r < 0)
         return r;
     snprintf(w->name, sizeof w->name, "%s.%s.svc", w->options.service, w->options.namespace);

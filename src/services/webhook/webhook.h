@@ -10,7 +10,8 @@
  * Paths: POST /admit, and /admit/VALUE for namespaces whose label gpu-strategy is VALUE: the API
  * server knows the labels and chooses by namespaceSelector (manifest.h), so that nothing has to be
  * looked up here. GET /healthz, /readyz, /metrics. Everything is answered at once, from the
- * request alone. Ready is who serves with a certificate that the API server has been told about.
+ * request and the options alone. Ready is who serves with a certificate that the API server has
+ * been told about.
  */
 #ifndef DV_WEBHOOK_WEBHOOK_H
 #define DV_WEBHOOK_WEBHOOK_H
@@ -22,6 +23,8 @@
 
 #define DV_WEBHOOK_PATH "/admit"
 #define DV_WEBHOOK_PORT 8443
+
+#define DV_WEBHOOK_RESOURCES_MAX 64u
 
 struct dv_certs;
 
@@ -36,6 +39,8 @@ struct dv_webhook_options {
     bool tls_external;               /* who keeps tls_dir is somebody else: it is only read */
     const char *namespace, *service; /* whose name they are for: SERVICE.NAMESPACE.svc */
     int64_t life_s;                  /* of a certificate */
+    /* What is declared of resources' names, each as policy/gpu_names.h reads it. */
+    const char *resources[DV_WEBHOOK_RESOURCES_MAX];
     /* NULL: somebody publishes ca.crt of tls_dir, and nobody says when. A new certificate is then
      * served as late as can be, a quarter of a life after its authority has joined ca.crt. */
     dv_webhook_publish *publish;

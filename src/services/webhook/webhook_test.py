@@ -159,6 +159,20 @@ class Admission(unittest.TestCase):
         self.assertIn("not known", response["status"]["message"])
         self.assertTrue(self.webhook.admit(pod({"limits": {"cpu": "1"}}), "/admit/unknown")["allowed"])
 
+    def test_declared_names(self):
+        """What a configuration calls nvidia.com/gpu-a100 or nvidia.com/h100 is what it is declared to be."""
+        named, stranger = (pod({"limits": {f"nvidia.com/{n}": "1"}}) for n in ("gpu-a100", "h100"))
+        self.assertIn("so its name says", self.webhook.admit(named, "/admit/whole")["status"]["message"])
+        self.assertTrue(self.webhook.admit(stranger, "/admit/mig")["allowed"])
+        with Webhook("--resource", "nvidia.com/gpu-a100=whole,nvidia.com/x=mig",
+                     "--resource", "nvidia.com/h100=whole") as webhook:
+            for obj in (named, stranger):
+                self.assertTrue(webhook.admit(obj, "/admit/whole")["allowed"])
+                self.assertTrue(webhook.admit(obj)["allowed"])
+                for rule in ("governed", "mig"):
+                    self.assertIn("asks for whole GPUs,", webhook.admit(
+                        obj, f"/admit/{rule}")["status"]["message"])
+
     def test_warnings(self):
         response = self.webhook.admit(pod({"limits": {"nvidia.com/gpu": "1"}}, env=[
             {"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}]))
@@ -425,6 +439,7 @@ class CommandLine(unittest.TestCase):
                            (("webhook", "--tls-life", "1s"), "at least"),
                            (("webhook", "--listen", "here"), "ADDR:PORT"),
                            (("webhook", "--strategy", "x", "--print-manifest"), "gpu-strategy"),
+                           (("webhook", "--listen", "127.0.0.1:0", "--resource", "nvidia.com/a=hole"), "did you mean"),
                            (("webhook", "--service-port", "0"), "--service-port")):
             done = self.run_it(*args)
             self.assertEqual(done.returncode, 2, args)
