@@ -340,9 +340,10 @@ static int start(struct dv_loop *loop, struct values *v, struct parts *p, struct
     if (r == 0)
         r = dv_loop_signal(loop, SIGINT, on_stop, loop, &p->sources[1]);
     if (r == 0 && (v->cluster.secret || v->cluster.configuration)) {
-        /* Where certificates live for seconds only, in tests, a minute is too long. */
-        if (v->webhook.life_s < 12 * 60)
-            v->cluster.every_ms = (uint32_t)(v->webhook.life_s * 1000 / 12);
+        /* Where certificates live for seconds only, in tests, a minute is too long: it must be
+         * well below the time from publishing to serving, a twelfth of the life. */
+        if (v->webhook.life_s < 48 * 60)
+            v->cluster.every_ms = (uint32_t)(v->webhook.life_s * 1000 / 48);
         v->cluster.external = v->webhook.tls_external;
         r = dv_webhook_cluster_new(loop, &v->cluster, &p->cluster, err);
         v->webhook.publish = dv_webhook_cluster_changed;

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OTHERS_MAX 3u /* authorities in the bundle beside the newest */
+/* Authorities in the bundle beside the newest. Among them must be those of all that is served, by
+ * whomever: each of many replicas may have made one. */
+#define OTHERS_MAX (DV_CERTS_BUNDLE_MAX - 1)
 #define EXTERNAL_TICK_S 5u
 
 struct dv_certs {
@@ -14,6 +16,7 @@ struct dv_certs {
     char *bundle;
     struct dv_certs_pair current, next; /* next.key NULL: there is none */
     int64_t published_at;               /* when next's bundle was known to be; 0: not yet */
+    int64_t wait_until; /* somebody else has prepared the next, which we shall adopt */
 };
 
 static bool is_valid(const struct dv_certs_pair *p, int64_t now)
@@ -67,6 +70,7 @@ static int make(struct dv_certs *c, int64_t now, bool at_once, struct dv_err *er
     if (at_once) {
         dv_certs_pair_done(&c->current);
         c->current = made;
+        c->wait_until = 0;
     } else {
         c->next = made;
     }
@@ -89,13 +93,16 @@ static int64_t part_of_life(const struct dv_certs *c, int64_t of)
     return c->policy.life_s / of;
 }
 
-/* Is it known to those who call, for long enough? Near the end it must do in any case. */
+/* Is it known to those who call, for long enough? Near the end it must do in any case; but while
+ * it is certain that they do not know it, the old one is better to its last moment. */
 static bool is_next_due(struct dv_certs *c, int64_t now, bool published)
 {
     if (published && (!c->published_at || now < c->published_at))
         c->published_at = now;
     bool known = c->published_at && now - c->published_at >= c->policy.overlap_s;
-    return known || now >= c->current.until - part_of_life(c, 12);
+    int64_t rest = published || c->policy.unheard ? part_of_life(c, 12)
+                                                  : 2 * (int64_t)dv_certs_tick_s(&c->policy);
+    return known || now >= c->current.until - rest;
 }
 
 /* All three of the folder, which somebody else keeps; or an error that says what is wrong there. */
@@ -161,7 +168,8 @@ int dv_certs_tick(struct dv_certs *c, int64_t now, bool published, struct dv_err
         r = change_over(c, err);
         return r < 0 ? r : DV_CERTS_SWITCHED;
     }
-    if (!is_valid(&c->next, now) && now >= c->current.until - part_of_life(c, 3)) {
+    if (!is_valid(&c->next, now) && now >= c->current.until - part_of_life(c, 3) &&
+        now >= c->wait_until) {
         r = make(c, now, false, err);
         return r < 0 ? r : DV_CERTS_PREPARED;
     }
@@ -208,6 +216,8 @@ int dv_certs_adopt(struct dv_certs *c, const char *bundle, const char *certifica
         c->current = pair;
     }
     c->published_at = 0;
+    if (dv_certs_last_until(c->bundle) > c->current.until)
+        c->wait_until = now + part_of_life(c, 6);
     bool due = now >= c->current.until - part_of_life(c, 3);
     if (c->next.authority && (!due || !strstr(c->bundle, c->next.authority)))
         dv_certs_pair_done(&c->next);

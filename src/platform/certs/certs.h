@@ -12,7 +12,9 @@
  * authority's key to steal. After two thirds of a certificate's life the next is made. Its
  * authority joins the bundle at once; it is served only when the bundle is published, and a while
  * after, so that callers know it by then. An authority stays in the bundle while it is valid,
- * because another process may still serve with its certificate.
+ * because another process may still serve with its certificate. Of several who share theirs
+ * (dv_certs_adopt) the one that is first makes the next; another does when a sixth of a life later
+ * it has not come.
  *
  * Time is the caller's, in seconds since 1970 UTC, asked each time: a clock that jumps behind the
  * certificate's beginning, or past its end, makes a new one that is served at once.
@@ -39,6 +41,9 @@ struct dv_certs_policy {
     int64_t life_s;                        /* of a certificate that is made */
     int64_t overlap_s;                     /* from its publishing to its serving */
     bool external;                         /* none is made */
+    /* Nobody says when it is published: it is served a quarter of a life later, a twelfth of one
+     * before the end. Else one that is not is served only when the old one ends. */
+    bool unheard;
 };
 
 enum dv_certs_event {

@@ -111,9 +111,25 @@ static void test_unpublished(void **state)
     dv_certs_free(c);
     c = open_at(NULL, NOW, "");
     assert_int_equal(tick(c, NOW + 60 * DAY, false), DV_CERTS_PREPARED);
-    assert_int_equal(tick(c, NOW + 83 * DAY, false), DV_CERTS_SWITCHED);
+    assert_int_equal(tick(c, NOW + 83 * DAY, false), DV_CERTS_UNCHANGED);
+    assert_int_equal(tick(c, NOW + 90 * DAY - 121, false), DV_CERTS_UNCHANGED);
+    assert_int_equal(tick(c, NOW + 90 * DAY - 120, false), DV_CERTS_SWITCHED);
     dv_certs_free(c);
     free(first);
+}
+
+/* Nobody says when it is published: there is a quarter of a life for it. */
+static void test_unheard(void **state)
+{
+    struct dv_certs_policy unheard = policy;
+    struct dv_certs *c = NULL;
+    struct dv_err note, err;
+    unheard.unheard = true;
+    assert_int_equal(dv_certs_open(&unheard, NULL, NOW, &c, &note, &err), 0);
+    assert_int_equal(tick(c, NOW + 60 * DAY, false), DV_CERTS_PREPARED);
+    assert_int_equal(tick(c, NOW + 82 * DAY, false), DV_CERTS_UNCHANGED);
+    assert_int_equal(tick(c, NOW + 83 * DAY, false), DV_CERTS_SWITCHED);
+    dv_certs_free(c);
 }
 
 static void test_jumps(void **state)
@@ -142,41 +158,75 @@ static void test_adopt(void **state)
     assert_string_equal(dv_certs_certificate(b), dv_certs_certificate(a));
     assert_int_equal(tick(a, NOW + 60 * DAY, false), DV_CERTS_PREPARED);
     assert_int_equal(tick(b, NOW + 60 * DAY, false), DV_CERTS_PREPARED);
-    /* b was later: a's next is dropped, and made again beside that of b, which stays */
+    /* b was later: a's next is dropped, and that of b waited for; b's is late, and a makes another
+     * beside it, which stays */
     assert_int_equal(dv_certs_adopt(a, dv_certs_bundle(b), dv_certs_certificate(b), dv_certs_key(b),
                                     NOW + 60 * DAY, &err),
                      0);
-    assert_int_equal(tick(a, NOW + 60 * DAY, false), DV_CERTS_PREPARED);
+    assert_int_equal(tick(a, NOW + 60 * DAY, false), DV_CERTS_UNCHANGED);
+    assert_int_equal(tick(a, NOW + 75 * DAY - 1, true), DV_CERTS_UNCHANGED);
+    assert_int_equal(tick(a, NOW + 75 * DAY, false), DV_CERTS_PREPARED);
     assert_int_equal(dv_certs_adopt(b, dv_certs_bundle(a), dv_certs_certificate(a), dv_certs_key(a),
-                                    NOW + 60 * DAY, &err),
+                                    NOW + 75 * DAY, &err),
                      0);
-    assert_int_equal(tick(b, NOW + 60 * DAY, false), DV_CERTS_UNCHANGED);
-    assert_int_equal(tick(b, NOW + 61 * DAY, true), DV_CERTS_UNCHANGED);
-    assert_int_equal(tick(b, NOW + 62 * DAY, true), DV_CERTS_SWITCHED);
-    assert_true(is_trusted(dv_certs_bundle(a), dv_certs_certificate(b), NOW + 62 * DAY));
+    assert_int_equal(tick(b, NOW + 75 * DAY, false), DV_CERTS_UNCHANGED);
+    assert_int_equal(tick(b, NOW + 76 * DAY, true), DV_CERTS_UNCHANGED);
+    assert_int_equal(tick(b, NOW + 77 * DAY, true), DV_CERTS_SWITCHED);
+    assert_true(is_trusted(dv_certs_bundle(a), dv_certs_certificate(b), NOW + 77 * DAY));
     /* b does not go back to what a has from before: it would run out before the next is due */
     char *newer = strdup(dv_certs_certificate(b));
     assert_string_not_equal(newer, dv_certs_certificate(a));
     assert_int_equal(dv_certs_adopt(b, dv_certs_bundle(a), dv_certs_certificate(a), dv_certs_key(a),
-                                    NOW + 62 * DAY, &err),
+                                    NOW + 77 * DAY, &err),
                      0);
     assert_string_equal(dv_certs_certificate(b), newer);
     assert_string_equal(dv_certs_bundle(b), dv_certs_bundle(a));
     free(newer);
     /* what is no pair is not taken */
     assert_int_equal(dv_certs_adopt(a, dv_certs_bundle(b), dv_certs_certificate(b), dv_certs_key(a),
-                                    NOW + 62 * DAY, &err),
+                                    NOW + 77 * DAY, &err),
                      -EINVAL);
     assert_int_equal(dv_certs_adopt(a, "", "", "", NOW, &err), -EINVAL);
     /* a's next is for nothing now: b's has just begun */
     assert_int_equal(dv_certs_adopt(a, dv_certs_bundle(b), dv_certs_certificate(b), dv_certs_key(b),
-                                    NOW + 62 * DAY, &err),
+                                    NOW + 77 * DAY, &err),
                      0);
-    assert_int_equal(tick(a, NOW + 63 * DAY, true), DV_CERTS_UNCHANGED);
-    assert_int_equal(tick(a, NOW + 64 * DAY, true), DV_CERTS_UNCHANGED);
+    assert_int_equal(tick(a, NOW + 78 * DAY, true), DV_CERTS_UNCHANGED);
+    assert_int_equal(tick(a, NOW + 79 * DAY, true), DV_CERTS_UNCHANGED);
     assert_string_equal(dv_certs_certificate(a), dv_certs_certificate(b));
     dv_certs_free(a);
     dv_certs_free(b);
+}
+
+#define MANY 12
+
+/* Many that prepare at the same moment: who serves, and whoever served before, stays trusted; and
+ * from the next time on it is one of them who does it for all. */
+static void test_many(void **state)
+{
+    struct dv_certs *all[MANY];
+    struct dv_err err = {{0}};
+    for (size_t i = 0; i < MANY; i++)
+        all[i] = open_at(NULL, NOW, "");
+    char *served = strdup(dv_certs_certificate(all[MANY - 1]));
+    for (size_t i = 0; i + 1 < MANY; i++) { /* nobody knows that another has made one already */
+        assert_int_equal(dv_certs_adopt(all[i], dv_certs_bundle(all[MANY - 1]), served,
+                                        dv_certs_key(all[MANY - 1]), NOW, &err),
+                         0);
+        assert_int_equal(tick(all[i], NOW + 60 * DAY, false), DV_CERTS_PREPARED);
+    }
+    /* Each in its turn hears of those before it, and finds no one who does something: the worst. */
+    for (size_t i = 1; i + 1 < MANY; i++) {
+        assert_int_equal(dv_certs_adopt(all[i], dv_certs_bundle(all[i - 1]), served,
+                                        dv_certs_key(all[i - 1]), NOW + 60 * DAY, &err),
+                         0);
+        assert_int_equal(tick(all[i], NOW + 60 * DAY, false), DV_CERTS_UNCHANGED);
+        assert_int_equal(tick(all[i], NOW + 75 * DAY, false), DV_CERTS_PREPARED);
+        assert_true(is_trusted(dv_certs_bundle(all[i]), served, NOW + 75 * DAY));
+    }
+    for (size_t i = 0; i < MANY; i++)
+        dv_certs_free(all[i]);
+    free(served);
 }
 
 static void write_file(const char *folder, const char *name, const char *text)
@@ -325,7 +375,8 @@ int main(void)
         cmocka_unit_test(test_years),   cmocka_unit_test(test_unpublished),
         cmocka_unit_test(test_jumps),   cmocka_unit_test(test_folder),
         cmocka_unit_test(test_adopt),   cmocka_unit_test(test_external),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_many),
+        cmocka_unit_test(test_unheard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

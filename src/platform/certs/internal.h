@@ -6,6 +6,7 @@
 #include "certs/certs.h"
 
 #define DV_CERTS_FILE_MAX 65536u
+#define DV_CERTS_BUNDLE_MAX 16u /* certificates; whoever makes one keeps to it */
 
 /* A certificate, its key, and the authority that signed it; PEM, from malloc. */
 struct dv_certs_pair {
@@ -25,6 +26,9 @@ int dv_certs_check(const struct dv_certs_policy *policy, const char *bundle,
                    struct dv_certs_pair *pair, struct dv_err *err);
 /* Appends the authorities of `bundle` that are still valid, the newest `max` of them. */
 int dv_certs_keep_valid(const char *bundle, int64_t now, unsigned max, struct dv_str *ret);
+
+/* When the last of the bundle's ends to be valid; 0: it does not read. */
+int64_t dv_certs_last_until(const char *bundle);
 
 /* ---- folder.c ---- */
 

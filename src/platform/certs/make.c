@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define SERIAL_SIZE 16
-#define BUNDLE_MAX 16u
 #define SKEW_MAX_S 3600 /* clocks of other machines may be behind */
 
 /* One certificate under way. */
@@ -152,10 +151,10 @@ static gnutls_datum_t datum(const char *text)
 }
 
 /* How many, or a negative error. */
-static int import(const char *text, gnutls_x509_crt_t crts[BUNDLE_MAX])
+static int import(const char *text, gnutls_x509_crt_t crts[DV_CERTS_BUNDLE_MAX])
 {
     gnutls_datum_t d = datum(text);
-    unsigned n = BUNDLE_MAX;
+    unsigned n = DV_CERTS_BUNDLE_MAX;
     return gnutls_x509_crt_list_import(crts, &n, &d, GNUTLS_X509_FMT_PEM, 0);
 }
 
@@ -179,7 +178,7 @@ static bool belong_together(const struct dv_certs_pair *pair)
 /* crts: the server's, then those between it and the authority. */
 static bool is_signed(const gnutls_x509_crt_t *crts, unsigned n_crts, const char *bundle)
 {
-    gnutls_x509_crt_t cas[BUNDLE_MAX];
+    gnutls_x509_crt_t cas[DV_CERTS_BUNDLE_MAX];
     int n = import(bundle, cas);
     unsigned status = 1;
     if (n <= 0)
@@ -204,7 +203,7 @@ static int check_crt(const struct dv_certs_policy *policy, const char *bundle,
 int dv_certs_check(const struct dv_certs_policy *policy, const char *bundle,
                    struct dv_certs_pair *pair, struct dv_err *err)
 {
-    gnutls_x509_crt_t crts[BUNDLE_MAX];
+    gnutls_x509_crt_t crts[DV_CERTS_BUNDLE_MAX];
     int n = import(pair->certificate, crts);
     if (n <= 0)
         return dv_err_set(err, -EINVAL, "tls.crt does not read");
@@ -220,7 +219,7 @@ int dv_certs_check(const struct dv_certs_policy *policy, const char *bundle,
 
 int dv_certs_keep_valid(const char *bundle, int64_t now, unsigned max, struct dv_str *ret)
 {
-    gnutls_x509_crt_t crts[BUNDLE_MAX];
+    gnutls_x509_crt_t crts[DV_CERTS_BUNDLE_MAX];
     int n = import(bundle, crts), kept = 0;
     for (int i = 0; i < n && kept < (int)max; i++) {
         gnutls_datum_t d;
@@ -233,4 +232,15 @@ int dv_certs_keep_valid(const char *bundle, int64_t now, unsigned max, struct dv
     }
     free_all(crts, n);
     return ret->failed ? -ENOMEM : 0;
+}
+
+int64_t dv_certs_last_until(const char *bundle)
+{
+    gnutls_x509_crt_t crts[DV_CERTS_BUNDLE_MAX];
+    int64_t last = 0;
+    int n = import(bundle, crts);
+    for (int i = 0; i < n; i++)
+        last = DV_MAX(last, (int64_t)gnutls_x509_crt_get_expiration_time(crts[i]));
+    free_all(crts, n);
+    return last;
 }

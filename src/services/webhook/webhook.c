@@ -237,6 +237,7 @@ static int open_certs(struct dv_webhook *w, struct dv_err *err)
         .life_s = w->options.life_s,
         .overlap_s = DV_MIN(OVERLAP_MAX_S, w->options.life_s / 12),
         .external = w->options.tls_external,
+        .unheard = !w->options.publish,
     };
     struct dv_err note;
     char value[DV_LOG_VALUE];
