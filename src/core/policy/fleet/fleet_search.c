@@ -4,6 +4,7 @@
 #include "policy/fleet/fleet_all.h"
 #include "policy/fleet/fleet_branch.h"
 #include "policy/fleet/fleet_draft.h"
+#include "policy/fleet/fleet_fill.h"
 #include "policy/fleet/fleet_lp.h"
 #include "policy/fleet/fleet_solver.h"
 
@@ -929,6 +930,16 @@ static void hand_over(struct search *s, struct dv_fleet_draft *d, struct dv_flee
     *d = (struct dv_fleet_draft){0};
 }
 
+/* Where not all has a place, cards that hold places in vain get others. */
+static int fill(struct search *s, struct dv_fleet_solution *solution)
+{
+    for (uint32_t w = 0; w < s->view->n_workloads; w++)
+        s->values[w] = off(s, w);
+    return solution->complete || solution->stopped
+               ? 0
+               : dv_fleet_fill(s->view, s->values, s->places, solution);
+}
+
 int dv_fleet_search(const struct dv_fleet_view *view, const struct dv_fleet_options *options,
                     const uint64_t *places, const uint64_t *rooms, struct dv_fleet_solution *ret)
 {
@@ -948,8 +959,12 @@ int dv_fleet_search(const struct dv_fleet_view *view, const struct dv_fleet_opti
     r = r ? r : find(&s, &best, &solution);
     if (!r) {
         hand_over(&s, &best, &solution);
-        *ret = solution;
+        r = fill(&s, &solution);
     }
+    if (!r)
+        *ret = solution;
+    else
+        dv_fleet_solution_done(&solution);
     for (uint32_t i = 0; i < s.n; i++)
         dv_fleet_pattern_done(&s.pool[i]);
     free(s.pool);
