@@ -34,7 +34,7 @@ static bool reserve(struct dv_str *s, size_t extra)
         s->failed = true;
         return false;
     }
-    if (need <= s->cap)
+    if (s->data && need <= s->cap)
         return true;
     size_t cap = s->cap ? s->cap : 64;
     while (cap < need)
