@@ -100,6 +100,7 @@ static const struct dv_table_column tiles[] = {
     {"Samples that are idle", "idle_sample_percent", .suffix = " %"},
     {"GPUs at once", "fleet.gpus_peak"},
     {"Wasted in a month", "waste.waste_per_month_micros", DV_VALUE_MONEY},
+    {"Currency", "currency"},
     {"GPUs that would do", "plan.gpus_needed"},
     {"Saved", "plan.saved_percent", .suffix = " %"},
     {"Busy samples that would have waited", "plan.replay.waited_percent", .suffix = " %"},

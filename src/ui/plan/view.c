@@ -397,6 +397,7 @@ static const struct dv_table_column tile_columns[] = {
     {"Feasible", "feasible"},       {"GPUs used", "gpus_used"},
     {"GPUs needed", "gpus_needed"}, {"Needed at least", "gpus_needed_at_least"},
     {"Per hour", "cost_per_hour"},  {"Per month", "cost_per_month"},
+    {"Currency", "currency"},
 };
 static const struct dv_table tile_view = {"", tile_columns, DV_ARRAY_SIZE(tile_columns)};
 static const struct dv_report_series compute_held[] = {{"held_compute", "compute held"}};
