@@ -202,6 +202,10 @@ def test_gpus_without_pods(folder):
     assert any("--memory-unit MiB" in n for n in a["notes"]), a["notes"]
     a = audit(*args, "--memory-unit", "MiB", "--fleet-file", folder + "/fleet.yaml")
     assert not a["notes"], a["notes"]
+    nobody = [r for r in a["recommendations"] if r["workload"] == "(nobody)"][0]
+    assert (nobody["mode"], nobody["plan_gpu"], nobody["why"]) == (None, None, "nobody"), nobody
+    assert (a["fleet"]["gpus"], a["plan"]["gpus_needed"], a["worth_acting"]) == (2, 1, True), a
+    assert [h["replay"]["unplanned_workloads"] for h in a["plan"]["held_back"]] == [0, 0], a
     for model, fits in (("T4", False), ("A100-80GB", True)):  # the training takes its memory along
         done = subprocess.run([DIVVY, "plan", folder + "/fleet.yaml", "-o", "json", "--what-if",
                                model], text=True, stdout=subprocess.PIPE, check=True, timeout=60)

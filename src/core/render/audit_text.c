@@ -34,6 +34,7 @@ static const struct {
                              "same time (a p99 to keep is not seen: below 50 ms, a device of its "
                              "own)"},
     [DV_AUDIT_WHY_BURSTY] = {"bursty", "busy in bursts: others can have the time between (" PEOPLE},
+    [DV_AUDIT_WHY_NOBODY] = {"nobody", "no workload has this GPU: the plan does without it"},
     [DV_AUDIT_WHY_IDLE] = {"idle", "hardly ever busy: a small share is enough, and others have the "
                                    "rest (" PEOPLE},
 };

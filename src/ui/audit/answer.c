@@ -181,6 +181,14 @@ struct listing {
     struct order order[];
 };
 
+/* NULL of GPUs that nobody has. */
+static const char *mode_of(const struct dv_audit_workload *w)
+{
+    if (dv_audit_is_nobody(w))
+        return NULL;
+    return w->how == DV_AUDIT_KEEP ? "exclusive" : dv_audit_how_name(w->how);
+}
+
 static void add_recommendation(struct dv_output_node *list, size_t at, void *arg)
 {
     const struct listing *listing = arg;
@@ -193,9 +201,8 @@ static void add_recommendation(struct dv_output_node *list, size_t at, void *arg
     if (*w->gpu)
         dv_output_string(row, "gpu", w->gpu);
     dv_output_string(row, "class", dv_audit_class_name(w->class));
-    dv_output_string(row, "mode",
-                     w->how == DV_AUDIT_KEEP ? "exclusive" : dv_audit_how_name(w->how));
-    dv_output_bool(row, "keep", w->how == DV_AUDIT_KEEP);
+    dv_output_string(row, "mode", mode_of(w));
+    dv_output_bool(row, "keep", w->how == DV_AUDIT_KEEP && !dv_audit_is_nobody(w));
     if (w->how == DV_AUDIT_MIG)
         dv_output_string(row, "profile", a->wish->mig->profiles[w->profile].name);
     if (w->memory_bytes)
@@ -219,7 +226,10 @@ static void add_recommendation(struct dv_output_node *list, size_t at, void *arg
     dv_output_seconds(row, "longest_idle_seconds", (uint64_t)w->series.longest_idle_ns);
     dv_output_uint(row, "gaps", w->spacing.gaps);
     add_money(row, "waste_cost_micros", &a->money, w->wasted_ns / NS_PER_HOUR);
-    dv_output_uint(row, "plan_gpu", a->work->plan->gpu_of[i]);
+    if (a->work->plan->gpu_of[i] == DV_AUDIT_NONE)
+        dv_output_null(row, "plan_gpu");
+    else
+        dv_output_uint(row, "plan_gpu", a->work->plan->gpu_of[i]);
     dv_output_string(row, "why", dv_audit_text_name(w->why));
     dv_audit_text_why(w, a->wish, &reason);
     dv_output_string(row, "reason", dv_str_get(&reason));

@@ -209,7 +209,8 @@ static void say_groups(struct dv_str *text, const struct dv_audit *audit)
             for (enum dv_audit_why y = DV_AUDIT_WHY_TOO_LITTLE; y <= DV_AUDIT_WHY_IDLE; y++)
                 if (counts[c][h][y])
                     dv_str_addf(text, "%-10u %-9s %-10s %s\n", counts[c][h][y],
-                                dv_audit_class_name(c), dv_audit_how_name(h),
+                                dv_audit_class_name(c),
+                                y == DV_AUDIT_WHY_NOBODY ? "-" : dv_audit_how_name(h),
                                 dv_audit_text_rule(y));
 }
 

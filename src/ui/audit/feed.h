@@ -32,7 +32,6 @@ struct dv_audit_feed {
     uint64_t done; /* of run.total, where that is known */
 };
 
-#define DV_AUDIT_NOBODY "(nobody)" /* the workload of GPUs that none has */
 #define DV_AUDIT_BUSY_MAX 1000.0   /* percent: more is a wrong scale */
 #define DV_AUDIT_MEMORY_MAX 1.1e15 /* bytes: 2^50 */
 

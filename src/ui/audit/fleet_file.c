@@ -29,7 +29,7 @@ static int64_t busiest(const struct dv_audit *a, int64_t *times)
     int64_t at = 0, *ends = times + dv_audit_count(a);
     for (uint32_t i = 0; i < dv_audit_count(a); i++) {
         const struct dv_audit_times *t = &dv_audit_at(a, i)->series.busy_times;
-        if (!t->n)
+        if (!t->n || dv_audit_is_nobody(dv_audit_at(a, i)))
             continue;
         times[n] = t->first_ns;
         ends[n++] = t->last_ns;
@@ -153,7 +153,7 @@ int dv_audit_fleet_file_write(const struct dv_ui *ui, const struct dv_audit_answ
             const struct dv_audit_workload *w = dv_audit_at(audit, i);
             const struct dv_audit_times *t = &w->series.busy_times;
             struct kind k = kind_of(w);
-            if (t->n && t->first_ns <= at && at <= t->last_ns)
+            if (t->n && !dv_audit_is_nobody(w) && t->first_ns <= at && at <= t->last_ns)
                 fits = add(kinds, &n, &k);
         }
         write_head(a, gpu_memory_said, &text);
@@ -165,6 +165,9 @@ int dv_audit_fleet_file_write(const struct dv_ui *ui, const struct dv_audit_answ
     free(kinds);
     if (!memory)
         return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
+    if (!n)
+        return dv_ui_fail(ui, DV_UI_FAILURE,
+                          "--fleet-file: no workload has a GPU: nothing to plan");
     if (!fits)
         return dv_ui_fail(ui, DV_UI_FAILURE, "--fleet-file: more than %u kinds of workloads",
                           DV_FLEET_WORKLOADS_MAX);

@@ -65,8 +65,11 @@ enum dv_audit_why {
     DV_AUDIT_WHY_INTERACTIVE, /* likewise */
     DV_AUDIT_WHY_STEADY,
     DV_AUDIT_WHY_BURSTY,
+    DV_AUDIT_WHY_NOBODY, /* a GPU that nobody has, and that did nothing: no place is needed for it
+                          */
     DV_AUDIT_WHY_IDLE,
 };
+#define DV_AUDIT_NOBODY "(nobody)" /* the workload of GPUs that none has */
 
 /* What is asked of the recommendations. */
 struct dv_audit_wish {
@@ -99,6 +102,11 @@ struct dv_audit_workload {
     uint32_t compute;      /* 1/7000: the share that holds its 95th percentile */
     uint32_t profile;      /* of DV_AUDIT_MIG: index into the geometry's profiles */
 };
+
+static inline bool dv_audit_is_nobody(const struct dv_audit_workload *w)
+{
+    return w->why == DV_AUDIT_WHY_NOBODY;
+}
 
 /* Of the whole. Times are nanoseconds. */
 struct dv_audit_fleet {

@@ -2,6 +2,9 @@
 #include "policy/audit/audit_judge.h"
 
 #include <math.h>
+#include <string.h>
+
+#define NOBODYS_MEMORY DV_GIB /* who holds more than this is somebody, though no pod */
 
 const char *dv_audit_class_name(enum dv_audit_class class)
 {
@@ -124,6 +127,13 @@ static void decide(struct dv_audit_workload *w, const struct dv_audit_wish *wish
     w->half = c.half;
 }
 
+/* What somebody does outside of pods is busy, or holds memory. */
+static bool is_nobodys(const struct dv_audit_workload *w)
+{
+    return !strcmp(w->name, DV_AUDIT_NOBODY) && w->class == DV_AUDIT_IDLE &&
+           w->series.memory_peak < NOBODYS_MEMORY;
+}
+
 void dv_audit_judge(struct dv_audit_workload *w, const struct dv_audit_wish *wish)
 {
     w->class = dv_audit_judge_class(w);
@@ -134,10 +144,14 @@ void dv_audit_judge(struct dv_audit_workload *w, const struct dv_audit_wish *wis
     w->park = w->class == DV_AUDIT_IDLE;
     w->how = DV_AUDIT_KEEP;
     w->why = DV_AUDIT_WHY_TOO_LITTLE;
-    if (w->class != DV_AUDIT_UNKNOWN)
+    if (is_nobodys(w)) {
+        w->why = DV_AUDIT_WHY_NOBODY;
+        w->park = false;
+    } else if (w->class != DV_AUDIT_UNKNOWN) {
         decide(w, wish);
+    }
     if (w->how <= DV_AUDIT_EXCLUSIVE) {
         w->memory_bytes = 0;
-        w->compute = DV_COMPUTE_FULL;
+        w->compute = dv_audit_is_nobody(w) ? 0 : DV_COMPUTE_FULL;
     }
 }

@@ -116,6 +116,29 @@ static void test_walls(void **state)
     assert_int_equal(x->why, DV_AUDIT_WHY_WALL_NO_MIG);
 }
 
+/* A GPU that nobody has needs no place, but what somebody does on it outside of pods does. */
+static void test_nobody(void **state)
+{
+    static const struct {
+        double busy, memory;
+        bool nobody;
+    } cases[] = {{0, 5e6, true}, {0, 0, true}, {0, 5e9, false}, {30, 5e6, false}};
+    struct dv_audit_wish w = wish();
+    for (size_t c = 0; c < DV_ARRAY_SIZE(cases); c++) {
+        dv_cleanup(dv_audit_freep) struct dv_audit *a = dv_audit_new();
+        uint32_t i = 0;
+        assert_non_null(a);
+        assert_int_equal(dv_audit_find(a, DV_AUDIT_NOBODY, "GPU-1", &i), 0);
+        for (int k = 0; k < N; k++) {
+            dv_audit_busy(a, i, (k + 1) * 60 * S, cases[c].busy);
+            if (cases[c].memory > 0)
+                dv_audit_memory(a, i, (k + 1) * 60 * S, cases[c].memory);
+        }
+        assert_int_equal(dv_audit_finish(a, &w), 0);
+        assert_int_equal(dv_audit_is_nobody(dv_audit_at(a, i)), cases[c].nobody);
+    }
+}
+
 static void test_too_little(void **state)
 {
     struct dv_audit_wish w = wish();
@@ -137,9 +160,8 @@ static void test_too_little(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_walls),
+        cmocka_unit_test(test_classes),    cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_walls),      cmocka_unit_test(test_nobody),
         cmocka_unit_test(test_too_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

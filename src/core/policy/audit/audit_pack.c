@@ -357,7 +357,7 @@ static size_t make_items(const struct packing *k, struct item *items)
     for (uint32_t i = 0; i < k->plan->n_workloads; i++) {
         const struct dv_audit_workload *w = dv_audit_at(k->audit, i);
         k->plan->gpu_of[i] = DV_AUDIT_NONE;
-        if (!w->series.busy_times.n)
+        if (!w->series.busy_times.n || dv_audit_is_nobody(w))
             continue;
         double memory = (double)w->memory_bytes / (double)k->wish->gpu_memory_bytes;
         double compute = (double)w->compute / (DV_COMPUTE_FULL - k->wish->headroom);

@@ -25,7 +25,8 @@ struct dv_audit_gpu {
 
 struct dv_audit_plan {
     uint32_t n_workloads;
-    uint32_t *gpu_of; /* by workload of the audit; DV_AUDIT_NONE: it had no utilization samples */
+    uint32_t *gpu_of; /* by workload of the audit; DV_AUDIT_NONE: it had no utilization samples, or
+                         is nobody */
     uint32_t n_gpus;  /* how many the plan needs */
     struct dv_audit_gpu *gpus;
     uint32_t by_how[5];     /* GPUs */

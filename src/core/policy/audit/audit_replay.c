@@ -57,7 +57,8 @@ static void lay_lanes(struct dv_audit_replay *r, const struct dv_audit *planned,
         uint32_t gpu = i < plan->n_workloads ? plan->gpu_of[i] : DV_AUDIT_NONE;
         r->lane_of[i] = DV_AUDIT_NONE;
         if (gpu == DV_AUDIT_NONE) {
-            r->sums.unplanned += dv_audit_at(r->audit, i)->series.busy_times.n > 0;
+            const struct dv_audit_workload *w = dv_audit_at(r->audit, i);
+            r->sums.unplanned += w->series.busy_times.n > 0 && !dv_audit_is_nobody(w);
             continue;
         }
         const struct dv_audit_workload *w = dv_audit_at(planned, i);
