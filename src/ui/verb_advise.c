@@ -4,14 +4,18 @@
 #include "render/advise_text.h"
 #include "verbs.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
+#define LATENCY_MAX (UINT64_C(86400) * DV_NS_PER_S)
+
 struct values {
-    uint64_t memory, p99;
+    uint64_t memory;
+    const char *p99;
     uint32_t compute;
     bool training, interactive, inference;
     const char *trust, *gpu;
@@ -29,8 +33,7 @@ static const struct dv_option options[] = {
     {"inference", 0, NULL, "it serves requests", DV_OPTION_FLAG, AT(inference)},
     {"interactive", 0, NULL, "somebody sits in front of it (a notebook)", DV_OPTION_FLAG,
      AT(interactive)},
-    {"p99", 0, "TIME", "the latency that it has to keep", DV_OPTION_DURATION, AT(p99), .min = 1000,
-     .max = INT64_C(86400000000000)},
+    {"p99", 0, "TIME", "the latency that it has to keep, as 30ms", DV_OPTION_TEXT, AT(p99)},
     {"trust", 0, "TRUST", "whether it and its neighbours may be strangers", DV_OPTION_CHOICE,
      AT(trust), .choices = "trusted|untrusted"},
     {"tenants", 0, "N", "how many have to share one GPU", DV_OPTION_INTEGER, AT(tenants), .min = 1,
@@ -40,6 +43,33 @@ static const struct dv_option options[] = {
      .max = 1000000},
     {"gpu", 'g', "MODEL", "what the GPUs are; default: " DV_ADVISE_GPU, DV_OPTION_TEXT, AT(gpu)},
 };
+
+/* Bare numbers are bytes and seconds, which nobody means here. */
+static int check_memory(uint64_t bytes, struct dv_err *err)
+{
+    if (!bytes || bytes >= DV_MIB)
+        return 0;
+    return dv_err_set(err, -EINVAL, "%llu bytes are less than a MiB; write for example 10GB",
+                      (unsigned long long)bytes);
+}
+
+static int read_memory(const char *text, void *to, struct dv_err *err)
+{
+    uint64_t *bytes = &((struct dv_advise_want *)to)->memory_bytes;
+    int r = dv_units_parse_bytes(text, bytes, err);
+    return r ? r : check_memory(*bytes, err);
+}
+
+static int read_p99(const char *text, void *to, struct dv_err *err)
+{
+    uint64_t *ns = &((struct dv_advise_want *)to)->p99_ns;
+    int r = dv_units_parse_duration(text, ns, err);
+    if (!r && text[strlen(text) - 1] >= '0' && text[strlen(text) - 1] <= '9')
+        r = dv_err_set(err, -EINVAL, "'%.40s' has no unit; write for example 30ms", text);
+    if (!r && (*ns < DV_NS_PER_US || *ns > LATENCY_MAX))
+        r = dv_err_set(err, -ERANGE, "'%.40s' is not between 1us and 24h", text);
+    return r;
+}
 
 static int read_options(const struct dv_ui *ui, struct dv_advise_want *want)
 {
@@ -56,12 +86,15 @@ static int read_options(const struct dv_ui *ui, struct dv_advise_want *want)
                                  : DV_ADVISE_BATCH,
         .memory_bytes = v->memory,
         .compute = v->compute,
-        .p99_ns = v->p99,
         .untrusted = v->trust && !strcmp(v->trust, "untrusted"),
         .tenants = (uint32_t)v->tenants,
         .gpus = (uint32_t)v->gpus,
         .count = (uint32_t)v->count,
     };
+    if (v->p99 && read_p99(v->p99, want, &err) < 0)
+        return dv_ui_fail(ui, DV_UI_USAGE, "--p99: %s", err.msg);
+    if (check_memory(v->memory, &err) < 0)
+        return dv_ui_fail(ui, DV_UI_USAGE, "--memory: %s", err.msg);
     if (v->gpu && !(want->gpu = dv_gpu_model_find(v->gpu, &err)))
         return dv_ui_fail(ui, DV_UI_USAGE, "--gpu: %s", err.msg);
     return DV_UI_OK;
@@ -121,19 +154,9 @@ static int read_kind(const char *text, void *to, struct dv_err *err)
     return dv_err_set(err, -1, "training, inference, interactive or batch");
 }
 
-static int read_memory(const char *text, void *to, struct dv_err *err)
-{
-    return dv_units_parse_bytes(text, &((struct dv_advise_want *)to)->memory_bytes, err);
-}
-
 static int read_compute(const char *text, void *to, struct dv_err *err)
 {
     return dv_units_parse_compute(text, &((struct dv_advise_want *)to)->compute, err);
-}
-
-static int read_p99(const char *text, void *to, struct dv_err *err)
-{
-    return dv_units_parse_duration(text, &((struct dv_advise_want *)to)->p99_ns, err);
 }
 
 static int read_trust(const char *text, void *to, struct dv_err *err)

@@ -227,6 +227,17 @@ static bool all_run(const struct dv_fleet_plan *plan)
     return true;
 }
 
+/* Do some of them find no node, though there are cards enough? */
+static bool nodes_lack(const struct dv_fleet_plan *plan)
+{
+    bool lacks = false;
+    for (uint32_t w = 0; w < plan->view->n_workloads; w++)
+        lacks = lacks || plan->unplaced[w].lack == DV_FLEET_LACK_NODE;
+    for (uint32_t s = 0; lacks && s < plan->view->n_sides; s++)
+        lacks = plan->needed[s] <= plan->view->fleet->groups[s].count;
+    return lacks;
+}
+
 /* Is there a workload that no card holds, however many there are? */
 static bool some_fits_none(const struct dv_fleet_plan *plan)
 {
@@ -255,6 +266,11 @@ void dv_fleet_text_verdict(const struct dv_fleet_plan *plan, enum dv_fleet_aim a
                     "infeasible: not even %u GPUs of each model, the most that are reckoned with, "
                     "hold all of it",
                     DV_FLEET_CARDS_MAX);
+    } else if (nodes_lack(plan)) {
+        dv_str_addf(text,
+                    "infeasible: there are cards enough (all of it takes %" PRIu64
+                    "), but no node has as many free at once as one replica asks for",
+                    plan->needed_cards);
     } else {
         dv_str_addf(text, "infeasible%s: all of it needs %" PRIu64 " GPU%s",
                     plan->proven_infeasible ? " (proven)" : "", plan->needed_cards,

@@ -89,11 +89,14 @@ static int parse_compute(const char *text, void *ret, struct dv_err *err)
     return dv_units_parse_compute(text, ret, err);
 }
 
-static int parse_duration(const char *text, void *ret, struct dv_err *err)
+/* Durations without a unit are seconds elsewhere; of a latency nobody means that. */
+static int parse_latency(const char *text, void *ret, struct dv_err *err)
 {
     int r = dv_units_parse_duration(text, ret, err);
     if (!r && !*(uint64_t *)ret)
         r = dv_err_set(err, -ERANGE, "a latency of 0 cannot be had");
+    if (!r && is_digit(text[strlen(text) - 1]))
+        r = dv_err_set(err, -EINVAL, "'%.40s' has no unit; write for example 30ms", text);
     return r;
 }
 
@@ -304,7 +307,7 @@ static int read_kind(struct reader *in, const struct dv_yaml_node *const *got,
     r = r ? r : read_value(in, got[W_TRUST], "trust", parse_trust, &w->trust);
     w->has_tier = got[W_TIER] != NULL;
     r = r ? r : read_value(in, got[W_TIER], "tier", parse_tier, &w->tier);
-    r = r ? r : read_value(in, got[W_P99], "p99", parse_duration, &w->p99_ns);
+    r = r ? r : read_value(in, got[W_P99], "p99", parse_latency, &w->p99_ns);
     r = r ? r : read_value(in, got[W_TOPOLOGY], "topology", parse_topology, &w->topology);
     r = r ? r : read_texts(in, got[W_MODES], "modes", DV_FLEET_MODES, take_mode, &w->modes);
     return r ? r : read_texts(in, got[W_MODELS], "models", DV_FLEET_MODELS_MAX, take_model, w);

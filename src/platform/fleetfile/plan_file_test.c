@@ -94,6 +94,13 @@ static void test_errors(void **state)
          "f.yaml:2:46: headroom: headroom is a share below 100%, not '100%'"},
         {T4 "workloads: [{name: a, memory: 1GB, p99: 0}]\n",
          "f.yaml:2:41: p99: a latency of 0 cannot be had"},
+        {T4 "workloads: [{name: a, memory: 1GB, p99: 30}]\n",
+         "f.yaml:2:41: p99: '30' has no unit; write for example 30ms"},
+        {T4 "workloads: [{name: a, memory: 10}]\n",
+         "f.yaml:2:13: workload a: memory is less than a MiB: a bare number is bytes; write for "
+         "example 10GB"},
+        {"gpus: [{model: T4, memory: 16}]\n" ONE,
+         "f.yaml:1:8: memory is less than a MiB: a bare number is bytes; write for example 80GB"},
         {T4 "workloads: [{name: a, gpus: 1, count: 1000000, headroom: 50%}]\n",
          "f.yaml:2:13: more than 1000000 replicas in all, headroom included"},
         {"currency: usd\n" T4 ONE, "f.yaml:1:11: currency: 'usd' is not a currency's code, such as "

@@ -88,6 +88,8 @@ static const char *wrong_in_group(const struct dv_fleet_group *g)
         return "a model is missing";
     if (!g->memory_bytes)
         return "the model's memory is not public: say it with memory";
+    if (g->memory_bytes < DV_MIB)
+        return "memory is less than a MiB: a bare number is bytes; write for example 80GB";
     if (!g->count || g->count > DV_FLEET_CARDS_MAX)
         return "count is out of range";
     if (!g->per_node || g->per_node > DV_FLEET_PER_NODE_MAX)
@@ -113,6 +115,8 @@ static const char *wrong_in_workload(const struct dv_fleet_workload *w)
         return "gpus asks for whole GPUs: memory and compute are all of them; leave those out";
     if (!w->gpus && !w->training && !w->memory_bytes && !w->compute && !w->busy)
         return "nothing says how large a replica is: give gpus, memory or compute";
+    if (w->memory_bytes && w->memory_bytes < DV_MIB)
+        return "memory is less than a MiB: a bare number is bytes; write for example 10GB";
     if (w->has_headroom && w->headroom >= DV_COMPUTE_FULL)
         return "headroom is below 100%";
     if (w->gpus <= 1 && w->topology != DV_FLEET_NODE)
