@@ -478,6 +478,30 @@ static bool has_pod(const struct dv_yaml_node *map)
     return list && list->n && list->items[0]->kind == DV_YAML_MAP;
 }
 
+/* One container without a pod around it, as in Argo's templates and KServe's models. */
+static bool asks_for_gpus(const struct dv_yaml_node *map)
+{
+    static const char *const lists[] = {"limits", "requests"};
+    const struct dv_yaml_node *resources = dv_lintfile_map(map, "resources");
+    for (size_t k = 0; k < DV_ARRAY_SIZE(lists); k++) {
+        const struct dv_yaml_node *list = dv_lintfile_map(resources, lists[k]);
+        for (uint32_t i = 0; list && i < list->n; i++)
+            if (is_gpu_name(list->items[2 * i]->text))
+                return true;
+    }
+    return false;
+}
+
+static void judge_alone(struct dv_lintfile *l, const struct dv_yaml_node *object,
+                        const struct dv_yaml_node *node)
+{
+    struct pod p = {.object = object};
+    p.model = dv_lintfile_model(l, NULL);
+    p.allowed = allowed_in(l, dv_lintfile_text(dv_lintfile_map(object, "metadata"), "namespace"));
+    find_training(&p);
+    judge_container(l, &p, node);
+}
+
 static void each_pod(struct dv_lintfile *l, const struct dv_yaml_node *object,
                      const struct dv_yaml_node *node)
 {
@@ -486,6 +510,10 @@ static void each_pod(struct dv_lintfile *l, const struct dv_yaml_node *object,
         return;
     if (node->kind == DV_YAML_MAP && has_pod(node)) {
         judge_pod(l, object, node);
+        return;
+    }
+    if (node->kind == DV_YAML_MAP && asks_for_gpus(node)) {
+        judge_alone(l, object, node);
         return;
     }
     for (uint32_t i = 0; i < n; i++)
