@@ -189,6 +189,18 @@ def test_scales(folder):
     assert any("--scale ratio" in n for n in a["notes"]), a["notes"]
 
 
+def test_logs_behind_one_another(folder):
+    """Two logs of nvidia-smi in one file: the second one's header is no row."""
+    path = folder + "/smi.csv"
+    with open(path, "w", encoding="utf-8") as f:
+        for day in range(2):
+            f.write("timestamp, uuid, utilization.gpu [%]\n")
+            for i in range(100):
+                f.write(f"{1700000000 + day * 86400 + 60 * i}, GPU-0, 50 %\n")
+    a = audit("-u", path, "-c", "time=timestamp,workload=uuid,value=utilization.gpu [%]")
+    assert a["samples"] == 200 and a["data_quality"]["missing_values"] == 0, a
+
+
 def test_gpus_without_pods(folder):
     """As dcgm-exporter has it: a column for each metric, memory in MiB, GPUs that no pod holds."""
     path, columns = folder + "/dcgm.csv", "time=ts,workload=pod,gpu=UUID,utilization=util,memory=fb"

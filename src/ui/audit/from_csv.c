@@ -205,6 +205,14 @@ static const char *read_name(struct dv_csv_field f, char buf[DV_AUDIT_NAME_MAX +
     return buf;
 }
 
+/* The header once more, where logs were put behind one another. */
+static bool is_header(const struct dv_csv *csv, const struct names *names)
+{
+    char time[DV_AUDIT_NAME_MAX + 2], value[DV_AUDIT_NAME_MAX + 2];
+    return !strcmp(read_name(dv_csv_field(csv, TIME), time), names->of[TIME]) &&
+           !strcmp(read_name(dv_csv_field(csv, VALUE), value), names->of[VALUE]);
+}
+
 /* 1: go on; 0: interrupted. */
 static int read_row(const struct dv_csv *csv, struct dv_audit_feed *f,
                     const struct dv_audit_csv *how, struct last_time *last, struct dv_err *err)
@@ -252,6 +260,8 @@ static int read_file(struct dv_audit_feed *f, const struct dv_audit_csv *how,
         if (i % 4096 == 0)
             dv_csv_progress(csv, &f->done, &total);
         r = read_row(csv, f, how, &last, err);
+        if (r < 0 && is_header(csv, names))
+            r = 1;
         if (r > 0 && dv_long_run_signal()) { /* before the next read, which may wait */
             f->interrupted = true;
             break;
