@@ -329,7 +329,7 @@ static void ask(const char *role, char *ret, size_t size)
 
 static void await(bool (*condition)(void *), void *arg, const char *what)
 {
-    for (uint64_t end = now_ms() + 60000; !condition(arg); usleep(2000))
+    for (uint64_t end = now_ms() + 120000; !condition(arg); usleep(2000))
         if (now_ms() > end)
             fail(what);
 }
