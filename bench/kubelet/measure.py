@@ -73,7 +73,7 @@ def turns(sides, questions, count):
         for (call, question), times in zip(asked, took):
             text = question(turn).SerializeToString()
             began = time.perf_counter()
-            call(text, timeout=30)
+            call(text, timeout=120)
             times.append(time.perf_counter() - began)
     return took
 

@@ -12,7 +12,7 @@ import grpc
 
 import kubelet_api
 
-WAIT = 30.0
+WAIT = 120.0
 
 
 class Resource:

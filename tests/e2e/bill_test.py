@@ -209,6 +209,8 @@ class Bill(unittest.TestCase):
         lines = [line for line in script.replace("/tmp/bill", directory).splitlines()
                  if not line.startswith(("make ", "export PATH"))]
         self.assertGreater(len(lines), 20)
+        # A command that fails leaves no daemon, whose output would be waited for.
+        lines.insert(0, "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT")
         env = {**self.node.env(), "PATH": f"{harness.BIN}:{os.environ['PATH']}"}
         try:
             done = subprocess.run(["bash", "-ec", "\n".join(lines)], env=env, text=True,

@@ -82,6 +82,8 @@ class Plan(unittest.TestCase):
         lines = [line for line in script.replace("/tmp/plan", directory).splitlines()
                  if not line.startswith(("make ", "export PATH"))]
         self.assertGreater(len(lines), 20)
+        # A command that fails leaves no daemon, whose output would be waited for.
+        lines.insert(0, "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT")
         env = {**self.node.env(), "PATH": f"{harness.BIN}:{os.environ['PATH']}"}
         try:
             done = subprocess.run(["bash", "-emc", "\n".join(lines)], env=env, text=True,
