@@ -324,6 +324,7 @@ enum dv_sim_injection {
     DV_SIM_INJECT_RESET = 8,          /* a GPU comes up anew, as after a reboot */
     DV_SIM_INJECT_ECC = 9,            /* a = uncorrectable errors of its memory */
     DV_SIM_INJECT_REMAP_FAILURE = 10, /* no row is left to remap to */
+    DV_SIM_INJECT_GONE = 11,          /* no driver counts the GPU, until RESET or CLEAR */
     DV_SIM_INJECT_FAULT = 6,          /* a = pid: an illegal address in each of its contexts */
 };
 

@@ -103,6 +103,7 @@ class Cli(unittest.TestCase):
         self.one_line(self.sim("inject", "--gpu", "0", "--cuda-error", "cuInit"), 2, "FUNCTION=")
         self.one_line(self.sim("inject", "--gpu", "0", "--xid", "-1"), 2, "--xid")
         self.one_line(self.sim("inject", "--leak", "1GiB"), 2, "--gpu N")
+        self.one_line(self.sim("inject", "--gone"), 2, "--gpu N")
         self.one_line(self.sim("inject", "--gpu", "0", "--leak", "much"), 2, "--leak")
         self.assertEqual(self.sim().returncode, 2)
 
@@ -246,7 +247,7 @@ class Cli(unittest.TestCase):
                      ["--cuda-error", "cuMemAlloc_v2=2:1"], ["--clear"],
                      ["--gpu", "0", "--reset-high-water"], ["--gpu", "0", "--leak", "2GiB"],
                      ["--gpu", "0", "--ecc", "1"], ["--gpu", "0", "--remap-failure"],
-                     ["--gpu", "0", "--reset"]):
+                     ["--gpu", "0", "--gone"], ["--gpu", "0", "--reset"]):
             r = self.sim("inject", *args, "--socket", self.socket)
             self.assertEqual((r.returncode, r.stderr), (0, ""), args)
         self.one_line(self.sim("inject", "--gpu", "5", "--xid", "31", "--socket", self.socket), 2,

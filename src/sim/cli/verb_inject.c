@@ -21,6 +21,7 @@ enum {
     LEAK,
     ECC,
     REMAP_FAILURE,
+    GONE,
     RESET,
     RESET_HIGH_WATER,
     SOCKET
@@ -78,7 +79,8 @@ static int parse_bytes(const char *option, const char *text, uint64_t *ret)
 static bool needs_gpu(uint32_t kind)
 {
     return kind == DV_SIM_INJECT_XID || kind == DV_SIM_INJECT_LEAK || kind == DV_SIM_INJECT_ECC ||
-           kind == DV_SIM_INJECT_REMAP_FAILURE || kind == DV_SIM_INJECT_RESET || kind == UINT32_MAX;
+           kind == DV_SIM_INJECT_REMAP_FAILURE || kind == DV_SIM_INJECT_GONE ||
+           kind == DV_SIM_INJECT_RESET || kind == UINT32_MAX;
 }
 
 static int parse(const struct dv_simcli_args *args, struct dv_sim_inject *j)
@@ -92,6 +94,7 @@ static int parse(const struct dv_simcli_args *args, struct dv_sim_inject *j)
                                      [LEAK] = DV_SIM_INJECT_LEAK,
                                      [ECC] = DV_SIM_INJECT_ECC,
                                      [REMAP_FAILURE] = DV_SIM_INJECT_REMAP_FAILURE,
+                                     [GONE] = DV_SIM_INJECT_GONE,
                                      [RESET] = DV_SIM_INJECT_RESET};
     uint64_t gpu = UINT32_MAX;
     int r = 0;
@@ -185,6 +188,8 @@ const struct dv_simcli_verb dv_simcli_verb_inject = {
                 [LEAK] = {"--leak", "BYTES", "memory that is used by nobody"},
                 [ECC] = {"--ecc", "N", "uncorrectable memory errors: XID 48, rows to remap"},
                 [REMAP_FAILURE] = {"--remap-failure", NULL, "no row is left to remap to"},
+                [GONE] = {"--gone", NULL,
+                          "no driver counts the GPU any more, until --reset, --clear"},
                 [RESET] = {"--reset", NULL, "the GPU comes up anew, as after a reboot"},
                 [RESET_HIGH_WATER] = {"--reset-high-water", NULL,
                                       "measure the most memory used from here on"},

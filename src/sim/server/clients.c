@@ -286,6 +286,7 @@ void dv_simclients_accept(struct dv_simserver *s, struct dv_simsource *source, u
     c->base.uid = cred.uid;
     c->base.gid = cred.gid;
     c->base.view.limited = source == &s->limited;
+    c->base.view.gone = &s->node.gone;
     c->source = (struct dv_simsource){.fd = fd, .ready = ready, .owner = c};
     if (dv_simserver_watch(s, &c->source, EPOLLIN) < 0) {
         close(fd);

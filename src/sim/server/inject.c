@@ -9,11 +9,9 @@
 
 #define XID_OFF_THE_BUS 79
 
-/* What runs on a GPU that falls off the bus ends with it. */
-static void inject_xid(struct dv_simserver *s, uint32_t gpu, uint64_t xid)
+static void end_contexts(struct dv_simserver *s, uint32_t gpu)
 {
-    dv_simnode_xid(&s->node, gpu, DV_SIM_ANY, DV_SIM_ANY, xid);
-    for (uint32_t i = 0; xid == XID_OFF_THE_BUS && i < DV_SIM_PROCESSES_MAX; i++) {
+    for (uint32_t i = 0; i < DV_SIM_PROCESSES_MAX; i++) {
         struct dv_simproc *p = s->node.processes[i];
 
         for (uint32_t c = 0; p && c < DV_SIM_CONTEXTS_MAX; c++) {
@@ -21,6 +19,20 @@ static void inject_xid(struct dv_simserver *s, uint32_t gpu, uint64_t xid)
                 dv_simprocesses_ctx_fault(s, p, c, DV_SIMCU_UNKNOWN);
         }
     }
+}
+
+/* What runs on a GPU that falls off the bus ends with it. */
+static void inject_xid(struct dv_simserver *s, uint32_t gpu, uint64_t xid)
+{
+    dv_simnode_xid(&s->node, gpu, DV_SIM_ANY, DV_SIM_ANY, xid);
+    if (xid == XID_OFF_THE_BUS)
+        end_contexts(s, gpu);
+}
+
+static void gone(struct dv_simserver *s, uint32_t gpu)
+{
+    end_contexts(s, gpu);
+    s->node.gone |= UINT32_C(1) << gpu;
 }
 
 #define XID_PAGE_FAULT 31
@@ -73,6 +85,7 @@ static int32_t reset(struct dv_simserver *s, uint32_t gpu)
             dv_simprocesses_ctx_remove(s, p, c);
         }
     }
+    s->node.gone &= ~(UINT32_C(1) << gpu);
     dv_simmig_restart(&s->node.gpu[gpu]);
     dv_simcards_follow(s);
     return 0;
@@ -112,6 +125,7 @@ static int32_t remap_failure(struct dv_simserver *s, uint32_t gpu)
 static void clear(struct dv_simserver *s)
 {
     memset(s->node.injections, 0, sizeof(s->node.injections));
+    s->node.gone = 0;
     for (uint32_t i = 0; i < s->node.n_gpus; i++) {
         struct dv_simgpu *g = &s->node.gpu[i];
 
@@ -128,7 +142,8 @@ static void clear(struct dv_simserver *s)
 static bool is_of_one_gpu(uint32_t kind)
 {
     return kind == DV_SIM_INJECT_XID || kind == DV_SIM_INJECT_LEAK || kind == DV_SIM_INJECT_RESET ||
-           kind == DV_SIM_INJECT_ECC || kind == DV_SIM_INJECT_REMAP_FAILURE;
+           kind == DV_SIM_INJECT_ECC || kind == DV_SIM_INJECT_REMAP_FAILURE ||
+           kind == DV_SIM_INJECT_GONE;
 }
 
 static int32_t of_one_gpu(struct dv_simserver *s, const struct dv_sim_inject *q)
@@ -136,6 +151,9 @@ static int32_t of_one_gpu(struct dv_simserver *s, const struct dv_sim_inject *q)
     switch ((enum dv_sim_injection)q->kind) {
     case DV_SIM_INJECT_XID:
         inject_xid(s, q->gpu, q->a);
+        return 0;
+    case DV_SIM_INJECT_GONE:
+        gone(s, q->gpu);
         return 0;
     case DV_SIM_INJECT_LEAK:
         return leak(s, q->gpu, q->a);

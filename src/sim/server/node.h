@@ -204,6 +204,7 @@ struct dv_simnode {
     struct dv_simlimit limit[DV_SIM_LIMITS_MAX];
 
     struct dv_sim_inject injections[DV_SIM_INJECTIONS]; /* kind 0 = free; b counts down */
+    uint32_t gone;                                      /* bits: GPUs that no driver counts */
     uint64_t now_ns;                                    /* of this request */
 };
 

@@ -580,6 +580,35 @@ static void test_a_lost_gpu_ends_what_runs_on_it(void **state)
     assert_true(becomes_free(3));
 }
 
+static void test_a_gpu_that_has_gone(void **state)
+{
+    static struct dv_sim_device d[8];
+    struct dv_fake control = dv_fake_open(&node, DV_SIM_CLIENT_CONTROL);
+    struct dv_fake c = dv_fake_open(&node, DV_SIM_CLIENT_CUDA);
+    struct dv_sim_ctx_created ctx = dv_fake_ctx(&c, 3);
+    struct dv_sim_ctx_create again = {.device = 3};
+    struct dv_sim_inject j = {.gpu = 1, .kind = DV_SIM_INJECT_GONE};
+    uint64_t last =
+        dv_fake_command(&c, ctx.default_stream, DV_SIM_CMD_KERNEL, 3600 * DV_NS_PER_S, 1);
+    int n = dv_fake_ask(&c, DV_SIM_CUDA_DEVICES, NULL, 0, d, sizeof d, NULL, NULL);
+
+    assert_int_equal(n, 0);
+    j.gpu = d[3].gpu;
+    assert_int_equal(dv_fake_ask(&control, DV_SIM_CTL_INJECT, &j, sizeof(j), NULL, 0, NULL, NULL),
+                     0);
+    assert_true(dv_fake_await(&c, ctx.default_stream, last));
+    assert_int_equal(c.work->streams[ctx.default_stream].error, 999);
+    assert_int_not_equal(
+        dv_fake_ask(&c, DV_SIM_CUDA_CTX_CREATE, &again, sizeof(again), NULL, 0, NULL, NULL), 0);
+    j.kind = DV_SIM_INJECT_RESET;
+    assert_int_equal(dv_fake_ask(&control, DV_SIM_CTL_INJECT, &j, sizeof(j), NULL, 0, NULL, NULL),
+                     0);
+    dv_fake_ctx(&c, 3);
+    dv_fake_close(&c);
+    dv_fake_close(&control);
+    assert_true(becomes_free(3));
+}
+
 static void test_mig_devices_hold_their_own(void **state)
 {
     static struct dv_sim_device d[8];
@@ -695,6 +724,7 @@ int main(void)
         cmocka_unit_test(test_random_messages),
         cmocka_unit_test(test_injected_cuda_errors),
         cmocka_unit_test(test_a_lost_gpu_ends_what_runs_on_it),
+        cmocka_unit_test(test_a_gpu_that_has_gone),
         cmocka_unit_test(test_an_idle_server_sleeps),
         cmocka_unit_test(test_one_server_per_socket),
     };

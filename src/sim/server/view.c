@@ -13,8 +13,15 @@ void dv_simview_add(struct dv_simview *v, uint32_t gpu, uint32_t gi, uint32_t ci
     v->device[v->n++].ci = ci;
 }
 
+static bool has_gone(const struct dv_simview *v, uint32_t gpu)
+{
+    return v->gone && *v->gone & UINT32_C(1) << gpu;
+}
+
 bool dv_simview_has_gpu(const struct dv_simview *v, uint32_t gpu)
 {
+    if (has_gone(v, gpu))
+        return false;
     for (uint32_t i = 0; v->limited && i < v->n; i++)
         if (v->device[i].gpu == gpu)
             return true;
@@ -23,6 +30,8 @@ bool dv_simview_has_gpu(const struct dv_simview *v, uint32_t gpu)
 
 bool dv_simview_has(const struct dv_simview *v, uint32_t gpu, uint32_t gi, uint32_t ci)
 {
+    if (has_gone(v, gpu))
+        return false;
     for (uint32_t i = 0; v->limited && i < v->n; i++)
         if (v->device[i].gpu == gpu && v->device[i].gi == gi &&
             (v->device[i].ci == ci || (gi != DV_SIM_VIEW_ANY && ci == DV_SIM_VIEW_ANY)))

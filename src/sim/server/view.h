@@ -5,6 +5,8 @@
  * does that finds the nodes of some GPUs only; a GPU is visible when it or one of its MIG devices
  * is.
  *
+ * A GPU that has gone is in no view: a driver that is loaded after that does not count it.
+ *
  * Pure. GPUs are indices of the node unless called "nth"; DV_SIM_VIEW_ANY is its DV_SIM_ANY.
  */
 #ifndef DV_SIM_SERVER_VIEW_H
@@ -17,7 +19,8 @@
 #define DV_SIM_VIEW_ANY UINT32_MAX
 
 struct dv_simview {
-    bool limited; /* false: all of the node */
+    bool limited;         /* false: all of the node */
+    const uint32_t *gone; /* bits: GPUs that have; NULL: none */
     uint32_t n;
     struct {
         uint32_t gpu, gi, ci;

@@ -44,6 +44,23 @@ static void test_all_and_parts(void **state)
     assert_false(dv_simview_has(&part, 5, 1, 0));     /* nor the other way round */
 }
 
+/* The others are numbered anew, as a driver does that is loaded when the GPU has gone. */
+static void test_a_gpu_that_has_gone(void **state)
+{
+    uint32_t gone = 1u << 2;
+    struct dv_simview all = {.gone = &gone}, part = {.limited = true, .gone = &gone};
+    dv_simview_add(&part, 5, ANY, ANY);
+    dv_simview_add(&part, 2, 7, 0);
+    assert_false(dv_simview_has_gpu(&all, 2) || dv_simview_has(&all, 2, 7, 0));
+    assert_false(dv_simview_has_gpu(&part, 2) || dv_simview_has(&part, 2, 7, 0));
+    assert_int_equal(dv_simview_gpu(&all, 8, 2), 3);
+    assert_int_equal(dv_simview_gpu(&all, 8, 7), ANY);
+    assert_int_equal(dv_simview_nth(&all, 8), 7);
+    assert_int_equal(dv_simview_gpu(&part, 8, 0), 5);
+    gone = 0;
+    assert_true(dv_simview_has_gpu(&all, 2) && dv_simview_has(&part, 2, 7, 0));
+}
+
 static void test_there_is_an_end(void **state)
 {
     struct dv_simview v = {.limited = true};
@@ -213,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest pure[] = {
         cmocka_unit_test(test_all_and_parts),
+        cmocka_unit_test(test_a_gpu_that_has_gone),
         cmocka_unit_test(test_there_is_an_end),
     };
     const struct CMUnitTest served[] = {
