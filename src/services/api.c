@@ -11,6 +11,7 @@
 #include "kubernetes/edits.h"
 #include "kubernetes/kubernetes_view.h"
 #include "metrics.h"
+#include "missing.h"
 #include "node_labels.h"
 #include "render/labels_text.h"
 #include "request.h"
@@ -90,6 +91,24 @@ static void get_slices(struct dv_node *node, struct dv_http_request *rq, const c
 static void get_queue(struct dv_node *node, struct dv_http_request *rq, const char *id)
 {
     dv_view_reply(rq, 200, dv_view_queue(node));
+}
+
+static void post_forget(struct dv_node *node, struct dv_http_request *rq, const char *id)
+{
+    if (!is_operator(node, rq->uid)) {
+        dv_view_reply_error(rq, 403, 4, "not_permitted", "only an operator or root may do this");
+        return;
+    }
+    if (dv_missing_forget(node, id) < 0) {
+        char message[160];
+        snprintf(message, sizeof message,
+                 "no GPU %.64s is missing; `divvy status` lists those that are", id);
+        dv_view_reply_error(rq, 404, 1, "not_found", message);
+        return;
+    }
+    struct dv_output *o = dv_output_new("Forgotten");
+    dv_output_string(dv_output_root(o), "uuid", id);
+    dv_view_reply(rq, 200, o);
 }
 
 static void get_topology(struct dv_node *node, struct dv_http_request *rq, const char *id)
@@ -475,6 +494,7 @@ static const struct route routes[] = {
     {"POST", "/v1/containers/cdi", "", false, post_container_cdi},
     {"POST", "/v1/slices/", "/limit", true, post_limit},
     {"POST", "/v1/slices/", "/kill", true, post_kill},
+    {"POST", "/v1/gpus/", "/forget", true, post_forget},
     {"GET", "/v1/baselines", "", false, get_baselines},
     {"POST", "/v1/baselines", "", false, post_baseline},
     {"DELETE", "/v1/baselines", "", false, delete_baseline},

@@ -5,6 +5,7 @@
 #include "inventory.h"
 #include "kubernetes/kubernetes.h"
 #include "layouts.h"
+#include "missing.h"
 #include "mps.h"
 #include "policy/diagnose.h"
 #include "render/diagnosis_text.h"
@@ -28,6 +29,8 @@
 struct gathered {
     struct dv_diagnose_facts facts;
     struct dv_diagnose_gpu gpus[DV_FACTS_GPUS_MAX];
+    struct dv_diagnose_missing missing[DV_FACTS_GPUS_MAX];
+    char cards[DV_FACTS_GPUS_MAX][DV_DIAGNOSE_DETAIL];
     struct dv_diagnose_layout layout[DV_FACTS_GPUS_MAX + 1];
     struct dv_diagnose_mps mps[DV_MPS_DAEMONS_MAX];
     struct dv_diagnose_crowd crowds[DV_NODE_FINDINGS_MAX];
@@ -206,6 +209,33 @@ static void add_gpus(const struct dv_node *node, struct gathered *g)
     g->facts.gpus = g->gpus;
 }
 
+/* "NVIDIA A100 at PCI 00000000:3B:00.0, failed then (XID 79; until the GPU is reset)" */
+static void name_card(const struct dv_missing_gpu *m, char ret[DV_DIAGNOSE_DETAIL])
+{
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    dv_str_add(&text, m->gpu.model[0] ? m->gpu.model : "of an unknown model");
+    if (m->gpu.pci_bus_id[0])
+        dv_str_addf(&text, " at PCI %s", m->gpu.pci_bus_id);
+    if (m->seen)
+        dv_str_addf(&text, ", %s then", dv_gpu_health_name(m->gpu.health));
+    if (m->seen && m->gpu.health_detail[0])
+        dv_str_addf(&text, " (%s)", m->gpu.health_detail);
+    snprintf(ret, DV_DIAGNOSE_DETAIL, "%.*s", (int)DV_DIAGNOSE_DETAIL - 1, dv_str_get(&text));
+}
+
+static void add_missing(const struct dv_node *node, struct gathered *g)
+{
+    const struct dv_missing_gpu *m;
+    if (g->facts.driver != DV_DIAGNOSE_DRIVER_OK)
+        return;
+    g->facts.missing = g->missing;
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX && (m = dv_missing_at(node, i)); i++) {
+        name_card(m, g->cards[i]);
+        g->missing[g->facts.n_missing++] =
+            (struct dv_diagnose_missing){m->gpu.index, m->gpu.uuid, g->cards[i], m->since_unix};
+    }
+}
+
 /* "pod team/x, pid 4711", as far as it is known. */
 static void name_holder(const struct dv_holding *h, char ret[DV_DIAGNOSE_DETAIL])
 {
@@ -348,6 +378,7 @@ static void gather(struct dv_node *node, struct gathered *g)
         .not_realtime = !dv_lease_is_realtime(node->lease),
     };
     add_gpus(node, g);
+    add_missing(node, g);
     add_layout(node, g);
     add_mps(node, g, dv_clock_now());
     add_crowds(node, g);

@@ -9,6 +9,7 @@
 #include "layouts.h"
 #include "meter.h"
 #include "meter_ended.h"
+#include "missing.h"
 #include "model/gpu_model.h"
 #include "mps.h"
 #include "policy/xid.h"
@@ -114,6 +115,8 @@ static void update_health(struct dv_node *node, const struct dv_gpu *old)
         *g->stranger = e.gpu;
     else
         dv_node_apply(node, &e);
+    if (g->health.verdict.cause != DV_HEALTH_DRIVER) /* which says nothing of the GPU */
+        dv_missing_note(node, &e.gpu);
 }
 
 void dv_inventory_update_health(struct dv_node *node)
@@ -329,7 +332,9 @@ static void lose_gpu(struct dv_node *node, uint32_t i)
     if (!dv_snapshot_gpu(node->snapshot, i))
         return;
     drop_devices(node, i, NULL);
-    if (!has_devices(node, i))
+    if (has_devices(node, i))
+        dv_health_lost(&node->gpus[i].health, dv_clock_now());
+    else
         dv_node_apply(node, &(struct dv_event){.kind = DV_EVENT_GPU_GONE, .gpu = {.index = i}});
 }
 
@@ -342,6 +347,7 @@ static void end_of_round(struct dv_node *node)
         return;
     for (uint32_t i = node->driver.gpus; i < DV_FACTS_GPUS_MAX; i++)
         lose_gpu(node, i);
+    dv_missing_load(node);
     dv_strangers_tick(node);
     bool probed = dv_arm_probe(node);
     if (!node->ready && !probed)
@@ -357,6 +363,8 @@ static void end_of_round(struct dv_node *node)
         dv_layouts_restore(node);
     }
     dv_inventory_update_health(node);
+    if (!node->inventory_failed)
+        dv_missing_tick(node);
     dv_claims_pump(node);
 }
 
@@ -398,8 +406,10 @@ static void take_gpu(struct dv_node *node, const struct dv_facts_gpu *f)
     else if (!g->mig_pending_unix)
         g->mig_pending_unix = dv_clock_unix();
     g->present = true;
-    if (another)
+    if (another) {
         dv_health_init(&g->health, dv_clock_now());
+        g->xid = g->ghost_ns = 0;
+    }
     observe(node, f);
     g->lost = f->lost;
     g->refusals = 0;

@@ -7,6 +7,7 @@
 #include "meter.h"
 #include "metrics_families.h"
 #include "metrics_tenants.h"
+#include "missing.h"
 #include "strangers.h"
 #include "sys/clock.h"
 #include "tenants.h"
@@ -146,6 +147,20 @@ static void write_health(struct page *p)
         gpu_sample(p, gpu);
         dv_openmetrics_label(&p->w, "cause", dv_health_cause_name(g->health.verdict.cause));
         dv_openmetrics_uint(&p->w, (uint64_t)DV_MAX(g->health_since_unix, INT64_C(0)));
+    }
+}
+
+static void write_missing(struct page *p)
+{
+    const struct dv_missing_gpu *m;
+    begin(p, DV_METRICS_GPU_MISSING);
+    for (size_t i = 0; (m = dv_missing_at(p->node, i)); i++) {
+        char index[16];
+        snprintf(index, sizeof index, "%u", m->gpu.index);
+        dv_openmetrics_sample(&p->w);
+        dv_openmetrics_label(&p->w, "gpu", index);
+        dv_openmetrics_label(&p->w, "gpu_uuid", m->gpu.uuid);
+        dv_openmetrics_uint(&p->w, (uint64_t)DV_MAX(m->since_unix, INT64_C(0)));
     }
 }
 
@@ -307,6 +322,7 @@ static void write_gpus(struct page *p)
 {
     write_gpu_info(p);
     write_health(p);
+    write_missing(p);
     write_collect(p);
     write_time(p);
     for (size_t i = 0; i < DV_ARRAY_SIZE(figures); i++)

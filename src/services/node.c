@@ -13,6 +13,7 @@
 #include "meter.h"
 #include "meter_ended.h"
 #include "model/gpu_model.h"
+#include "missing.h"
 #include "mps.h"
 #include "strangers.h"
 #include "sys/clock.h"
@@ -302,6 +303,7 @@ void dv_node_free(struct dv_node *node)
     dv_telemetry_free(node);
     for (size_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         free(node->gpus[i].facts);
+    dv_missing_free(node);
     dv_strangers_free(node);
     dv_wiring_free(node);
     dv_meter_ended_free(node);

@@ -4,6 +4,7 @@
  * is main's alone; the arbiter thread sees none of it (lease.h).
  *
  *   inventory.h   facts of the hardware -> the snapshot
+ *   strangers.h   GPUs that the driver counts and says nothing of; missing.h: no longer counts
  *   wiring.h      how the GPUs are joined
  *   claims.h      a claim's life: asked, queued, granted, released; its owner's death
  *   tenants.h     the handshake with processes inside slices
@@ -103,6 +104,7 @@ struct dv_kubernetes;
 struct dv_pods;
 struct dv_meter;
 struct dv_meter_question;
+struct dv_missing;
 struct dv_mps;
 struct dv_ledger;
 struct dv_bills_job;
@@ -323,7 +325,8 @@ struct dv_node {
     uint32_t timeslices_worker;
     uint32_t inventory_rounds; /* failed before the first that did not */
     struct dv_node_gpu gpus[DV_FACTS_GPUS_MAX];
-    struct dv_str seen_before; /* strangers.c: the GPUs that the store knows */
+    struct dv_str seen_before;  /* strangers.c: the GPUs that the store knows */
+    struct dv_missing *missing; /* missing.h; NULL before the first look */
     bool strangers_loaded;
 
     struct dv_holding *holdings; /* by id */

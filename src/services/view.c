@@ -9,6 +9,7 @@
 #include "inventory.h"
 #include "kubernetes/kubernetes_view.h"
 #include "meter.h"
+#include "missing.h"
 #include "mps.h"
 #include "policy/unblock.h"
 #include "render/json.h"
@@ -324,6 +325,24 @@ static void add_gpu(struct dv_output_node *list, struct dv_node *node, const str
             add_slice_fields(dv_output_object(slices, NULL), h);
 }
 
+/* Not among the GPUs: their indices may be others' now. */
+static void add_missing(struct dv_output_node *root, const struct dv_node *node)
+{
+    struct dv_output_node *list = dv_output_array(root, "missing_gpus");
+    const struct dv_missing_gpu *m;
+    for (size_t i = 0; (m = dv_missing_at(node, i)); i++) {
+        struct dv_output_node *o = dv_output_object(list, NULL);
+        dv_output_uint(o, "last_index", m->gpu.index);
+        dv_output_string(o, "uuid", m->gpu.uuid);
+        dv_output_string(o, "model", m->gpu.model[0] ? m->gpu.model : NULL);
+        dv_output_string(o, "pci_bus_id", m->gpu.pci_bus_id[0] ? m->gpu.pci_bus_id : NULL);
+        dv_output_string(o, "last_health", m->seen ? dv_gpu_health_name(m->gpu.health) : NULL);
+        dv_output_string(o, "last_health_detail",
+                         m->seen && m->gpu.health_detail[0] ? m->gpu.health_detail : NULL);
+        dv_output_int(o, "since_unix", m->since_unix);
+    }
+}
+
 struct dv_output *dv_view_status(struct dv_node *node)
 {
     struct dv_output *o = dv_output_new("NodeStatus");
@@ -342,6 +361,7 @@ struct dv_output *dv_view_status(struct dv_node *node)
     for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         if ((gpu = dv_strangers_gpu(node, i)))
             add_gpu(gpus, node, gpu);
+    add_missing(root, node);
     if (node->kubernetes)
         dv_kubernetes_view_add(dv_output_object(root, "kubernetes"), node);
     return o;

@@ -27,6 +27,7 @@ static const struct dv_ui_verb *const verbs[] = {
     &dv_verb_baseline_show,
     &dv_verb_baseline_rm,
     &dv_verb_doctor,
+    &dv_verb_forget,
     &dv_verb_labels,
     &dv_verb_kubernetes,
     &dv_verb_layout_show,

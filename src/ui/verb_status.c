@@ -101,12 +101,35 @@ static void add_heading(const struct dv_output_node *root, struct dv_str *text)
     dv_str_add(text, "\n\n");
 }
 
+/* GPUs that the driver no longer counts are no rows: they have no index. */
+static void add_missing(const struct dv_output_node *root, struct dv_str *text)
+{
+    const struct dv_output_node *list = dv_output_get(root, "missing_gpus");
+    bool any = false;
+    for (const struct dv_output_node *m = list ? list->first : NULL; m; m = m->next, any = true) {
+        const char *health = dv_output_text(dv_output_get(m, "last_health"), "");
+        dv_str_add(text, any ? "" : "\n");
+        dv_str_add(text, "missing: ");
+        dv_value_clean(dv_output_text(dv_output_get(m, "uuid"), ""), text);
+        dv_str_add(text, " (");
+        dv_value_clean(dv_output_text(dv_output_get(m, "model"), "unknown model"), text);
+        dv_str_add(text, "), which was GPU ");
+        dv_value_human(dv_output_get(m, "last_index"), DV_VALUE_AUTO, text);
+        if (*health) {
+            dv_str_add(text, ", ");
+            dv_value_clean(health, text);
+        }
+        dv_str_add(text, ": the driver no longer counts it; see 'divvy doctor'\n");
+    }
+}
+
 static int print_tables(const struct dv_ui *ui, struct dv_output *o)
 {
     dv_cleanup(dv_str_done) struct dv_str text = {0};
     struct dv_table_style style = {.colour = ui->colour, .nothing = "no GPUs"};
     add_heading(dv_output_root(o), &text);
     int r = dv_table_write(&gpu_view, o, style, &text);
+    add_missing(dv_output_root(o), &text);
     dv_str_addc(&text, '\n');
     style.nothing = "no slices: nobody holds anything";
     if (!r)

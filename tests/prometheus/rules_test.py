@@ -149,8 +149,8 @@ class Rules(unittest.TestCase):
                 ("zombies at once", "divvy_gpu_memory_unattributed_bytes > 256 * 1024 ^ 2\n        for: 5m",
                  "divvy_gpu_memory_unattributed_bytes > 256 * 1024 ^ 2\n        for: 1m"),
                 ("any job's daemon", 'up{job=~"divvy.*"}', "up"),
-                ("a machine that is down lost its GPUs", "and on (job, instance) (up == 1)\n        for: 10m",
-                 "\n        for: 10m"),
+                ("missed for a moment", "divvy_gpu_missing_since_timestamp_seconds > 0\n        for: 2m",
+                 "divvy_gpu_missing_since_timestamp_seconds > 0\n        for: 0m"),
                 ("leak: slow", "0.01 *", "0.00001 *"),
                 ("leak: plateau", ":max10m\n          > tenant_device:divvy_tenant_memory_used_bytes:max10m "
                  "offset 10m", ":max10m\n          > 0"),

@@ -32,6 +32,7 @@ static const struct {
     [DV_TROUBLE_DRIVER_FAILED] = {"driver_failed", DV_SEVERITY_ERROR},
     [DV_TROUBLE_LIBCUDA_MISSING] = {"libcuda_missing", DV_SEVERITY_ERROR},
     [DV_TROUBLE_GPU_LOST] = {"gpu_lost", DV_SEVERITY_ERROR},
+    [DV_TROUBLE_GPU_MISSING] = {"gpu_missing", DV_SEVERITY_ERROR},
     [DV_TROUBLE_XID_FATAL] = {"xid_fatal", DV_SEVERITY_ERROR},
     [DV_TROUBLE_XID_CONTAINED] = {"xid_contained", DV_SEVERITY_WARNING},
     [DV_TROUBLE_XID_APPLICATION] = {"xid_application", DV_SEVERITY_WARNING},
@@ -223,6 +224,13 @@ static uint32_t gpu_of(const struct dv_snapshot *s, const char *device)
     return found ? found->gpu : DV_DIAGNOSE_UNKNOWN;
 }
 
+static void examine_missing(const struct dv_diagnose_missing *m, struct dv_diagnosis *d)
+{
+    struct dv_diagnosis_finding *f = add(d, DV_TROUBLE_GPU_MISSING, m->index, m->card);
+    on_device(f, m->uuid);
+    f->since_unix = m->since_unix;
+}
+
 static void examine_layout(const struct dv_diagnose_layout *l, struct dv_diagnosis *d)
 {
     if (l->failed) {
@@ -329,6 +337,8 @@ void dv_diagnose(const struct dv_diagnose_facts *facts, struct dv_diagnosis *ret
     examine_driver(facts, ret);
     for (uint32_t i = 0; i < facts->n_gpus; i++)
         examine_gpu(facts, &facts->gpus[i], ret);
+    for (uint32_t i = 0; i < facts->n_missing; i++)
+        examine_missing(&facts->missing[i], ret);
     for (uint32_t i = 0; i < facts->n_layout; i++)
         examine_layout(&facts->layout[i], ret);
     for (uint32_t i = 0; i < facts->n_mps; i++)

@@ -45,9 +45,11 @@ enum dv_trouble {
     DV_TROUBLE_DRIVER_FAILED,     /* [detail] */
     DV_TROUBLE_LIBCUDA_MISSING,
 
-    DV_TROUBLE_GPU_LOST,        /* [gpu, detail: which card, and where] */
-    DV_TROUBLE_XID_FATAL,       /* [gpu, n: the XID] */
-    DV_TROUBLE_XID_CONTAINED,   /* [gpu, n] */
+    DV_TROUBLE_GPU_LOST,      /* [gpu, detail: which card, and where] */
+    DV_TROUBLE_GPU_MISSING,   /* [gpu: its index then, device: its UUID, since, detail: which card,
+                                 where, how it was] */
+    DV_TROUBLE_XID_FATAL,     /* [gpu, n: the XID] */
+    DV_TROUBLE_XID_CONTAINED, /* [gpu, n] */
     DV_TROUBLE_XID_APPLICATION, /* [gpu, n] */
     DV_TROUBLE_XID_OTHER,       /* [gpu, n] */
     DV_TROUBLE_XID_CLEANUP,     /* [gpu, n] */
@@ -139,6 +141,14 @@ struct dv_diagnose_gpu {
     uint64_t ghost_bytes; /* in use for a while although no process is listed; 0: none */
 };
 
+/* A GPU that was there and that the driver no longer counts. */
+struct dv_diagnose_missing {
+    uint32_t index; /* that it had */
+    const char *uuid;
+    const char *card; /* which, where, and how it was, for people */
+    int64_t since_unix;
+};
+
 struct dv_diagnose_layout { /* of one GPU that is not settled, or is not as it was settled */
     uint32_t gpu;           /* unknown: the layout as a whole */
     bool failed, differs;
@@ -178,6 +188,8 @@ struct dv_diagnose_facts {
     const struct dv_snapshot *snapshot; /* may be NULL */
     const struct dv_diagnose_gpu *gpus;
     uint32_t n_gpus;
+    const struct dv_diagnose_missing *missing;
+    uint32_t n_missing;
     const struct dv_diagnose_layout *layout;
     uint32_t n_layout;
     const struct dv_diagnose_mps *mps;

@@ -211,6 +211,19 @@ static void test_mig(void **state)
     assert_string_equal(f->detail, "pid 4711");
 }
 
+static void test_missing(void **state)
+{
+    struct dv_diagnose_missing missing[] = {
+        {.index = 3, .uuid = "GPU-x", .card = "NVIDIA A100", .since_unix = 1780000000},
+        {.index = 1, .uuid = "GPU-y", .card = "NVIDIA A100", .since_unix = 1780000001}};
+    facts.missing = missing;
+    facts.n_missing = 1;
+    const struct dv_diagnosis_finding *f = one(DV_TROUBLE_GPU_MISSING, 3);
+    assert_string_equal(f->device, "GPU-x");
+    assert_string_equal(f->detail, "NVIDIA A100");
+    assert_int_equal(f->since_unix, 1780000000);
+}
+
 static void test_layout(void **state)
 {
     struct dv_diagnose_layout layout = {.gpu = 1, .failed = true, .detail = "no room"};
@@ -334,21 +347,14 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(test_all_is_well),
-        CASE(test_unknown_is_not_wrong),
-        CASE(test_driver),
-        CASE(test_lost_hides_the_rest),
-        CASE(test_xids),
-        CASE(test_compute_mode),
-        CASE(test_settings),
-        CASE(test_mig),
-        CASE(test_layout),
-        CASE(test_mps),
-        CASE(test_sharing),
-        CASE(test_daemon),
-        CASE(test_order_and_bound),
-        CASE(test_names),
-        CASE(test_kubernetes),
+        CASE(test_all_is_well), CASE(test_unknown_is_not_wrong),
+        CASE(test_driver),      CASE(test_lost_hides_the_rest),
+        CASE(test_xids),        CASE(test_compute_mode),
+        CASE(test_settings),    CASE(test_mig),
+        CASE(test_missing),     CASE(test_layout),
+        CASE(test_mps),         CASE(test_sharing),
+        CASE(test_daemon),      CASE(test_order_and_bound),
+        CASE(test_names),       CASE(test_kubernetes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,6 +81,14 @@ static const struct words {
          "what ran on it is lost, and nothing new is placed on it. Reset it; where the reset "
          "fails, switch the machine off and on",
          "nvidia-smi --gpu-reset -i {gpu}"},
+    [DV_TROUBLE_GPU_MISSING] =
+        {"gpu {device}", "the driver has not counted it {since}; it was GPU {gpu}: {detail}",
+         "it fell off the bus before the driver was loaded last, or was taken out, unbound or "
+         "drained; where another has its index now, that one is well",
+         "see whether 'lspci' lists its address, and the kernel's log (dmesg); switch the machine "
+         "off and on, and look at power, heat and the card's seat. It leaves this list when the "
+         "driver counts it again or another card is in its place; if it is gone for good: divvy "
+         "forget {device}"},
     [DV_TROUBLE_XID_FATAL] =
         {"gpu {gpu}", "XID {n}: {meaning}", "the hardware or the driver's firmware failed",
          "nothing new is placed on it. {advice}. divvyd forgets the error when it is restarted",

@@ -200,7 +200,7 @@ static int by_index(const char *function, uint32_t index, struct dv_nvml_device 
 {
     struct dv_nv_place place;
     struct dv_nvml_device *device = dv_nvhandles_gpu(index);
-    if (!ret || (dv_nvclient_ready() == DV_NVML_SUCCESS && index >= dv_nvclient_node()->gpus))
+    if (!ret)
         return DV_NVML_ERROR_INVALID_ARGUMENT;
     int r = dv_nvhandles_check(function, device, &place);
     if (r == DV_NVML_SUCCESS)
