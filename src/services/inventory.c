@@ -281,6 +281,11 @@ static void see_device(struct dv_node *node, const struct dv_device *d)
 {
     struct dv_event e = {.kind = DV_EVENT_DEVICE_SEEN, .device = *d};
     const struct dv_device *old = dv_snapshot_device(node->snapshot, d->uuid);
+    if (old && old->gpu != d->gpu && !dv_snapshot_held(node->snapshot, d->uuid).slices) {
+        /* Its GPU has another index: it leaves, and comes. */
+        dv_node_apply(node, &(struct dv_event){.kind = DV_EVENT_DEVICE_GONE, .device = *old});
+        old = NULL;
+    }
     dv_reconcile_assign(node, &e.device);
     if (old)
         e.device.mode = old->mode;

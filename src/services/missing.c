@@ -47,6 +47,15 @@ bool dv_missing_has(const struct dv_node *node, const char *uuid)
     return find(node, uuid) != NULL;
 }
 
+bool dv_missing_is_open(const struct dv_node *node)
+{
+    const struct dv_missing *m = node->missing;
+    for (uint32_t i = 0; m && i < m->n; i++)
+        if (m->gone[i].looks < DV_MISSING_LOOKS)
+            return true;
+    return false;
+}
+
 static void drop(struct dv_missing *m, struct dv_missing_gpu *g, const char *why)
 {
     size_t at = (size_t)(g - m->gone);

@@ -32,6 +32,8 @@ struct dv_missing_gpu {
 const struct dv_missing_gpu *dv_missing_at(const struct dv_node *node, size_t i);
 /* Is it one, told or not? */
 bool dv_missing_has(const struct dv_node *node, const char *uuid);
+/* Is there one that the next look decides about? */
+bool dv_missing_is_open(const struct dv_node *node);
 /* 0; -ENOENT: no such GPU is missing. */
 int dv_missing_forget(struct dv_node *node, const char *uuid);
 

@@ -111,9 +111,10 @@ static void test_it_goes_and_comes_back(void **state)
     check("");
     look("abd"); /* the others are numbered anew */
     check("");   /* maybe the driver is just being loaded */
-    assert_true(dv_missing_has(node, "GPU-c"));
+    assert_true(dv_missing_has(node, "GPU-c") && dv_missing_is_open(node));
     look("abd");
     check("c");
+    assert_false(dv_missing_is_open(node));
     const struct dv_missing_gpu *m = dv_missing_at(node, 0);
     assert_int_equal(m->gpu.index, 2);
     assert_string_equal(m->gpu.pci_bus_id, "00000000:03:00.0");

@@ -106,6 +106,44 @@ class Missing(unittest.TestCase):
             node.inject("--clear")
             harness.wait_for(lambda: node.uuids() == uuids, "it is used again", 40)
 
+    def test_a_cluster_is_told(self):
+        kubelet = os.path.join(self.directory, "kubelet")
+        os.makedirs(os.path.join(kubelet, "device-plugins"))
+        with kube_api.Server(self.directory, "n1", {}) as server, \
+                self.node(args=["--kubernetes", "--kubeconfig", server.kubeconfig, "--node-name", "n1",
+                                "--kubelet-dir", kubelet, "--cdi-dir", self.directory]) as node:
+            def told(status, message):
+                c = server.condition("DivvyGPUHealthy")
+                return c and (c["status"], c["message"]) == (status, message)
+
+            def units():
+                return [(r["units"], r["healthy"]) for r in node.json("kubernetes")["resources"]]
+            harness.wait_for(lambda: told("True", "4 GPUs are well"), "the condition is there")
+            harness.wait_for(lambda: units() == [(4, 4)], "they are offered")
+            uuid = node.uuids()[1]
+            gone = f"{uuid} (GPU 1 before): the driver no longer counts it"
+            node.inject("--gpu", "1", "--gone")
+            harness.wait_for(lambda: told("False", gone), "the condition names it", 40)
+            self.assertEqual(units(), [(4, 3)])
+            harness.wait_for(lambda: server.events("GpuUnhealthy") == [gone], "one event names it")
+            node.inject("--gpu", "1", "--reset")
+            harness.wait_for(lambda: told("True", "4 GPUs are well"), "the condition is as before", 40)
+            harness.wait_for(lambda: units() == [(4, 4)], "they are offered again")
+            (event,) = harness.wait_for(lambda: server.events("GpuRecovered"), "an event says so")
+            self.assertTrue(event.startswith(f"GPU 1 ({uuid}) is well again"), event)
+            # Not even in the middle of a look, in which the others get other indices.
+            self.assertNotRegex(node.log(), r"units=[^4]")
+            self.assertNotIn("model.refused", node.log())
+            uuid = node.uuids()[3]
+            node.inject("--gpu", "3", "--gone")
+            node.wait_for_missing(uuid)
+            harness.wait_for(lambda: len(server.events("GpuUnhealthy")) == 2, "the next event")
+            self.assertEqual(node.divvy("forget", uuid).returncode, 0)
+            harness.wait_for(lambda: told("True", "3 GPUs are well"), "it is not missed any more")
+            harness.wait_for(lambda: units() == [(3, 3)], "nor offered")
+            self.assertEqual(len(server.events("GpuUnhealthy")), 2)
+            self.assertEqual(len(server.events("GpuRecovered")), 1)
+
 
 if __name__ == "__main__":
     unittest.main()

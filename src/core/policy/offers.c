@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "policy/health_policy.h"
+#include "policy/offers_inside.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -394,6 +395,8 @@ static int describe(struct maker *m, const struct dv_device *d, struct dv_offer_
         .compute = d->compute,
     };
     memcpy(ret->uuid, d->uuid, sizeof ret->uuid);
+    if (gpu)
+        memcpy(ret->gpu_uuid, gpu->uuid, sizeof ret->gpu_uuid);
     if (!index)
         memcpy(name, d->uuid, sizeof name);
     else if (d->mig)
@@ -421,15 +424,16 @@ static int compare_ids(const void *a, const void *b, void *arg)
     return strcmp(offer->units[*(const uint32_t *)a].id, offer->units[*(const uint32_t *)b].id);
 }
 
-static int sort(struct dv_offers *o)
+int dv_offers_sort(struct dv_offers *o)
 {
     if (o->n_offers)
         qsort(o->offers, o->n_offers, sizeof *o->offers, compare_offers);
     for (uint32_t i = 0; i < o->n_offers; i++) {
         struct dv_offer *offer = &o->offers[i];
-        offer->by_id = calloc(offer->n_units, sizeof *offer->by_id);
-        if (!offer->by_id)
+        uint32_t *by_id = realloc(offer->by_id, offer->n_units * sizeof *by_id);
+        if (!by_id)
             return -ENOMEM;
+        offer->by_id = by_id;
         for (uint32_t k = 0; k < offer->n_units; k++)
             offer->by_id[k] = k;
         qsort_r(offer->by_id, offer->n_units, sizeof *offer->by_id, compare_ids, offer);
@@ -453,7 +457,7 @@ static int make(struct maker *m)
         m->offers->n_devices += !r;
         r = r ? r : offer_device(m, i, n);
     }
-    return r ? r : sort(m->offers);
+    return r ? r : dv_offers_sort(m->offers);
 }
 
 int dv_offers_make(const struct dv_plugin_config *config, const struct dv_snapshot *snapshot,
@@ -566,7 +570,7 @@ static enum dv_offer_refusal grant(const struct dv_offers *offers, const struct 
 {
     for (size_t i = 0; i < n; i++) {
         const struct dv_offer_unit *u = dv_offers_unit(offer, ids[i]);
-        if (!u)
+        if (!u || offers->devices[u->device].gone)
             return refuse_id(a, ids[i], DV_OFFER_UNKNOWN_ID);
         if (taken[u - offer->units])
             return refuse_id(a, ids[i], DV_OFFER_TWICE);

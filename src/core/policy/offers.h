@@ -50,7 +50,9 @@ struct dv_offer_device {
     char uuid[DV_UUID_SIZE];
     char name[DV_OFFERS_ID]; /* in ids: the UUID or the index */
     uint32_t gpu;            /* index of its GPU */
+    char gpu_uuid[DV_UUID_SIZE];
     bool mig;
+    bool gone;    /* its GPU is not there any more (dv_offers_keep): none of it is granted */
     bool healthy; /* its GPU is well (health_policy.h), and the device is not about to go */
     int32_t numa; /* -1: unknown */
     uint64_t memory_bytes;
@@ -94,6 +96,16 @@ int dv_offers_make(const struct dv_plugin_config *config, const struct dv_snapsh
                    struct dv_offers **ret, struct dv_err *err);
 void dv_offers_free(struct dv_offers *offers);
 void dv_offers_freep(struct dv_offers **offers);
+
+/*
+ * What `before` offers of GPUs that have gone stays on offer, as units that are not healthy: the
+ * kubelet counts them on as the node's, and gives them to nobody. An id that is another unit's by
+ * now (deviceIDStrategy index) is that one's, and a resource that is something else by now does
+ * not get what it was. 0 or -ENOMEM.
+ */
+typedef bool dv_offers_has_gone(const void *arg, const char *gpu_uuid);
+int dv_offers_keep(struct dv_offers *offers, const struct dv_offers *before,
+                   dv_offers_has_gone *has_gone, const void *arg);
 
 /* By the resource's name; NULL where there is none. */
 const struct dv_offer *dv_offers_find(const struct dv_offers *offers, const char *name);

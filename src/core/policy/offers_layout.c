@@ -62,7 +62,8 @@ static int fill(const struct dv_offers *offers, struct dv_layout *l, struct dv_e
     l->has_sharing = true;
     for (uint32_t i = 0; i < offers->n_devices; i++) {
         struct dv_layout_sharing s = sharing_of(offers, i);
-        int r = s.mode == DV_MODE_AUTO ? 0 : add_device(l, &offers->devices[i], s, err);
+        bool none = s.mode == DV_MODE_AUTO || offers->devices[i].gone;
+        int r = none ? 0 : add_device(l, &offers->devices[i], s, err);
         if (r < 0)
             return r;
     }

@@ -6,6 +6,7 @@
 #include "kubernetes/containers.h"
 #include "kubernetes/edits.h"
 #include "layouts.h"
+#include "missing.h"
 #include "mps.h"
 #include "render/offer_text.h"
 #include "sys/clock.h"
@@ -16,7 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK_NS DV_NS_PER_S /* what no event tells is looked at so often */
+#define ROUND_WAIT_NS (2 * DV_NS_PER_S) /* a look takes milliseconds, unless the driver is slow */
+#define CHECK_NS DV_NS_PER_S            /* what no event tells is looked at so often */
 #define LAYOUT_NAME "device plugin configuration"
 
 /* One resource's plugin. */
@@ -41,6 +43,7 @@ struct dv_device_plugin {
     struct dv_offers *offers;
     struct server *servers;              /* by resource */
     uint64_t settings_seen, layout_seen; /* generations of the settings: offered, applied */
+    uint64_t offered;                    /* generation of the settings that `offers` are made of */
     uint64_t check_ns, generation;
     char problem[480];        /* why it cannot be offered, */
     char layout_problem[480]; /* or the GPUs not be shared so */
@@ -347,6 +350,20 @@ static void hold_back(const struct dv_node *node, struct dv_offers *offers)
     }
 }
 
+static bool has_gone(const void *arg, const char *gpu_uuid)
+{
+    return dv_missing_has(arg, gpu_uuid);
+}
+
+/* Of a GPU that is missing the kubelet keeps its units, until another configuration is offered. */
+static int keep_missing(struct dv_device_plugin *p, struct dv_offers *offers)
+{
+    uint64_t generation = dv_settings_generation(p->options.settings);
+    bool same = p->offers && p->offered == generation;
+    p->offered = generation;
+    return same ? dv_offers_keep(offers, p->offers, has_gone, p->node) : 0;
+}
+
 static void refresh(struct dv_device_plugin *p)
 {
     const struct dv_plugin_config *config = dv_settings_config(p->options.settings);
@@ -354,12 +371,16 @@ static void refresh(struct dv_device_plugin *p)
     struct dv_offers *offers = NULL;
     struct dv_err err = {{0}};
     int r = diff ? dv_offers_make(config, p->node->snapshot, &offers, &err) : -ENOMEM;
+    if (r == 0) {
+        hold_back(p->node, offers);
+        r = keep_missing(p, offers);
+    }
     if (r != 0) {
-        complain(p, p->problem, diff ? err.msg : "out of memory");
+        complain(p, p->problem, r != -ENOMEM ? err.msg : "out of memory");
+        dv_offers_free(offers);
         free(diff);
         return;
     }
-    hold_back(p->node, offers);
     dv_offers_diff(p->offers, offers, diff);
     struct dv_offers *before = p->offers;
     p->offers = offers;
@@ -411,6 +432,8 @@ void dv_device_plugin_tick(struct dv_device_plugin *p, uint64_t now)
     uint64_t generation = dv_settings_generation(p->options.settings);
     if (!p->node->ready || (now < p->check_ns && generation == p->settings_seen))
         return;
+    if (p->node->inventory_asked && now - p->node->inventory_ns < ROUND_WAIT_NS)
+        return; /* in the middle of a look: indices may be in the course of being given anew */
     p->check_ns = now + CHECK_NS;
     watch_states(p, now);
     p->settings_seen = generation;

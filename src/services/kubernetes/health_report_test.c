@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The words of the condition; events and pods: tests/kubernetes/health_test.py. */
 #include "kubernetes/health_report.h"
+#include "missing.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -68,6 +69,41 @@ static void test_strangers(void **state)
     node.gpus[2].stranger = NULL;
 }
 
+/* Counted no more: by its UUID, for its index may be another's. */
+static void test_missing(void **state)
+{
+    make(3);
+    node.driver.gpus = 3;
+    dv_missing_load(&node);
+    dv_missing_tick(&node);
+    struct dv_gpu was = gpus[1];
+    make(3);
+    gpus[1] = gpus[2];
+    gpus[1].index = 1;
+    snapshot.n_gpus = 2;
+    node.driver.gpus = 2;
+    dv_missing_tick(&node);
+    check(0, "2 GPUs are well");
+    dv_missing_tick(&node);
+    check(
+        1,
+        "GPU-00000001-0000-4000-8000-000000000000 (GPU 1 before): the driver no longer counts it");
+    ail(0, DV_GPU_HEALTH_FAILED, "XID 79; until the GPU is reset");
+    check(
+        2,
+        "GPU 0 (GPU-00000000-0000-4000-8000-000000000000): XID 79; until the GPU is reset, "
+        "GPU-00000001-0000-4000-8000-000000000000 (GPU 1 before): the driver no longer counts it");
+    /* It stays in the snapshot while somebody holds a part of it: it is named once. */
+    gpus[2] = was;
+    gpus[2].index = 2;
+    snapshot.n_gpus = 3;
+    check(
+        2,
+        "GPU 0 (GPU-00000000-0000-4000-8000-000000000000): XID 79; until the GPU is reset, "
+        "GPU-00000001-0000-4000-8000-000000000000 (GPU 1 before): the driver no longer counts it");
+    dv_missing_free(&node);
+}
+
 /* It says how many it does not name, and does not grow. */
 static void test_many(void **state)
 {
@@ -85,6 +121,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_strangers),
+        cmocka_unit_test(test_missing),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
