@@ -293,4 +293,4 @@ class Replicas(ClusterCase):
         self.assertGreaterEqual(len(set.intersection(*seen)), 2)
         data = control.get("-n", self.namespace, "secret", "webhook-tls")["data"]
         self.assertEqual({"ca.crt", "tls.crt", "tls.key"}, set(data))
-        self.assertLessEqual(base64.b64decode(data["ca.crt"]).count(b"BEGIN CERTIFICATE"), 4)
+        self.assertLessEqual(base64.b64decode(data["ca.crt"]).count(b"BEGIN CERTIFICATE"), REPLICAS)
