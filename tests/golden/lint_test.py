@@ -331,6 +331,21 @@ class Advise(unittest.TestCase):
                         if report and advice[key]["mode"] != "timeslice":
                             self.assertEqual(report["files"][0]["verdict"], "accepted", (text, report))
 
+    def test_divvy_run_takes_what_it_says(self):
+        """The line without Kubernetes: its options are known; several GPUs it does not promise."""
+        for gpu in ("A100-80GB", "T4"):
+            for want in (["--memory", "5GiB", "--p99", "200ms"], ["--inference", "--p99", "30ms"],
+                         ["--interactive"], ["--memory", "6GiB", "--compute", "1/3"],
+                         ["--trust", "untrusted", "--memory", "4GiB"], ["--training"]):
+                advice = self.advise("--gpu", gpu, *want)
+                for line in [advice[k]["run"] for k in ("recommended", "runner_up") if advice[k]]:
+                    words = line.split()
+                    done = divvy(*words[1:-2], "--socket", "/nonexistent", "--", "true")
+                    self.assertEqual(done.returncode, 125, (line, done.stderr))
+                    self.assertIn("does not answer", done.stderr, line)
+        for want in (["--gpus", "2"], ["--training", "--memory", "90GiB"]):
+            self.assertIsNone(self.advise(*want)["recommended"]["run"])
+
     def test_trust(self):
         for gpu in ("A100-80GB", "T4", "V100"):
             advice = self.advise("--gpu", gpu, "--trust", "untrusted", "--inference")

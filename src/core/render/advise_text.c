@@ -164,7 +164,7 @@ void dv_advise_text_run(const struct dv_advise_want *want, const struct dv_advis
     static const char *const modes[DV_ADVISE_MODES] = {"",    "timeslice", "governed",
                                                        "mps", "exclusive", "exclusive"};
     char buf[DV_UNITS_TEXT];
-    if (c->mode == DV_ADVISE_NONE)
+    if (c->mode == DV_ADVISE_NONE || c->gpus > 1)
         return;
     dv_str_addf(text, "divvy run --mode %s", modes[c->mode]);
     bool shared = c->mode != DV_ADVISE_EXCLUSIVE;
@@ -178,8 +178,7 @@ void dv_advise_text_run(const struct dv_advise_want *want, const struct dv_advis
     else if (shared && want->compute)
         dv_str_addf(text, " --compute %s", dv_units_format_compute(want->compute, buf));
     if (want->p99_ns && c->mode == DV_ADVISE_GOVERNED)
-        dv_str_addf(text, " --tier lc --slo p99=%lluus",
-                    (unsigned long long)(want->p99_ns / DV_NS_PER_US));
+        dv_str_add(text, " --tier lc");
     if (want->untrusted)
         dv_str_add(text, " --trust untrusted");
     dv_str_add(text, " -- COMMAND");

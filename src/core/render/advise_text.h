@@ -24,7 +24,8 @@ void dv_advise_text_choice(const struct dv_advise_choice *choice, struct dv_str 
 void dv_advise_text_manifest(const struct dv_advise_choice *choice, struct dv_str *text);
 /* What the node has to be set to, as a layout of divvy's; nothing where no setting is needed. */
 void dv_advise_text_layout(const struct dv_advise_choice *choice, struct dv_str *text);
-/* The line for a machine without Kubernetes. */
+/* The line for a machine without Kubernetes; nothing where it takes several GPUs, which a slice
+ * does not have. */
 void dv_advise_text_run(const struct dv_advise_want *want, const struct dv_advise_choice *choice,
                         struct dv_str *text);
 
