@@ -15,6 +15,8 @@ enum { GAUGE, COUNTER, LABEL };
 #define NO_MIG 1u
 #define RATIO 2u
 #define BUSY 4u
+#define MIB 8u
+#define MIB_MAX 1e7 /* no GPU has ten TiB */
 
 struct metric {
     const char *name;
@@ -185,6 +187,9 @@ struct query {
     size_t blind_at, busy_at;
     bool blind_absent, blind_excludes; /* in absent(), behind unless */
     bool has_or, has_unless;
+    const struct metric *mib;
+    bool not_mib, scaled; /* another metric is there; a number that may make bytes of MiB */
+    char label[NAME_MAX]; /* the last one in {...} */
     bool has_mig, has_pods, times_100, others;
     char compares[4];
     double bound;
@@ -276,6 +281,10 @@ static void note_metric(struct query *q, const struct metric *m)
 {
     const char *function = q->depth ? q->stack[q->depth - 1].before : "";
     bool xid = m && !strcmp(m->name, "DCGM_FI_DEV_XID_ERRORS");
+    if (m && m->flags & MIB)
+        q->mib = m;
+    else
+        q->not_mib = true;
     if (!m) {
         q->others = true;
         q->has_mig = q->has_mig || begins(q->s.name, "divvy_");
@@ -364,6 +373,7 @@ static void on_name(struct query *q)
     if (f && f->open == '[')
         return;
     if (f && f->open == '{') {
+        snprintf(q->label, sizeof q->label, "%s", name);
         judge_label(q, f->metric);
         return;
     }
@@ -382,6 +392,26 @@ static void on_name(struct query *q)
         return; /* a function */
     q->last_metric = judge_name(q);
     note_metric(q, q->last_metric);
+}
+
+/* kube_...{resource="nvidia.com/gpu"}: the metrics have it with underscores. */
+static void on_string(struct query *q)
+{
+    const struct frame *f = q->depth ? &q->stack[q->depth - 1] : NULL;
+    char said[NAME_MAX], written[NAME_MAX];
+    if (!f || f->open != '{' || !begins(f->before, "kube_") || strcmp(q->label, "resource") != 0 ||
+        q->s.at - q->s.from < 2)
+        return;
+    snprintf(said, sizeof said, "%.*s", (int)DV_MIN(q->s.at - q->s.from - 2, sizeof said - 1),
+             q->s.text + q->s.from + 1);
+    q->of_gpus = q->of_gpus || strcasestr(said, "nvidia") || strcasestr(said, "divvy");
+    if (!begins(said, "nvidia.com/") && !begins(said, "divvy.dev/"))
+        return;
+    snprintf(written, sizeof written, "%s", said);
+    for (char *p = written; *p; p++)
+        if (!isalnum((unsigned char)*p) && *p != '|') /* of a pattern: names apart */
+            *p = '_';
+    add(q, DV_LINT_RESOURCE_LABEL, q->s.from, f->before, said, written, NULL);
 }
 
 /* False: what it closes was not open. */
@@ -443,8 +473,22 @@ static void judge_whole(struct query *q, enum dv_lint_query kind)
         add(q, DV_LINT_RATIO_AS_PERCENT, q->compares_at, q->ratio->name, sign, bound,
             below ? "always" : "never");
     }
+    if (q->mib && !q->not_mib && q->compares[0] && q->bound >= MIB_MAX && !q->scaled) {
+        snprintf(bound, sizeof bound, "%g", q->bound);
+        snprintf(sign, sizeof sign, "%s", q->compares);
+        add(q, DV_LINT_MIB_AS_BYTES, q->compares_at, q->mib->name, sign, bound,
+            below ? "always" : "never");
+    }
     if (q->of_gpus)
         dv_lint_in_scope(q->report);
+}
+
+/* Of a number that nothing is compared with. */
+static void on_number(struct query *q)
+{
+    bool of_time = q->depth && q->stack[q->depth - 1].open == '[';
+    q->times_100 = q->times_100 || q->s.number == 100;
+    q->scaled = q->scaled || (!of_time && q->s.number >= 1000);
 }
 
 void dv_lint_query(struct dv_lint_report *report, const struct dv_lint_at *at, const char *text,
@@ -462,7 +506,9 @@ void dv_lint_query(struct dv_lint_report *report, const struct dv_lint_at *at, c
         else if (t == NUMBER && compared)
             q.bound = q.s.number;
         else if (t == NUMBER)
-            q.times_100 = q.times_100 || q.s.number == 100;
+            on_number(&q);
+        else if (t == STRING)
+            on_string(&q);
         else if (t == SIGN && !on_sign(&q))
             bad = "a bracket that closes nothing, or the wrong one";
         bool just = t == SIGN && q.compares[0] && q.compares_at == q.s.from;
@@ -476,6 +522,26 @@ void dv_lint_query(struct dv_lint_report *report, const struct dv_lint_at *at, c
         add(&q, DV_LINT_PROMQL_SYNTAX, q.s.from, bad, NULL, NULL, NULL);
     else
         judge_whole(&q, kind);
+}
+
+bool dv_lint_query_is_duration(const char *text)
+{
+    static const char *const units[] = {"y", "w", "d", "h", "m", "s", "ms"};
+    size_t unit = 0;
+    if (!strcmp(text, "0"))
+        return true;
+    for (const char *p = text; *p;) {
+        size_t digits = strspn(p, "0123456789"), letters;
+        p += digits;
+        letters = strspn(p, "ywdhms");
+        while (unit < DV_ARRAY_SIZE(units) &&
+               (strlen(units[unit]) != letters || strncmp(units[unit], p, letters) != 0))
+            unit++; /* each once, the larger first */
+        if (!digits || unit++ == DV_ARRAY_SIZE(units))
+            return false;
+        p += letters;
+    }
+    return *text != 0;
 }
 
 void dv_lint_query_names(struct dv_lint_report *report, const struct dv_lint_at *at,

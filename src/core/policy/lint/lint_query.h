@@ -20,6 +20,8 @@ enum dv_lint_query {
 /* Findings, and that the object is in scope where the query is of GPUs. */
 void dv_lint_query(struct dv_lint_report *report, const struct dv_lint_at *at, const char *text,
                    size_t len, enum dv_lint_query kind);
+/* Is it a duration as Prometheus writes them: "5m", "1h30m", "0"? */
+bool dv_lint_query_is_duration(const char *text);
 /* The names of metrics in any text (a URL, a command's word): only those are judged. */
 void dv_lint_query_names(struct dv_lint_report *report, const struct dv_lint_at *at,
                          const char *text, size_t len);

@@ -117,6 +117,32 @@ static void test_functions(void **state)
     check("DCGM_FI_DEV_GPU_TEMP > 90 and DCGM_FI_PROF_SM_ACTIVE < 0.1", QUERY, "");
 }
 
+static void test_units(void **state)
+{
+    check("DCGM_FI_DEV_FB_FREE < 1073741824", ALERT, "DV513");
+    check("avg_over_time(DCGM_FI_DEV_FB_USED[5m]) > 70e9", ALERT, "DV513");
+    check("DCGM_FI_DEV_FB_FREE < 1024", ALERT, "");
+    check("DCGM_FI_DEV_FB_USED * 1024 * 1024 > 70e9", ALERT, "");
+    check("DCGM_FI_DEV_FB_USED + on (pod) container_memory_rss > 70e9", ALERT, "");
+    check("sum(kube_pod_container_resource_requests{resource=\"nvidia.com/gpu\"})", QUERY, "DV514");
+    check("sum(kube_pod_container_resource_requests{resource=~\"nvidia.com/gpu|x\"})", QUERY,
+          "DV514");
+    check("sum(kube_pod_container_resource_requests{resource=\"nvidia_com_gpu\"})", QUERY, "");
+    check("kube_node_status_allocatable{resource=\"cpu\",node=\"nvidia.com/gpu\"}", QUERY, "");
+    check("my_metric{resource=\"nvidia.com/gpu\"}", QUERY, "");
+}
+
+static void test_durations(void **state)
+{
+    static const char *const yes[] = {"0", "5m", "1h30m", "90s", "1d", "15ms", "1y2w3d4h5m6s7ms"};
+    static const char *const no[] = {"",     "5",    "5 minutes", "5min", "m",
+                                     "1m1h", "1m1m", "-5m",       "1.5h"};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(yes); i++)
+        assert_true(dv_lint_query_is_duration(yes[i]));
+    for (size_t i = 0; i < DV_ARRAY_SIZE(no); i++)
+        assert_false(dv_lint_query_is_duration(no[i]));
+}
+
 static void test_syntax(void **state)
 {
     check("sum(DCGM_FI_DEV_FB_USED", QUERY, "DV509");
@@ -145,6 +171,7 @@ int main(void)
         cmocka_unit_test(test_names),     cmocka_unit_test(test_places),
         cmocka_unit_test(test_mig),       cmocka_unit_test(test_without_series),
         cmocka_unit_test(test_functions), cmocka_unit_test(test_syntax),
+        cmocka_unit_test(test_units),     cmocka_unit_test(test_durations),
         cmocka_unit_test(test_lengths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
