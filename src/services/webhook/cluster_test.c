@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#define LONG_MS 30000
+#define LONG_MS 120000
 #define DAY INT64_C(86400)
 #define SECRETS "/api/v1/namespaces/ns/secrets"
 #define SECRET SECRETS "/tls"
@@ -349,12 +349,18 @@ static void test_rotation(void **state)
     for (size_t i = 0; i < REPLICAS; i++)
         await_agreement(&all[i], "the first");
     assert_int_equal(dv_certs_open(&policy, NULL, dv_clock_unix(), &judge, &note, &err), 0);
-    uint64_t end = dv_clock_now() + UINT64_C(60000000000);
+    uint64_t turn = dv_clock_now(), calm = 0, end = turn + LONG_MS * DV_NS_PER_MS;
     char *served = strdup(dv_certs_certificate(all[0].certs));
     while (changes < 2 && dv_clock_now() < end) {
         char *told = bundle();
         assert_non_null(told);
-        for (size_t i = 0; i < REPLICAS; i++)
+        /* A certificate is changed a second before its end here, a twelfth of its life: where the
+         * machine has paused for a part of that, they have to come round first. */
+        uint64_t now = dv_clock_now();
+        if (now - turn > DV_NS_PER_S / 2)
+            calm = now + 4 * DV_NS_PER_S;
+        turn = now;
+        for (size_t i = 0; i < REPLICAS && now >= calm; i++)
             check_trust(judge, &all[i], told);
         most = DV_MAX(most, count(told, "BEGIN"));
         free(told);
