@@ -215,6 +215,7 @@ def test_gpus_without_pods(folder):
     a = audit(*args, "--memory-unit", "MiB", "--fleet-file", folder + "/fleet.yaml")
     assert not a["notes"], a["notes"]
     nobody = [r for r in a["recommendations"] if r["workload"] == "(nobody)"][0]
+    assert a["plan"]["binds"] is None, a["plan"]  # the only GPU is not shared
     assert (nobody["mode"], nobody["plan_gpu"], nobody["why"]) == (None, None, "nobody"), nobody
     assert (a["fleet"]["gpus"], a["plan"]["gpus_needed"], a["worth_acting"]) == (2, 1, True), a
     assert [h["replay"]["unplanned_workloads"] for h in a["plan"]["held_back"]] == [0, 0], a

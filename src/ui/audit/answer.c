@@ -143,7 +143,10 @@ static void add_plan(struct dv_output_node *root, const struct dv_audit_answer *
     uint32_t saved = gpus_saved(a, p->n_gpus), today = gpus_today(a);
     dv_output_uint(plan, "gpus_needed", p->n_gpus);
     dv_output_uint(plan, "gpus_at_least", p->gpus_at_least);
-    dv_output_string(plan, "binds", p->memory_binds ? "memory" : "compute");
+    dv_output_string(plan, "binds",
+                     p->memory_binds    ? "memory"
+                     : p->compute_binds ? "compute"
+                                        : NULL);
     dv_output_uint(plan, "headroom_permille", dv_units_permille(a->wish->headroom));
     dv_output_uint(plan, "memory_margin_permille", a->wish->memory_margin_permille);
     struct dv_output_node *modes = dv_output_object(plan, "gpus_by_mode");

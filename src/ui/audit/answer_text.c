@@ -124,10 +124,12 @@ static void say_plan(struct dv_str *text, const struct dv_output_node *root)
 {
     const struct dv_output_node *plan = dv_output_get(root, "plan");
     dv_str_addc(text, '\n');
+    bool binds = at(root, "plan.binds")->type != DV_OUTPUT_NULL;
     line(text, root,
-         "plan: GPUs needed {plan.gpus_needed}, in use {fleet.gpus} (no plan of this kind needs "
-         "fewer "
-         "than {plan.gpus_at_least}; {plan.binds} binds)");
+         binds ? "plan: GPUs needed {plan.gpus_needed}, in use {fleet.gpus} (no plan of this kind "
+                 "needs fewer than {plan.gpus_at_least}; {plan.binds} binds)"
+               : "plan: GPUs needed {plan.gpus_needed}, in use {fleet.gpus} (no plan of this kind "
+                 "needs fewer than {plan.gpus_at_least})");
     static const char *const modes[] = {"exclusive", "keep", "mig", "mps", "governed"};
     const char *sign = "  of them ";
     for (size_t i = 0; i < DV_ARRAY_SIZE(modes); i++) {

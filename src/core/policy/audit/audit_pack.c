@@ -327,7 +327,8 @@ static void raise_bound(struct packing *k)
                         ceil_div(k->pieces[DV_AUDIT_MIG], k->wish->mig->grid));
     if (least > k->plan->gpus_at_least) {
         k->plan->gpus_at_least = (uint32_t)least;
-        k->plan->memory_binds = by_memory >= by_compute;
+        k->plan->memory_binds = by_memory > by_compute;
+        k->plan->compute_binds = by_compute > by_memory;
     }
 }
 

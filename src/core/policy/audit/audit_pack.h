@@ -31,7 +31,7 @@ struct dv_audit_plan {
     struct dv_audit_gpu *gpus;
     uint32_t by_how[5];     /* GPUs */
     uint32_t gpus_at_least; /* no plan by the same recommendations and sizes needs fewer */
-    bool memory_binds;      /* of shared GPUs: memory, else compute, asks for most of them */
+    bool memory_binds, compute_binds; /* which asks for more shared GPUs; neither: for as many */
 };
 
 /* 0 or -ENOMEM. */
