@@ -31,8 +31,7 @@ void dv_fleet_text_why(const struct dv_fleet_choice *choice, uint32_t used, stru
 {
     dv_str_add(text, dv_fleet_text_rule(choice->rule));
     if (used & ~DV_FLEET_BIT(choice->prefer))
-        dv_str_addf(text, "; rather %s, where that costs no card",
-                    dv_fleet_mode_name(choice->prefer));
+        dv_str_addf(text, "; rather %s", dv_fleet_mode_name(choice->prefer));
 }
 
 static void add_modes(uint32_t modes, struct dv_str *text)
