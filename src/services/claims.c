@@ -2,6 +2,7 @@
 #include "claims.h"
 
 #include "arm.h"
+#include "inventory.h"
 #include "keep.h"
 #include "kubernetes/containers.h"
 #include "meter.h"
@@ -428,9 +429,7 @@ int dv_claims_submit(struct dv_node *node, const struct dv_claims_request *q,
 {
     struct dv_claim claim = q->claim;
     if (!node->ready)
-        return dv_err_set(err, -EAGAIN, "no GPU is known: %s",
-                          node->driver_detail[0] ? node->driver_detail
-                                                 : "the driver has not answered yet");
+        return dv_err_set(err, -EAGAIN, "no GPU is known: %s", dv_inventory_driver_detail(node));
     int r = check_bounds(node, q->uid, err);
     if (r < 0)
         return r;

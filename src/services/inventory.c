@@ -33,12 +33,29 @@
 /* The driver's samples of processes come every 167 ms: where they meter, none is to be missed. */
 #define SAMPLE_METERED_NS (125 * DV_NS_PER_MS)
 #define SAMPLE_IDLE_NS DV_NS_PER_S
+#define START_NS (60 * DV_NS_PER_S)
+#define TIMED_OUT "a call into the driver did not return in time"
+#define DIED "the process that talks to the driver died"
 #define MPS_NAMESPACES_DRIVER 615u /* the first release of MPS protocol 3 */
 #define XID_REMEMBERED_NS (600 * DV_NS_PER_S)
+
+/* The worker died before all GPUs were known, and the next one comes: part of the start, unless
+ * that goes on for long. What the driver has said, or that it did not in time, is no part of it. */
+static bool starts_anew(const struct dv_node *node, enum dv_hardware_link_state link)
+{
+    bool said = node->driver_status > 0 && node->driver_detail[0];
+    if (node->ready || said || node->driver_status == -ETIMEDOUT ||
+        dv_clock_now() - node->started_ns >= START_NS)
+        return false;
+    return link == DV_HARDWARE_LINK_CRASHED ||
+           (link == DV_HARDWARE_LINK_OK && node->driver_status < 0);
+}
 
 const char *dv_inventory_driver_state(const struct dv_node *node)
 {
     enum dv_hardware_link_state link = dv_hardware_link_state(node->link);
+    if (starts_anew(node, link))
+        return "starting";
     if (link == DV_HARDWARE_LINK_WEDGED || link == DV_HARDWARE_LINK_CRASHED ||
         link == DV_HARDWARE_LINK_ALONE)
         return "wedged";
@@ -47,6 +64,22 @@ const char *dv_inventory_driver_state(const struct dv_node *node)
     if (node->driver_status == 0)
         return "ok";
     return node->driver_detail[0] ? "failed" : "starting";
+}
+
+const char *dv_inventory_driver_detail(const struct dv_node *node)
+{
+    if (node->driver_detail[0])
+        return node->driver_detail;
+    switch (dv_hardware_link_state(node->link)) {
+    case DV_HARDWARE_LINK_WEDGED:
+        return TIMED_OUT;
+    case DV_HARDWARE_LINK_CRASHED:
+        return DIED;
+    case DV_HARDWARE_LINK_ALONE:
+        return "nobody is left to start the process that talks to the driver";
+    default:
+        return "the driver has not answered yet";
+    }
 }
 
 /* ---- health ---- */
@@ -538,8 +571,8 @@ static void on_driver(void *arg, const struct dv_worker_reply *reply, int error)
     if (!reply || reply->status) {
         set_driver(node, reply ? reply->status : error,
                    reply                 ? reply->message
-                   : error == -ETIMEDOUT ? "a call into the driver did not return in time"
-                                         : "the process that talks to the driver died");
+                   : error == -ETIMEDOUT ? TIMED_OUT
+                                         : DIED);
         node->inventory_asked = false;
         dv_inventory_update_health(node);
         return;
@@ -591,9 +624,7 @@ static void on_sample(void *arg, const struct dv_worker_reply *reply, int error)
     if (reply && reply->status == 0)
         take_sample(node, i, &reply->u.sample);
     else if (error)
-        set_driver(node, error,
-                   error == -ETIMEDOUT ? "a call into the driver did not return in time"
-                                       : "the process that talks to the driver died");
+        set_driver(node, error, error == -ETIMEDOUT ? TIMED_OUT : DIED);
     dv_inventory_update_health(node);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "layouts.h"
 
+#include "inventory.h"
 #include "keep.h"
 #include "kubernetes/kubernetes.h"
 #include "render/step_text.h"
@@ -310,9 +311,7 @@ static int make_wish(struct dv_node *node, const struct dv_layouts_request *q, s
                      struct dv_layouts_plans *ret, struct dv_err *err)
 {
     if (!node->ready)
-        return dv_err_set(err, -EAGAIN, "no GPU is known: %s",
-                          node->driver_detail[0] ? node->driver_detail
-                                                 : "the driver has not answered yet");
+        return dv_err_set(err, -EAGAIN, "no GPU is known: %s", dv_inventory_driver_detail(node));
     if (!q->text && !node->layouts->can_undo)
         return dv_err_set(err, DV_LAYOUTS_NOTHING, "there is no earlier layout to go back to");
     int r = q->text ? wish_file(node, q, w, &ret->info, err) : wish_undo(node, w, err);

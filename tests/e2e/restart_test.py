@@ -8,6 +8,9 @@ import unittest
 
 import harness
 from harness import GIB
+from layout_crash_test import worker_of
+
+FIRST = "nvmlDeviceGetCount_v2"  # of the calls that a worker's first answer takes
 
 
 class Restart(unittest.TestCase):
@@ -48,6 +51,57 @@ class Restart(unittest.TestCase):
         self.assertIn(waits, run.stderr.readline())
         _, err = run.communicate(timeout=harness.PATIENCE)
         self.assertEqual(run.returncode, 0, err)
+
+    def inject(self, *args):
+        out = self.node.divvy_sim("inject", "--socket", self.sim_socket, *args)
+        self.assertEqual(out.returncode, 0, out.stderr)
+
+    def kill_worker(self):
+        pid = harness.wait_for(lambda: worker_of(self.node), "there is a worker")
+        os.kill(pid, signal.SIGKILL)
+        harness.wait_for(lambda: worker_of(self.node) not in (pid, None), "the next one comes")
+
+    def check_worker_dies(self, function):
+        """What asks the driver dies before it knows the GPUs, and so does the next one."""
+        self.inject("--nvml-hang", function + "=0")
+        self.node.daemon = self.node.spawn_daemon("--nvml-timeout", "10m")
+        harness.wait_for(lambda: self.node.divvy("status").returncode == 0, "the API answers")
+        if function != FIRST:
+            harness.wait_for(lambda: self.node.json("status")["driver"]["state"] == "ok", "it answers")
+        self.inject("--nvml-hang", FIRST + "=0")  # the next worker does not answer anything
+        self.kill_worker()
+        self.assertEqual(self.node.json("status")["driver"]["state"], "starting")
+        status, answer = self.node.ask("POST", "/v1/claims", {"memory_bytes": GIB})
+        self.assertEqual((status, answer["reason"], answer["exit_code"]), (503, "starting", 5), answer)
+        self.assertIn("no GPU is known: the process that talks to the driver died", answer["message"])
+        run = self.node.start_run("--memory", "1GiB", "--", "true")
+        self.assertIn("the daemon has just started: waiting until it knows its GPUs",
+                      run.stderr.readline())
+        self.inject("--clear")
+        self.kill_worker()
+        _, err = run.communicate(timeout=harness.PATIENCE)
+        self.assertEqual((run.returncode, err), (0, ""))
+
+    def test_the_worker_dies_before_the_driver_answers(self):
+        self.check_worker_dies(FIRST)
+
+    def test_the_worker_dies_before_a_gpu_answers(self):
+        self.check_worker_dies("nvmlDeviceGetMemoryInfo_v2")
+
+    def test_a_driver_that_hangs_is_not_waited_for(self):
+        for function in (FIRST, "nvmlDeviceGetMemoryInfo_v2"):
+            self.inject("--nvml-hang", function + "=0")
+            self.node.daemon = self.node.spawn_daemon("--nvml-timeout", "100ms")
+            harness.wait_for(lambda: self.node.divvy("status").returncode == 0, "the API answers")
+
+            def claim():
+                status, answer = self.node.ask("POST", "/v1/claims", {"memory_bytes": GIB})
+                self.assertEqual(status, 503, answer)
+                return answer["reason"] == "unavailable" and answer
+            answer = harness.wait_for(claim, "it is found to hang")
+            self.assertIn("a call into the driver did not return in time", answer["message"])
+            self.node.stop()
+            self.inject("--clear")
 
     def start_holder(self):
         load = harness.program("divvy-load")
