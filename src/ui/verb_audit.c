@@ -311,6 +311,9 @@ static int conclude(const struct dv_ui *ui, struct dv_audit_feed *f, struct dv_a
     exit = exit ? exit : check_amount(ui, &a->money, DV_MAX(month, (double)fleet->gpu_ns / 3.6e12));
     if (exit)
         return exit;
+    a->money.withheld = a->money.per_hour_micros >= 0 && dv_audit_is_mostly_lost(fleet);
+    if (a->money.withheld)
+        a->money.per_hour_micros = -1;
     dv_cleanup(dv_audit_work_done) struct dv_audit_work work = {.plan = NULL};
     if (dv_audit_work_do(f, a->wish, &work, &err) < 0)
         return dv_ui_fail(ui, DV_UI_FAILURE, "%s", err.msg);

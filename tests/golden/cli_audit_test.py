@@ -176,6 +176,52 @@ def test_dirt(folder):
     assert a["samples"] == len(values) + 1
 
 
+def test_newest_first(folder):
+    """A file that is sorted the other way round says the same."""
+    busy, memory = trace(2)
+    for name, rows in (("busy", busy), ("memory", memory)):
+        write(f"{folder}/{name}.csv", rows)
+        write(f"{folder}/{name}-back.csv", rows[::-1])
+    def args(end):
+        return ["-u", f"{folder}/busy{end}.csv", "-m", f"{folder}/memory{end}.csv", "-c", COLUMNS,
+                "--price", "3"]
+    a, b = audit(*args("")), audit(*args("-back"))
+    assert a["data_quality"].pop("newest_first_workloads") == 0, a["data_quality"]
+    assert b["data_quality"].pop("newest_first_workloads") == 12, b["data_quality"]
+    for key in ("samples", "from", "to", "step_seconds", "data_quality", "waste", "notes"):
+        assert a[key] == b[key], (key, a[key], b[key])
+    rows = [{r["workload"]: {k: v for k, v in r.items() if k != "plan_gpu"} for r in x["recommendations"]}
+            for x in (a, b)]
+    for w, row in rows[0].items():
+        other = rows[1][w]
+        close(row.pop("waste_cost_micros"), other.pop("waste_cost_micros"), 2)  # sums of doubles
+        assert row == other, [(k, row[k], other[k]) for k in row if row[k] != other[k]]
+    assert a["plan"]["gpus_needed"] == b["plan"]["gpus_needed"]
+    text = subprocess.run([DIVVY, "audit", *args("-back")], stdout=subprocess.PIPE, text=True,
+                          check=False).stdout
+    assert "12 workloads newest first, read backwards" in text, text
+
+
+def test_mostly_lost(folder):
+    """Blocks of rows in the wrong order, and the same rows thrice: no figure in money."""
+    rows = [(1700000000 + 60 * i, i % 10, "w") for i in range(1000)]
+    write(folder + "/blocks.csv", [r for k in reversed(range(10)) for r in rows[100 * k:100 * k + 100]])
+    write(folder + "/thrice.csv", [r for r in rows for _ in range(3)])
+    write(folder + "/twice.csv", [r for r in rows for _ in range(2)])
+    for name, lost in (("blocks", True), ("thrice", True), ("twice", False)):
+        args = ["-u", f"{folder}/{name}.csv", "-c", COLUMNS, "--price", "3"]
+        a = audit(*args)
+        assert a["data_quality"]["mostly_lost"] == lost, (name, a["data_quality"])
+        assert (a["waste"]["waste_per_month_micros"] is None) == lost, a["waste"]
+        assert (a["recommendations"][0]["waste_cost_micros"] is None) == lost, a["recommendations"]
+        assert any("nothing is said in money" in n for n in a["notes"]) == lost, a["notes"]
+        text = subprocess.run([DIVVY, "audit", *args], stdout=subprocess.PIPE, text=True,
+                              check=False).stdout
+        assert ("USD" in text) != lost and ("not said in money" in text) == lost, text
+    a = audit("-u", folder + "/blocks.csv", "-c", COLUMNS)
+    assert a["data_quality"]["mostly_lost"] and not any("money" in n for n in a["notes"]), a["notes"]
+
+
 def test_scales(folder):
     rows = [(1700000000000 + 60000 * i, 0.25, "w") for i in range(100)]
     write(folder + "/ratio.csv", rows)

@@ -12,6 +12,10 @@
 #include <string.h>
 
 #define NS_PER_HOUR 3.6e12
+#define MOSTLY_LOST                                                                                \
+    "more samples were left out, as late or double, than were counted: the figures are of what "   \
+    "is "                                                                                          \
+    "left and may be far off"
 
 static uint32_t gpus_today(const struct dv_audit_answer *a)
 {
@@ -114,6 +118,8 @@ static void add_quality(struct dv_output_node *root, const struct dv_audit_answe
     dv_output_uint(q, "duplicates", f->duplicates);
     dv_output_uint(q, "conflicting_duplicates", f->conflicts);
     dv_output_uint(q, "too_late", f->late);
+    dv_output_bool(q, "mostly_lost", dv_audit_is_mostly_lost(f));
+    dv_output_uint(q, "newest_first_workloads", f->backwards);
     dv_output_uint(q, "gaps", f->gaps);
     dv_output_uint(q, "missing_samples", f->missing);
     dv_output_uint(q, "step_corrections", a->feed->step_corrections);
@@ -298,6 +304,10 @@ static void add_notes(struct dv_output_node *root, const struct dv_audit_answer 
                     a->feed->spool_err.msg);
         dv_output_string(notes, NULL, dv_str_get(&why));
     }
+    if (dv_audit_is_mostly_lost(f))
+        dv_output_string(notes, NULL,
+                         a->money.withheld ? MOSTLY_LOST "; so nothing is said in money"
+                                           : MOSTLY_LOST);
     note_step(notes, a->feed->asked_step_ns, f->step_ns);
     if (f->overfull)
         dv_output_string(
@@ -324,7 +334,9 @@ static void add_notes(struct dv_output_node *root, const struct dv_audit_answer 
             "many samples have another value at the same time: if workloads have several "
             "GPUs, name the column that tells them apart (gpu=...)");
     if (f->late > f->samples / 100)
-        dv_output_string(notes, NULL, "many samples came too late to be counted: sort by time");
+        dv_output_string(notes, NULL,
+                         "many samples came too late to be counted: sort each workload's rows by "
+                         "time, oldest or newest first");
 }
 
 struct dv_output *dv_audit_answer_tree(const struct dv_audit_answer *a, uint32_t max)

@@ -11,7 +11,8 @@ struct dv_audit_money {
     int64_t per_hour_micros; /* of a GPU; < 0: not said */
     const char *currency;
     int64_t month_hours;
-    int64_t gpus; /* that the fleet has; 0: as many as were in use at once */
+    int64_t gpus;  /* that the fleet has; 0: as many as were in use at once */
+    bool withheld; /* a price was said, and too much was lost to reckon with it */
 };
 
 struct dv_audit_answer {

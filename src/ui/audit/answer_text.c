@@ -67,7 +67,7 @@ static void line(struct dv_str *text, const struct dv_output_node *from, const c
     dv_str_addc(text, '\n');
 }
 
-static void say_waste(struct dv_str *text, const struct dv_output_node *root)
+static void say_waste(struct dv_str *text, const struct dv_output_node *root, bool withheld)
 {
     bool timed = at(root, "waste.waste_percent")->type != DV_OUTPUT_NULL;
     line(text, root,
@@ -87,7 +87,11 @@ static void say_waste(struct dv_str *text, const struct dv_output_node *root)
          "GPUs: {fleet.gpus_mean} in use on average, {fleet.gpus_peak} at once at most; GPU time "
          "{fleet.gpu_seconds}, of it busy {fleet.busy_gpu_seconds}");
     if (at(root, "waste.cost_micros")->type == DV_OUTPUT_NULL) {
-        line(text, root, "wasted: {waste.waste_percent} % of the GPU time (--price says in money)");
+        line(text, root,
+             withheld
+                 ? "wasted: {waste.waste_percent} % of the GPU time that was counted; not said in "
+                   "money, since most samples were not counted (note below)"
+                 : "wasted: {waste.waste_percent} % of the GPU time (--price says in money)");
         return;
     }
     line(
@@ -174,6 +178,7 @@ static void say_quality(struct dv_str *text, const struct dv_output_node *root)
         {"duplicates", "duplicates"},
         {"out_of_order", "out of order"},
         {"too_late", "too late"},
+        {"newest_first_workloads", "workloads newest first, read backwards"},
         {"over_100_percent", "above 100 %"},
         {"outside_range", "outside the range"},
         {"memory_only_workloads", "workloads with memory alone"},
@@ -222,7 +227,7 @@ int dv_audit_answer_text(const struct dv_audit_answer *a, bool colour, struct dv
     if (!o)
         return -ENOMEM;
     struct dv_output_node *root = dv_output_root(o);
-    say_waste(text, root);
+    say_waste(text, root, a->money.withheld);
     say_plan(text, root);
     say_quality(text, root);
     say_groups(text, a->feed->audit);

@@ -22,7 +22,7 @@ struct dv_audit {
     uint32_t *table; /* open addressing: index + 1; 0 is free */
     uint32_t table_size;
     bool share_gpus;
-    uint64_t out_of_order, duplicates, conflicts, late;
+    uint64_t duplicates, conflicts, late;
     struct dv_audit_fleet fleet;
 };
 
@@ -156,7 +156,6 @@ const struct dv_audit_fleet *dv_audit_fleet(const struct dv_audit *a)
 
 static enum dv_audit_add count(struct dv_audit *a, enum dv_audit_add added)
 {
-    a->out_of_order += added == DV_AUDIT_ADDED_OUT_OF_ORDER;
     a->duplicates += added == DV_AUDIT_DUPLICATE || added == DV_AUDIT_CONFLICT;
     a->conflicts += added == DV_AUDIT_CONFLICT;
     a->late += added == DV_AUDIT_LATE;
@@ -357,6 +356,8 @@ static void add_to_fleet(struct dv_audit_fleet *f, const struct dv_audit_workloa
 {
     const struct dv_audit_series *s = &w->series;
     f->memory_samples += s->memory_times.n;
+    f->out_of_order += s->busy_times.out_of_order + s->memory_times.out_of_order;
+    f->backwards += s->busy_times.backwards || s->memory_times.backwards;
     if (!s->busy_times.n) {
         f->memory_only++;
         return;
@@ -376,7 +377,6 @@ static void add_to_fleet(struct dv_audit_fleet *f, const struct dv_audit_workloa
 int dv_audit_finish(struct dv_audit *a, const struct dv_audit_wish *wish)
 {
     struct dv_audit_fleet f = {.step_ns = common_step(a),
-                               .out_of_order = a->out_of_order,
                                .duplicates = a->duplicates,
                                .conflicts = a->conflicts,
                                .late = a->late};

@@ -116,6 +116,7 @@ struct dv_audit_fleet {
     uint64_t idle_samples;
     double mean_percent; /* of the samples */
     uint64_t out_of_order, duplicates, conflicts, late;
+    uint32_t backwards; /* workloads whose samples came newest first */
     uint64_t gaps, missing;
     uint64_t step_ns; /* the most frequent one */
     int64_t first_ns, last_ns;
@@ -127,6 +128,13 @@ struct dv_audit_fleet {
     double gpus_mean;   /* and on average over the time from first to last */
     uint32_t by_class[5];
 };
+
+/* More samples were left out as late or double than were counted: what is left is no picture of
+ * what was there. */
+static inline bool dv_audit_is_mostly_lost(const struct dv_audit_fleet *f)
+{
+    return f->late + f->duplicates > f->samples + f->memory_samples;
+}
 
 struct dv_audit;
 

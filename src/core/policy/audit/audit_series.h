@@ -7,6 +7,11 @@
  * a sample that is older than the newest takes its place among them, one whose time is there
  * already is a duplicate and is not counted, one older than all of them is late and is not counted,
  * since nobody can tell whether it is a duplicate.
+ *
+ * A series may come newest first instead, as databases export it. If more of its first
+ * DV_AUDIT_RECENT samples were older than all before them than were newer, it is read backwards
+ * from there on: all of the above then holds of the time before now. No figure depends on the
+ * direction.
  */
 #ifndef DV_POLICY_AUDIT_SERIES_H
 #define DV_POLICY_AUDIT_SERIES_H
@@ -30,8 +35,12 @@ enum dv_audit_add {
 /* The times of one series, and what is between them. */
 struct dv_audit_times {
     uint64_t n;
+    uint64_t out_of_order;     /* of them */
     int64_t first_ns, last_ns; /* since 1970 */
     uint32_t head, n_recent;   /* a ring, ascending from head */
+    /* Of the first ones: how many were older than all before, and pairs in falling order. */
+    uint32_t fell, falling;
+    bool backwards; /* newest first; `recent` holds negated times then */
     int64_t recent[DV_AUDIT_RECENT];
     float value[DV_AUDIT_RECENT];
     /* Distances of neighbours by octaves, from 1 ms up. */
@@ -43,8 +52,8 @@ struct dv_audit_series {
     struct dv_audit_times busy_times, memory_times;
     double busy_sum, busy_squares; /* percent */
     double busy_peak;
-    uint64_t idle; /* samples of exactly 0 */
-    int64_t idle_since_ns, longest_idle_ns;
+    uint64_t idle;                          /* samples of exactly 0 */
+    int64_t idle_since_ns, longest_idle_ns; /* since: as in `recent` */
     uint32_t bins[DV_AUDIT_BINS];
     double memory_sum; /* bytes */
     uint64_t memory_peak;

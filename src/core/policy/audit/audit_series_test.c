@@ -142,12 +142,100 @@ static void test_idle_runs(void **state)
                      4 * 60 * S); /* from the first idle sample to the next busy */
 }
 
+static void assert_same(const struct dv_audit_series *a, const struct dv_audit_series *b)
+{
+    const struct dv_audit_times *t = &a->busy_times, *u = &b->busy_times;
+    assert_int_equal(t->n, u->n);
+    assert_true(t->first_ns == u->first_ns && t->last_ns == u->last_ns);
+    assert_memory_equal(t->gaps, u->gaps, sizeof t->gaps);
+    assert_memory_equal(a->bins, b->bins, sizeof a->bins);
+    assert_int_equal(t->out_of_order, u->out_of_order);
+    for (size_t i = 0; i < DV_AUDIT_GAP_BINS; i++)
+        assert_true(fabs(t->gap_ns[i] - u->gap_ns[i]) < 1);
+    assert_true(a->busy_sum == b->busy_sum && a->idle == b->idle);
+    assert_int_equal(a->longest_idle_ns, b->longest_idle_ns);
+    assert_int_equal(a->memory_times.n, b->memory_times.n);
+    assert_int_equal(a->memory_peak, b->memory_peak);
+    assert_true(a->memory_sum == b->memory_sum);
+}
+
+/* Newest first: the figures are those of the samples in order. */
+static void test_backwards_is_the_same(void **state)
+{
+    struct dv_rng rng = {.state = 5};
+    for (int round = 0; round < 300; round++) {
+        struct dv_audit_series forward = {0}, backward = {0};
+        size_t n = DV_AUDIT_RECENT + 1 + dv_rng_below(&rng, 300);
+        int64_t at[400], t = (int64_t)dv_rng_below(&rng, 2000) * S;
+        double value[400];
+        for (size_t i = 0; i < n; i++) {
+            t += (dv_rng_below(&rng, 20) ? 60 : 600) * S + (int64_t)dv_rng_below(&rng, 5) * S;
+            at[i] = t;
+            value[i] = dv_rng_below(&rng, 3) ? 0 : (double)dv_rng_below(&rng, 100);
+        }
+        for (size_t i = 0; i < n; i++) {
+            dv_audit_series_busy(&forward, at[i], value[i]);
+            dv_audit_series_memory(&forward, at[i], value[i]);
+        }
+        for (size_t i = n; i-- > 0;) {
+            assert_true(dv_audit_series_busy(&backward, at[i], value[i]) <=
+                        DV_AUDIT_ADDED_OUT_OF_ORDER);
+            assert_true(dv_audit_series_memory(&backward, at[i], value[i]) <=
+                        DV_AUDIT_ADDED_OUT_OF_ORDER);
+        }
+        assert_true(backward.busy_times.backwards && backward.memory_times.backwards);
+        assert_false(forward.busy_times.backwards || forward.memory_times.backwards);
+        assert_same(&forward, &backward);
+    }
+}
+
+/* The window slides with a series that is read backwards. */
+static void test_order_of_one_backwards(void **state)
+{
+    struct dv_audit_series s = {0};
+    for (int i = 0; i < 100; i++) /* neighbours are swapped here and there */
+        assert_true(dv_audit_series_busy(&s,
+                                         (1000 - (i % 10 == 3   ? i + 1
+                                                  : i % 10 == 4 ? i - 1
+                                                                : i)) *
+                                             S,
+                                         i) <= DV_AUDIT_ADDED_OUT_OF_ORDER);
+    assert_true(s.busy_times.backwards);
+    assert_int_equal(s.busy_times.n, 100);
+    assert_int_equal(s.busy_times.out_of_order, 10);
+    assert_true(s.busy_times.first_ns == 901 * S && s.busy_times.last_ns == 1000 * S);
+    assert_int_equal(dv_audit_series_busy(&s, 901 * S, 99), DV_AUDIT_DUPLICATE);
+    assert_int_equal(dv_audit_series_busy(&s, 901 * S, 98), DV_AUDIT_CONFLICT);
+    assert_int_equal(dv_audit_series_busy(&s, 950 * S, 1), DV_AUDIT_LATE);
+    assert_int_equal(dv_audit_series_busy(&s, 902 * S - 1, 1), DV_AUDIT_ADDED_OUT_OF_ORDER);
+    assert_int_equal(dv_audit_series_busy(&s, 0, 1), DV_AUDIT_ADDED);
+    assert_true(s.busy_times.first_ns == 0);
+}
+
+/* Disorder at the start of what ascends does not turn it. */
+static void test_forward_stays(void **state)
+{
+    struct dv_audit_series s = {0};
+    static const int first[] = {5, 4, 3, 2, 1, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18};
+    for (size_t i = 0; i < DV_ARRAY_SIZE(first); i++)
+        dv_audit_series_busy(&s, first[i] * S, 1);
+    assert_false(s.busy_times.backwards);
+    assert_int_equal(s.busy_times.out_of_order, 4);
+    assert_int_equal(s.busy_times.n, DV_ARRAY_SIZE(first));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),     cmocka_unit_test(test_any_order_is_the_same),
-        cmocka_unit_test(test_spacing),   cmocka_unit_test(test_spacing_on_an_edge),
-        cmocka_unit_test(test_quantiles), cmocka_unit_test(test_idle_runs),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_any_order_is_the_same),
+        cmocka_unit_test(test_backwards_is_the_same),
+        cmocka_unit_test(test_order_of_one_backwards),
+        cmocka_unit_test(test_forward_stays),
+        cmocka_unit_test(test_spacing),
+        cmocka_unit_test(test_spacing_on_an_edge),
+        cmocka_unit_test(test_quantiles),
+        cmocka_unit_test(test_idle_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
