@@ -75,8 +75,10 @@ int dv_ask_call(const struct dv_ui *ui, struct dv_http_client *client, const cha
             fprintf(stderr, "%s %s: the daemon has just started: waiting until it knows its GPUs\n",
                     ui->program->name, ui->verb->name);
         }
-        dv_http_reply_done(ret);
         nanosleep(&pause, NULL);
+        if (until->signal && *until->signal)
+            return r;
+        dv_http_reply_done(ret);
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include "ask.h"
 #include "layout_view.h"
+#include "render/json.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -32,11 +33,22 @@ static void on_signal(int signal)
     interrupted = signal;
 }
 
-static void catch_signals(void)
+struct signals {
+    struct sigaction interrupt, terminate; /* as they were */
+};
+
+static void catch_signals(struct signals *ret)
 {
     struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    interrupted = 0;
+    sigaction(SIGINT, &action, &ret->interrupt);
+    sigaction(SIGTERM, &action, &ret->terminate);
+}
+
+static void release_signals(const struct signals *signals)
+{
+    sigaction(SIGINT, &signals->interrupt, NULL);
+    sigaction(SIGTERM, &signals->terminate, NULL);
 }
 
 static const struct dv_output_node *root_of(const struct watch *w)
@@ -213,21 +225,14 @@ static int watch(struct watch *w)
     return judge(w);
 }
 
-static int watch_from(const struct dv_ui *ui, const struct dv_layout_change *change,
-                      struct dv_output *answer, struct dv_output **ret)
+static int watch_from(const struct dv_ui *ui, struct dv_http_client *client,
+                      const struct dv_layout_change *change, struct dv_output *answer,
+                      struct dv_output **ret)
 {
-    struct watch w = {.ui = ui, .layout = answer, .bounded = change->timeout != 0};
-    struct dv_err err = {{0}};
-    int exit = DV_UI_FAILURE;
+    struct watch w = {
+        .ui = ui, .client = client, .layout = answer, .bounded = change->timeout != 0};
     note_sources(root_of(&w), &w.sources);
-    if (dv_http_client_new(ui->socket, &w.client, &err) < 0) {
-        dv_ui_fail(ui, exit, "%s", err.msg);
-    } else {
-        catch_signals();
-        dv_http_client_stop_at(w.client, &interrupted);
-        exit = watch(&w);
-    }
-    dv_http_client_free(&w.client);
+    int exit = watch(&w);
     dv_str_done(&w.said);
     dv_str_done(&w.sources);
     *ret = w.layout;
@@ -246,18 +251,42 @@ int dv_layout_change_check(const struct dv_ui *ui, const struct dv_layout_change
     return DV_UI_OK;
 }
 
-int dv_layout_change_run(const struct dv_ui *ui, const char *path, struct dv_output *body,
-                         const struct dv_layout_change *change, struct dv_output **ret)
+/* No answer: the daemon may have taken the change all the same. */
+static int say_unanswered(const struct dv_ui *ui, int r, const struct dv_err *err)
+{
+    static const char *const look = "'divvy layout show' says whether the change was taken";
+    if (r == -EINTR)
+        return dv_ui_fail(ui, DV_UI_RUN_SIGNAL + interrupted,
+                          "interrupted before the daemon answered; %s", look);
+    if (r == -ETIMEDOUT || r == -EIO || r == -EPROTO)
+        return dv_ui_fail(ui, dv_ask_exit(r), "%s; %s", err->msg, look);
+    return dv_ui_fail(ui, dv_ask_exit(r), "%s", err->msg);
+}
+
+static int send_change(const struct dv_ui *ui, struct dv_http_client *client, const char *path,
+                       struct dv_output *body, struct dv_http_reply *ret)
+{
+    const struct dv_ask_until until = {DV_NEVER, &interrupted};
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    struct dv_err err = {{0}};
+    if (dv_json_write(body, false, &text) < 0)
+        return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
+    int r = dv_ask_call(ui, client, "POST", path, dv_str_get(&text), &until, ret, &err);
+    if (r < 0)
+        return say_unanswered(ui, r, &err);
+    if (ret->status != 503 || !interrupted)
+        return DV_UI_OK;
+    dv_http_reply_done(ret);
+    return dv_ui_fail(ui, DV_UI_RUN_SIGNAL + interrupted,
+                      "interrupted before the daemon knew its GPUs; nothing was changed");
+}
+
+static int change_and_watch(const struct dv_ui *ui, struct dv_http_client *client, const char *path,
+                            struct dv_output *body, const struct dv_layout_change *change,
+                            struct dv_output **ret)
 {
     struct dv_http_reply reply = {0};
-    struct dv_output_node *root = dv_output_root(body);
-    int exit = dv_layout_change_check(ui, change);
-    if (exit)
-        return exit;
-    dv_output_string(root, "when", change->evict ? "evict" : change->wait ? "wait" : "idle");
-    if (change->timeout)
-        dv_output_uint(root, "timeout_seconds", (change->timeout + DV_NS_PER_S - 1) / DV_NS_PER_S);
-    exit = dv_ask_reply(ui, "POST", path, body, &reply);
+    int exit = send_change(ui, client, path, body, &reply);
     if (exit)
         return exit;
     const struct dv_output_node *answer = dv_output_root(reply.body);
@@ -271,5 +300,28 @@ int dv_layout_change_run(const struct dv_ui *ui, const char *path, struct dv_out
         *ret = reply.body;
         return DV_UI_OK;
     }
-    return watch_from(ui, change, reply.body, ret);
+    return watch_from(ui, client, change, reply.body, ret);
+}
+
+int dv_layout_change_run(const struct dv_ui *ui, const char *path, struct dv_output *body,
+                         const struct dv_layout_change *change, struct dv_output **ret)
+{
+    dv_cleanup(dv_http_client_free) struct dv_http_client *client = NULL;
+    struct dv_output_node *root = dv_output_root(body);
+    struct dv_err err = {{0}};
+    struct signals before;
+    int exit = dv_layout_change_check(ui, change);
+    if (exit)
+        return exit;
+    dv_output_string(root, "when", change->evict ? "evict" : change->wait ? "wait" : "idle");
+    if (change->timeout)
+        dv_output_uint(root, "timeout_seconds", (change->timeout + DV_NS_PER_S - 1) / DV_NS_PER_S);
+    int r = dv_http_client_new(ui->socket, &client, &err);
+    if (r < 0)
+        return dv_ui_fail(ui, dv_ask_exit(r), "%s", err.msg);
+    catch_signals(&before);
+    dv_http_client_stop_at(client, &interrupted);
+    exit = change_and_watch(ui, client, path, body, change, ret);
+    release_signals(&before);
+    return exit;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Asks the daemon for a change of the layout, and watches until it is through. The change belongs
- * to the daemon: Ctrl-C ends the watching only. For whom it waits is said on stderr, and again
- * whenever that changes; on a terminal so is all progress.
+ * to the daemon: Ctrl-C ends the watching only, and before the daemon's answer it is said that
+ * nobody knows whether it was taken. For whom it waits is said on stderr, and again whenever that
+ * changes; on a terminal so is all progress.
  *
  *     static const struct dv_option options[] = {
  *         DV_LAYOUT_CHANGE_OPTIONS(offsetof(struct values, change)),

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import unittest
 
@@ -201,6 +202,43 @@ class MigParted(Case):
         modes = {d["profile"]: d["layout_mode"]
                  for d in self.node.json("layout", "show")["gpus"][0]["devices"]}
         self.assertEqual(modes["3g.40gb"], "governed")
+
+
+class Unanswered(unittest.TestCase):
+    """Ctrl-C before a daemon has answered whether it takes a change."""
+
+    def setUp(self):
+        self.directory = self.enterContext(harness.tempfile.TemporaryDirectory())
+        self.path = os.path.join(self.directory, "divvyd.sock")
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(self.listener.close)
+        self.listener.bind(self.path)
+        self.listener.listen()
+        self.listener.settimeout(harness.PATIENCE)
+
+    def interrupt(self, *args, number=signal.SIGINT):
+        p = subprocess.Popen([harness.program("divvy"), "layout", *args],
+                             env=harness.clean_env(DIVVY_SOCKET=self.path), text=True,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(p.kill)
+        asked, _ = self.listener.accept()
+        with asked:
+            asked.settimeout(harness.PATIENCE)
+            self.assertTrue(asked.recv(1 << 16).startswith(b"POST /v1/layout/"))
+            p.send_signal(number)
+            out, err = p.communicate(timeout=harness.PATIENCE)
+        self.assertEqual((p.returncode, out), (128 + number, ""), err)
+        return err
+
+    def test_it_is_said_that_nobody_knows(self):
+        look = "before the daemon answered; 'divvy layout show' says whether the change was taken\n"
+        path = os.path.join(self.directory, "own.yaml")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("apiVersion: divvy/v1\nkind: Layout\ngpus: [{gpu: 0, mig: [1g.10gb]}]\n")
+        self.assertEqual(self.interrupt("apply", path), "divvy layout apply: interrupted " + look)
+        self.assertEqual(self.interrupt("apply", path, "--no-watch", number=signal.SIGTERM),
+                         "divvy layout apply: interrupted " + look)
+        self.assertEqual(self.interrupt("undo"), "divvy layout undo: interrupted " + look)
 
 
 if __name__ == "__main__":
