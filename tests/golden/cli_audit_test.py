@@ -273,6 +273,23 @@ def test_gpus_without_pods(folder):
     assert "dcgm.csv:3: column 'pod': empty" in why, why
 
 
+def test_gpus_of_nobody_alone(folder):
+    """Nobody has a GPU: the audit says so, and there is no fleet to plan."""
+    with open(folder + "/dcgm.csv", "w", encoding="utf-8") as f:
+        f.write("ts,UUID,pod,util\n")
+        f.writelines(f"{1700000000 + 60 * i},GPU-{g},,0\n" for i in range(100) for g in range(2))
+    for form in ("json", "table"):
+        done = subprocess.run([DIVVY, "audit", "-u", folder + "/dcgm.csv", "-c",
+                               "time=ts,workload=pod,gpu=UUID,value=util", "--fleet-file",
+                               folder + "/fleet.yaml", "-o", form], text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, check=False)
+        assert done.returncode == 3, (done.returncode, done.stderr)
+        assert "(nobody)" in done.stdout, done.stdout
+        assert done.stderr == ("divvy audit: --fleet-file: no workload has a GPU, so there is nothing to plan; "
+                               f"{folder}/fleet.yaml is not written\n"), done.stderr
+        assert not os.path.exists(folder + "/fleet.yaml")
+
+
 def test_walls(folder):
     rows = [(1700000000 + 60 * i, 10 if i % 2 else 0, f"w{k}") for i in range(100) for k in range(8)]
     write(folder + "/b.csv", rows)

@@ -5,6 +5,7 @@
 #include "sys/fd.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,9 +166,13 @@ int dv_audit_fleet_file_write(const struct dv_ui *ui, const struct dv_audit_answ
     free(kinds);
     if (!memory)
         return dv_ui_fail(ui, DV_UI_FAILURE, "out of memory");
-    if (!n)
-        return dv_ui_fail(ui, DV_UI_FAILURE,
-                          "--fleet-file: no workload has a GPU: nothing to plan");
+    if (!n) {
+        fprintf(stderr,
+                "%s %s: --fleet-file: no workload has a GPU, so there is nothing to plan; %s "
+                "is not written\n",
+                ui->program->name, ui->verb->name, path);
+        return DV_UI_OK;
+    }
     if (!fits)
         return dv_ui_fail(ui, DV_UI_FAILURE, "--fleet-file: more than %u kinds of workloads",
                           DV_FLEET_WORKLOADS_MAX);

@@ -7,7 +7,8 @@
 
 /* Writes those of the instant with most workloads; alike ones (class, mode, memory to a GiB,
  * compute to five percent) are one entry. gpu_memory_said: the size is not the model's own.
- * DV_UI_OK, or an exit status after saying why. path NULL: does nothing. */
+ * Where nobody has a GPU it says so and writes nothing, which is no failure. DV_UI_OK, or an exit
+ * status after saying why. path NULL: does nothing. */
 int dv_audit_fleet_file_write(const struct dv_ui *ui, const struct dv_audit_answer *a,
                               bool gpu_memory_said, const char *path);
 
