@@ -219,23 +219,27 @@ static bool is_there(const struct dv_gpu *now, const char *uuid)
     return false;
 }
 
-/* "00000000:3B:00.0" */
-static bool is_replaced(const struct dv_gpu *now, const struct dv_gpu *was)
+/* A card that was not there before has its address, "00000000:3B:00.0". One that was has moved:
+ * the firmware may number buses anew where a card does not come up, and replaces nobody. */
+static bool is_replaced(const struct dv_node *node, const struct dv_gpu *now,
+                        const struct dv_gpu *was)
 {
     for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
         if (was->pci_bus_id[0] && now[i].uuid[0] && !strcmp(now[i].pci_bus_id, was->pci_bus_id))
-            return true;
+            return !is_there(node->missing->last, now[i].uuid) &&
+                   !dv_missing_has(node, now[i].uuid);
     return false;
 }
 
-static void return_some(struct dv_missing *m, const struct dv_gpu *now)
+static void return_some(struct dv_node *node, const struct dv_gpu *now)
 {
-    for (uint32_t i = m->n; i-- > 0;) {
+    struct dv_missing *m = node->missing;
+    for (uint32_t i = m->n; i-- > 0;) /* while it is known who of `now` was missing */
+        if (!is_there(now, m->gone[i].gpu.uuid) && is_replaced(node, now, &m->gone[i].gpu))
+            drop(m, &m->gone[i], "replaced");
+    for (uint32_t i = m->n; i-- > 0;)
         if (is_there(now, m->gone[i].gpu.uuid))
             drop(m, &m->gone[i], "back");
-        else if (is_replaced(now, &m->gone[i].gpu))
-            drop(m, &m->gone[i], "replaced");
-    }
 }
 
 static void miss(struct dv_node *node, const struct dv_gpu *now)
@@ -243,7 +247,7 @@ static void miss(struct dv_node *node, const struct dv_gpu *now)
     struct dv_missing *m = node->missing;
     for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX && m->n < DV_FACTS_GPUS_MAX; i++) {
         const struct dv_gpu *was = &m->last[i];
-        if (!was->uuid[0] || is_there(now, was->uuid) || is_replaced(now, was) ||
+        if (!was->uuid[0] || is_there(now, was->uuid) || is_replaced(node, now, was) ||
             find(node, was->uuid))
             continue;
         m->gone[m->n++] =
@@ -255,6 +259,18 @@ static void miss(struct dv_node *node, const struct dv_gpu *now)
                    m->gone[i].gpu.index, m->gone[i].gpu.pci_bus_id);
 }
 
+bool dv_missing_is_doubtful(const struct dv_node *node, const char *uuid)
+{
+    const struct dv_missing *m = node->missing;
+    struct dv_gpu now;
+    if (!m || !is_there(m->last, uuid))
+        return false;
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        if (is_at(node, i, &now) && !strcmp(now.uuid, uuid))
+            return false;
+    return true;
+}
+
 void dv_missing_tick(struct dv_node *node)
 {
     struct dv_missing *m = node->missing;
@@ -262,7 +278,7 @@ void dv_missing_tick(struct dv_node *node)
     if (!now)
         return;
     bool known = list(node, now);
-    return_some(m, now);
+    return_some(node, now);
     if (known) { /* else it may be one of those that are not found */
         miss(node, now);
         memcpy(m->last, now, sizeof m->last);

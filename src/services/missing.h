@@ -9,7 +9,7 @@
  *
  * One is remembered, over restarts of the daemon and of the machine (the state directory), until
  * - the driver counts it again, or
- * - another GPU is at its address: the card was replaced, or
+ * - another GPU, which was not there before, is at its address: the card was replaced, or
  * - somebody says that it is gone for good: dv_missing_forget().
  * It is told from the second look in a row on: a driver that is just being loaded may count GPUs
  * one by one. Nothing is remembered over a restart with another driver (a simulated one, or another
@@ -32,6 +32,9 @@ struct dv_missing_gpu {
 const struct dv_missing_gpu *dv_missing_at(const struct dv_node *node, size_t i);
 /* Is it one, told or not? */
 bool dv_missing_has(const struct dv_node *node, const char *uuid);
+/* Was it there at the last complete look, and is it not now? It may be missing, or one that the
+ * driver counts and that has not answered, or does not say who it is. */
+bool dv_missing_is_doubtful(const struct dv_node *node, const char *uuid);
 /* Is there one that the next look decides about? */
 bool dv_missing_is_open(const struct dv_node *node);
 /* 0; -ENOENT: no such GPU is missing. */

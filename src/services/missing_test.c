@@ -69,7 +69,7 @@ static void apply(enum dv_event_kind kind, const struct dv_gpu *gpu)
 
 /* A look that finds these: "abc" are GPU-a, GPU-b and GPU-c, each at the address of its letter;
  * "A" is another card at the address of a, "?" one that does not say what it is. */
-static void look(const char *letters)
+static void look_only(const char *letters)
 {
     while (node->snapshot->n_gpus)
         apply(DV_EVENT_GPU_GONE, &(struct dv_gpu){.index = node->snapshot->gpus[0].index});
@@ -87,9 +87,19 @@ static void look(const char *letters)
         }
         apply(DV_EVENT_GPU_SEEN, &g);
     }
+}
+
+static void tick(void)
+{
     dv_missing_load(node);
     dv_strangers_tick(node);
     dv_missing_tick(node);
+}
+
+static void look(const char *letters)
+{
+    look_only(letters);
+    tick();
 }
 
 /* The letters of those that are told. */
@@ -200,6 +210,58 @@ static void test_the_card_is_replaced(void **state)
     check("");
 }
 
+static void move(uint32_t index, char letter)
+{
+    struct dv_gpu g = *dv_snapshot_gpu(node->snapshot, index);
+    snprintf(g.pci_bus_id, sizeof g.pci_bus_id, "00000000:%02X:00.0", letter & 31);
+    apply(DV_EVENT_GPU_SEEN, &g);
+}
+
+/* Where a card does not come up, the firmware may give its address to the next. */
+static void test_addresses_are_given_anew(void **state)
+{
+    look("abcd");
+    for (int i = 0; i < 3; i++) {
+        if (i < 2)
+            restart();
+        dv_missing_load(node);
+        look_only("abd");
+        move(2, 'c');
+        tick();
+        tick();
+        check("c");
+    }
+    restart();
+    look("abcd");
+    look("ab");
+    look("ab");
+    check("cd");
+    look_only("abc"); /* in the place of d */
+    move(2, 'd');
+    tick();
+    check("d");
+    look("abD"); /* a new one at the address of both */
+    look("abD");
+    check("");
+}
+
+static void test_a_look_that_is_not_complete(void **state)
+{
+    look("abcd");
+    look_only("abd");
+    assert_false(dv_missing_has(node, "GPU-c"));
+    assert_true(dv_missing_is_doubtful(node, "GPU-c"));
+    assert_false(dv_missing_is_doubtful(node, "GPU-d"));
+    look_only("abcd");
+    assert_false(dv_missing_is_doubtful(node, "GPU-c"));
+    look_only("ab?"); /* c or d */
+    tick();
+    assert_true(dv_missing_is_doubtful(node, "GPU-c") && dv_missing_is_doubtful(node, "GPU-d"));
+    look("abd");
+    assert_false(dv_missing_is_doubtful(node, "GPU-c"));
+    assert_true(dv_missing_has(node, "GPU-c"));
+}
+
 static void test_it_is_forgotten(void **state)
 {
     look("abcd");
@@ -304,6 +366,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_it_is_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_it_goes_between_two_daemons, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_card_is_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_addresses_are_given_anew, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_look_that_is_not_complete, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_it_is_forgotten, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_strangers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_another_driver, set_up, tear_down),

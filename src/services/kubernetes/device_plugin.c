@@ -352,7 +352,7 @@ static void hold_back(const struct dv_node *node, struct dv_offers *offers)
 
 static bool has_gone(const void *arg, const char *gpu_uuid)
 {
-    return dv_missing_has(arg, gpu_uuid);
+    return dv_missing_has(arg, gpu_uuid) || dv_missing_is_doubtful(arg, gpu_uuid);
 }
 
 /* Of a GPU that is missing the kubelet keeps its units, until another configuration is offered. */

@@ -203,7 +203,9 @@ static bool has_part(const struct dv_health_report *r, const struct dv_holding *
     for (uint32_t i = 0; offers && i < offers->n_devices; i++)
         if (!strcmp(offers->devices[i].uuid, h->device_uuid))
             return is_of(&offers->devices[i], gpu);
-    return dv_node_gpu_of(r->node, h->device_uuid) == gpu->index;
+    uint32_t index = dv_node_gpu_of(r->node, h->device_uuid);
+    const struct dv_gpu *its = dv_snapshot_gpu(r->node->snapshot, index);
+    return its && (gpu->uuid[0] ? !strcmp(its->uuid, gpu->uuid) : index == gpu->index);
 }
 
 /* Does a slice on the GPU speak for that pod already? */
