@@ -87,9 +87,11 @@ static int add_listed(struct dv_layoutfile_reader *in, const struct dv_yaml_node
         *s = (struct dv_selector){.kind = DV_SELECTOR_INDEX};
         r = dv_yaml_integer(in->yaml, node->items[i], "devices", 0, DV_GPUS_MAX - 1, &s->index,
                             in->err);
-        if (!r && seen >> s->index & 1)
-            return dv_yaml_bad(in->yaml, node->items[i], in->err, "devices: %u is given twice",
-                               s->index);
+        if (!r && seen >> s->index & 1) { /* mig-parted only looks whether it is there */
+            if (keep)
+                dv_layoutfile_warn(in, node->items[i], "devices: %u is given twice", s->index);
+            continue;
+        }
         seen |= UINT64_C(1) << (s->index % 64);
         snprintf(s->text, sizeof s->text, "%u", s->index);
         if (!r && keep)

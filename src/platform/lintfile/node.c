@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define SANE_TURNS 4
 #define MPS_CLIENTS 48
@@ -316,6 +317,166 @@ static void judge_mig_devices(struct dv_lintfile *l, const struct dv_yaml_node *
                         "mig-devices", first, other, NULL);
 }
 
+static bool is_bool(const struct dv_lintfile *l, const struct dv_yaml_node *entry, bool *ret)
+{
+    const struct dv_yaml_node *enabled = dv_lintfile_get(entry, "mig-enabled");
+    return enabled && dv_yaml_bool(l->yaml, enabled, "mig-enabled", ret, NULL) == 0;
+}
+
+/* mig-enabled and what has to agree with it. */
+static void judge_mig_enabled(struct dv_lintfile *l, const struct dv_yaml_node *entry)
+{
+    const struct dv_yaml_node *enabled = dv_lintfile_get(entry, "mig-enabled");
+    const struct dv_yaml_node *devices = dv_lintfile_map(entry, "mig-devices");
+    const char *text = dv_lintfile_scalar(enabled);
+    bool on = false;
+    if (enabled && enabled->kind == DV_YAML_SCALAR && !enabled->plain)
+        dv_lintfile_add(l, enabled, DV_LINT_MIG_ENABLED_TEXT, text,
+                        !strcasecmp(text, "true")    ? "true"
+                        : !strcasecmp(text, "false") ? "false"
+                                                     : "true or false",
+                        NULL, NULL);
+    else if (is_bool(l, entry, &on) && !on && devices && devices->n)
+        dv_lintfile_add(l, devices, DV_LINT_MIG_DEVICES_OFF, devices->items[0]->text, NULL, NULL,
+                        NULL);
+}
+
+/* ---- GPUs that a configuration means twice -------------------------------------------------- */
+
+/* "0xDDDDVVVV", and a subsystem behind a colon if one is meant. */
+static bool filters_meet(const char *a, const char *b)
+{
+    const char *x = strchr(a, ':'), *y = strchr(b, ':');
+    return strtoul(a, NULL, 16) == strtoul(b, NULL, 16) &&
+           (!x || !y || strtoul(x + 1, NULL, 16) == strtoul(y + 1, NULL, 16));
+}
+
+static bool any_meets(const struct dv_yaml_node *list, const char *filter)
+{
+    if (list->kind != DV_YAML_LIST)
+        return filters_meet(dv_lintfile_scalar(list), filter);
+    for (uint32_t i = 0; i < list->n && i < DV_GPUS_MAX; i++)
+        if (filters_meet(dv_lintfile_scalar(list->items[i]), filter))
+            return true;
+    return false;
+}
+
+static bool is_filter(const struct dv_yaml_node *f)
+{
+    return f && (f->kind == DV_YAML_LIST ? f->n > 0 : *dv_lintfile_scalar(f) != 0);
+}
+
+/* Whether some GPU passes both entries' filters. */
+static bool can_meet(const struct dv_yaml_node *a, const struct dv_yaml_node *b)
+{
+    const struct dv_yaml_node *x = dv_lintfile_get(a, "device-filter");
+    const struct dv_yaml_node *y = dv_lintfile_get(b, "device-filter");
+    if (!is_filter(x) || !is_filter(y))
+        return true;
+    if (y->kind != DV_YAML_LIST)
+        return any_meets(x, dv_lintfile_scalar(y));
+    for (uint32_t i = 0; i < y->n && i < DV_GPUS_MAX; i++)
+        if (any_meets(x, dv_lintfile_scalar(y->items[i])))
+            return true;
+    return false;
+}
+
+/* A bit for each index that its devices name; all of them for `all`. */
+static uint64_t gpus_of(const struct dv_yaml_node *entry)
+{
+    const struct dv_yaml_node *devices = dv_lintfile_get(entry, "devices");
+    uint64_t gpus = 0;
+    long at = 0;
+    if (devices && dv_yaml_is(devices, "all"))
+        return UINT64_MAX;
+    for (uint32_t i = 0; devices && devices->kind == DV_YAML_LIST && i < devices->n; i++)
+        if (is_plain_integer(devices->items[i], &at) && at >= 0 && at < DV_GPUS_MAX)
+            gpus |= UINT64_C(1) << at;
+    return gpus;
+}
+
+static const char *what_follows(const struct dv_lintfile *l, const struct dv_yaml_node *a,
+                                const struct dv_yaml_node *b)
+{
+    bool first = false, second = false;
+    if (!is_bool(l, a, &first) || !is_bool(l, b, &second))
+        return "what the last entry says stays";
+    if (first != second)
+        return "one switches MIG on and the other off, so that mig-parted's assert never holds, "
+               "and apply fails once it has to cut";
+    return first ? "mig-parted cuts it twice, and what the last entry says stays"
+                 : "the second time does nothing";
+}
+
+static void say_twice(struct dv_lintfile *l, const struct dv_yaml_node *at, const char *gpu,
+                      const struct dv_yaml_node *entry, const struct dv_yaml_node *before)
+{
+    char place[64];
+    snprintf(place, sizeof place, "the entry in line %u", dv_lintfile_at(l, before).line);
+    dv_lintfile_add(l, at, DV_LINT_GPU_TWICE, gpu, place, what_follows(l, before, entry), NULL);
+}
+
+/* Within one entry; mig-parted looks only whether an index is in the list. */
+static void judge_list(struct dv_lintfile *l, const struct dv_yaml_node *entry)
+{
+    const struct dv_yaml_node *devices = dv_lintfile_list(entry, "devices");
+    uint64_t seen = 0;
+    long at = 0;
+    for (uint32_t i = 0; devices && i < devices->n; i++) {
+        char gpu[32];
+        if (!is_plain_integer(devices->items[i], &at) || at < 0 || at >= DV_GPUS_MAX)
+            continue;
+        snprintf(gpu, sizeof gpu, "GPU %ld", at);
+        if (seen >> at & 1)
+            dv_lintfile_add(l, devices->items[i], DV_LINT_GPU_TWICE, gpu, "this list",
+                            "mig-parted takes it once", NULL);
+        seen |= UINT64_C(1) << at;
+    }
+}
+
+static void judge_pair(struct dv_lintfile *l, const struct dv_yaml_node *before,
+                       const struct dv_yaml_node *entry, uint64_t *said)
+{
+    const struct dv_yaml_node *devices = dv_lintfile_get(entry, "devices");
+    uint64_t both = gpus_of(before) & gpus_of(entry) & ~*said;
+    char gpu[32];
+    long at = 0;
+    if (!both || !can_meet(before, entry))
+        return;
+    *said |= both;
+    if (both == UINT64_MAX) {
+        bool filtered = is_filter(dv_lintfile_get(before, "device-filter")) &&
+                        is_filter(dv_lintfile_get(entry, "device-filter"));
+        say_twice(l, devices, filtered ? "every GPU that passes both filters" : "every GPU", entry,
+                  before);
+        return;
+    }
+    for (uint32_t i = 0; devices->kind == DV_YAML_LIST && i < devices->n; i++) {
+        if (!is_plain_integer(devices->items[i], &at) || at < 0 || at >= DV_GPUS_MAX ||
+            !(both >> at & 1))
+            continue;
+        snprintf(gpu, sizeof gpu, "GPU %ld", at);
+        say_twice(l, devices->items[i], gpu, entry, before);
+        both &= ~(UINT64_C(1) << at);
+    }
+    for (at = 0; devices->kind != DV_YAML_LIST && at < DV_GPUS_MAX; at++)
+        if (both >> at & 1) {
+            snprintf(gpu, sizeof gpu, "GPU %ld", at);
+            say_twice(l, devices, gpu, entry, before);
+        }
+}
+
+static void judge_twice(struct dv_lintfile *l, const struct dv_yaml_node *list)
+{
+    uint32_t n = DV_MIN(list->n, DV_LAYOUT_ENTRIES_MAX);
+    for (uint32_t k = 0; k < n; k++) {
+        uint64_t said = 0;
+        judge_list(l, list->items[k]);
+        for (uint32_t i = 0; i < k; i++)
+            judge_pair(l, list->items[i], list->items[k], &said);
+    }
+}
+
 void dv_lintfile_mig_parted(struct dv_lintfile *l, const struct dv_yaml_node *root)
 {
     const struct dv_yaml_node *configs = dv_lintfile_map(root, "mig-configs");
@@ -329,8 +490,12 @@ void dv_lintfile_mig_parted(struct dv_lintfile *l, const struct dv_yaml_node *ro
     l->failed = l->failed || r == -ENOMEM;
     for (uint32_t i = 0; configs && i < configs->n; i++) {
         const struct dv_yaml_node *list = configs->items[2 * i + 1];
-        for (uint32_t k = 0; list->kind == DV_YAML_LIST && k < list->n; k++)
+        for (uint32_t k = 0; list->kind == DV_YAML_LIST && k < list->n; k++) {
+            judge_mig_enabled(l, list->items[k]);
             judge_mig_devices(l, list->items[k]);
+        }
+        if (list->kind == DV_YAML_LIST)
+            judge_twice(l, list);
     }
     if (r < 0 && r != -ENOMEM)
         dv_lintfile_complain(l, DV_LINT_MIG_PARTED_BAD, err.msg);
