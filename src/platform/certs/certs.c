@@ -187,6 +187,19 @@ static bool is_ahead(const struct dv_certs *c, const char *bundle, const struct 
            dv_certs_check(&c->policy, bundle, &own, &ignored) == 0;
 }
 
+/* Until when whoever made the newest authority has time to serve its certificate; 0: it is served.
+ * It counts from when that was made, which all can read: a replica that starts begins no new wait,
+ * and however many are gone, there is time for one more. */
+static int64_t patience(const struct dv_certs *c, int64_t now)
+{
+    int64_t last = dv_certs_last_until(c->bundle);
+    int64_t made = DV_MIN(last - c->policy.life_s, now);
+    int64_t looks = 2 * (int64_t)dv_certs_tick_s(&c->policy);
+    if (last <= c->current.until)
+        return 0;
+    return made + DV_MAX(looks, DV_MIN(part_of_life(c, 6), (c->current.until - made) / 2));
+}
+
 int dv_certs_adopt(struct dv_certs *c, const char *bundle, const char *certificate, const char *key,
                    int64_t now, struct dv_err *err)
 {
@@ -216,8 +229,7 @@ int dv_certs_adopt(struct dv_certs *c, const char *bundle, const char *certifica
         c->current = pair;
     }
     c->published_at = 0;
-    if (dv_certs_last_until(c->bundle) > c->current.until)
-        c->wait_until = now + part_of_life(c, 6);
+    c->wait_until = patience(c, now);
     bool due = now >= c->current.until - part_of_life(c, 3);
     if (c->next.authority && (!due || !strstr(c->bundle, c->next.authority)))
         dv_certs_pair_done(&c->next);

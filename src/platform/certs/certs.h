@@ -13,8 +13,8 @@
  * authority joins the bundle at once; it is served only when the bundle is published, and a while
  * after, so that callers know it by then. An authority stays in the bundle while it is valid,
  * because another process may still serve with its certificate. Of several who share theirs
- * (dv_certs_adopt) the one that is first makes the next; another does when a sixth of a life later
- * it has not come.
+ * (dv_certs_adopt) the one that is first makes the next; another does when a sixth of a life after
+ * that it is not served, or half of the time that was left then, if that is less.
  *
  * Time is the caller's, in seconds since 1970 UTC, asked each time: a clock that jumps behind the
  * certificate's beginning, or past its end, makes a new one that is served at once.

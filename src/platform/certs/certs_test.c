@@ -229,6 +229,38 @@ static void test_many(void **state)
     free(served);
 }
 
+/* Who made the next is gone, and so, sooner or later, is everybody who waits for it: a replica that
+ * starts waits from when it was made, not from its own start. */
+static void test_restarts(void **state)
+{
+    struct dv_err err = {{0}};
+    struct dv_certs *first = open_at(NULL, NOW, ""), *last = first;
+    char *served = strdup(dv_certs_certificate(first)), *key = strdup(dv_certs_key(first));
+    char *bundle = NULL;
+    int64_t made[3] = {0}; /* each ends before what it has made is served */
+    int n = 0;
+    for (int64_t now = NOW; n < 3 && now < NOW + 90 * DAY; now += 3600) {
+        if ((now - NOW) % DAY == 0) {
+            free(bundle);
+            bundle = strdup(dv_certs_bundle(last));
+            dv_certs_free(last);
+            last = open_at(NULL, now, "");
+            assert_int_equal(dv_certs_adopt(last, bundle, served, key, now, &err), 0);
+        }
+        if (tick(last, now, false) == DV_CERTS_PREPARED)
+            made[n++] = now;
+    }
+    assert_int_equal(n, 3);
+    assert_int_equal(made[0], NOW + 60 * DAY);
+    assert_int_equal(made[1], NOW + 75 * DAY);
+    assert_int_equal(made[2], NOW + 82 * DAY + DAY / 2);
+    assert_true(is_trusted(dv_certs_bundle(last), served, made[2]));
+    dv_certs_free(last);
+    free(bundle);
+    free(served);
+    free(key);
+}
+
 static void write_file(const char *folder, const char *name, const char *text)
 {
     char path[256];
@@ -376,7 +408,7 @@ int main(void)
         cmocka_unit_test(test_jumps),   cmocka_unit_test(test_folder),
         cmocka_unit_test(test_adopt),   cmocka_unit_test(test_external),
         cmocka_unit_test(test_refused), cmocka_unit_test(test_many),
-        cmocka_unit_test(test_unheard),
+        cmocka_unit_test(test_unheard), cmocka_unit_test(test_restarts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
