@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "missing.h"
 
+#include "base/number.h"
 #include "strangers.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -68,11 +69,7 @@ static void drop(struct dv_missing *m, struct dv_missing_gpu *g, const char *why
 
 static bool read_number(const char *text, int64_t max, int64_t *ret)
 {
-    char *end;
-    errno = 0;
-    long long n = strtoll(text, &end, 10);
-    *ret = n;
-    return *text >= '0' && *text <= '9' && !*end && !errno && n <= max;
+    return dv_number_int64(text, strlen(text), ret) == 0 && *ret >= 0 && *ret <= max;
 }
 
 static bool read_health(const char *text, struct dv_missing_gpu *ret)
