@@ -242,11 +242,13 @@ static void return_some(struct dv_node *node, const struct dv_gpu *now)
 static void miss(struct dv_node *node, const struct dv_gpu *now)
 {
     struct dv_missing *m = node->missing;
-    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX && m->n < DV_FACTS_GPUS_MAX; i++) {
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++) {
         const struct dv_gpu *was = &m->last[i];
         if (!was->uuid[0] || is_there(now, was->uuid) || is_replaced(node, now, was) ||
             find(node, was->uuid))
             continue;
+        if (m->n == DV_FACTS_GPUS_MAX) /* who is missed now matters more than the first of them */
+            drop(m, &m->gone[0], "too-many");
         m->gone[m->n++] =
             (struct dv_missing_gpu){.gpu = *was, .seen = m->seen, .since_unix = dv_clock_unix()};
     }

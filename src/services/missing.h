@@ -10,7 +10,8 @@
  * One is remembered, over restarts of the daemon and of the machine (the state directory), until
  * - the driver counts it again, or
  * - another GPU, which was not there before, is at its address: the card was replaced, or
- * - somebody says that it is gone for good: dv_missing_forget().
+ * - somebody says that it is gone for good: dv_missing_forget(), or
+ * - as many as a node may have (DV_FACTS_GPUS_MAX) were missed after it.
  * It is told from the second look in a row on: a driver that is just being loaded may count GPUs
  * one by one. Nothing is remembered over a restart with another driver (a simulated one, or another
  * of those), nor with a simulator that the daemon starts itself.

@@ -262,6 +262,30 @@ static void test_a_look_that_is_not_complete(void **state)
     assert_true(dv_missing_has(node, "GPU-c"));
 }
 
+/* A driver that names its GPUs anew each time, and not where they are. */
+static void test_too_many(void **state)
+{
+    for (unsigned i = 0; i < 200; i++) {
+        struct dv_gpu g = {.numa = -1};
+        look_only("");
+        snprintf(g.uuid, sizeof g.uuid, "GPU-%u", i);
+        apply(DV_EVENT_GPU_SEEN, &g);
+        node->driver.gpus = 1;
+        tick();
+        tick();
+    }
+    for (int i = 0; i < 2; i++) {
+        size_t n = 0;
+        while (dv_missing_at(node, n))
+            n++;
+        assert_int_equal(n, DV_FACTS_GPUS_MAX);
+        assert_string_equal(dv_missing_at(node, 0)->gpu.uuid, "GPU-167");
+        assert_string_equal(dv_missing_at(node, n - 1)->gpu.uuid, "GPU-198");
+        restart();
+        dv_missing_load(node);
+    }
+}
+
 static void test_it_is_forgotten(void **state)
 {
     look("abcd");
@@ -368,6 +392,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_card_is_replaced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_addresses_are_given_anew, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_look_that_is_not_complete, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_too_many, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_it_is_forgotten, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_strangers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_another_driver, set_up, tear_down),

@@ -96,6 +96,12 @@ class Missing(unittest.TestCase):
             node.wait_for_missing(uuids[3])
             self.assertIsNone(node.json("status")["missing_gpus"][0]["last_health"])
             self.assertEqual(node.divvy("forget", uuids[0]).returncode, 1)
+            if os.geteuid() == 0:  # nor by anybody
+                out = subprocess.run(["setpriv", "--reuid", "daemon", "--regid", "daemon",
+                                      "--clear-groups", harness.program("divvy"), "forget", uuids[3]],
+                                     env=node.env(), text=True, capture_output=True, check=False)
+                self.assertEqual(out.returncode, 4, out.stderr)
+                self.assertEqual(node.missing(), [uuids[3]])
             out = node.divvy("forget", uuids[3])
             self.assertEqual((out.returncode, out.stdout, out.stderr), (0, "", ""))
             self.assertEqual((node.missing(), node.finding()), ([], None))
