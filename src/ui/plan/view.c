@@ -435,6 +435,29 @@ static uint32_t free_part(const struct dv_fleet_plan *plan, bool memory)
     return all > held ? (uint32_t)((all - held) / all * DV_COMPUTE_FULL + 0.5) : 0;
 }
 
+/* Of which models the cards needed are; for a table also in words. */
+static void add_models(struct dv_output_node *o, const struct dv_fleet_plan *plan)
+{
+    struct dv_output_node *list = dv_output_array(o, "models");
+    dv_cleanup(dv_str_done) struct dv_str text = {0};
+    for (uint32_t s = 0; s < plan->view->n_sides; s++) {
+        const struct dv_fleet_group *g = &plan->view->fleet->groups[s];
+        struct dv_output_node *model = dv_output_object(list, NULL);
+        dv_output_string(model, "model", g->model->name);
+        if (g->open)
+            dv_output_null(model, "gpus");
+        else
+            dv_output_uint(model, "gpus", g->count);
+        if (plan->possible)
+            dv_output_uint(model, "gpus_needed", plan->needed[s]);
+        else
+            dv_output_null(model, "gpus_needed");
+        if (plan->possible && plan->needed[s])
+            dv_str_addf(&text, "%s%u %s", text.len ? ", " : "", plan->needed[s], g->model->name);
+    }
+    dv_output_string(o, "needed_of", text.len ? dv_str_get(&text) : NULL);
+}
+
 void dv_plan_view_compare(struct dv_output_node *list, const char *name,
                           const struct dv_fleet_plan *plan)
 {
@@ -458,6 +481,7 @@ void dv_plan_view_compare(struct dv_output_node *list, const char *name,
         dv_output_uint(o, "gpus_needed", plan->needed_cards);
     else
         dv_output_null(o, "gpus_needed");
+    add_models(o, plan);
     dv_output_bool(o, "proven", plan->proven);
     dv_output_uint(o, "unplaced", missing);
     add_costs(o, plan->view->fleet->currency, plan->possible && needed_priced(plan),
@@ -471,6 +495,7 @@ static const struct dv_table_column fleet_columns[] = {
     {"FEASIBLE", "feasible"},
     {"GPUS", "gpus", .right = true},
     {"NEEDED", "gpus_needed", .right = true},
+    {"MODELS", "needed_of"},
     {"UNPLACED", "unplaced", .right = true},
     {"PER HOUR", "cost_per_hour", .right = true},
     {"PER MONTH", "cost_per_month", .right = true},
@@ -490,6 +515,7 @@ static const struct dv_table_column fleet_csv_columns[] = {
     {"", "cost_per_month"},
     {"", "free_compute_permille"},
     {"", "free_memory_permille"},
+    {"", "needed_of"},
 };
 const struct dv_table dv_plan_view_fleets_csv = {"fleets", fleet_csv_columns,
                                                  DV_ARRAY_SIZE(fleet_csv_columns)};
