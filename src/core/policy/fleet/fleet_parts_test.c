@@ -5,6 +5,7 @@
 #include "policy/fleet/fleet_knapsack.h"
 #include "policy/fleet/fleet_lp.h"
 #include "policy/fleet/fleet_merge.h"
+#include "policy/fleet/fleet_off.h"
 #include "policy/fleet/fleet_testing.h"
 
 #include <math.h>
@@ -195,10 +196,38 @@ static void test_kinds(void **state)
         assert_int_equal(kinds[i], i == 4 ? 3 : i == 6 ? 0 : i);
 }
 
+/* Best-effort replicas are left out first where cards may run short; where each replica could have
+ * cards of its own, the tier decides nothing. */
+static void test_off(void **state)
+{
+    struct dv_fleet_workload w[3] = {{.name = "sweep", .count = 6, .processes = 1},
+                                     {.name = "chat", .count = 3, .processes = 1},
+                                     {.name = "wide", .count = 1, .processes = 1, .gpus = 4}};
+    struct dv_fleet f = {.currency = "USD", .n_groups = 1, .n_workloads = 3, .workloads = w};
+    const uint64_t places[3] = {6, 3, 1}, enough = 6 + 3 + 4, few = enough - 1;
+    dv_cleanup(dv_fleet_view_freep) struct dv_fleet_view *v = NULL;
+    struct dv_fleet_off off;
+    f.groups[0] = dv_fleet_testing_group("A100-80GB", 0);
+    w[0].memory_bytes = GB;
+    w[1].memory_bytes = 30 * GB;
+    w[0].has_tier = true;
+    w[0].tier = DV_TIER_BEST_EFFORT;
+    assert_int_equal(dv_fleet_view_new(&f, &v), 0);
+    dv_fleet_off_init(v, places, &enough, &off);
+    assert_int_equal(dv_fleet_off_cost(&off, 0), dv_fleet_off_cost(&off, 1));
+    dv_fleet_off_init(v, places, &few, &off);
+    assert_true(off.lasts > 30);
+    assert_true(dv_fleet_off_cost(&off, 0) > DV_FLEET_UNIT);
+    assert_true(dv_fleet_off_cost(&off, 1) > off.lasts * dv_fleet_off_cost(&off, 0));
+    assert_true(dv_fleet_off_cost(&off, 2) > 4 * off.lasts * dv_fleet_off_cost(&off, 0));
+    assert_true(dv_fleet_off_cost(&off, 2) <= DV_FLEET_WORTH);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rules), cmocka_unit_test(test_knapsack), cmocka_unit_test(test_lp),
-        cmocka_unit_test(test_lp_duals), cmocka_unit_test(test_kinds)};
+        cmocka_unit_test(test_rules), cmocka_unit_test(test_knapsack),
+        cmocka_unit_test(test_lp),    cmocka_unit_test(test_lp_duals),
+        cmocka_unit_test(test_kinds), cmocka_unit_test(test_off)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "policy/fleet/fleet_draft.h"
 #include "policy/fleet/fleet_fill.h"
 #include "policy/fleet/fleet_lp.h"
+#include "policy/fleet/fleet_off.h"
 #include "policy/fleet/fleet_solver.h"
 
 #include <errno.h>
@@ -13,11 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What leaving out a replica costs: more than any card; of what is not best-effort, also more than
- * all best-effort replicas that its cards would hold. */
-#define OFF (DV_FLEET_UNIT * 512)
-#define OFF_LAST DV_FLEET_UNIT
-#define OFF_CARD (DV_FLEET_UNIT * 2)
 #define DEARER 64        /* between cards of equal use: the cheaper */
 #define KINDS_RATHER 160 /* with more there is no work to spare for what they had rather */
 #define PARTS 0.03       /* of the cards that are left, where no part is whole */
@@ -48,7 +44,7 @@ struct search {
     int64_t pure[DV_FLEET_GROUPS_MAX]; /* what the bound is about */
     int64_t dearest;                   /* micros per hour; what pure is in parts of */
     int64_t coin;                      /* what every plan costs is a multiple of it; 0: unknown */
-    int64_t lasts;                     /* best-effort replicas on a card, at most */
+    struct dv_fleet_off off;           /* what leaving out costs */
     uint32_t n, max, n_wholes;         /* the first are of replicas with whole cards */
     struct dv_fleet_pattern *pool;
     int64_t *values;        /* duals of the workloads, as integers */
@@ -68,32 +64,9 @@ struct search {
 };
 #define NO_ROW UINT32_MAX
 
-static bool is_last(const struct search *s, uint32_t w)
-{
-    const struct dv_fleet_workload *workload = &s->view->fleet->workloads[w];
-    return workload->has_tier && workload->tier == DV_TIER_BEST_EFFORT;
-}
-
 static int64_t off(const struct search *s, uint32_t w)
 {
-    int64_t cards = DV_MAX(s->view->gpus[w], 1u);
-    if (is_last(s, w))
-        return OFF_LAST + cards * OFF_CARD;
-    return DV_MIN(OFF + cards * (OFF_CARD + s->lasts * (OFF_LAST + OFF_CARD)), DV_FLEET_WORTH);
-}
-
-/* The most best-effort replicas that a card holds. */
-static void count_lasts(struct search *s)
-{
-    for (uint32_t w = 0; w < s->view->n_workloads; w++)
-        for (uint32_t i = 0; is_last(s, w) && i < s->view->n_sides; i++) {
-            struct dv_fleet_bound b = {.fits = 1};
-            if (!s->view->may[(size_t)i * s->view->n_workloads + w])
-                continue;
-            if (!s->view->gpus[w])
-                dv_fleet_fit_bound(&s->view->fleet->workloads[w], &s->view->sides[i], &b);
-            s->lasts = DV_MAX(s->lasts, (int64_t)DV_MAX(b.fits, b.mig_fits));
-        }
+    return dv_fleet_off_cost(&s->off, w);
 }
 
 static int keep(struct search *s, struct dv_fleet_pattern *p)
@@ -955,7 +928,7 @@ int dv_fleet_search(const struct dv_fleet_view *view, const struct dv_fleet_opti
     bool ok = s.values && s.row_of && s.worths && s.asked && s.kept && s.rest;
     int r = ok ? 0 : -ENOMEM;
     set_costs(&s);
-    count_lasts(&s);
+    dv_fleet_off_init(view, places, rooms, &s.off);
     r = r ? r : find(&s, &best, &solution);
     if (!r) {
         hand_over(&s, &best, &solution);
