@@ -388,6 +388,37 @@ static void judge_mig(struct dv_lint_run *run, const struct dv_lint_words *w)
 
 /* ---- nvidia-smi ----------------------------------------------------------------------------- */
 
+/* --query-gpus: a slip of a query that there is. What is like none is perhaps a newer one. */
+static void judge_query(struct dv_lint_run *run, const struct dv_shell_word *w)
+{
+    static const char *const queries[] = {
+        "--query-gpu",
+        "--query-supported-clocks",
+        "--query-compute-apps",
+        "--query-accounted-apps",
+        "--query-retired-pages",
+        "--query-remapped-rows",
+        "--help-query-gpu",
+        "--help-query-supported-clocks",
+        "--help-query-compute-apps",
+        "--help-query-accounted-apps",
+        "--help-query-retired-pages",
+        "--help-query-remapped-rows",
+    };
+    char name[40], hint[80];
+    size_t len = strcspn(w->text, "=");
+    if (len >= sizeof name)
+        return;
+    snprintf(name, sizeof name, "%.*s", (int)len, w->text);
+    if (!dv_lint_command_is_literal(name) || is_in(name, queries, DV_ARRAY_SIZE(queries)))
+        return;
+    const char *near = dv_str_nearest(name, queries, DV_ARRAY_SIZE(queries));
+    if (near)
+        dv_lint_command_add(run, w, DV_LINT_SMI_OPTION, name,
+                            dv_lint_command_hint(near, hint, sizeof hint),
+                            "nvidia-smi --help lists its options", NULL);
+}
+
 void dv_lint_command_smi(struct dv_lint_run *run, const struct dv_lint_words *w)
 {
     const struct dv_shell_word *mode = NULL;
@@ -406,12 +437,18 @@ void dv_lint_command_smi(struct dv_lint_run *run, const struct dv_lint_words *w)
         const char *equals = strchr(word->text, '=');
         bool query =
             !strncmp(word->text, "--query-", 8) || !strncmp(word->text, "--help-query", 12);
+        if (!strcmp(word->text, "mig")) { /* what follows are its options */
+            dv_lint_command_add(run, word, DV_LINT_SMI_ORDER, NULL, NULL, NULL, NULL);
+            return;
+        }
         if (word->text[0] != '-' || (!query && !dv_lint_command_is_literal(word->text)))
             continue;
-        if (query)
+        if (query) {
+            judge_query(run, word);
             judge_fields(run, word);
-        else if (!o)
+        } else if (!o) {
             judge_unknown(run, word, smi_options, DV_ARRAY_SIZE(smi_options));
+        }
         if (!strcmp(word->text, "-cip") && i + 1 < w->n)
             judge_set(run, &w->words[i + 1], w->words[i + 1].text);
         if (!o)

@@ -53,6 +53,17 @@ static void test_smi(void **state)
     check("nvidia-smi --query-gpu=name,memory.totl --format=csv", "DV407");
     check("nvidia-smi --lsit-gpus", "DV401");
     check("nvidia-smi topo -m; nvidia-smi dmon -s u", "");
+    check("nvidia-smi -i 0 mig -dci", "DV408"); /* the order, and nothing of what follows */
+    check("nvidia-smi --id=0 mig -cgi 19 -C", "DV408");
+    check("nvidia-smi -q -f mig", ""); /* a file's name */
+    check("nvidia-smi --query-gpus=name --format=csv", "DV401");
+    check("nvidia-smi --query-gpus=$FIELDS --format=csv", "DV401");
+    check("nvidia-smi --query-$WHAT=name --format=csv", "");
+    check("nvidia-smi --query-compute-app=pid --format=csv", "DV401");
+    check("nvidia-smi --query-compute-apps=pid --format=csv", "");
+    check("nvidia-smi --query-something-new=name --format=csv", "");
+    check("nvidia-smi --help-query-gpus", "DV401");
+    check("nvidia-smi --help-query-accounted-apps", "");
     check("nvidia-smi -i $GPU -pm 1", "");
     check("watch -n 1 nvidia-smi", "");
     check("ls", "-");
