@@ -302,6 +302,20 @@ struct look {
     uint32_t sum, fitted; /* percent: of the processes; what they are scaled to */
 };
 
+/* The newest sample of the last look, if it is of then; else the look itself. */
+static uint64_t seen_until_us(const struct dv_node_gpu *g)
+{
+    bool fresh = g->since_us && g->polled_us < g->since_us + 1000000;
+    return fresh ? DV_MIN(g->since_us, g->polled_us) : g->polled_us;
+}
+
+uint64_t dv_audit_unseen_ns(const struct dv_node *node, uint32_t gpu)
+{
+    const struct dv_node_gpu *g = &node->gpus[gpu];
+    uint64_t now = dv_clock_unix_us();
+    return g->polled_ns ? (now - DV_MIN(seen_until_us(g), now)) * 1000 : 0;
+}
+
 static struct look look_at(struct dv_node *node, struct dv_node_gpu *g,
                            const struct dv_facts_sample *s)
 {
@@ -310,9 +324,7 @@ static struct look look_at(struct dv_node *node, struct dv_node_gpu *g,
     uint32_t n = 0;
     l.most_us =
         (now - DV_MAX(g->polled_ns, now - dv_meter_resumed_ago(node, now))) / 1000 + 1000000;
-    /* The newest sample of the last look, if it is of then; else the look itself. */
-    bool fresh = g->since_us && g->polled_us < g->since_us + 1000000;
-    l.from_us = fresh ? DV_MIN(g->since_us, g->polled_us) : g->polled_us;
+    l.from_us = seen_until_us(g);
     /* The first look speaks for all the time in which nobody looked, unless the driver keeps
      * accounts and is asked for them. */
     if (!g->polled_ns && (!g->facts || g->facts->accounting != 1))
@@ -368,6 +380,7 @@ static void add_process(struct dv_node *node, uint32_t gpu, const struct look *l
     }
     if (!ns || dv_proc_identify((pid_t)u->pid, &id) < 0 || dv_mps_is_ours(node, &id))
         return;
+    ns = DV_MIN(ns, ran_ns(l, u, dv_meter_left_us(node, &id)));
     struct dv_holding *h = dv_tenants_find_on(node, &id, gpu);
     if (!h)
         dv_meter_outside_ran(node, gpu, dv_pods_of(node->pods, id.pid), ns);

@@ -25,6 +25,9 @@
 void dv_audit_sample(struct dv_node *node, uint32_t gpu, const struct dv_facts_sample *sample);
 /* Ends findings that are over. */
 void dv_audit_tick(struct dv_node *node, uint64_t now);
+/* How much of the time until now samples of this GPU may still be charged for; 0 before the first
+ * look, which speaks for no time before it. */
+uint64_t dv_audit_unseen_ns(const struct dv_node *node, uint32_t gpu);
 /* Whether people should see it. */
 bool dv_audit_counts(const struct dv_finding *finding);
 

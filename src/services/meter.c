@@ -18,6 +18,7 @@
 
 #define FLUSH_NS (2 * DV_NS_PER_S)
 #define SOON_NS (50 * DV_NS_PER_MS) /* between flushes, however many processes come and go */
+#define LEFT_MAX 64u /* of those that left last: by the next look at the GPU they are gone */
 #define RETURN_NS (5 * DV_NS_PER_S) /* for processes to come back after a restart */
 
 struct dv_meter {
@@ -29,6 +30,11 @@ struct dv_meter {
     uint64_t flushed_ns;
     bool flush_soon; /* a process came or went: at the next tick, so that a crash finds it */
     bool roll_more;
+    struct {
+        struct dv_proc_id id;
+        uint64_t us;
+    } left[LEFT_MAX];
+    size_t n_left; /* ever; the last of them are kept */
 };
 
 /* ---- where charges go ---- */
@@ -129,11 +135,11 @@ static void tell_busy(struct dv_holding *h, uint64_t ns, enum dv_quality quality
     dv_books_busy(h->node->meter->books, h->claim.id, ns, quality);
 }
 
-/* All that a process has run since it started, by itself or by leases. */
+/* How far a process's own counters were read: all that it has run since it started, by itself or by
+ * leases. Not what its page says by now, which nobody has charged yet. */
 static uint64_t own_counter(const struct dv_member *m)
 {
-    const struct dv_slot_page *p = m->slot.page;
-    return GET(p->ran_total_ns) + GET(p->selfpaced_total_ns);
+    return m->ran_base_ns + m->ran_seen_ns + m->selfpaced_base_ns + m->selfpaced_seen_ns;
 }
 
 static bool is_sampled(const struct dv_holding *h)
@@ -255,8 +261,17 @@ static void read_devices(struct dv_node *node)
 void dv_meter_process_ran(struct dv_member *m, uint64_t ns)
 {
     m->driver_ran_ns += ns;
+    dv_meter_ended_charged(m->node, m->holding->claim.id, &m->id, ns);
     if (m->node->meter->books)
         tell_busy(m->holding, ns, DV_QUALITY_SAMPLED);
+}
+
+static struct dv_stray *find_stray(struct dv_holding *h, const struct dv_proc_id *id)
+{
+    for (size_t i = 0; i < h->n_strays; i++)
+        if (h->strays[i].id.pid == id->pid && h->strays[i].id.start == id->start)
+            return &h->strays[i];
+    return NULL;
 }
 
 void dv_meter_stray_ran(struct dv_holding *h, const struct dv_proc_id *id, uint64_t ns)
@@ -264,7 +279,10 @@ void dv_meter_stray_ran(struct dv_holding *h, const struct dv_proc_id *id, uint6
     struct dv_meter *meter = h->node->meter;
     if (!meter->books)
         return;
-    dv_meter_restart_charged(&meter->restart, h->claim.id, id, ns);
+    struct dv_stray *stray = find_stray(h, id);
+    if (!dv_meter_restart_charged(&meter->restart, h->claim.id, id, ns) && stray)
+        stray->driver_ran_ns += ns;
+    dv_meter_ended_charged(h->node, h->claim.id, id, ns);
     tell_busy(h, ns, DV_QUALITY_SAMPLED);
 }
 
@@ -276,6 +294,7 @@ void dv_meter_was_charged(struct dv_node *node, uint64_t claim, const struct dv_
         m->driver_ran_ns += ns;
     else
         dv_meter_restart_charged(&node->meter->restart, claim, id, ns);
+    dv_meter_ended_charged(node, claim, id, ns);
 }
 
 void dv_meter_answered(struct dv_node *node, uint64_t claim, const struct dv_proc_id *id)
@@ -303,13 +322,19 @@ void dv_meter_gpu_ran(struct dv_node *node, uint32_t gpu, uint64_t ns)
 
 /* ---- processes ---- */
 
+/* It may have hung up half-way through an earlier handshake, and be no stray any more. */
 void dv_meter_joined(struct dv_member *m)
 {
-    const struct dv_holding *h = m->holding;
-    m->node->meter->flush_soon = true;
-    for (size_t i = 0; i < h->n_strays; i++)
-        if (h->strays[i].id.pid == m->id.pid && h->strays[i].id.start == m->id.start)
-            m->returns |= h->strays[i].from_store;
+    struct dv_meter *meter = m->node->meter;
+    const struct dv_stray *stray = find_stray(m->holding, &m->id);
+    meter->flush_soon = true;
+    m->returns = (stray && stray->from_store) ||
+                 dv_meter_restart_expects(&meter->restart, m->holding->claim.id, &m->id);
+    if (!stray)
+        return;
+    m->driver_ran_ns += stray->driver_ran_ns;
+    if (!m->returns && !is_sampled(m->holding)) /* its own counters have that too */
+        m->ran_base_ns += stray->driver_ran_ns;
 }
 
 /* What was under way when it ended, and no end of it was seen: until now, as far as was predicted.
@@ -339,13 +364,53 @@ static struct dv_ledger_checkpoint checkpoint_of(const struct dv_member *m)
     return c;
 }
 
+static void note_left(struct dv_meter *meter, const struct dv_proc_id *id)
+{
+    size_t at = meter->n_left++ % LEFT_MAX;
+    meter->left[at].id = *id;
+    meter->left[at].us = dv_clock_unix_us();
+}
+
+uint64_t dv_meter_left_us(const struct dv_node *node, const struct dv_proc_id *id)
+{
+    const struct dv_meter *meter = node->meter;
+    for (size_t i = 0; i < DV_MIN(meter->n_left, LEFT_MAX); i++)
+        if (meter->left[i].id.pid == id->pid && meter->left[i].id.start == id->start)
+            return meter->left[i].us;
+    return 0;
+}
+
+/* Back from before a restart, and gone before its counters were read: as if it had not been back.
+ * Of one without a checkpoint the driver tells all. */
+static void left_unread(struct dv_member *m)
+{
+    struct dv_node *node = m->node;
+    struct dv_holding *h = m->holding;
+    struct dv_meter_restart *restart = &node->meter->restart;
+    bool expected = dv_meter_restart_charged(restart, h->claim.id, &m->id, m->driver_ran_ns);
+    struct dv_meter_ended e = {.row = checkpoint_of(m)};
+    struct dv_stray *stray;
+    if (dv_proc_alive(&m->id)) {
+        dv_tenants_add_stray(h, &m->id, true);
+        stray = find_stray(h, &m->id);
+        if (stray && !expected)
+            stray->driver_ran_ns = m->driver_ran_ns;
+    } else if (!expected) {
+        e.row.busy_ns = m->driver_ran_ns;
+        dv_meter_ended_ask(node, &e);
+    }
+}
+
 void dv_meter_left(struct dv_member *m, uint64_t now)
 {
     struct dv_node *node = m->node;
     if (!dv_meter_books(node) || !m->slot.page)
         return;
     node->meter->flush_soon = true;
-    if (!is_sampled(m->holding))
+    note_left(node->meter, &m->id);
+    if (m->returns)
+        left_unread(m);
+    else if (!is_sampled(m->holding))
         tell_busy(m->holding, cut_short(m, now), DV_QUALITY_EXACT);
     else
         dv_meter_ended_ask(node, &(struct dv_meter_ended){.row = checkpoint_of(m)});

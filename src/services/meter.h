@@ -48,6 +48,9 @@ void dv_meter_stray_ran(struct dv_holding *holding, const struct dv_proc_id *id,
 /* A process from before a restart, back or not, was charged for so much of what the driver told. */
 void dv_meter_was_charged(struct dv_node *node, uint64_t claim, const struct dv_proc_id *id,
                           uint64_t ns);
+/* When a process hung up that lives, or is on its way out: what it ran before was told by itself,
+ * or will be by the driver. Microseconds since 1970; 0: none such is known. */
+uint64_t dv_meter_left_us(const struct dv_node *node, const struct dv_proc_id *id);
 /* There is nothing more to be told of a process that has ended. */
 void dv_meter_answered(struct dv_node *node, uint64_t claim, const struct dv_proc_id *id);
 /* Of a process without a slice; `whose` pod it is, whose namespace is charged; NULL: nobody's. */

@@ -2,6 +2,7 @@
 #include "meter_ended.h"
 
 #include "account/books.h"
+#include "audit.h"
 #include "meter.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -74,14 +75,24 @@ static void drop(struct dv_node *node, struct dv_meter_question *q)
     *link = q->next;
     node->n_questions--;
     struct dv_proc_id id = who(q);
-    dv_meter_answered(node, q->row.claim, &id);
+    if (!q->living)
+        dv_meter_answered(node, q->row.claim, &id);
     free(q);
+}
+
+/* What its samples may still tell of the time before the answer: resolution, and all since the last
+ * look at the GPU, however long ago that was. */
+static uint64_t margin_of(const struct dv_meter_question *q, const struct dv_facts_accounted *a)
+{
+    if (!a->is_running)
+        return a->resolution_ns;
+    return a->resolution_ns + DV_MAX(SAMPLE_NS, dv_audit_unseen_ns(q->node, q->gpu));
 }
 
 static void charge(struct dv_meter_question *q, const struct dv_facts_accounted *a)
 {
     struct dv_books *books = dv_meter_books(q->node);
-    uint64_t margin = a->is_running ? a->resolution_ns + SAMPLE_NS : a->resolution_ns;
+    uint64_t margin = margin_of(q, a);
     struct dv_account payer = q->row.account;
     struct dv_proc_id id = who(q);
     if (!books || !is_meant(q, a) || a->busy_ns <= q->row.busy_ns + margin)
@@ -90,7 +101,7 @@ static void charge(struct dv_meter_question *q, const struct dv_facts_accounted 
     payer.source = DV_SOURCE_ACCOUNTING;
     payer.quality = DV_QUALITY_SAMPLED;
     dv_books_late(books, &payer, q->row.device, more);
-    if (a->is_running)
+    if (q->living) /* another question may follow, and its own figure counts then */
         dv_meter_was_charged(q->node, q->row.claim, &id, more);
 }
 
@@ -148,6 +159,14 @@ bool dv_meter_ended_ask(struct dv_node *node, const struct dv_meter_ended *e)
     node->questions = q;
     node->n_questions++;
     return true;
+}
+
+void dv_meter_ended_charged(struct dv_node *node, uint64_t claim, const struct dv_proc_id *id,
+                            uint64_t ns)
+{
+    for (struct dv_meter_question *q = node->questions; q; q = q->next)
+        if (q->row.claim == claim && q->row.pid == id->pid && q->row.start == id->start)
+            q->row.busy_ns += ns;
 }
 
 size_t dv_meter_ended_open(const struct dv_node *node, struct dv_ledger_checkpoint *ret)

@@ -23,6 +23,9 @@ struct dv_meter_ended {
 /* False: nothing can be asked (accounting is off, a GPU in MIG mode). */
 bool dv_meter_ended_ask(struct dv_node *node, const struct dv_meter_ended *ended);
 void dv_meter_ended_tick(struct dv_node *node, uint64_t now);
+/* Meanwhile it was charged for so much by other ways. */
+void dv_meter_ended_charged(struct dv_node *node, uint64_t claim, const struct dv_proc_id *id,
+                            uint64_t ns);
 /* Of those that have ended and were not answered for yet; `ret` has room for node->n_questions. */
 size_t dv_meter_ended_open(const struct dv_node *node, struct dv_ledger_checkpoint *ret);
 /* After the worker's link. */

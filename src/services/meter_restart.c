@@ -72,6 +72,13 @@ uint64_t dv_meter_restart_returned(struct dv_meter_restart *r, uint64_t claim,
     return counter_ns > c->row.counter_ns ? counter_ns - c->row.counter_ns : 0;
 }
 
+bool dv_meter_restart_expects(struct dv_meter_restart *r, uint64_t claim,
+                              const struct dv_proc_id *id)
+{
+    const struct dv_meter_checkpoint *c = find(r, claim, id);
+    return c && !c->settled;
+}
+
 size_t dv_meter_restart_open(const struct dv_meter_restart *r, struct dv_ledger_checkpoint *ret)
 {
     size_t n = 0;
@@ -81,12 +88,22 @@ size_t dv_meter_restart_open(const struct dv_meter_restart *r, struct dv_ledger_
     return n;
 }
 
-void dv_meter_restart_charged(struct dv_meter_restart *r, uint64_t claim,
+bool dv_meter_restart_charged(struct dv_meter_restart *r, uint64_t claim,
                               const struct dv_proc_id *id, uint64_t ns)
 {
     struct dv_meter_checkpoint *c = find(r, claim, id);
     if (c)
         c->row.busy_ns += ns;
+    return c != NULL;
+}
+
+/* Its death may be known here before it is heard of as a member's. */
+static bool is_member(const struct dv_node *node, const struct dv_ledger_checkpoint *row)
+{
+    for (const struct dv_member *m = node->members; m; m = m->next)
+        if (m->id.pid == row->pid && m->id.start == row->start)
+            return true;
+    return false;
 }
 
 static bool ask(struct dv_node *node, const struct dv_meter_checkpoint *c, bool living)
@@ -102,7 +119,7 @@ void dv_meter_restart_settle(struct dv_node *node, struct dv_meter_restart *r)
         if (alive && c->row.account.source == DV_SOURCE_DRIVER && !c->asked)
             ask(node, c, true);
         c->asked |= alive;
-        if (c->settled || alive || c->asked_end)
+        if (c->settled || alive || c->asked_end || is_member(node, &c->row))
             continue;
         c->asked_end = true;
         c->settled = !ask(node, c, false);

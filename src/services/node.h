@@ -167,7 +167,8 @@ struct dv_member {
  * daemon's last restart. */
 struct dv_stray {
     struct dv_proc_id id;
-    bool from_store; /* it was a member; it may come back */
+    bool from_store;        /* it was a member; it may come back */
+    uint64_t driver_ran_ns; /* charged by the driver's samples, beyond its checkpoint's figure */
     uint64_t since_ns;
 };
 

@@ -119,7 +119,8 @@ void dv_tenants_add_stray(struct dv_holding *h, const struct dv_proc_id *id, boo
 {
     if (is_stray(h, id) || h->n_strays == DV_NODE_STRAYS_MAX)
         return;
-    h->strays[h->n_strays++] = (struct dv_stray){*id, from_store, dv_clock_now()};
+    h->strays[h->n_strays++] =
+        (struct dv_stray){.id = *id, .from_store = from_store, .since_ns = dv_clock_now()};
 }
 
 static void drop_stray(struct dv_holding *h, const struct dv_proc_id *id)
