@@ -60,6 +60,65 @@ static void add_share(const struct dv_cluster_pod *pod, const struct dv_place_mo
     }
 }
 
+/* Of the nodes with a model and labels that would do, those with less than is asked: of what, and
+ * the most that one of them has in all. */
+struct sizes {
+    uint32_t cpu_milli, memory_mib, gpus;
+    bool short_cpu, short_memory, short_gpus;
+};
+
+static void note_short(uint32_t has, uint32_t asked, bool *ret_short, uint32_t *ret_most)
+{
+    if (has >= asked)
+        return;
+    *ret_short = true;
+    *ret_most = DV_MAX(*ret_most, has);
+}
+
+static void note_size(const struct dv_cluster *cluster, const struct dv_cluster_pod *pod,
+                      uint32_t node, struct sizes *sizes)
+{
+    const struct dv_cluster_wish *wish = dv_cluster_wish_at(cluster, pod->wish);
+    const struct dv_cluster_fixed *f = dv_cluster_fixed(cluster, node);
+    const struct dv_cluster_state *state = dv_cluster_state(cluster, node);
+    uint64_t mask = dv_cluster_spec_mask(cluster, pod->spec);
+    if ((pod->gpus && (!state->n_gpus || !(mask >> state->model & 1))) ||
+        (wish->rack && wish->rack != f->rack) || (wish->zone && wish->zone != f->zone))
+        return;
+    note_short(f->cpu_milli, pod->cpu_milli, &sizes->short_cpu, &sizes->cpu_milli);
+    note_short(f->memory_mib, pod->memory_mib, &sizes->short_memory, &sizes->memory_mib);
+    note_short(state->n_gpus, pod->gpus, &sizes->short_gpus, &sizes->gpus);
+}
+
+static void add_size(const struct dv_cluster *cluster, const struct dv_cluster_pod *pod,
+                     struct dv_str *s)
+{
+    struct sizes sizes = {0};
+    const char *before = ": ";
+    dv_str_add(s, "are too small even when empty");
+    for (uint32_t i = 0; i < dv_cluster_nodes(cluster); i++)
+        note_size(cluster, pod, i, &sizes);
+    if (sizes.short_cpu) {
+        dv_str_addf(s, "%sCPU (asked ", before);
+        add_milli(s, pod->cpu_milli);
+        dv_str_add(s, " cores, at most ");
+        add_milli(s, sizes.cpu_milli);
+        dv_str_add(s, " on one of them)");
+        before = ", ";
+    }
+    if (sizes.short_memory) {
+        dv_str_addf(s, "%smemory (asked ", before);
+        add_memory(s, pod->memory_mib);
+        dv_str_add(s, ", at most ");
+        add_memory(s, sizes.memory_mib);
+        dv_str_add(s, " on one of them)");
+        before = ", ";
+    }
+    if (sizes.short_gpus)
+        dv_str_addf(s, "%sGPUs (asked %u, at most %u on one of them)", before, pod->gpus,
+                    sizes.gpus);
+}
+
 static void add_lack(const struct dv_cluster *cluster, const struct dv_cluster_pod *pod,
                      enum dv_place_lack lack, const struct dv_place_most *most, struct dv_str *s)
 {
@@ -74,7 +133,7 @@ static void add_lack(const struct dv_cluster *cluster, const struct dv_cluster_p
                     wish->rack && wish->zone ? ", " : "", dv_cluster_label(cluster, wish->zone));
         break;
     case DV_PLACE_LACK_SIZE:
-        dv_str_add(s, "are too small even when empty");
+        add_size(cluster, pod, s);
         break;
     case DV_PLACE_LACK_CPU:
         dv_str_add(s, "lack CPU");

@@ -63,7 +63,13 @@ static void verdicts_are_worded(void **unused)
             "on none of 2 nodes: 1 lack CPU (asked 7.5 cores, at most 8.5 free on one node), "
             "1 lack whole GPUs (asked 2, at most 1 free on one node)");
     pod = (struct dv_cluster_pod){.gpus = 1, .gpu_milli = 250, .memory_mib = 9000};
-    is_said(p, &pod, false, "on none of 2 nodes: 2 are too small even when empty");
+    is_said(p, &pod, false,
+            "on none of 2 nodes: 2 are too small even when empty: memory (asked 8.79 GiB, at most "
+            "8.00 GiB on one of them)");
+    pod = (struct dv_cluster_pod){.cpu_milli = 40000, .gpus = 5, .gpu_milli = 1000};
+    is_said(p, &pod, false,
+            "on none of 2 nodes: 2 are too small even when empty: CPU (asked 40 cores, at most 16 "
+            "on one of them), GPUs (asked 5, at most 4 on one of them)");
     pod = (struct dv_cluster_pod){.gpus = 1, .gpu_milli = 900};
     is_said(p, &pod, true, "node a, GPU 1; it would have fitted on 1 of 2 nodes");
     is_said(
@@ -93,8 +99,8 @@ static void verdicts_are_worded(void **unused)
     is_said(p, &pod, true, "node a; it would have fitted on 1 of 2 nodes");
     is_said(
         p, &pod, false,
-        "on none of 2 nodes: 1 are too small even when empty, 1 lack memory (asked 7.81 GiB, at "
-        "most 4.00 GiB free on one node)");
+        "on none of 2 nodes: 1 are too small even when empty: memory (asked 7.81 GiB, at most 4.00 "
+        "GiB on one of them), 1 lack memory (asked 7.81 GiB, at most 4.00 GiB free on one node)");
 }
 
 static void terms_in_words(void **state)
