@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/view.h"
 
+#include "abi_sim.h"
+
 void dv_simview_add(struct dv_simview *v, uint32_t gpu, uint32_t gi, uint32_t ci)
 {
     for (uint32_t i = 0; i < v->n; i++)
@@ -13,9 +15,10 @@ void dv_simview_add(struct dv_simview *v, uint32_t gpu, uint32_t gi, uint32_t ci
     v->device[v->n++].ci = ci;
 }
 
+/* gpu: whatever a client has asked for. */
 static bool has_gone(const struct dv_simview *v, uint32_t gpu)
 {
-    return v->gone && *v->gone & UINT32_C(1) << gpu;
+    return v->gone && gpu < DV_SIM_GPUS_MAX && *v->gone & UINT32_C(1) << gpu;
 }
 
 bool dv_simview_has_gpu(const struct dv_simview *v, uint32_t gpu)

@@ -57,6 +57,7 @@ static void test_a_gpu_that_has_gone(void **state)
     assert_int_equal(dv_simview_gpu(&all, 8, 7), ANY);
     assert_int_equal(dv_simview_nth(&all, 8), 7);
     assert_int_equal(dv_simview_gpu(&part, 8, 0), 5);
+    assert_true(dv_simview_has_gpu(&all, 34)); /* what there never was has not gone */
     gone = 0;
     assert_true(dv_simview_has_gpu(&all, 2) && dv_simview_has(&part, 2, 7, 0));
 }
