@@ -315,12 +315,16 @@ static void test_away(void **state)
     stop(&a);
 }
 
+/* A certificate is changed a second before its end here, a twelfth of its life: on a machine that
+ * pauses, later. */
+#define LATE_S 4
+
 /* At any time, who knows what the configuration says trusts what each replica serves. */
 static void check_trust(struct dv_certs *judge, const struct replica *r, const char *told)
 {
     struct dv_err err;
     if (dv_certs_adopt(judge, told, dv_certs_certificate(r->certs), dv_certs_key(r->certs),
-                       dv_clock_unix(), &err) < 0)
+                       dv_clock_unix() - LATE_S, &err) < 0)
         fail_msg("%s", err.msg);
 }
 
@@ -349,18 +353,13 @@ static void test_rotation(void **state)
     for (size_t i = 0; i < REPLICAS; i++)
         await_agreement(&all[i], "the first");
     assert_int_equal(dv_certs_open(&policy, NULL, dv_clock_unix(), &judge, &note, &err), 0);
-    uint64_t turn = dv_clock_now(), calm = 0, end = turn + LONG_MS * DV_NS_PER_MS;
+    uint64_t begin = dv_clock_now(), end = begin + LONG_MS * DV_NS_PER_MS;
     char *served = strdup(dv_certs_certificate(all[0].certs));
     while (changes < 2 && dv_clock_now() < end) {
         char *told = bundle();
         assert_non_null(told);
-        /* A certificate is changed a second before its end here, a twelfth of its life: where the
-         * machine has paused for a part of that, they have to come round first. */
-        uint64_t now = dv_clock_now();
-        if (now - turn > DV_NS_PER_S / 2)
-            calm = now + 4 * DV_NS_PER_S;
-        turn = now;
-        for (size_t i = 0; i < REPLICAS && now >= calm; i++)
+        /* The first is younger than that in the beginning; all others are made long before. */
+        for (size_t i = 0; i < REPLICAS && dv_clock_now() - begin > LATE_S * DV_NS_PER_S; i++)
             check_trust(judge, &all[i], told);
         most = DV_MAX(most, count(told, "BEGIN"));
         free(told);
