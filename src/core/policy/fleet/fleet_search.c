@@ -903,14 +903,27 @@ static void hand_over(struct search *s, struct dv_fleet_draft *d, struct dv_flee
     *d = (struct dv_fleet_draft){0};
 }
 
+static bool has_left(const struct dv_fleet_view *view, const uint64_t *left)
+{
+    for (uint32_t w = 0; w < view->n_workloads; w++)
+        if (left[w])
+            return true;
+    return false;
+}
+
 /* Where not all has a place, cards that hold places in vain get others. */
 static int fill(struct search *s, struct dv_fleet_solution *solution)
 {
     for (uint32_t w = 0; w < s->view->n_workloads; w++)
         s->values[w] = off(s, w);
-    return solution->complete || solution->stopped
-               ? 0
-               : dv_fleet_fill(s->view, s->values, s->places, solution);
+    if (solution->complete || solution->stopped)
+        return 0;
+    int r = dv_fleet_fill(s->view, s->values, s->places, solution);
+    if (!r && !has_left(s->view, solution->left)) {
+        solution->complete = true;
+        solution->proven = false; /* of the cards: nobody has looked for fewer */
+    }
+    return r;
 }
 
 int dv_fleet_search(const struct dv_fleet_view *view, const struct dv_fleet_options *options,
