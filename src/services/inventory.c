@@ -33,6 +33,7 @@
 /* The driver's samples of processes come every 167 ms: where they meter, none is to be missed. */
 #define SAMPLE_METERED_NS (125 * DV_NS_PER_MS)
 #define SAMPLE_IDLE_NS DV_NS_PER_S
+#define WATCH_NS DV_NS_PER_S
 #define START_NS (60 * DV_NS_PER_S)
 #define TIMED_OUT "a call into the driver did not return in time"
 #define DIED "the process that talks to the driver died"
@@ -643,7 +644,7 @@ static void on_events(void *arg, const struct dv_worker_reply *reply, int error)
             g->xid = e->xid;
             g->xid_ns = dv_clock_now();
         }
-        dv_health_xid(&g->health, &node->health_switches, dv_clock_now(), e->xid);
+        dv_health_xid(&g->health, &node->health_switches, dv_clock_now(), e->xid, e->energy_mj);
         if (dv_xid_needs_reset(e->xid))
             node->inventory_ns = 0; /* what else the driver says of it is known at once */
         dv_telemetry_xid(node, e->gpu, e->xid);
@@ -652,6 +653,38 @@ static void on_events(void *arg, const struct dv_worker_reply *reply, int error)
     }
     if (reply->count)
         dv_inventory_update_health(node);
+}
+
+static void on_watched(void *arg, const struct dv_worker_reply *reply, int error)
+{
+    struct gpu_asked *asked = arg;
+    struct dv_node *node = asked->node;
+    uint32_t gpu = asked->gpu;
+    free(asked);
+    node->gpus[gpu].watching = false;
+    if (!reply || reply->status || reply->u.gpu.index != gpu)
+        return; /* what that means the next look at all of them says */
+    take_gpu(node, &reply->u.gpu);
+    dv_inventory_update_health(node);
+}
+
+/* That a GPU has started anew shows in counters that are lower than before, until they have grown
+ * again: one that waits for it is looked at more often than the others. */
+static void watch_gpu(struct dv_node *node, uint32_t i, uint64_t now)
+{
+    struct dv_node_gpu *g = &node->gpus[i];
+    struct gpu_asked *asked;
+    struct dv_worker_request q = {.op = DV_WORKER_GPU, .index = i};
+    if (g->health.verdict.remedy != DV_HEALTH_RESET || g->lost || g->watching ||
+        now - g->watch_ns < WATCH_NS || !(asked = malloc(sizeof *asked)))
+        return;
+    *asked = (struct gpu_asked){node, i};
+    g->watch_ns = now;
+    g->watching = true;
+    if (dv_hardware_link_ask(node->link, &q, on_watched, asked) < 0) {
+        g->watching = false;
+        free(asked);
+    }
 }
 
 static void ask_sample(struct dv_node *node, uint32_t i, uint64_t now)
@@ -697,6 +730,7 @@ void dv_inventory_tick(struct dv_node *node, uint64_t now)
     for (uint32_t i = 0; i < node->driver.gpus; i++) {
         struct dv_node_gpu *g = &node->gpus[i];
         uint64_t wait = is_metered_by_samples(node, i) ? SAMPLE_METERED_NS : pause;
+        watch_gpu(node, i, now);
         if (!g->present || g->asking || now - g->sample_ns < wait - wait / 10)
             continue;
         ask_sample(node, i, now);

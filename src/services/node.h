@@ -245,11 +245,11 @@ struct dv_node_gpu {
     uint32_t gpu_percent;
     uint32_t mig_layout;      /* of the last sample */
     int64_t mig_pending_unix; /* since when a change of MIG mode waits for a reset; 0: none does */
-    bool sampled, asking, lost;
+    bool sampled, asking, lost, watching;
     uint32_t refusals;       /* looks in a row that the driver answered with an error */
     struct dv_gpu *stranger; /* strangers.h; NULL: it is none */
     bool accounting_asked;   /* to keep accounts of processes */
-    uint64_t sample_ns, since_us;
+    uint64_t sample_ns, watch_ns, since_us;
     uint64_t polled_us, polled_ns; /* when the last sample came, by both clocks */
     uint64_t context_learnt_bytes, mps_context_learnt_bytes;
     uint32_t mps_clients; /* most of them, as an MPS daemon has told; 0: not yet */

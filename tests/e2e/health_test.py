@@ -95,6 +95,17 @@ class Health(unittest.TestCase):
                 node.wait(gpu, "ok")
             self.assertEqual(node.gpu(4)["health"], "failed")
 
+    def test_a_reset_soon_after_the_start(self):
+        """Its counters are small still, and soon as high as they were before the reset."""
+        for pause in (0, 2):
+            with self.subTest(pause), Node("dgx-a100") as node:
+                time.sleep(2)
+                node.inject("--gpu", "7", "--xid", "48")
+                node.wait(7, "failed", "xid", "reset")
+                time.sleep(pause)
+                node.inject("--gpu", "7", "--reset")
+                node.wait(7, "ok")
+
     def test_switches(self):
         env = {"DP_DISABLE_HEALTHCHECKS": "999, bogus,62", "DP_ENABLE_HEALTHCHECKS": "31"}
         with Node("t4x4", daemon_env=env) as node:

@@ -265,7 +265,7 @@ void dv_health_init(struct dv_health *h, uint64_t now_ns)
 }
 
 void dv_health_xid(struct dv_health *h, const struct dv_health_switches *switches, uint64_t now_ns,
-                   uint64_t xid)
+                   uint64_t xid, uint64_t energy_mj)
 {
     if (!xid || !dv_health_switches_counts(switches, xid))
         return;
@@ -275,6 +275,7 @@ void dv_health_xid(struct dv_health *h, const struct dv_health_switches *switche
     }
     h->reset_xid = xid;
     h->reset_xid_ns = now_ns;
+    h->reset_xid_energy_mj = energy_mj;
     judge(h, now_ns, false);
 }
 
@@ -342,8 +343,11 @@ static void take(struct dv_health *h, const struct dv_health_switches *switches,
     }
     if (switches->all_off)
         without_memory_and_links(&is);
-    h->restarted = h->seen && has_started_anew(&h->facts, &is);
-    if (h->restarted && mends_xid(h, &is))
+    if (is.energy_mj == DV_HEALTH_UNKNOWN)
+        is.energy_mj = h->facts.energy_mj; /* not read just now: it may have fallen meanwhile */
+    bool after_xid = h->reset_xid && fell(h->reset_xid_energy_mj, is.energy_mj);
+    h->restarted = h->seen && (after_xid || has_started_anew(&h->facts, &is));
+    if (h->restarted && (after_xid || mends_xid(h, &is)))
         h->reset_xid = 0;
     if (h->restarted && h->soft_ns <= h->seen_ns)
         h->soft = false; /* what was over before needs no time of its own any more */

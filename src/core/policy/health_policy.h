@@ -4,7 +4,7 @@
  * it over time and says at any moment how it is, why, since when, and what brings it back.
  *
  *     dv_health_init(&h, now);
- *     dv_health_xid(&h, &switches, now, 48);         // an event of the driver
+ *     dv_health_xid(&h, &switches, now, 48, mj);     // an event of the driver
  *     dv_health_observe(&h, &switches, now, &facts); // the driver has answered for this GPU
  *     if (!dv_health_is_well(h.verdict.health)) ... h.verdict.cause, .since_ns, .remedy
  *
@@ -112,6 +112,7 @@ struct dv_health {
     uint64_t seen_ns, lost_ns; /* when it was seen, and seen to be lost, last */
     uint32_t links_most;
     uint64_t reset_xid, reset_xid_ns; /* 0: none stands */
+    uint64_t reset_xid_energy_mj;     /* the counter of energy soon after it */
     bool bad, soft;                   /* an illness goes on; a fault that goes by itself is in it */
     uint64_t bad_ns, soft_ns;         /* its last sign; that of the last such fault */
     uint64_t well_ns;                 /* when the last one ended; 0: there was none */
@@ -120,8 +121,9 @@ struct dv_health {
 };
 
 void dv_health_init(struct dv_health *h, uint64_t now_ns);
+/* energy_mj: what the GPU's counter was when the XID was known; DV_HEALTH_UNKNOWN. */
 void dv_health_xid(struct dv_health *h, const struct dv_health_switches *switches, uint64_t now_ns,
-                   uint64_t xid);
+                   uint64_t xid, uint64_t energy_mj);
 /* Between observations: it answers that the GPU is lost. */
 void dv_health_lost(struct dv_health *h, uint64_t now_ns);
 void dv_health_driver(struct dv_health *h, uint64_t now_ns, enum dv_health_driver driver);

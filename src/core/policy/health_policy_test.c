@@ -38,7 +38,7 @@ static int setup(void **state)
 
 static void xid(uint64_t n)
 {
-    dv_health_xid(&h, &none_said, now, n);
+    dv_health_xid(&h, &none_said, now, n, DV_HEALTH_UNKNOWN);
 }
 
 #define assert_verdict(is, because, back)                                                          \
@@ -194,6 +194,44 @@ static void test_signs_of_a_start(void **state)
     assert_well();
 }
 
+/* The first answer after it may not have the counter. */
+static void test_a_start_behind_a_counter_that_is_not_known(void **state)
+{
+    xid(62);
+    observe(5);
+    facts.energy_mj = DV_HEALTH_UNKNOWN;
+    dv_health_observe(&h, &none_said, now, &facts);
+    assert_verdict(DV_GPU_HEALTH_FAILED, DV_HEALTH_XID_RESET, DV_HEALTH_RESET);
+    facts.energy_mj = 3;
+    observe(5);
+    assert_true(h.restarted);
+    assert_well();
+}
+
+/* Nobody has looked at it between the XID and the start, but its energy was read with the XID. */
+static void test_a_start_before_the_first_look(void **state)
+{
+    now += 1;
+    dv_health_xid(&h, &none_said, now, 62, 1003);
+    now += 1;
+    facts.energy_mj = 1002; /* more than at the look before the XID */
+    observe(0);
+    assert_true(h.restarted);
+    assert_well();
+
+    setup(NULL);
+    now += 1;
+    dv_health_xid(&h, &none_said, now, 62, 3); /* a start before it, */
+    now += 1;
+    facts.energy_mj = 4;
+    observe(0);
+    assert_true(h.restarted);
+    assert_verdict(DV_GPU_HEALTH_FAILED, DV_HEALTH_XID_RESET, DV_HEALTH_RESET);
+    facts.energy_mj = 2; /* and one after it */
+    observe(0);
+    assert_well();
+}
+
 /* A start that may have been before the XID mends nothing. */
 static void test_a_start_before_the_xid(void **state)
 {
@@ -341,7 +379,7 @@ static void test_all_switched_off(void **state)
     facts.rows_pending = facts.rows_failed = facts.pages_pending = 1;
     facts.ecc_uncorrected = 9;
     facts.links_up = 0;
-    dv_health_xid(&h, &all, now, 48);
+    dv_health_xid(&h, &all, now, 48, facts.energy_mj);
     dv_health_observe(&h, &all, now, &facts);
     assert_well();
     facts.lost = true;
@@ -451,6 +489,8 @@ int main(void)
         cmocka_unit_test_setup(test_a_reset_alone_is_enough, setup),
         cmocka_unit_test_setup(test_silence_is_not_held_against_it, setup),
         cmocka_unit_test_setup(test_signs_of_a_start, setup),
+        cmocka_unit_test_setup(test_a_start_before_the_first_look, setup),
+        cmocka_unit_test_setup(test_a_start_behind_a_counter_that_is_not_known, setup),
         cmocka_unit_test_setup(test_a_start_before_the_xid, setup),
         cmocka_unit_test_setup(test_a_silent_driver, setup),
         cmocka_unit_test_setup(test_rows_that_failed, setup),

@@ -203,6 +203,7 @@ struct dv_facts_event {
     uint32_t gpu; /* index */
     uint32_t gi;
     uint64_t xid;
+    uint64_t energy_mj; /* of the GPU, read with the event */
 };
 
 /* What the driver's accounting has of a process on a GPU: of the last one with that pid that began

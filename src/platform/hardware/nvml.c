@@ -760,9 +760,11 @@ static int nvml_events(struct dv_hardware *hw, struct dv_facts_event *ret, uint3
         }
         if (rc != DV_NVML_SUCCESS)
             break;
-        struct dv_facts_event event = {index_of(self, e.device), e.gpu_instance_id, e.data};
-        if (e.type & DV_NVML_EVENT_XID)
-            ret[n++] = event;
+        if (!(e.type & DV_NVML_EVENT_XID))
+            continue;
+        ret[n] = (struct dv_facts_event){index_of(self, e.device), e.gpu_instance_id, e.data,
+                                         DV_FACT_UNKNOWN};
+        dv_nvml_condition_energy(&self->condition, e.device, &ret[n++].energy_mj);
     }
     *ret_count = n;
     return 0;

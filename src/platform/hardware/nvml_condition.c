@@ -30,6 +30,14 @@ void dv_nvml_condition_forget(struct dv_facts_gpu *f)
     f->fabric_cluster[0] = 0;
 }
 
+void dv_nvml_condition_energy(const struct dv_nvml_condition *c, struct dv_nvml_device *d,
+                              uint64_t *ret_mj)
+{
+    uint64_t mj;
+    if (c->energy && c->energy(d, &mj) == DV_NVML_SUCCESS)
+        *ret_mj = mj;
+}
+
 static void read_memory_errors(const struct dv_nvml_condition *c, struct dv_nvml_device *d,
                                struct dv_facts_gpu *f)
 {
@@ -45,8 +53,7 @@ static void read_memory_errors(const struct dv_nvml_condition *c, struct dv_nvml
     if (c->ecc &&
         c->ecc(d, DV_NVML_ECC_UNCORRECTED, DV_NVML_ECC_VOLATILE, &count) == DV_NVML_SUCCESS)
         f->ecc_uncorrected = count;
-    if (c->energy && c->energy(d, &count) == DV_NVML_SUCCESS)
-        f->energy_mj = count;
+    dv_nvml_condition_energy(c, d, &f->energy_mj);
 }
 
 /* A link that is not there answers an error; so does every link of a board without any. */

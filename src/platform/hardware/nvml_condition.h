@@ -25,6 +25,9 @@ struct dv_nvml_condition { /* NULL: this driver has no such call */
 void dv_nvml_condition_load(void *library, struct dv_nvml_condition *ret);
 /* All of these figures unknown. */
 void dv_nvml_condition_forget(struct dv_facts_gpu *f);
+/* Unknown stays what it was. */
+void dv_nvml_condition_energy(const struct dv_nvml_condition *c, struct dv_nvml_device *d,
+                              uint64_t *ret_mj);
 /* f->pci is known already, for machines whose driver does not tell the class: the kernel does. */
 void dv_nvml_condition_read(const struct dv_nvml_condition *c, struct dv_nvml_device *d,
                             struct dv_facts_gpu *f);

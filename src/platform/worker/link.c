@@ -27,7 +27,8 @@ struct dv_hardware_link {
     enum dv_hardware_link_state state;
     uint32_t deadline_ms, backoff_ms, replaced;
     uint64_t seq;
-    bool asked;  /* the first in the queue has been sent */
+    bool asked;  /* the first in the queue has been sent, */
+    bool unsent; /* or was to be, and could not */
     bool asking; /* a worker was asked for */
     uint32_t first, count;
     struct question queue[QUEUE_MAX];
@@ -67,6 +68,7 @@ static void give_up_worker(struct dv_hardware_link *l, enum dv_hardware_link_sta
     dv_loop_remove(l->worker_watch);
     l->worker_watch = NULL;
     dv_fd_close(&l->sock);
+    l->unsent = false;
     l->replaced++;
     dv_loop_timer_set(l->timer, l->backoff_ms, 0);
     l->backoff_ms = DV_MIN(l->backoff_ms * 2, BACKOFF_MAX_MS);
@@ -105,7 +107,9 @@ static void ask_keeper(struct dv_hardware_link *l)
 static void on_timer(void *arg)
 {
     struct dv_hardware_link *l = arg;
-    if (l->asked)
+    if (l->unsent)
+        give_up_worker(l, DV_HARDWARE_LINK_CRASHED, -EPIPE);
+    else if (l->asked)
         give_up_worker(l, DV_HARDWARE_LINK_WEDGED, -ETIMEDOUT);
     else if (l->sock < 0 && !l->asking)
         ask_keeper(l);
@@ -137,6 +141,8 @@ static void on_keeper(void *arg)
     send_next(l);
 }
 
+/* Who asks is never answered before dv_hardware_link_ask() has returned: that the worker is gone is
+ * told by the loop. */
 static void send_next(struct dv_hardware_link *l)
 {
     if (l->sock < 0 || l->asked || !l->count)
@@ -144,13 +150,12 @@ static void send_next(struct dv_hardware_link *l)
     l->asked = true;
     int r =
         dv_fd_send(l->sock, &l->queue[l->first].request, sizeof(struct dv_worker_request), NULL, 0);
-    if (r < 0)
-        give_up_worker(l, DV_HARDWARE_LINK_CRASHED, r);
-    else
-        dv_loop_timer_set(
-            l->timer,
-            dv_worker_deadline_ms((enum dv_worker_op)l->queue[l->first].request.op, l->deadline_ms),
-            0);
+    l->unsent = r < 0;
+    dv_loop_timer_set(l->timer,
+                      r < 0 ? 0
+                            : dv_worker_deadline_ms(
+                                  (enum dv_worker_op)l->queue[l->first].request.op, l->deadline_ms),
+                      0);
 }
 
 int dv_hardware_link_ask(struct dv_hardware_link *l, const struct dv_worker_request *request,

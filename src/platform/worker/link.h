@@ -9,7 +9,8 @@
  *     dv_hardware_link_ask(link, &(struct dv_worker_request){.op = DV_WORKER_GPU, .index = 0},
  *                          on_gpu, self);
  *
- * The callback gets the reply, valid during the call, or NULL and a negative errno.
+ * The callback gets the reply, valid during the call, or NULL and a negative errno. It is called by
+ * the loop, never by dv_hardware_link_ask().
  */
 #ifndef DV_WORKER_LINK_H
 #define DV_WORKER_LINK_H

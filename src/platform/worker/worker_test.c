@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -169,6 +170,33 @@ static void test_crashed(void **state)
     teardown(f);
 }
 
+/* The worker is gone and the loop has not seen it yet: who asks has his answer afterwards, not
+ * before he knows that he has asked. */
+static void test_gone_when_asked(void **state)
+{
+    struct fixture *f = setup(library);
+    struct dv_worker_request q = {.op = DV_WORKER_DRIVER};
+    struct dv_proc_id keeper, worker;
+    ask(f, q);
+    assert_int_equal(dv_proc_identify(f->keeper.pid, &keeper), 0);
+    assert_int_equal(dv_proc_descendants(&keeper, &worker, 1), 1);
+    struct pollfd gone = {dv_proc_pidfd(&worker), POLLIN, 0};
+    assert_true(gone.fd >= 0);
+    kill(worker.pid, SIGKILL);
+    assert_int_equal(poll(&gone, 1, 100000), 1);
+    close(gone.fd);
+    int before = f->answers;
+    assert_int_equal(dv_hardware_link_ask(f->link, &q, on_reply, f), 0);
+    assert_int_equal(f->answers, before);
+    dv_loop_run(f->loop);
+    assert_int_equal(f->answers, before + 1);
+    assert_int_equal(f->error, -EPIPE);
+    assert_int_equal(dv_hardware_link_state(f->link), DV_HARDWARE_LINK_CRASHED);
+    ask(f, q);
+    assert_int_equal(f->error, 0);
+    teardown(f);
+}
+
 static void test_missing(void **state)
 {
     struct fixture *f = setup("libnvidia-of-nobody.so.1");
@@ -210,7 +238,8 @@ int main(int argc, char **argv)
 {
     library = argv[1];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts), cmocka_unit_test(test_wedged), cmocka_unit_test(test_crashed),
+        cmocka_unit_test(test_facts),   cmocka_unit_test(test_wedged),
+        cmocka_unit_test(test_crashed), cmocka_unit_test(test_gone_when_asked),
         cmocka_unit_test(test_missing), cmocka_unit_test(test_signal)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
