@@ -436,7 +436,7 @@ static void test_webhook(void **state)
     size_t cap = 0;
     assert_true(getdelim(&ca, &cap, 0, f) > 0);
     pclose(f);
-    ended(dv_kube_webhook_set_ca(client, NODE, ca, false, on_reply, NULL), 0);
+    ended(dv_kube_webhook_set_ca(client, NODE, ca, false, NULL, on_reply, NULL), 0);
     int64_t generation = dv_kube_json_int(last.body, "metadata", "generation", NULL);
     struct json_object *hooks = dv_kube_json_at(last.body, "webhooks", NULL);
     assert_int_equal(dv_kube_json_length(hooks), 2);
@@ -445,9 +445,9 @@ static void test_webhook(void **state)
         assert_true(*dv_kube_json_text(c, "caBundle", NULL));
         assert_string_equal(dv_kube_json_text(c, "url", NULL), "https://127.0.0.1:1/");
     }
-    ended(dv_kube_webhook_set_ca(client, NODE, ca, false, on_reply, NULL), 0);
+    ended(dv_kube_webhook_set_ca(client, NODE, ca, false, NULL, on_reply, NULL), 0);
     assert_int_equal(dv_kube_json_int(last.body, "metadata", "generation", NULL), generation);
-    ended(dv_kube_webhook_set_ca(client, NODE, "another", true, on_reply, NULL), 0);
+    ended(dv_kube_webhook_set_ca(client, NODE, "another", true, NULL, on_reply, NULL), 0);
     assert_int_equal(dv_kube_json_int(last.body, "metadata", "generation", NULL), generation);
     call(DV_KUBE_DELETE, WEBHOOKS "/" NODE, NULL, 0);
     free(ca);

@@ -329,6 +329,7 @@ struct set_ca {
     struct dv_str path;
     struct dv_str ca; /* base64 */
     bool only_missing;
+    char **replaced; /* NULL: nobody remembers */
 };
 
 static void set_ca_free(void *arg)
@@ -337,6 +338,23 @@ static void set_ca_free(void *arg)
     dv_str_done(&op->path);
     dv_str_done(&op->ca);
     free(op);
+}
+
+static bool is_to_stay(const struct set_ca *op, const char *has)
+{
+    if (!strcmp(has, dv_str_get(&op->ca)))
+        return true;
+    return op->only_missing && *has &&
+           !(op->replaced && *op->replaced && !strcmp(has, *op->replaced));
+}
+
+static void remember(const struct set_ca *op, const char *had)
+{
+    char *copy = op->replaced ? strdup(had) : NULL;
+    if (!copy)
+        return;
+    free(*op->replaced);
+    *op->replaced = copy;
 }
 
 /* What has to change; an empty list: nothing. */
@@ -348,17 +366,22 @@ static struct dv_output *ca_patch(const struct set_ca *op, struct json_object *o
     dv_output_string(dv_output_object(root, "metadata"), "resourceVersion",
                      dv_kube_json_text(o, "metadata", "resourceVersion", NULL));
     struct dv_output_node *list = dv_output_array(root, "webhooks");
+    const char *first = NULL;
     *ret_n = 0;
     for (size_t i = 0; i < dv_kube_json_length(hooks); i++) {
         struct json_object *hook = dv_kube_json_item(hooks, i);
         const char *has = dv_kube_json_text(hook, "clientConfig", "caBundle", NULL);
-        if (strcmp(has, dv_str_get(&op->ca)) == 0 || (op->only_missing && *has))
+        if (is_to_stay(op, has))
             continue;
+        if (*has && !first)
+            first = has;
         struct dv_output_node *one = dv_output_object(list, NULL);
         dv_output_string(one, "name", dv_kube_json_text(hook, "name", NULL));
         dv_output_string(dv_output_object(one, "clientConfig"), "caBundle", dv_str_get(&op->ca));
         ++*ret_n;
     }
+    if (first)
+        remember(op, first);
     return body;
 }
 
@@ -383,13 +406,14 @@ static void on_webhooks(void *arg, const struct dv_kube_reply *reply)
 }
 
 int dv_kube_webhook_set_ca(struct dv_kube_client *client, const char *name, const char *ca_pem,
-                           bool only_missing, dv_kube_callback *cb, void *arg)
+                           bool only_missing, char **replaced, dv_kube_callback *cb, void *arg)
 {
     struct set_ca *op = calloc(1, sizeof *op);
     if (!op)
         return -ENOMEM;
     op->client = client;
     op->only_missing = only_missing;
+    op->replaced = replaced;
     op->cb = cb;
     op->arg = arg;
     int r = dv_kube_client_path(

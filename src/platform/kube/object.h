@@ -86,9 +86,11 @@ int dv_kube_token_review(struct dv_kube_client *client, const char *token, const
 /* ---- MutatingWebhookConfiguration ---- */
 
 /* Writes the authority's certificates (PEM) into every webhook of the configuration; nothing is
- * written when they are there already. only_missing: nothing but where there are none.
+ * written when they are there already. only_missing: nothing but where there are none, or where
+ * there is *replaced. replaced (NULL: nobody remembers): becomes what the first of those that are
+ * written had, in base64, from malloc; it has to outlive the client.
  * -ESTALE: somebody else changed it meanwhile. cb is needed. */
 int dv_kube_webhook_set_ca(struct dv_kube_client *client, const char *name, const char *ca_pem,
-                           bool only_missing, dv_kube_callback *cb, void *arg);
+                           bool only_missing, char **replaced, dv_kube_callback *cb, void *arg);
 
 #endif

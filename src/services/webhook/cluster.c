@@ -31,6 +31,7 @@ struct dv_webhook_cluster {
     /* What the Secret had when we last agreed with it, and what is on its way there: the three
      * texts one after the other, or NULL. */
     char *seen, *putting;
+    char *replaced; /* which bundle was in the configuration before that of somebody else's files */
     uint64_t changes, sent,
         told; /* of our certificates; as of when the bundle was sent, and known */
     bool busy, again;
@@ -114,7 +115,8 @@ static void configure(struct dv_webhook_cluster *c)
     }
     c->sent = c->changes;
     int r = dv_kube_webhook_set_ca(c->client, c->options.configuration, dv_certs_bundle(c->certs),
-                                   c->options.external && c->told == c->changes, on_configured, c);
+                                   c->options.external && c->told == c->changes,
+                                   c->options.external ? &c->replaced : NULL, on_configured, c);
     if (r < 0)
         end(c, r, strerror(-r));
 }
@@ -274,5 +276,6 @@ void dv_webhook_cluster_free(struct dv_webhook_cluster *c)
     dv_loop_remove(c->timer);
     forget(&c->seen);
     forget(&c->putting);
+    free(c->replaced);
     free(c);
 }

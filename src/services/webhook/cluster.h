@@ -23,7 +23,8 @@ struct dv_webhook_cluster_options {
     const char *namespace, *secret; /* secret NULL: certificates are not shared */
     const char *configuration;      /* NULL: somebody else writes the bundle */
     /* The certificates are somebody else's, and each replica sees a change when it does: who has
-     * not seen it yet shall not take back what the others have told. */
+     * not seen it yet shall not take back what the others have told. What one has replaced itself
+     * is replaced again: it is of a replica that was on its way out, or that is behind. */
     bool external;
     uint32_t every_ms; /* how often the Secret is read; 0: a minute */
 };

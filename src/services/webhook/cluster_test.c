@@ -140,17 +140,21 @@ static void on_changed(void *arg, const struct dv_certs *certs)
     dv_webhook_cluster_changed(r->cluster, certs);
 }
 
-static void start(struct replica *r, const char *secret, int64_t life_s)
+/* theirs: the folder that somebody else keeps, or NULL. */
+static void launch(struct replica *r, const char *secret, int64_t life_s, const char *theirs)
 {
     struct dv_webhook_cluster_options options = {.kubeconfig = kubeconfig,
                                                  .namespace = "ns",
                                                  .secret = secret,
                                                  .configuration = "hook",
+                                                 .external = theirs != NULL,
                                                  .every_ms = 100};
     struct dv_webhook_options webhook = {.listen = "127.0.0.1:0",
                                          .namespace = "ns",
                                          .service = "svc",
                                          .life_s = life_s,
+                                         .tls_dir = theirs,
+                                         .tls_external = theirs != NULL,
                                          .publish = on_changed,
                                          .publish_arg = r};
     struct dv_err err;
@@ -159,6 +163,11 @@ static void start(struct replica *r, const char *secret, int64_t life_s)
         dv_webhook_new(loop, &webhook, &r->webhook, &err) < 0 ||
         dv_webhook_cluster_start(r->cluster, r->webhook, &err) < 0)
         fail_msg("%s", err.msg);
+}
+
+static void start(struct replica *r, const char *secret, int64_t life_s)
+{
+    launch(r, secret, life_s, NULL);
 }
 
 static void stop(struct replica *r)
@@ -291,6 +300,56 @@ static void test_configuration_alone(void **state)
     free(told);
     assert_int_equal(call(DV_KUBE_GET, SECRET, NULL), -ENOENT);
     stop(&a);
+}
+
+static void await_bundle(const char *wanted, const char *when)
+{
+    uint64_t end = dv_clock_now() + LONG_MS * UINT64_C(1000000);
+    for (bool there = false; !there;) {
+        char *told = bundle();
+        there = told && !strcmp(told, wanted);
+        free(told);
+        if (dv_clock_now() > end)
+            fail_msg("%s: the bundle does not come", when);
+        run_for(20);
+    }
+}
+
+static void tell(const char *what)
+{
+    struct dv_str body = {0}, text = {0};
+    dv_base64_add(what, strlen(what), &text);
+    dv_str_addf(&body,
+                "{\"webhooks\":[{\"name\":\"a\",\"clientConfig\":{\"caBundle\":\"%s\"}},"
+                "{\"name\":\"b\",\"clientConfig\":{\"caBundle\":\"%s\"}}]}",
+                dv_str_get(&text), dv_str_get(&text));
+    assert_int_equal(call(DV_KUBE_STRATEGIC, HOOK, dv_str_get(&body)), 0);
+    dv_str_done(&body);
+    dv_str_done(&text);
+}
+
+/* Certificates of somebody else come into service while a replica of before is still there and
+ * tells its own once more. What another replica tells is left alone: it may be ahead. */
+static void test_who_is_on_its_way_out(void **state)
+{
+    static const struct dv_certs_policy policy = {.names = {NAME}, .life_s = DAY};
+    struct dv_certs *made;
+    struct dv_err note, err;
+    struct replica a;
+    char dir[160];
+    snprintf(dir, sizeof dir, "%s/theirs", api.dir);
+    assert_int_equal(dv_certs_open(&policy, dir, dv_clock_unix(), &made, &note, &err), 0);
+    make_configuration();
+    tell("of before");
+    launch(&a, NULL, DAY, dir);
+    await_bundle(dv_certs_bundle(made), "the beginning");
+    tell("of before");
+    await_bundle(dv_certs_bundle(made), "told once more");
+    tell("of one that is ahead");
+    run_for(500);
+    await_bundle("of one that is ahead", "left alone");
+    stop(&a);
+    dv_certs_free(made);
 }
 
 /* An API server that is away, and comes back without anything. */
@@ -436,7 +495,7 @@ int main(void)
         TEST(test_empty_secret), TEST(test_race),
         TEST(test_damage),       TEST(test_configuration_alone),
         TEST(test_away),         TEST(test_rotation),
-        TEST(test_refused),
+        TEST(test_refused),      TEST(test_who_is_on_its_way_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
