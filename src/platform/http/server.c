@@ -57,6 +57,7 @@ struct dv_http_server {
     const char *large_paths[DV_HTTP_LARGE_PATHS_MAX];
     size_t n_large_paths;
     struct request *larges; /* with bodies above DV_HTTP_BODY_MAX */
+    bool stopping;          /* the handler is not called any more */
     bool remote;
     size_t remote_body_max; /* 0: bodies are dropped */
     struct dv_http_tls *tls;
@@ -334,6 +335,14 @@ static enum MHD_Result send_answer(struct request *r)
     return r->response ? MHD_queue_response(r->connection, r->status, r->response) : MHD_NO;
 }
 
+static void answer_stopping(struct request *r)
+{
+    static const char body[] = "{\"apiVersion\":\"divvy/v1\",\"kind\":\"Error\",\"reason\":"
+                               "\"stopping\",\"message\":\"the daemon is stopping\","
+                               "\"exit_code\":5}";
+    dv_http_server_reply(&r->rq, 503, body, sizeof body - 1);
+}
+
 static enum MHD_Result handle(struct request *r)
 {
     r->handled = true;
@@ -341,7 +350,10 @@ static enum MHD_Result handle(struct request *r)
         r->rq.body = r->body;
         r->rq.body_size = r->size;
     }
-    r->server->handler(r->server->arg, &r->rq);
+    if (r->server->stopping)
+        answer_stopping(r);
+    else
+        r->server->handler(r->server->arg, &r->rq);
     if (r->answered)
         return send_answer(r);
     link_waiting(r);
@@ -548,15 +560,13 @@ void dv_http_server_allow_large(struct dv_http_server *s, const char *path)
 
 void dv_http_server_free(struct dv_http_server *s)
 {
-    static const char body[] = "{\"apiVersion\":\"divvy/v1\",\"kind\":\"Error\",\"reason\":"
-                               "\"stopping\",\"message\":\"the daemon is stopping\","
-                               "\"exit_code\":5}";
     if (!s)
         return;
+    s->stopping = true;
     if (s->daemon) {
         for (struct request *r = s->waiting, *next; r; r = next) {
             next = r->next;
-            dv_http_server_reply(&r->rq, 503, body, sizeof body - 1);
+            answer_stopping(r);
         }
         run_daemon(s);
         run_daemon(s);

@@ -77,7 +77,8 @@ int dv_http_server_set_certificate(struct dv_http_server *server, const char *ce
 /* Of a TCP server: bodies up to `max` bytes are kept; those above DV_HTTP_BODY_MAX,
  * DV_HTTP_LARGE_MAX at a time. Before anybody calls. */
 void dv_http_server_allow_bodies(struct dv_http_server *server, size_t max);
-/* Requests that still wait for an answer get 503. */
+/* Requests that still wait for an answer get 503, and so do those that come meanwhile: the handler
+ * is not called any more. */
 void dv_http_server_free(struct dv_http_server *server);
 
 /* Bodies of requests for `path`, or below it, may be large too. At most DV_HTTP_LARGE_PATHS_MAX

@@ -192,10 +192,67 @@ static void test_many_large(void **state)
     assert_non_null(strstr(t.text, "200 OK"));
 }
 
+static void note(void *arg, struct dv_http_request *rq)
+{
+    unsigned *calls = arg;
+    ++*calls;
+    if (strcmp(rq->path, "/later") != 0)
+        dv_http_server_reply(rq, 200, "now", 3);
+    dv_loop_stop(t.loop);
+}
+
+static void ask(int fd, const char *path)
+{
+    char text[80];
+    int n = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
+    assert_int_equal(send(fd, text, (size_t)n, MSG_NOSIGNAL), n);
+}
+
+static void read_all(int fd)
+{
+    size_t n = 0;
+    ssize_t got;
+    while ((got = read(fd, t.text + n, sizeof t.text - 1 - n)) > 0)
+        n += (size_t)got;
+    t.text[n] = 0;
+    close(fd);
+}
+
+/* What the handler works on is gone by then: who waits and who asks while it stops is told so. */
+static void test_stopping(void **state)
+{
+    unsigned calls = 0;
+    char path[sizeof t.dir + 8];
+    struct dv_http_server *server;
+    snprintf(path, sizeof path, "%s/2", t.dir);
+    int fd = dv_fd_listen(path, SOCK_STREAM, 0600, NULL);
+    assert_true(fd >= 0);
+    assert_int_equal(dv_http_server_new(t.loop, fd, note, &calls, &server), 0);
+    int asks = dv_fd_connect(path, SOCK_STREAM, NULL);
+    int waits = dv_fd_connect(path, SOCK_STREAM, NULL);
+    assert_true(asks >= 0 && waits >= 0);
+    ask(asks, "/now");
+    dv_loop_run(t.loop);
+    ask(waits, "/later");
+    dv_loop_run(t.loop);
+    assert_int_equal(calls, 2);
+    ask(asks, "/now");
+    dv_http_server_free(server);
+    assert_int_equal(calls, 2);
+    read_all(waits);
+    assert_non_null(strstr(t.text, "503"));
+    assert_non_null(strstr(t.text, "stopping"));
+    read_all(asks);
+    assert_non_null(strstr(t.text, "200 OK"));
+    assert_non_null(strstr(t.text, "stopping"));
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_requests),
                                        cmocka_unit_test(test_bounds), cmocka_unit_test(test_large),
-                                       cmocka_unit_test(test_many_large)};
+                                       cmocka_unit_test(test_many_large),
+                                       cmocka_unit_test(test_stopping)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
