@@ -7,6 +7,7 @@
 #include "baselines.h"
 #include "claims.h"
 #include "doctor.h"
+#include "inventory.h"
 #include "kubernetes/containers.h"
 #include "kubernetes/edits.h"
 #include "kubernetes/kubernetes_view.h"
@@ -52,11 +53,17 @@ static bool may_change(const struct dv_node *node, const struct dv_holding *h,
 /* The holding that a path names; answers the request itself when there is none. */
 static struct dv_holding *find(struct dv_node *node, struct dv_http_request *rq, const char *id)
 {
-    char message[128];
+    char message[400];
     uint64_t number = dv_node_parse_id(id);
     struct dv_holding *h = number ? dv_node_holding(node, number) : NULL;
     if (h)
         return h;
+    if (number && !node->ready) { /* those of before a restart come with the GPUs */
+        snprintf(message, sizeof message, "slices and claims are not known yet: %.300s",
+                 dv_inventory_driver_detail(node));
+        dv_view_reply_unavailable(node, rq, message);
+        return NULL;
+    }
     snprintf(message, sizeof message, "there is no slice or claim '%.40s'; see `divvy ps`", id);
     for (char *p = message; *p; p++)
         if ((unsigned char)*p < ' ' || *p == 0x7f)

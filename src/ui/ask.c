@@ -50,11 +50,11 @@ static int exit_of(const struct dv_http_reply *reply)
                                   : DV_UI_FAILURE;
 }
 
-static bool is_starting(const struct dv_http_reply *reply)
+bool dv_ask_is_unavailable(const struct dv_http_reply *reply, const char *reason)
 {
     const struct dv_output_node *root = reply->body ? dv_output_root(reply->body) : NULL;
     return reply->status == 503 && root &&
-           !strcmp(dv_output_text(dv_output_get(root, "reason"), ""), "starting");
+           !strcmp(dv_output_text(dv_output_get(root, "reason"), ""), reason);
 }
 
 int dv_ask_call(const struct dv_ui *ui, struct dv_http_client *client, const char *method,
@@ -67,7 +67,7 @@ int dv_ask_call(const struct dv_ui *ui, struct dv_http_client *client, const cha
     bool told = false;
     for (;;) {
         int r = dv_http_client_call(client, method, path, body, DV_ASK_TIMEOUT_MS, ret, err);
-        if (r < 0 || !is_starting(ret) || dv_clock_now() >= end ||
+        if (r < 0 || !dv_ask_is_unavailable(ret, "starting") || dv_clock_now() >= end ||
             (until->signal && *until->signal))
             return r;
         if (!told && dv_clock_now() - begun > TELL_NS) {

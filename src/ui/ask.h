@@ -37,6 +37,8 @@ int dv_ask_call(const struct dv_ui *ui, struct dv_http_client *client, const cha
                 const char *path, const char *body, const struct dv_ask_until *until,
                 struct dv_http_reply *ret, struct dv_err *err);
 
+/* 503 with that reason: "starting" (it does not know its GPUs yet), "stopping", ... */
+bool dv_ask_is_unavailable(const struct dv_http_reply *reply, const char *reason);
 /* The exit status for a negative errno of dv_http_client_*. */
 int dv_ask_exit(int r);
 /* "/v1/slices/" + escaped id + tail. */

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import unittest
 
 import harness
@@ -81,6 +82,29 @@ class Restart(unittest.TestCase):
         self.kill_worker()
         _, err = run.communicate(timeout=harness.PATIENCE)
         self.assertEqual((run.returncode, err), (0, ""))
+
+    def test_who_waits_goes_on_waiting(self):
+        """A daemon that starts anew knows its claims when it knows its GPUs, and answers before."""
+        self.node.start()
+        first = self.node.start_run("--memory", "70GiB", "--compute", "50%", "--", "sleep", "600")
+        harness.wait_for(self.node.slices, "the slice")
+        second = self.node.start_run("--memory", "20GiB", "--compute", "50%", "--", "true")
+        claim, = harness.wait_for(lambda: self.node.json("queue")["claims"], "the other waits")
+        self.node.stop()
+        self.inject("--nvml-hang", FIRST + "=0")
+        self.node.daemon = self.node.spawn_daemon("--nvml-timeout", "10m")
+        harness.wait_for(lambda: self.node.divvy("status").returncode == 0, "the API answers")
+        status, answer = self.node.ask("GET", "/v1/claims/" + claim["id"])
+        self.assertEqual((status, answer["reason"], answer["exit_code"]), (503, "starting", 5), answer)
+        time.sleep(2)  # it asks once a second
+        self.assertIsNone(second.poll())
+        self.inject("--clear")
+        self.kill_worker()
+        self.assertEqual([c["id"] for c in harness.wait_for(
+            lambda: self.node.json("queue")["claims"], "it waits as before")], [claim["id"]])
+        first.terminate()
+        _, err = second.communicate(timeout=harness.PATIENCE)
+        self.assertEqual(second.returncode, 0, err)
 
     def test_the_worker_dies_before_the_driver_answers(self):
         self.check_worker_dies(FIRST)

@@ -13,6 +13,7 @@
 
 #define WAIT_MS 5000u
 #define GIVE_BACK_MS 5000u
+#define RESTART_MS 100 /* between questions to a daemon that is restarted */
 /* An answer may come so much later than the wait that was asked for. */
 #define GRACE_MS 10000u
 #define RETRIES_MAX                                                                                \
@@ -108,6 +109,7 @@ static void say_position(const struct dv_ui *ui, struct dv_claim *claim)
 static int poll_once(const struct dv_ui *ui, struct dv_claim *claim, uint64_t wait_ms,
                      struct dv_err *err, int *ret_exit)
 {
+    static const struct timespec pause = {0, RESTART_MS * DV_NS_PER_MS};
     struct dv_http_reply reply = {0};
     dv_cleanup(dv_str_done) struct dv_str path = {0};
     dv_str_add(&path, "/v1/claims/");
@@ -115,8 +117,14 @@ static int poll_once(const struct dv_ui *ui, struct dv_claim *claim, uint64_t wa
     dv_str_addf(&path, "?wait_ms=%" PRIu64 "&seen=queued:%" PRIu64, wait_ms, claim->position);
     int r = dv_http_client_call(claim->client, "GET", dv_str_get(&path), NULL,
                                 (unsigned)wait_ms + GRACE_MS, &reply, err);
-    if (!r)
+    if (!r &&
+        (dv_ask_is_unavailable(&reply, "starting") || dv_ask_is_unavailable(&reply, "stopping"))) {
+        /* It is restarted, and knows who waits as soon as it knows its GPUs. */
+        dv_http_reply_done(&reply);
+        nanosleep(&pause, NULL);
+    } else if (!r) {
         *ret_exit = take(ui, claim, &reply);
+    }
     return r;
 }
 
