@@ -6,12 +6,15 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
 import tempfile
 import unittest
 import urllib.request
 
 import harness
 import kube_api
+from layout_crash_test import worker_of
 
 CONFIG = """\
 version: v1
@@ -40,9 +43,10 @@ class Alone(harness.Node):
         return os.path.join(self.directory, name)
 
     def write(self, name, text):
-        with open(self.path(name + ".new"), "w", encoding="utf-8") as f:
+        unnamed = self.path(os.path.join(os.path.dirname(name), ".new"))  # no configuration's name
+        with open(unnamed, "w", encoding="utf-8") as f:
             f.write(text)
-        os.rename(self.path(name + ".new"), self.path(name))
+        os.rename(unnamed, self.path(name))
 
     def features(self):
         """The labels of the file; None: there is none."""
@@ -134,13 +138,47 @@ class Kubernetes(unittest.TestCase):
             harness.wait_for(lambda: "labels_not_written" in node.codes(), "the doctor says so")
             self.assertIn("nowhere", node.json("kubernetes")["labels"]["problem"])
 
+    def test_a_container_that_starts_while_the_agent_does_waits_for_it(self):
+        """The kubelet has given it its GPU before: what it asks the agent for is offered soon."""
+        directory = self.enterContext(tempfile.TemporaryDirectory())
+        gpus = os.path.join(directory, "gpus.sock")
+        first = "nvmlDeviceGetCount_v2"  # of the calls that a worker's first answer takes
+        self.sim("start", "a100", "--socket", gpus)
+        self.addCleanup(self.sim, "stop", "--socket", gpus)
+        node = Alone()
+        self.addCleanup(shutil.rmtree, node.directory, ignore_errors=True)
+        self.addCleanup(node.close)
+        node.sim = "unix:" + gpus
+        node.start()
+        uuid = node.json("status")["gpus"][0]["uuid"]
+        node.stop()
+        self.sim("inject", "--nvml-hang", first + "=0", "--socket", gpus)
+        node.daemon = node.spawn_daemon("--nvml-timeout", "10m")
+        harness.wait_for(lambda: node.divvy("status").returncode == 0, "the API answers")
+        container = subprocess.Popen(["sleep", "600"])
+        node.children.append(container)
+        state = {"ociVersion": "1.0.2", "id": "c1", "pid": container.pid, "status": "created",
+                 "bundle": "/b"}
+        asked = {"resource": "nvidia.com/gpu", "devices": [uuid], "state": state}
+        status, answer = node.ask("POST", "/v1/containers", asked)
+        self.assertEqual((status, answer["reason"]), (503, "starting"), answer)
+        self.sim("inject", "--clear", "--socket", gpus)
+        os.kill(harness.wait_for(lambda: worker_of(node), "there is a worker"), signal.SIGKILL)
+        harness.wait_for(lambda: node.ask("POST", "/v1/containers", asked)[0] != 503, "it is offered")
+        s, = node.slices()
+        self.assertEqual((s["mode"], s["container_id"]), ("exclusive", "c1"))
+
+    def sim(self, *args):
+        out = subprocess.run([harness.program("divvy-sim"), *args], env=harness.clean_env(), text=True,
+                             capture_output=True, timeout=harness.PATIENCE, check=False)
+        self.assertEqual(out.returncode, 0, out.stderr)
+
     @unittest.skipUnless(shutil.which("openssl"), "no openssl")
     def test_a_node_that_is_made_anew_gets_its_condition_again(self):
         with tempfile.TemporaryDirectory() as keys, kube_api.Server(keys, "n1", {}) as server, \
                 Alone(kubeconfig=server.kubeconfig):
             harness.wait_for(lambda: server.condition("DivvyGPUHealthy"), "the condition")
             server.make_anew()
-            self.assertIsNone(server.condition("DivvyGPUHealthy"))
             harness.wait_for(lambda: server.condition("DivvyGPUHealthy"), "it is written again")
 
     @unittest.skipUnless(shutil.which("openssl"), "no openssl")

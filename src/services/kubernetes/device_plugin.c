@@ -478,6 +478,8 @@ static int resolve(void *arg, const struct dv_container_request *request,
 {
     dv_cleanup(dv_str_done) struct dv_str words = {0};
     const struct dv_device_plugin *p = arg;
+    if (!p->offers && !p->problem[0]) /* just started: what was offered is offered again soon */
+        return dv_err_set(err, -EAGAIN, "what this node offers is not known yet");
     const struct dv_offer *offer = p->offers ? dv_offers_find(p->offers, request->resource) : NULL;
     if (!offer)
         return dv_err_set(err, -ENOENT, "%.64s is not offered on this node", request->resource);

@@ -265,6 +265,10 @@ void dv_edits_post(struct dv_node *node, struct dv_http_request *rq)
         r = dv_edits_of(node, &q, &edits, &err);
     if (r == 0)
         r = dv_cdi_text(DV_EDITS_KIND, &device, 1, &text, &err);
+    if (r == -EAGAIN) {
+        dv_view_reply_unavailable(node, rq, err.msg);
+        return;
+    }
     if (r < 0) {
         dv_view_reply_error(rq, r == -ENOMEM ? 500 : 400, r == -ENOMEM ? 1 : 2,
                             r == -ENOMEM ? "failed" : "bad_request", err.msg);
