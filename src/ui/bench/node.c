@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/node.h"
 
+#include "ask.h"
 #include "base/err.h"
 #include "render/json.h"
 
@@ -43,15 +44,23 @@ static bool is(const struct dv_output_node *o, const char *key, const char *word
     return !strcmp(dv_output_text(dv_output_get(o, key), ""), word);
 }
 
-/* 0 with any answer of the daemon, which the caller gives back. */
+/* 0 with any answer of the daemon, which the caller gives back. One that has just started is asked
+ * again until it knows its GPUs. */
 static int call(struct dv_bench_node *node, const char *method, const char *path,
                 struct dv_output *body, struct dv_http_reply *ret, struct dv_err *err)
 {
+    uint64_t deadline = now_ms() + START_MS;
     dv_cleanup(dv_str_done) struct dv_str text = {0};
     if (body && dv_json_write(body, false, &text) < 0)
         return dv_err_set(err, -ENOMEM, "out of memory");
-    return dv_http_client_call(node->client, method, path, body ? dv_str_get(&text) : NULL, CALL_MS,
-                               ret, err);
+    for (;;) {
+        int r = dv_http_client_call(node->client, method, path, body ? dv_str_get(&text) : NULL,
+                                    CALL_MS, ret, err);
+        if (r < 0 || !dv_ask_is_unavailable(ret, "starting") || *node->stop || now_ms() >= deadline)
+            return r;
+        dv_http_reply_done(ret);
+        pause_ms(PAUSE_MS);
+    }
 }
 
 static const char *message_of(const struct dv_http_reply *reply)
