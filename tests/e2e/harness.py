@@ -26,6 +26,7 @@ LIBDIR = os.environ.get("DIVVY_LIBDIR", os.path.join(os.path.dirname(BIN), "lib"
 GIB = 1 << 30
 # A bound against hanging for ever, not a measurement: machines that run tests may be slow.
 PATIENCE = 120.0
+ANY_LAYOUT = "apiVersion: divvy/v1\nkind: Layout\ngpus: [{gpu: all, mode: auto}]\n"
 
 
 def program(name):
@@ -189,8 +190,11 @@ class Node:
                 raise AssertionError(f"divvyd ended with {self.daemon.returncode}:\n{self.log()}")
             return self.divvy("status", "-o", "json").returncode == 0
         wait_for(ready, "divvyd answers")
-        # An inventory may still be on its way when the API already answers.
-        wait_for(lambda: self.json("status")["gpus"], "divvyd knows its GPUs")
+        # The API answers before the first look at the GPUs is over: some of them show already, but
+        # who asks for a slice is sent away, and those of before a restart are not there yet.
+        wait_for(lambda: self.json("status")["gpus"], "divvyd knows GPUs")
+        wait_for(lambda: self.ask("POST", "/v1/layout/plan", {"text": ANY_LAYOUT})[0] != 503,
+                 "divvyd knows all of its GPUs")
 
     def stop(self, how=signal.SIGTERM):
         if self.daemon is None:
