@@ -190,14 +190,16 @@ class Bill(unittest.TestCase):
             # Not before it is sealed: the answer says so.
             harness.wait_for(lambda: node.divvy(*correct).returncode == 0, "the block is sealed")
             after = costs()
-            self.assertAlmostEqual(after["mal"], 36000 * 10**6 * 0.5 / 3600, delta=1)
+            self.assertAlmostEqual(after["mal"], 36000 * 10**6 * 0.5 / 3600, delta=2)
             self.assertGreater(after["eve"], 0)
             self.assertEqual(node.divvy("ledger", "rename", "mal", "mallory").returncode, 0)
             self.assertEqual(costs(), {"eve": after["eve"], "mallory": after["mal"]})
             self.assertEqual(node.divvy("ledger", "verify").returncode, 0)
             notes = node.json("ledger", "show")["notes"]
-            self.assertEqual([n["kind"] for n in notes], ["correction", "rename"])
-            self.assertEqual(notes[0]["reason"], "a test")
+            # One for each minute that it is taken from: two, where the first ended after less.
+            kinds = [n["kind"] for n in notes]
+            self.assertIn(kinds, (["correction", "rename"], ["correction", "correction", "rename"]))
+            self.assertEqual({n["reason"] for n in notes[:-1]}, {"a test"})
 
     def test_the_how_to_is_true(self):
         """docs/how-to/bill.md, as written, in a directory of its own."""
