@@ -131,20 +131,29 @@ static void ask_pods(struct plugin *p, const char *path)
         printf("pods error %s\n", err.msg);
 }
 
-static void on_line(void *arg)
+static void follow(struct plugin *p, const char *line)
 {
-    struct plugin *p = arg;
-    char line[256];
     int n, sick;
-    ssize_t got = read(STDIN_FILENO, line, sizeof line - 1); /* the test sends one at a time */
-    line[got > 0 ? got : 0] = 0;
-    line[strcspn(line, "\n")] = 0;
     if (sscanf(line, "offer %d %d", &n, &sick) == 2)
         offer(p, n, sick);
     else if (!strncmp(line, "pods ", 5))
         ask_pods(p, line + 5);
     else
         dv_loop_stop(p->loop);
+}
+
+/* Few and short: they come whole, one or more at a time. */
+static void on_lines(void *arg)
+{
+    struct plugin *p = arg;
+    char lines[1024], *rest = lines, *line;
+    ssize_t got = read(STDIN_FILENO, lines, sizeof lines - 1);
+    lines[got > 0 ? got : 0] = 0;
+    if (got <= 0)
+        dv_loop_stop(p->loop);
+    while ((line = strsep(&rest, "\n")))
+        if (*line)
+            follow(p, line);
 }
 
 int main(int argc, char **argv)
@@ -157,7 +166,7 @@ int main(int argc, char **argv)
         return 2;
     setvbuf(stdout, NULL, _IOLBF, 0);
     const struct dv_kubelet_plugin_config config = {argv[2], argv[3], &ops, &p};
-    if (dv_loop_new(&p.loop) < 0 || dv_loop_watch(p.loop, STDIN_FILENO, on_line, &p, &input) < 0 ||
+    if (dv_loop_new(&p.loop) < 0 || dv_loop_watch(p.loop, STDIN_FILENO, on_lines, &p, &input) < 0 ||
         dv_kubelet_dir_new(p.loop, argv[1], &p.dir, &err) < 0 ||
         dv_kubelet_plugin_new(p.dir, &config, &p.plugin, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
