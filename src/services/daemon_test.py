@@ -124,9 +124,9 @@ class Mig(unittest.TestCase):
                          ["mig", "-i", "0", "-cgi", "9,14", "-C"]):
                 subprocess.run([smi, *args], env=node.sim_env(), check=True, timeout=harness.PATIENCE,
                                stdout=subprocess.DEVNULL)
-            gpu = harness.wait_for(
-                lambda: next((g for g in node.json("status")["gpus"][:1] if g["devices"]), None),
-                "the MIG devices show")
+            gpu = harness.wait_for(  # the daemon may have looked in between
+                lambda: next((g for g in node.json("status")["gpus"][:1]
+                              if len(g["devices"]) == 2), None), "the MIG devices show")
             self.assertEqual(gpu["mode"], "mig")
             self.assertEqual(sorted(d["profile"] for d in gpu["devices"]), ["2g.20gb", "3g.40gb"])
             device = next(d for d in gpu["devices"] if d["profile"] == "3g.40gb")

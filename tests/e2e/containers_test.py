@@ -278,8 +278,8 @@ class Runc(unittest.TestCase):
         self.assertEqual(json.loads(second)["cuda_error"], 2, done.stdout)
         self.assertEqual(len(gpus.strip().split("\n")), 1, gpus)
         self.assertIn(self.uuid, gpus)
-        self.assertIn("slice.released", self.node.log())
         harness.wait_for(lambda: not self.node.slices(), "released with its container")
+        self.assertIn("slice.released", self.node.log())
 
     def test_no_environment_leads_past(self):
         """Each of these would do outside of a container."""
