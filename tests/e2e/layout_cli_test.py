@@ -98,7 +98,9 @@ class Layout(Case):
         watching = subprocess.Popen([harness.program("divvy"), "layout", "apply", path, "--wait"],
                                     env=self.node.env(), stdin=subprocess.DEVNULL, text=True,
                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        harness.wait_for(lambda: self.node.json("layout", "show")["state"] == "draining", "waits")
+        # It has its answer when it says so: before that an interruption is another one (Unanswered).
+        self.assertIn(f"GPU 0 draining: waits for {held} of ann", watching.stderr.readline())
+        self.assertEqual(self.node.json("layout", "show")["state"], "draining")
         self.assertIn(f"GPU 0 draining: waits for {held} of ann",
                       self.divvy("layout", "show").stdout)
         watching.send_signal(signal.SIGINT)
