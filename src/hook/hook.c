@@ -263,8 +263,8 @@ static int finish(const struct hook *h, int status)
 static int ask_until(struct hook *h)
 {
     for (;;) {
-        uint64_t now = now_ms();
-        int r = ask(h, h->deadline_ms - now);
+        uint64_t now = now_ms(); /* a pause may have been longer than asked for; 0 is no bound */
+        int r = ask(h, now < h->deadline_ms ? h->deadline_ms - now : 1);
         int status = r ? 0 : status_of(h);
         if (status && status != 503)
             return finish(h, status);

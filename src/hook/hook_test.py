@@ -2,6 +2,7 @@
 """divvy-hook against a server that says what it is told to: answers, silence, nonsense, absence."""
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -128,6 +129,28 @@ class Hook(unittest.TestCase):
         self.serve(answer(503, {"message": "no GPU is known"}))
         done = self.ask(timeout="3s")
         self.assertEqual((done.returncode, done.stderr), (1, "divvy-hook: no GPU is known\n"))
+
+    def test_a_pause_beyond_its_time(self):
+        """Put off, kept from running until its time is up, and then not answered."""
+        over = threading.Event()
+        self.addCleanup(over.set)
+        server = self.serve(answer(503, {"message": "starting"}))
+        hook = subprocess.Popen([HOOK, "--socket", self.path, "--timeout", "1s", "--resource", "r",
+                                 "--device", "d"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            hook.stdin.write(STATE)
+            hook.stdin.close()
+            while not server.requests:
+                time.sleep(0.001)
+            hook.send_signal(signal.SIGSTOP)
+            server.answers = [lambda: over.wait(120)]
+            time.sleep(1.1)
+            hook.send_signal(signal.SIGCONT)
+            self.assertEqual(hook.wait(60), 1)
+        finally:
+            hook.kill()
+            hook.wait()
+            hook.stderr.close()
 
     def test_states(self):
         for state, message in (("", "it is empty"), ("x" * (1 << 20) + "y", "longer than 1 MiB")):
