@@ -100,8 +100,9 @@ static bool is_next_due(struct dv_certs *c, int64_t now, bool published)
     if (published && (!c->published_at || now < c->published_at))
         c->published_at = now;
     bool known = c->published_at && now - c->published_at >= c->policy.overlap_s;
-    int64_t rest = published || c->policy.unheard ? part_of_life(c, 12)
-                                                  : 2 * (int64_t)dv_certs_tick_s(&c->policy);
+    int64_t rest = 2 * (int64_t)dv_certs_tick_s(&c->policy);
+    if (published || c->policy.unheard)
+        rest = DV_MAX(rest, part_of_life(c, 12));
     return known || now >= c->current.until - rest;
 }
 

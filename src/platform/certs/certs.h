@@ -42,7 +42,8 @@ struct dv_certs_policy {
     int64_t overlap_s;                     /* from its publishing to its serving */
     bool external;                         /* none is made */
     /* Nobody says when it is published: it is served a quarter of a life later, a twelfth of one
-     * before the end. Else one that is not is served only when the old one ends. */
+     * (two ticks at least) before the end. Else one that is not is served only when the old one
+     * ends. */
     bool unheard;
 };
 

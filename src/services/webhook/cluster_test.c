@@ -374,8 +374,8 @@ static void test_away(void **state)
     stop(&a);
 }
 
-/* A certificate is changed a second before its end here, a twelfth of its life: on a machine that
- * pauses, later. */
+/* A certificate is changed two seconds before its end here at the latest: on a machine that pauses,
+ * later. */
 #define LATE_S 4
 
 /* At any time, who knows what the configuration says trusts what each replica serves. */

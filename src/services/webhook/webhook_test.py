@@ -260,12 +260,12 @@ class Certificates(unittest.TestCase):
     def test_rotation(self):
         """Whoever reads the bundle now and then is never turned away, and no line is cut."""
         obj = pod({"limits": {"nvidia.com/gpu": "250m"}})
-        with Webhook("--tls-life", "16s") as webhook:
+        with Webhook("--tls-life", "18s") as webhook:
             kept = webhook.connect()
             seen, bundle, read_at = set(), webhook.file("ca.crt"), time.monotonic()
             end = time.monotonic() + PATIENCE
             while time.monotonic() < end and len(seen) < 3:
-                # A quarter of the life is 4 s.
+                # The next one's authority is there 4 s before that is served.
                 if time.monotonic() - read_at > 1.5:
                     bundle, read_at = webhook.file("ca.crt"), time.monotonic()
                 seen.add(self.served(webhook, bundle))
