@@ -1,17 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kube/testing/fake_api.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+/* A port that nobody else is given while the server is away: it is bound here as well, and not
+ * listened on. */
+static void hold_port(struct fake_api *api)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof a;
+    int on = 1;
+    api->held = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(api->held, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    assert_int_equal(bind(api->held, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(getsockname(api->held, (struct sockaddr *)&a, &size), 0);
+    api->port = ntohs(a.sin_port);
+}
 
 void fake_api_start(struct fake_api *api)
 {
@@ -21,6 +38,8 @@ void fake_api_start(struct fake_api *api)
         snprintf(api->dir, sizeof api->dir, "/tmp/divvy-kube-XXXXXX");
         assert_non_null(mkdtemp(api->dir));
     }
+    if (!api->port)
+        hold_port(api);
     assert_int_equal(pipe2(in, O_CLOEXEC), 0);
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     snprintf(number, sizeof number, "%u", api->port);
@@ -37,8 +56,7 @@ void fake_api_start(struct fake_api *api)
     for (size_t n = 0; n < sizeof line - 1 && !strchr(line, '\n'); n++)
         assert_int_equal(read(out[0], line + n, 1), 1);
     close(out[0]);
-    api->port = (unsigned)strtoul(line, NULL, 10);
-    assert_int_not_equal(api->port, 0);
+    assert_int_equal(strtoul(line, NULL, 10), api->port);
 }
 
 void fake_api_stop(struct fake_api *api)
@@ -52,6 +70,7 @@ void fake_api_done(struct fake_api *api)
 {
     char command[128];
     fake_api_stop(api);
+    close(api->held);
     snprintf(command, sizeof command, "rm -r %s", api->dir);
     assert_int_equal(system(command), 0);
 }

@@ -7,8 +7,8 @@
 
 struct fake_api {
     char dir[64]; /* certificates, of this test alone */
-    int pid, in;
-    unsigned port; /* the same after another start */
+    int pid, in, held;
+    unsigned port; /* the same after another start, and nobody else's in between */
 };
 
 /* Fails the test where it does not start. */
