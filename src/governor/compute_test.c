@@ -119,6 +119,7 @@ static void test_lease(void **state)
     dv_fake_daemon_turn(daemon_, dv_turn_pack(1, 7), dv_turn_pack(2, 8), now_ns() + MS);
     EVENTUALLY(GET(slot()->released_epoch) == 7);
     assert_int_equal(GET(slot()->handed), dv_turn_pack(2, 8));
+    EVENTUALLY(GET(slot()->want_ns)); /* it has counted its last one, and waits */
     uint32_t now = GET(launched);
     assert_true(GET(slot()->used_ns) > 0);
     dv_fake_daemon_turn(daemon_, dv_turn_pack(2, 8), 0, now_ns() + 10 * MS);

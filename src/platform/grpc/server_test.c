@@ -375,7 +375,7 @@ static void test_deadline(void **state)
     struct answer a = {.f = f};
     struct dv_err err = {{0}};
     struct dv_grpc_ask question = {
-        .path = "/t.T/Watch", .timeout_ms = 30, .streaming = true, .ops = &ops, .arg = &a};
+        .path = "/t.T/Watch", .timeout_ms = 500, .streaming = true, .ops = &ops, .arg = &a};
     assert_int_equal(dv_grpc_client_call(f->client, &question, NULL, &err), 0);
     while (!a.ends || !f->gone)
         dv_loop_run(f->loop);

@@ -139,13 +139,14 @@ static void test_kill(void **state)
     struct shared *shared =
         mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     w->limits = (struct dv_ledger_limits){.minute_seconds = 600, .hour_seconds = 7200};
-    for (int round = 0; round < 40; round++) {
-        w->rng.state = (uint64_t)round;
+    /* More of them, and longer ones, where a flush takes long. */
+    for (unsigned round = 0; round < 40 || (shared->n_done <= 100 && round < 400); round++) {
+        w->rng.state = round;
         pid_t pid = fork();
         if (pid == 0)
             child(w, shared);
-        struct dv_rng rng = {.state = (uint64_t)round * 77 + 1};
-        usleep((useconds_t)(500 + dv_rng_below(&rng, 60000)));
+        struct dv_rng rng = {.state = round * UINT64_C(77) + 1};
+        usleep((useconds_t)(500 + dv_rng_below(&rng, 60000 * (1 + round / 40))));
         kill(pid, SIGKILL);
         int status;
         waitpid(pid, &status, 0);

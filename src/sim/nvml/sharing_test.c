@@ -339,7 +339,9 @@ static uint64_t turn_and(uint64_t work_ns)
     struct dv_sim_ctx_created hog = dv_fake_ctx(&c, 0), mine = dv_fake_ctx(&c, 0);
     uint32_t s = mine.default_stream;
     dv_fake_command(&c, hog.default_stream, DV_SIM_CMD_KERNEL, 10 * (1000 * MS), 132);
-    dv_fake_command(&c, s, DV_SIM_CMD_KERNEL, 8 * MS, 132); /* whole turns */
+    /* Whole turns, so many that what stands behind it is there before it ends, whatever else this
+     * machine does in between. */
+    dv_fake_command(&c, s, DV_SIM_CMD_KERNEL, 400 * MS, 132);
     dv_fake_command(&c, s, DV_SIM_CMD_RECORD, 1, 1);
     uint64_t n = dv_fake_command(&c, s, DV_SIM_CMD_KERNEL, work_ns, 132);
     assert_true(dv_fake_await(&c, s, n));
