@@ -257,7 +257,9 @@ static void on_ended(void *arg, const struct dv_worker_reply *reply, int error)
 {
     struct dv_arm_rest *rest = arg;
     char value[DV_LOG_VALUE];
-    bool in_use = !reply || reply->status == DV_ACTUATE_IN_USE;
+    /* Or whom it is asked of is busy: one that does not answer at all is ended, and that ends it.
+     */
+    bool in_use = !reply || reply->status == DV_ACTUATE_IN_USE || reply->status == -ETIMEDOUT;
     rest->asked = false;
     rest->tries++;
     rest->next_ns = dv_clock_now() + DV_MIN(rest->tries * TRY_NS, TRIES_MAX * TRY_NS);

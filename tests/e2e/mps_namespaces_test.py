@@ -3,6 +3,7 @@
 memory and its threads, whichever library it loads and whatever it sets."""
 import os
 import signal
+import time
 import unittest
 
 import harness
@@ -24,6 +25,11 @@ class MpsNamespaces(layout_test.LayoutCase):
 
     def spaces(self):
         return sorted(os.listdir(os.path.join(self.node.state, "mps/g0/pipe/0")))
+
+    def control(self):
+        with open(os.path.join(self.node.state, "mps/g0/pipe/nvidia-cuda-mps-control.pid"),
+                  encoding="utf-8") as f:
+            return int(f.read())
 
     def test_the_driver_holds_a_tenant_inside(self):
         self.apply_and_settle(LAYOUT)
@@ -48,6 +54,19 @@ class MpsNamespaces(layout_test.LayoutCase):
         self.assertEqual(len(self.spaces()), 3)
         run.terminate()
         run.wait(harness.PATIENCE)
+        harness.wait_for(lambda: self.spaces() == ["control", "default"], "the namespace goes")
+
+    def test_a_daemon_that_is_busy_when_a_slice_ends(self):
+        self.apply_and_settle(LAYOUT)
+        run = self.node.start_run("--gpu", "0", "--mode", "mps", "--memory", "4GiB", "--",
+                                  "sleep", "600")
+        harness.wait_for(lambda: [s["state"] for s in self.node.json("ps")["slices"]] == ["granted"],
+                         "the slice is given")
+        os.kill(self.control(), signal.SIGSTOP)
+        run.terminate()
+        run.wait(harness.PATIENCE)
+        time.sleep(3)  # longer than it is given for an answer
+        os.kill(self.control(), signal.SIGCONT)
         harness.wait_for(lambda: self.spaces() == ["control", "default"], "the namespace goes")
 
 
