@@ -55,6 +55,12 @@ static bool is_better(uint32_t distance, const struct dv_holding *best, uint32_t
     return !is_wished(best, wish);
 }
 
+/* A claim whose walls are being raised may be refused yet: nobody is in it before. */
+static bool takes_processes(const struct dv_holding *h)
+{
+    return h->state != DV_HOLDING_QUEUED && (h->state != DV_HOLDING_ARMING || h->restored);
+}
+
 /* What a runtime starts in a container later (`kubectl exec`) descends from the runtime. */
 static struct dv_holding *find_by_cgroup(struct dv_node *node, const struct dv_proc_id *id,
                                          const struct wish *wish)
@@ -63,7 +69,7 @@ static struct dv_holding *find_by_cgroup(struct dv_node *node, const struct dv_p
     struct dv_holding *best = NULL;
     bool known = false;
     for (struct dv_holding *h = node->holdings; h; h = h->next) {
-        if (h->state == DV_HOLDING_QUEUED || !h->workload || !h->workload->cgroup[0])
+        if (!takes_processes(h) || !h->workload || !h->workload->cgroup[0])
             continue;
         if (!known && (dv_proc_cgroup(id->pid, text, sizeof text) < 0 || !dv_proc_alive(id)))
             return NULL;
@@ -80,7 +86,7 @@ static struct dv_holding *find(struct dv_node *node, const struct dv_proc_id *id
     struct dv_holding *best = NULL;
     uint32_t best_distance = 0, distance;
     for (struct dv_holding *h = node->holdings; h; h = h->next) {
-        if (h->state == DV_HOLDING_QUEUED)
+        if (!takes_processes(h))
             continue;
         if (is_stray(h, id))
             return h;

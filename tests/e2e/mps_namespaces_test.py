@@ -3,10 +3,12 @@
 memory and its threads, whichever library it loads and whatever it sets."""
 import os
 import signal
+import threading
 import time
 import unittest
 
 import harness
+import hostile_test
 import layout_test
 
 # Past the governor: the driver's own library, and limits that the tenant would like to have.
@@ -68,6 +70,30 @@ class MpsNamespaces(layout_test.LayoutCase):
         time.sleep(3)  # longer than it is given for an answer
         os.kill(self.control(), signal.SIGCONT)
         harness.wait_for(lambda: self.spaces() == ["control", "default"], "the namespace goes")
+
+    def test_nobody_is_in_a_slice_whose_wall_is_not_up(self):
+        """It may be refused yet, and then it is gone."""
+        self.apply_and_settle(LAYOUT)
+        control = self.control()
+        os.kill(control, signal.SIGSTOP)
+        answers = []
+        claim = threading.Thread(target=lambda: answers.append(self.node.ask("POST", "/v1/claims", {
+            "memory_bytes": harness.GIB, "compute": 700, "mode": "mps", "gpu": "0"})))
+        claim.start()
+        held = harness.wait_for(lambda: next(iter(self.node.slices()), None), "it has its slice")
+        sock = hostile_test.tenant_socket(self.node)
+        sock.send(hostile_test.message(hostile_test.HELLO))
+        data, fds, _, _ = hostile_test.socket.recv_fds(sock, hostile_test.MESSAGE.size, 5)
+        state = self.node.ask("GET", "/v1/claims/" + held["id"].replace("s-", "c-"))[1]["state"]
+        for fd in fds:
+            os.close(fd)
+        self.assertEqual(state, "queued")
+        self.assertEqual(hostile_test.MESSAGE.unpack(data)[2], hostile_test.REFUSED)
+        claim.join()
+        os.kill(control, signal.SIGCONT)
+        sock.close()
+        harness.wait_for(lambda: not self.node.slices() or self.node.slices()[0]["state"] == "granted",
+                         "its wall is up, or it is refused")
 
 
 if __name__ == "__main__":
