@@ -207,6 +207,10 @@ static int actuate(struct dv_holding *h, const struct dv_slice *slice)
         dv_governor_slice_end(&h->pages);
         return r;
     }
+    /* Leases are off as long as they are on its GPU. Nobody held the device, maybe, when that
+     * began or ended. */
+    uint32_t gpu = dv_node_gpu_of(node, slice->device);
+    dv_lease_set_open(node->lease, h->device, gpu < DV_FACTS_GPUS_MAX && node->gpus[gpu].open);
     memcpy(h->device_uuid, slice->device, sizeof h->device_uuid);
     h->state = DV_HOLDING_GRANTED;
     uint64_t now = dv_clock_now();

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A tenant that ignores its leases is named by the daemon; the others go on."""
 import json
+import mmap
 import os
 import signal
+import struct
 import unittest
 
 import harness
+import hostile_test
 
 ROGUE = os.environ.get("DIVVY_ROGUE", "")
 
@@ -43,6 +46,27 @@ class Intruder(unittest.TestCase):
             self.assertTrue(all(counts.values()), counts)
             harness.wait_for(lambda: node.json("status")["gpus"][0]["health"] == "ok",
                              "health returns when it has gone")
+
+    def test_leases_are_on_again_for_who_comes_next(self):
+        """The intruder's slice ends with it, so that nobody is there when it is found to be gone."""
+        with harness.Node("a100") as node:
+            rogue = node.start_run("--tenant", "mal", "--memory", "8GiB", "--compute", "20%", "--",
+                                   ROGUE, os.path.join(harness.LIBDIR, "sim", "libcuda.so.1"),
+                                   "600", "500")
+            harness.wait_for(lambda: "intruder.found" in node.log(), "the daemon names mal")
+            rogue.terminate()
+            rogue.wait(harness.PATIENCE)
+            harness.wait_for(lambda: "intruder.gone" in node.log(), "it has gone")
+            harness.wait_for(lambda: not node.slices(), "and its slice")
+            hostile_test.claim(node)
+            sock, fds, own = hostile_test.join(node)
+            arbiter = mmap.mmap(fds[3], os.fstat(fds[3]).st_size, prot=mmap.PROT_READ)
+            flags = struct.unpack_from("<I", arbiter, 12)[0]
+            for closed in (arbiter, own, sock):
+                closed.close()
+            for fd in fds:
+                os.close(fd)
+            self.assertEqual(flags, 0)
 
     def test_kernels_that_change_their_length_are_no_intruders(self):
         self.change_of_length("500", "50")
