@@ -349,6 +349,7 @@ static void lose_daemon(struct dv_node *node, struct dv_mps_daemon *m, const cha
     m->faulty = m->was_fault = false;
     m->status = (struct dv_mps_status){0};
     m->state = DV_MPS_DOWN;
+    m->left = true;
     m->next_ns = 0;
     tell(node, m);
 }
@@ -464,14 +465,22 @@ static void looked_at(struct dv_node *node, struct dv_mps_daemon *m, const struc
         m->probe_wanted = true;
     }
     tell(node, m);
-    bool share = m->spec.alone && any_lingers(m);
-    m->spec.alone = m->spec.alone && !share;
+    if (m->spec.alone && any_lingers(m)) {
+        m->spec.alone = false;
+        m->limits_due = true;
+    }
+    if (!m->faulty && !m->limits_due) { /* what was wrong, if anything, is over */
+        m->problem[0] = 0;
+        m->failures = 0;
+    }
     if (renew)
         ask(node, m, DV_MPS_RENEW);
-    else if (share)
+    else if (m->limits_due && !m->problem[0] && !m->asked)
         ask(node, m, DV_MPS_LIMIT);
     else if (m->probe_wanted && !m->was_fault && m->state == DV_MPS_UP && !m->asked)
         ask(node, m, DV_MPS_PROBE);
+    else if (m->limits_due && !m->asked) /* which it did not take the last time */
+        ask(node, m, DV_MPS_LIMIT);
 }
 
 /* ---- answers ---- */
@@ -497,7 +506,7 @@ static void probed(struct dv_node *node, struct dv_mps_daemon *m, const struct d
     learn_limit(node, m, s->clients_max);
     m->state = DV_MPS_UP;
     m->failures = 0;
-    m->faulty = m->probe_wanted = false;
+    m->faulty = m->probe_wanted = m->left = false;
     m->problem[0] = 0;
     m->next_ns = dv_clock_now() + STATUS_NS;
     if (came_up) {
@@ -526,16 +535,19 @@ static void not_done(struct dv_node *node, struct dv_mps_daemon *m, enum dv_mps_
         failed(node, m, why, hopeless);
         break;
     case DV_MPS_STOP:
-        m->state = DV_MPS_UP; /* it is there still: tried again */
+        m->state = m->left ? DV_MPS_DOWN : DV_MPS_UP; /* it is there still: tried again */
+        m->stays = true;
         failed(node, m, why, false);
         break;
     default:
-        if (status == DV_ACTUATE_NOT_FOUND)
+        if (status == DV_ACTUATE_NOT_FOUND) {
             lose_daemon(node, m, "the MPS control daemon has ended");
-        else if (status == -ETIMEDOUT)
+        } else if (status == -ETIMEDOUT) {
             hangs(node, m);
-        else
+        } else {
             failed(node, m, why, false);
+            m->next_ns = DV_MIN(m->next_ns, dv_clock_now() + PROBE_AGAIN_NS); /* it is there */
+        }
     }
 }
 
@@ -545,6 +557,9 @@ static void done(struct dv_node *node, struct dv_mps_daemon *m, enum dv_mps_op o
     switch (op) {
     case DV_MPS_START:
         m->status = *s;
+        m->limits_due = false;
+        m->left = true; /* until it is found to work, or stopped */
+        m->stays = false;
         ask(node, m, DV_MPS_PROBE);
         break;
     case DV_MPS_PROBE:
@@ -552,6 +567,7 @@ static void done(struct dv_node *node, struct dv_mps_daemon *m, enum dv_mps_op o
         break;
     case DV_MPS_STOP:
         m->state = DV_MPS_DOWN;
+        m->left = m->stays = false;
         m->status = (struct dv_mps_status){0};
         m->server = (struct dv_mps_server){0};
         m->faulty = m->was_fault = false;
@@ -561,6 +577,10 @@ static void done(struct dv_node *node, struct dv_mps_daemon *m, enum dv_mps_op o
         break;
     case DV_MPS_RENEW:
         m->probe_wanted = true;
+        looked_at(node, m, s);
+        break;
+    case DV_MPS_LIMIT:
+        m->limits_due = false;
         looked_at(node, m, s);
         break;
     default:
@@ -578,9 +598,9 @@ static void on_reply(void *arg, const struct dv_worker_reply *reply, int error)
     if (!m)
         return;
     m->asked = false;
-    if (!reply && op == DV_MPS_STATUS)
-        return; /* its worker was busy with another, and was replaced: that says nothing of this one
-                 */
+    if (!reply && (op == DV_MPS_STATUS || op == DV_MPS_LIMIT))
+        return; /* its worker was busy with another, and was replaced: that says nothing of this
+                   one; with its next look it is asked again */
     if (reply && !reply->status)
         done(node, m, op, &reply->u.mps);
     else
@@ -618,7 +638,7 @@ static void look_after(struct dv_node *node, struct dv_mps_daemon *m, uint64_t n
     if (m->held_down && (!d || d->layout == DV_MODE_MPS || dv_layouts_gpu_is_still(node, d->gpu)))
         m->held_down = false; /* the change is over, or another wants it again */
     bool want = d && !m->held_down && is_wanted(node, d);
-    if (!want && m->state == DV_MPS_DOWN) {
+    if (!want && m->state == DV_MPS_DOWN && !m->stays) {
         m->failures = 0; /* whoever wants it next starts afresh */
         m->problem[0] = 0;
         m->next_ns = 0;
@@ -630,7 +650,8 @@ static void look_after(struct dv_node *node, struct dv_mps_daemon *m, uint64_t n
         return;
     if (m->failures >= DV_MPS_FAILURES_MAX && d && node->mps->awaited[d - node->snapshot->devices])
         dv_claims_refuse_mps(node, m->spec.device, m->problem);
-    if (!want && m->state == DV_MPS_UP && (now >= m->next_ns || !m->problem[0])) {
+    bool there = m->state == DV_MPS_UP || (m->state == DV_MPS_DOWN && m->left);
+    if (!want && there && (now >= m->next_ns || !m->problem[0])) {
         m->state = DV_MPS_STOPPING;
         tell(node, m);
         ask(node, m, DV_MPS_STOP);
@@ -644,12 +665,16 @@ static void look_after(struct dv_node *node, struct dv_mps_daemon *m, uint64_t n
         m->next_ns = now + (m->problem[0] ? PROBE_AGAIN_NS : STATUS_NS);
         set_limits(node, d, namespaces, &spec);
         spec.alone = spec.alone && !any_lingers(m);
-        bool same = spec.memory_bytes == m->spec.memory_bytes &&
-                    spec.threads_percent == m->spec.threads_percent && spec.alone == m->spec.alone;
+        m->limits_due |= spec.memory_bytes != m->spec.memory_bytes ||
+                         spec.threads_percent != m->spec.threads_percent ||
+                         spec.alone != m->spec.alone;
         m->spec = spec;
-        ask(node, m, same ? DV_MPS_STATUS : DV_MPS_LIMIT);
-    } else if (m->state == DV_MPS_STARTING || m->state == DV_MPS_STOPPING) {
+        /* One that did not take them is looked at first: there may be worse. */
+        ask(node, m, m->limits_due && !m->problem[0] ? DV_MPS_LIMIT : DV_MPS_STATUS);
+    } else if (m->state == DV_MPS_STARTING) {
         m->state = DV_MPS_DOWN; /* the question could not be asked */
+    } else if (m->state == DV_MPS_STOPPING) {
+        m->state = m->left ? DV_MPS_DOWN : DV_MPS_UP; /* nor this one: it is there still */
     }
 }
 
@@ -670,7 +695,7 @@ void dv_mps_tick(struct dv_node *node, uint64_t now)
     for (uint32_t i = mps->n; i-- > 0;) {
         struct dv_mps_daemon *m = &mps->daemons[i];
         look_after(node, m, now);
-        if (m->state == DV_MPS_DOWN && !m->asked &&
+        if (m->state == DV_MPS_DOWN && !m->asked && !m->left &&
             !dv_snapshot_device(node->snapshot, m->spec.device))
             *m = mps->daemons[--mps->n];
     }
@@ -717,7 +742,7 @@ bool dv_mps_stop(struct dv_node *node, const char *device)
     if (!m)
         return true;
     m->held_down = true;
-    return m->state == DV_MPS_DOWN && !m->asked;
+    return m->state == DV_MPS_DOWN && !m->asked && !m->left;
 }
 
 void dv_mps_allow(struct dv_node *node, const char *device)

@@ -54,8 +54,11 @@ struct dv_mps_server {
 struct dv_mps_daemon {
     struct dv_mps_spec spec; /* device, name, limits in force */
     enum dv_mps_state state;
-    bool asked;     /* the worker has a question of ours */
-    bool held_down; /* a change of layout wants it stopped */
+    bool asked;      /* the worker has a question of ours */
+    bool held_down;  /* a change of layout wants it stopped */
+    bool left;       /* DOWN, and not stopped: a process or the card's mode may be left of it */
+    bool stays;      /* it could not be stopped the last time */
+    bool limits_due; /* it has not said yet that the limits of `spec` are in force */
     uint32_t failures, restarts;
     uint64_t next_ns; /* not before */
     struct dv_mps_status status;

@@ -436,10 +436,11 @@ static void stop_mps(struct dv_node *node, uint32_t gpu, const char *device)
 static bool must_wait_for(struct dv_node *node, const struct dv_device *d)
 {
     const struct dv_mps_daemon *m = dv_mps_find(node, d->uuid);
-    if (!m || d->layout == DV_MODE_MPS || (m->state == DV_MPS_DOWN && !m->asked))
+    if (!m || d->layout == DV_MODE_MPS || (m->state == DV_MPS_DOWN && !m->asked && !m->left))
         return false;
+    bool soon = m->state == DV_MPS_STARTING || m->state == DV_MPS_DOWN;
     return m->held_down || m->state == DV_MPS_STOPPING ||
-           (m->state == DV_MPS_STARTING && d->draining && !dv_mps_stop(node, d->uuid));
+           (soon && d->draining && !dv_mps_stop(node, d->uuid));
 }
 
 /* MPS has a worker of its own: what is asked of that one may still be under way. */

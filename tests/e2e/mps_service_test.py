@@ -10,6 +10,7 @@ import unittest
 
 import harness
 from harness import GIB
+from layout_crash_test import helper_of
 from layout_test import LayoutCase, layout
 
 OTHER_USER = 65534
@@ -126,6 +127,21 @@ class Life(MpsCase):
         harness.wait_for(lambda: not self.node.slices(), "the tenant has left")
         self.a_while(2)
         self.assertEqual(self.control_pid(), control)
+
+    def test_limits_that_were_lost_on_the_way(self):
+        """The process that talks to the daemon dies with the question: it is asked again."""
+        self.apply_and_settle(layout("{gpu: 0, mode: mps, replicas: 4}"))
+        for replicas, percent in ((2, "50.0\n"), (4, "25.0\n")):
+            control = self.control_pid()
+            os.kill(control, signal.SIGSTOP)
+            self.apply(layout(f"{{gpu: 0, mode: mps, replicas: {replicas}}}"))
+            self.a_while(1.2)  # by now the daemon is being asked, for two seconds
+            os.kill(helper_of(self.node, "divvyd-mps"), signal.SIGKILL)
+            os.kill(control, signal.SIGCONT)
+            harness.wait_for(
+                lambda: self.control("get_default_active_thread_percentage") == percent,
+                f"it has the limits of {replicas}")
+            self.assertEqual(self.control_pid(), control)
 
     def test_restarts(self):
         ann, a = self.tenant("ann")
@@ -363,6 +379,29 @@ class CannotStart(MpsCase):
         harness.BIN = os.path.join(copy, "bin")
         self.start()
         self.all_are_refused("nvidia-cuda-mps-control")
+
+    @unittest.skipUnless(os.geteuid() == 0, "an ordinary user has no exclusive mode to leave behind")
+    def test_nobody_can_come_in(self):
+        """It starts, with the card for itself, and a first client fails: nothing of it is left."""
+        smi = os.path.join(harness.LIBDIR, "sim", "bin", "nvidia-smi")
+
+        def mode():
+            return subprocess.run([smi, "--query-gpu=compute_mode", "--format=csv,noheader"],
+                                  env=self.node.sim_env(), text=True, capture_output=True,
+                                  timeout=harness.PATIENCE, check=True).stdout.strip()
+        outside = subprocess.Popen([harness.program("divvy-load"), "alloc", "--bytes", "1GiB",
+                                    "--hold", "600"], env=self.node.sim_env(),
+                                   stdout=subprocess.DEVNULL)
+        self.node.children.append(outside)
+        harness.wait_for(lambda: self.node.sim_stats()["processes"], "somebody has the card")
+        self.apply(layout("{gpu: 0, mode: mps}"))
+        harness.wait_for(lambda: mode() == "Exclusive_Process", "it has the card for itself")
+        self.settled("failed")
+        harness.wait_for(lambda: mode() == "Default", "the compute mode is as it was")
+        harness.wait_for(lambda: self.control_pid() is None, "the daemon has ended")
+        outside.kill()
+        outside.wait()
+        self.takes_tenants()
 
     def test_long_path(self):
         self.node.stop()
