@@ -15,8 +15,14 @@
 
 /* ---- switching it on ---- */
 
+#define ENABLE_TRIES_MAX 3u /* questions that the driver did not come back from */
+
 static void on_enabled(void *arg, const struct dv_worker_reply *reply, int error)
 {
+    struct dv_node_gpu *g = arg;
+    /* It may have waited behind the one that killed the worker, or have done so itself. */
+    if (!reply && ++g->accounting_tries < ENABLE_TRIES_MAX)
+        g->accounting_asked = false;
     if (!reply || !reply->status)
         return;
     dv_log(DV_LOG_INFO, "accounting.off",
@@ -31,10 +37,14 @@ void dv_meter_ended_enable(struct dv_node *node, uint32_t gpu)
     bool allowed = node->config.privileged && !node->config.no_accounting;
     if (!g->facts || !allowed)
         return;
-    if (g->facts->mig_current == 1)
-        g->accounting_asked = false; /* MIG switches it off: it is asked for anew afterwards */
-    else if (g->facts->accounting == 0 && !g->accounting_asked)
-        g->accounting_asked = dv_hardware_link_ask(node->link, &q, on_enabled, node) == 0;
+    /* MIG switches it off, and so does a driver that is loaded anew; and another GPU may have this
+     * index by then: it is asked for anew afterwards. */
+    if (g->facts->mig_current == 1 || g->facts->accounting == 1) {
+        g->accounting_asked = false;
+        g->accounting_tries = 0;
+    } else if (g->facts->accounting == 0 && !g->accounting_asked) {
+        g->accounting_asked = dv_hardware_link_ask(node->link, &q, on_enabled, g) == 0;
+    }
 }
 
 /* ---- asking ---- */

@@ -249,6 +249,7 @@ struct dv_node_gpu {
     uint32_t refusals;       /* looks in a row that the driver answered with an error */
     struct dv_gpu *stranger; /* strangers.h; NULL: it is none */
     bool accounting_asked;   /* to keep accounts of processes */
+    uint32_t accounting_tries;
     uint64_t sample_ns, watch_ns, since_us;
     uint64_t polled_us, polled_ns; /* when the last sample came, by both clocks */
     uint64_t context_learnt_bytes, mps_context_learnt_bytes;

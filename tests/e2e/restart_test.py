@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import unittest
 
@@ -126,6 +127,25 @@ class Restart(unittest.TestCase):
             self.assertIn("a call into the driver did not return in time", answer["message"])
             self.node.stop()
             self.inject("--clear")
+
+    def accounting(self, value=None):
+        """The driver's accounting mode of GPU 0, as set to `value` where one is given."""
+        code = ("import ctypes,sys;m=ctypes.CDLL('libnvidia-ml.so.1');m.nvmlInit_v2();"
+                "h=ctypes.c_void_p();m.nvmlDeviceGetHandleByIndex_v2(0,ctypes.byref(h));"
+                "[m.nvmlDeviceSetAccountingMode(h,int(a)) for a in sys.argv[1:]];"
+                "n=ctypes.c_uint(7);m.nvmlDeviceGetAccountingMode(h,ctypes.byref(n));print(n.value)")
+        arguments = [] if value is None else [str(value)]
+        return int(subprocess.run([sys.executable, "-c", code, *arguments], env=self.node.sim_env(),
+                                  text=True, capture_output=True, check=True).stdout)
+
+    @unittest.skipUnless(os.geteuid() == 0, "an ordinary user may not switch it on")
+    def test_accounts_are_switched_on_again(self):
+        """A driver that is loaded anew has it off."""
+        self.node.start()
+        harness.wait_for(lambda: self.accounting() == 1, "it is on")
+        time.sleep(6)  # divvyd has seen that it is
+        self.accounting(0)
+        harness.wait_for(lambda: self.accounting() == 1, "it is on again")
 
     def start_holder(self):
         load = harness.program("divvy-load")
