@@ -95,7 +95,8 @@ static void on_watcher_gone(void *arg)
     stop_watcher(w, false);
     if (p->watchers || p->rebuilding || p->kubelet)
         return;
-    dv_loop_timer_set(p->attempt, LOST_MS, 0);
+    if (!p->due) /* else the next one is there already, and is asked soon */
+        dv_loop_timer_set(p->attempt, LOST_MS, 0);
     tell(p, DV_KUBELET_LOST, "the kubelet stopped watching the list");
 }
 
@@ -428,6 +429,7 @@ static void on_attempt(void *arg)
     p->due = false;
     if (p->watchers && in_place(p)) {
         dv_loop_timer_set(p->attempt, DV_NEVER / 2, 0);
+        tell(p, DV_KUBELET_WATCHED, "");
         return;
     }
     if (!in_place(p))

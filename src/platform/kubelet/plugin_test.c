@@ -571,6 +571,47 @@ static void test_asked_once(void **state)
     assert_int_equal(f->watch_ends, 0);
 }
 
+/* What a kubelet makes that starts is seen before the end of the connection to the one before. */
+static void test_seen_before_the_end(void **state)
+{
+    struct fixture *f = *state;
+    struct dv_loop_source *timer;
+    char aside[128];
+    snprintf(aside, sizeof aside, "%s/aside", f->path);
+    start_kubelet(f);
+    assert_int_equal(offer(f, "a", true), 0);
+    run_until(f, &f->states[DV_KUBELET_REGISTERED], 1);
+    watch(f);
+    run_until(f, &f->lists, 1);
+    assert_int_equal(rename(f->kubelet_path, aside), 0);
+    assert_int_equal(rename(aside, f->kubelet_path), 0);
+    turn(f, 50);
+    dv_grpc_client_free(f->client);
+    f->client = NULL;
+    run_until(f, &f->states[DV_KUBELET_LOST], 1);
+    assert_int_equal(dv_loop_timer(f->loop, 30000, 0, on_soon, f, &timer), 0);
+    for (f->soon = 0; f->registered < 2 && !f->soon;)
+        dv_loop_run(f->loop);
+    assert_int_equal(f->registered, 2); /* not when who is lost for good is asked again */
+    dv_loop_remove(timer);
+}
+
+/* It watches, and the connection of its answer breaks. */
+static void test_watches_without_an_answer(void **state)
+{
+    struct fixture *f = *state;
+    f->keep_waiting = true;
+    start_kubelet(f);
+    assert_int_equal(offer(f, "a", true), 0);
+    run_until(f, &f->registered, 1);
+    watch(f);
+    run_until(f, &f->states[DV_KUBELET_WATCHED], 1);
+    dv_grpc_server_fail(f->waiting, DV_GRPC_UNAVAILABLE, "not now");
+    run_until(f, &f->states[DV_KUBELET_WAITING], 1);
+    run_until(f, &f->states[DV_KUBELET_WATCHED], 2);
+    assert_int_equal(f->registered, 1);
+}
+
 /* A kubelet that has lost its way with our socket is given another. */
 static void test_stuck(void **state)
 {
@@ -733,6 +774,8 @@ int main(void)
         T(test_socket_removed),
         T(test_directory_removed),
         T(test_turned_away),
+        T(test_seen_before_the_end),
+        T(test_watches_without_an_answer),
         T(test_asked_once),
         T(test_stuck),
         T(test_stuck_while_it_watches),
