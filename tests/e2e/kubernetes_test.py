@@ -181,6 +181,17 @@ class Kubernetes(unittest.TestCase):
             server.make_anew()
             harness.wait_for(lambda: server.condition("DivvyGPUHealthy"), "it is written again")
 
+    def test_a_resource_that_cannot_be_served_keeps_no_other(self):
+        long = "nvidia.com/" + 52 * "a"  # its socket's path would be too long
+        with Alone() as node:
+            harness.wait_for(lambda: node.ask("POST", "/v1/layout/apply", {
+                "name": "one.yaml", "text": "apiVersion: divvy/v1\nkind: Layout\ngpus:\n"
+                "  - gpu: 0\n    mig: [{profile: 1g.10gb}]\n"})[0] == 202, "a GPU is cut")
+            node.write("config/default", CONFIG.replace("replicas", f"rename: {long}, replicas") % 2)
+            harness.wait_for(lambda: "a socket's path" in (node.json("kubernetes")["config"]["problem"]
+                                                           or ""), "it is said")
+            harness.wait_for(lambda: "nvidia.com/mig-1g.10gb" in node.offered(), "the other is offered")
+
     @unittest.skipUnless(shutil.which("openssl"), "no openssl")
     def test_the_nodes_label_counts_from_the_start(self):
         """What nodes without the label have is never offered to one that has it, neither before the

@@ -31,6 +31,7 @@ struct server {
     uint64_t since_ns;
     int64_t registered_unix;
     bool warned; /* that it lasts */
+    bool due;    /* its list has not been made yet */
     uint64_t allocations, refusals;
     struct server *next;
 };
@@ -260,6 +261,7 @@ static int add_server(struct dv_device_plugin *p, struct server **at, const char
         return -ENOMEM;
     }
     s->owner = p;
+    s->due = true;
     s->since_ns = dv_clock_now();
     snprintf(s->resource, sizeof s->resource, "%s", resource);
     snprintf(endpoint, sizeof endpoint, "divvy-%s.sock", resource);
@@ -303,23 +305,37 @@ static int offer_units(struct server *s, const struct dv_offers *offers,
     return r;
 }
 
+static int follow_one(struct dv_device_plugin *p, const char *name, bool changed,
+                      struct dv_err *err)
+{
+    struct server **at = place_of(p, name);
+    bool there = *at && !strcmp((*at)->resource, name);
+    const struct dv_offer *offer = dv_offers_find(p->offers, name);
+    if (!offer) {
+        if (there)
+            remove_server(at);
+        return 0;
+    }
+    int r = there ? 0 : add_server(p, at, name, err);
+    if (r == 0 && (changed || (*at)->due)) {
+        r = offer_units(*at, p->offers, offer, err);
+        (*at)->due = r != 0;
+    }
+    return r;
+}
+
+/* One that cannot be served keeps none of the others: what has changed is told but once. */
 static int follow(struct dv_device_plugin *p, const struct dv_offers_diff *diff, struct dv_err *err)
 {
     int r = 0;
-    for (uint32_t i = 0; r == 0 && i < diff->n; i++) {
-        const char *name = diff->changes[i].name;
-        struct server **at = place_of(p, name);
-        bool there = *at && !strcmp((*at)->resource, name);
-        const struct dv_offer *offer = dv_offers_find(p->offers, name);
-        if (!offer) {
-            if (there)
-                remove_server(at);
-            continue;
+    for (uint32_t i = 0; i < diff->n; i++) {
+        struct dv_err own = {{0}};
+        int one =
+            follow_one(p, diff->changes[i].name, diff->changes[i].change != DV_OFFER_SAME, &own);
+        if (one != 0 && r == 0) {
+            r = one;
+            *err = own;
         }
-        if (!there)
-            r = add_server(p, at, name, err);
-        if (r == 0 && (!there || diff->changes[i].change != DV_OFFER_SAME))
-            r = offer_units(*at, p->offers, offer, err);
     }
     return r;
 }
