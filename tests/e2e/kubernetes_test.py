@@ -174,12 +174,15 @@ class Kubernetes(unittest.TestCase):
         self.assertEqual(out.returncode, 0, out.stderr)
 
     @unittest.skipUnless(shutil.which("openssl"), "no openssl")
-    def test_a_node_that_is_made_anew_gets_its_condition_again(self):
+    def test_a_node_that_is_made_anew_gets_its_condition_and_labels_again(self):
         with tempfile.TemporaryDirectory() as keys, kube_api.Server(keys, "n1", {}) as server, \
                 Alone(kubeconfig=server.kubeconfig):
-            harness.wait_for(lambda: server.condition("DivvyGPUHealthy"), "the condition")
+            def is_told():
+                return server.condition("DivvyGPUHealthy") and any(
+                    path.endswith("/nodefeatures/nvidia-features-for-n1") for path, _ in server.written)
+            harness.wait_for(is_told, "the condition and the NodeFeature")
             server.make_anew()
-            harness.wait_for(lambda: server.condition("DivvyGPUHealthy"), "it is written again")
+            harness.wait_for(is_told, "they are written again")
 
     def test_a_resource_that_cannot_be_served_keeps_no_other(self):
         long = "nvidia.com/" + 52 * "a"  # its socket's path would be too long

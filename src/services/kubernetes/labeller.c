@@ -44,6 +44,7 @@ struct dv_labeller {
     uint64_t retry_ns;              /* after a failure; before it nothing is sent */
     uint64_t absent_until_ns;       /* no NodeFeatures here, or none for us; asked again then */
     uint64_t look_ns, generation, object_seen;
+    char node_uid[64]; /* the Node's that was told of */
     char problem[400];
 };
 
@@ -299,6 +300,19 @@ static void clear(struct dv_labeller *l)
     l->cleared = patch(l, NULL) == 0;
 }
 
+/* With a Node that is deleted its NodeFeature goes too: NFD's collector takes it. */
+static void look_at_node(struct dv_labeller *l)
+{
+    const char *uid = l->options.object ? dv_node_object_uid(l->options.object) : "";
+    if (!strcmp(uid, l->node_uid))
+        return;
+    if (l->node_uid[0]) {
+        l->is_told = false;
+        l->look_ns = 0;
+    }
+    snprintf(l->node_uid, sizeof l->node_uid, "%s", uid);
+}
+
 void dv_labeller_tick(struct dv_labeller *l, uint64_t now, uint64_t generation)
 {
     bool on_node = l->way == DV_LABELLER_NODE;
@@ -316,6 +330,7 @@ void dv_labeller_tick(struct dv_labeller *l, uint64_t now, uint64_t generation)
         l->object_seen = dv_node_object_generation(l->options.object);
     if (l->call || now < l->retry_ns)
         return;
+    look_at_node(l);
     if (!on_node)
         clear(l);
     if (l->call || l->way == DV_LABELLER_OFF || l->file || now < l->look_ns ||

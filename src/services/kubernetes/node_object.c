@@ -155,6 +155,11 @@ uint64_t dv_node_object_generation(const struct dv_node_object *o)
     return o->generation;
 }
 
+const char *dv_node_object_uid(const struct dv_node_object *o)
+{
+    return o->uid;
+}
+
 const char *dv_node_object_label(const struct dv_node_object *o, const char *key)
 {
     return marks_find(&o->labels, key);

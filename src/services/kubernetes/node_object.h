@@ -28,6 +28,8 @@ struct dv_kube_client *dv_node_object_client(struct dv_node_object *object);
 
 /* Raised whenever the node's labels or annotations may have changed; 0: nothing is known yet. */
 uint64_t dv_node_object_generation(const struct dv_node_object *object);
+/* Another where it was deleted and made anew. "": none was seen yet. */
+const char *dv_node_object_uid(const struct dv_node_object *object);
 /* NULL: it has none. Good until the loop goes on. */
 const char *dv_node_object_label(const struct dv_node_object *object, const char *key);
 const char *dv_node_object_annotation(const struct dv_node_object *object, const char *key);
