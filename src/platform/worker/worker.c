@@ -240,8 +240,9 @@ static void keep(int sock, const struct dv_keeper_config *config)
         struct pollfd p = {sock, POLLIN, 0};
         /* A killed worker in an uninterruptible call ends late: look again from time to time. */
         int n = poll(&p, 1, 5000);
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            ;
+        for (pid_t ended; (ended = waitpid(-1, NULL, WNOHANG)) > 0;)
+            if (ended == worker)
+                worker = -1; /* its number may be another's from here on */
         if (n > 0 && dv_fd_receive(sock, &c, 1, NULL, NULL) != 1)
             break;
         if (n > 0)
