@@ -200,7 +200,7 @@ int dv_nvml_actuator_timeslices(struct dv_actuator *a, uint32_t *ret, uint32_t m
     static const char *const argv[] = {"nvidia-smi", "compute-policy", "--list", NULL};
     char out[OUTPUT_MAX];
     int status = 0;
-    int r = smi(SELF(a), argv, 2000, out, &status, err);
+    int r = smi(SELF(a), argv, TOOL_MS, out, &status, err); /* the first one may wake GPUs up */
     if (r == 0 && status)
         r = dv_err_set(err, -EOPNOTSUPP, "nvidia-smi lists no compute policies: %.300s",
                        dv_tool_last_line(out));

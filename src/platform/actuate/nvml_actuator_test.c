@@ -206,6 +206,20 @@ static void test_timeslices(void **state)
     assert_int_equal(t[0], DV_TIMESLICE_UNKNOWN);
 }
 
+/* GPUs that nobody uses take their time. */
+static void test_slow_timeslices(void **state)
+{
+    struct dv_actuator_config config = {.library = library, .tools = dir, .state = dir};
+    struct dv_err err = {{0}};
+    struct dv_actuator *a;
+    uint32_t t[1] = {DV_TIMESLICE_UNKNOWN};
+    tool("nvidia-smi", "sleep 3; echo '|   0     Timeslice        Long       |'");
+    assert_int_equal(dv_nvml_actuator_new(&config, &a, &err), 0);
+    assert_int_equal(dv_nvml_actuator_timeslices(a, t, 1, &err), 0);
+    assert_int_equal(t[0], DV_TIMESLICE_LONG);
+    dv_actuator_free(a);
+}
+
 static void test_mps_answers(void **state)
 {
     int32_t pids[2];
@@ -272,10 +286,10 @@ int main(int argc, char **argv)
 {
     library = argv[1];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reset),         cmocka_unit_test(test_other_gpu),
-        cmocka_unit_test(test_no_tool),       cmocka_unit_test(test_tool),
-        cmocka_unit_test(test_tool_deadline), cmocka_unit_test(test_timeslices),
-        cmocka_unit_test(test_mps_answers),   cmocka_unit_test(test_mps_path),
-        cmocka_unit_test(test_mounts)};
+        cmocka_unit_test(test_reset),           cmocka_unit_test(test_other_gpu),
+        cmocka_unit_test(test_no_tool),         cmocka_unit_test(test_tool),
+        cmocka_unit_test(test_tool_deadline),   cmocka_unit_test(test_timeslices),
+        cmocka_unit_test(test_slow_timeslices), cmocka_unit_test(test_mps_answers),
+        cmocka_unit_test(test_mps_path),        cmocka_unit_test(test_mounts)};
     return cmocka_run_group_tests(tests, start, stop);
 }
