@@ -48,6 +48,16 @@ class Missing(unittest.TestCase):
     def node(self, **kw):
         return Node("unix:" + self.sim, directory=self.keeps, **kw)
 
+    def test_what_happens_to_one_that_came_later_is_seen(self):
+        self.run_sim("inject", "--gpu", "1", "--gone")
+        with self.node() as node:
+            harness.wait_for(lambda: len(node.uuids()) == 3, "the others are known")
+            node.inject("--clear")
+            harness.wait_for(lambda: len(node.uuids()) == 4, "all are there")
+            node.wait(3, "ok")
+            node.inject("--gpu", "3", "--xid", "999")
+            node.wait(3, "failed", "xid", "time")
+
     def test_it_is_named_until_it_is_back(self):
         with self.node() as node:
             was = node.json("status")

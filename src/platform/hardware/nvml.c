@@ -195,18 +195,31 @@ static void find_place(struct nvml *self, uint32_t index, char ret[static DV_GPU
     snprintf(ret, DV_GPU_PCI_SIZE, "%s", place ? place : "");
 }
 
-/* Asked for once; a driver that has none reports no events. */
+static bool is_registered(const struct nvml *self, const struct dv_nvml_device *d)
+{
+    for (uint32_t i = 0; i < DV_FACTS_GPUS_MAX; i++)
+        if (self->registered[i] == d)
+            return true;
+    return false;
+}
+
+/* Of each GPU once, when it answers: it may be lost first, or come later. A driver that has none
+ * reports no events. */
 static void register_events(struct nvml *self, uint32_t gpus)
 {
-    if (self->events || !self->nvmlEventSetCreate || !self->nvmlDeviceRegisterEvents ||
-        self->nvmlEventSetCreate(&self->events) != DV_NVML_SUCCESS)
+    if (!self->nvmlEventSetCreate || !self->nvmlDeviceRegisterEvents)
         return;
+    if (!self->events && self->nvmlEventSetCreate(&self->events) != DV_NVML_SUCCESS) {
+        self->events = NULL;
+        return;
+    }
     for (uint32_t i = 0; i < gpus; i++) {
         struct dv_nvml_device *d;
-        if (device(self, i, &d) != DV_NVML_SUCCESS)
+        if (device(self, i, &d) != DV_NVML_SUCCESS || self->registered[i] == d)
             continue;
+        if (!is_registered(self, d))
+            self->nvmlDeviceRegisterEvents(d, DV_NVML_EVENT_XID, self->events);
         self->registered[i] = d;
-        self->nvmlDeviceRegisterEvents(d, DV_NVML_EVENT_XID, self->events);
     }
 }
 
