@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import unittest
@@ -183,6 +184,21 @@ class Kubernetes(unittest.TestCase):
             harness.wait_for(is_told, "the condition and the NodeFeature")
             server.make_anew()
             harness.wait_for(is_told, "they are written again")
+
+    def test_sharing_that_cannot_be_kept_is_tried_again(self):
+        with Alone() as node:
+            harness.wait_for(node.offered, "something is offered")
+            db = sqlite3.connect(node.path("state/divvyd.db"), isolation_level=None)
+            db.execute("BEGIN IMMEDIATE")  # nobody else can write
+            try:
+                node.write("config/default", CONFIG % 2)
+                harness.wait_for(lambda: node.json("kubernetes")["config"]["problem"], "it is said")
+            finally:
+                db.execute("ROLLBACK")
+                db.close()
+            harness.wait_for(lambda: {d["layout_mode"] for g in node.ask("GET", "/v1/layout")[1]["gpus"]
+                                      for d in g["devices"]} == {"timeslice"}, "they are shared")
+            harness.wait_for(lambda: not node.json("kubernetes")["config"]["problem"], "all is well")
 
     def test_a_resource_that_cannot_be_served_keeps_no_other(self):
         long = "nvidia.com/" + 52 * "a"  # its socket's path would be too long

@@ -19,6 +19,7 @@
 
 #define ROUND_WAIT_NS (2 * DV_NS_PER_S) /* a look takes milliseconds, unless the driver is slow */
 #define CHECK_NS DV_NS_PER_S            /* what no event tells is looked at so often */
+#define LAYOUT_RETRY_NS (10 * DV_NS_PER_S)
 #define LAYOUT_NAME "device plugin configuration"
 
 /* One resource's plugin. */
@@ -46,6 +47,7 @@ struct dv_device_plugin {
     uint64_t settings_seen, layout_seen; /* generations of the settings: offered, applied */
     uint64_t offered;                    /* generation of the settings that `offers` are made of */
     uint64_t check_ns, generation;
+    uint64_t layout_ns;       /* not applied before */
     char problem[480];        /* why it cannot be offered, */
     char layout_problem[480]; /* or the GPUs not be shared so */
 };
@@ -411,7 +413,7 @@ static void refresh(struct dv_device_plugin *p)
 
 /* The sharing of the configuration becomes the node's, once per configuration: what an operator
  * applies by hand later stays until the next. */
-static void apply_layout(struct dv_device_plugin *p)
+static void apply_layout(struct dv_device_plugin *p, uint64_t now)
 {
     dv_cleanup(dv_layout_freep) struct dv_layout *layout = NULL;
     dv_cleanup(dv_str_done) struct dv_str text = {0};
@@ -430,7 +432,9 @@ static void apply_layout(struct dv_device_plugin *p)
         free(plans); /* comes again with the next check */
         return;
     }
-    p->layout_seen = dv_settings_generation(p->options.settings);
+    if (r >= 0)
+        p->layout_seen = dv_settings_generation(p->options.settings);
+    p->layout_ns = r < 0 ? now + LAYOUT_RETRY_NS : 0; /* it could not be kept, say */
     bool bad = r < 0 || r == DV_LAYOUTS_WRONG || r == DV_LAYOUTS_INFEASIBLE;
     complain(p, p->layout_problem, !bad ? "" : err.msg[0] ? err.msg : "out of memory");
     if (plans)
@@ -452,10 +456,12 @@ void dv_device_plugin_tick(struct dv_device_plugin *p, uint64_t now)
         return; /* in the middle of a look: indices may be in the course of being given anew */
     p->check_ns = now + CHECK_NS;
     watch_states(p, now);
+    if (generation != p->settings_seen)
+        p->layout_ns = 0;
     p->settings_seen = generation;
     refresh(p);
-    if (p->offers && p->layout_seen != generation)
-        apply_layout(p);
+    if (p->offers && p->layout_seen != generation && now >= p->layout_ns)
+        apply_layout(p, now);
 }
 
 /* ---- whose are these ids ---- */
