@@ -182,7 +182,13 @@ class Bill(unittest.TestCase):
                 b = node.json("bill", "--from", "-1h")
                 return {t["tenant"]: t["used_cost_micros"] for t in b["tenants"]}
 
-            harness.wait_for(lambda: costs().get("eve"), "eve is billed")
+            def wall():
+                return sum(g["wall_seconds"] for g in node.json("bill", "--from", "-1h")["gpus"])
+
+            # The next flush has all of it: a minute that ends within the run is sealed before.
+            before = wall()
+            harness.wait_for(lambda: wall() > before, "the ledger goes on")
+            self.assertTrue(costs().get("eve"))
             uuid = node.json("status")["gpus"][0]["uuid"]
             at = "-30m"
             correct = ["ledger", "correct", "--at", at, "--gpu", uuid, "--tenant", "eve", "--to",
