@@ -114,6 +114,9 @@ class AgentCase(ClusterCase):
     @classmethod
     def remove(cls):
         helm("uninstall", "divvy", "--namespace", NAMESPACE, "--ignore-not-found", "--wait")
+        # It does not wait for the DaemonSet's pods; who ends writes files.
+        control.kubectl("-n", NAMESPACE, "delete", "pods", "-l", "app.kubernetes.io/component=node",
+                        "--timeout=180s")
         cls.label_node(**{CONFIG_LABEL: None, MIG_LABEL: None})
         cls.node.run("sh", "-c", "rm -rf /var/lib/divvy/* /run/divvy/* /run/cdi/* /dev/shm/divvy")
 
@@ -173,6 +176,20 @@ class AgentCase(ClusterCase):
         except TimeoutError as late:
             raise AssertionError(f"{late}; there is {cls.seen}\n{cls.agent_logs()}") from late
         return cls.seen
+
+    @classmethod
+    def await_watched(cls, timeout=60):
+        """The kubelet has the list of every resource from this agent, with all units healthy. The Node does not
+        say so: it has what was before until the kubelet's next look, or the next kubelet's first. A pod that
+        is sent there then has failed."""
+        def watched():
+            done = cls.divvy("kubernetes", "-o", "json", check=False)
+            cls.seen = json.loads(done.stdout)["resources"] if done.returncode == 0 else []
+            return cls.seen and all(r["state"] == "watched" and r["healthy"] == r["units"] for r in cls.seen)
+        try:
+            process.wait("the kubelet to watch all lists", watched, timeout)
+        except TimeoutError as late:
+            raise AssertionError(f"{late}; there is {cls.seen}\n{cls.agent_logs()}") from late
 
     def node_events(self):
         """Those since this class began."""

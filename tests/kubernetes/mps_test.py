@@ -22,6 +22,7 @@ class Mps(AgentCase):
         # The shares by turns have the same name: what tells them apart is the rest.
         cls.await_capacity({"nvidia.com/gpu": "7", "nvidia.com/gpu.governed": None,
                             "divvy.dev/gpu-percent": None, "nvidia.com/gpu.shared": "4"})
+        cls.await_watched()
 
     def load(self, name, *args):
         done = control.kubectl("-n", self.namespace, "exec", name, "--", "divvy-load",
@@ -80,6 +81,7 @@ class Mps(AgentCase):
         # The daemon is back for who stayed and for who comes.
         process.wait("MPS for those that stayed",
                      lambda: self.load("idle", "spin", "--seconds", "0.2")[0] == 0, 60)
+        self.await_watched()
         self.await_capacity({"nvidia.com/gpu.shared": "4"})
         self.spinning("next")
 

@@ -110,6 +110,7 @@ class Pods(AgentCase):
         self.node.kill_kubelet()
         self.node.start_kubelet()
         process.wait("the node to be ready again", self.node.is_ready, 60)
+        self.await_watched()
         self.await_capacity({"divvy.dev/gpu-percent": "100", "nvidia.com/gpu.shared": "4"})
         found = self.await_phase("steady", ("Running",))
         self.assertEqual(uid, found["metadata"]["uid"])
