@@ -49,6 +49,7 @@ class Exercise(AgentCase):
         def running():
             found = control.get("-n", self.namespace, "pods")["items"]
             names = [p["metadata"]["name"] for p in found if p["status"].get("phase") == "Running"
+                     and "deletionTimestamp" not in p["metadata"]
                      and p["metadata"]["name"].startswith("inference-worker-")]
             return names if len(names) == wanted else None
         return process.wait(f"{wanted} workers", running, 60)
@@ -59,8 +60,13 @@ class Exercise(AgentCase):
                              f"exec divvy-load spin --kernel-us 5000 --memory {HELD}MiB --seconds 3600")
             one["metadata"]["namespace"] = self.namespace
             self.apply(one)
-            self.addCleanup(self.delete, f"inference-worker-{i}", kind="deployment")
+            self.addCleanup(self.remove_worker, i)
         return self.workers()
+
+    def remove_worker(self, i):
+        """With its pod: what that has would be given to whoever asks first."""
+        control.kubectl("-n", self.namespace, "delete", "deployment", f"inference-worker-{i}",
+                        "--ignore-not-found", "--cascade=foreground")
 
     def metrics(self):
         """The page for dashboards, through the port that it has in the agent's pod: {name: [(labels,

@@ -87,7 +87,9 @@ class NodeFeatures(LabelCase):
         self.assertEqual("node", self.divvy_json("kubernetes")["labels"]["by"])
         self.addCleanup(control.kubectl, "delete", "crd", self.RESOURCE, check=False)
         self.define()
-        control.kubectl("wait", "--for=condition=established", "crd/" + self.RESOURCE)
+        # Established is what it is before it is served everywhere.
+        process.wait("the resource", lambda: control.kubectl(
+            "get", self.RESOURCE, "-A", check=False).returncode == 0, 60)
         self.addCleanup(self.label_node, **{CONFIG_LABEL: None})
         self.label_node(**{CONFIG_LABEL: "mps"})  # a new configuration: everything is looked at
         found = process.wait("the object", self.feature, 40)

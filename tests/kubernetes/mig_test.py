@@ -116,7 +116,7 @@ class Mig(MigCase):
         middle = self.working("middle", MIDDLE)
         self.ask("one-cut-otherwise")
         self.await_event("MigConfigWaits", f"pod {self.namespace}/middle", "GPU 4")
-        self.assertEqual("pending", self.mig_state())
+        self.await_state("pending")
         self.assert_goes_on(middle)
         # No new pod is sent to a GPU that is about to change.
         self.await_capacity({SMALL: None, "nvidia.com/gpu": "4"})
@@ -149,7 +149,7 @@ class Mig(MigCase):
         self.ask("one-cut-otherwise")
         self.await_event("MigConfigBlocked", f"pod {self.namespace}/middle", "PodDisruptionBudget")
         self.assert_untouched(before)
-        self.assertEqual("pending", self.mig_state())
+        self.await_state("pending")
         self.delete("kept", kind="poddisruptionbudget")
         self.await_state("success")
 
